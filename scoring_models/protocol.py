@@ -13,13 +13,16 @@ alive keeps its traceback, and with it the whole batch.
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import pyarrow as pa
 
@@ -270,6 +273,22 @@ def scorer(
     return FunctionScorer(fn, tuple(reads), types, version, qualified, Resources(holds_gil=holds_gil))
 
 
-def with_fields(config: Any, **changes: Any) -> Self:  # type: ignore[misc]
-    """`dataclasses.replace` under a name that reads well in recipes."""
-    return dataclasses.replace(config, **changes)  # type: ignore[return-value]
+
+_BASE: contextvars.ContextVar[str | None] = contextvars.ContextVar("poolsieve_base", default=None)
+
+
+@contextlib.contextmanager
+def base_folder(path: str) -> Iterator[None]:
+    """While a recipe is executed: the folder that its relative paths are relative to (a worker runs from elsewhere)."""
+    token = _BASE.set(path)
+    try:
+        yield
+    finally:
+        _BASE.reset(token)
+
+
+def absolute_path(path: str) -> str:
+    """`path` made absolute and normalised, relative to the recipe's base folder; URLs stay as they are."""
+    if "://" in path:
+        return path
+    return os.path.abspath(os.path.join(_BASE.get() or os.getcwd(), os.path.expanduser(path)))

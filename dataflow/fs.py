@@ -1,0 +1,182 @@
+"""Files anywhere fsspec reaches: absolute URLs, identities, retries, and the one atomic write that everything uses."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from typing import IO, Any, NamedTuple
+
+import fsspec
+import tenacity
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+TEMPORARY = ".poolsieve-tmp-"
+"""Prefix of files that are being written; a listing skips them and `prune` removes them."""
+
+
+class Stat(NamedTuple):
+    """Size in bytes and the storage's word for a file's contents: an ETag or checksum, else mtime."""
+
+    size: int
+    tag: str
+
+
+def absolute(url: str) -> str:
+    """`url` with a scheme, or an absolute local path without `.` and `..`; works from any directory afterwards."""
+    if "://" in url or url.startswith("memory:"):
+        return url.removeprefix("file://") if url.startswith("file://") else url
+    return os.path.abspath(os.path.expanduser(url))
+
+
+def connect(url: str, options: dict[str, Any] | None = None) -> tuple[fsspec.AbstractFileSystem, str]:
+    """The file system of `url` and the path in it."""
+    system, path = url_to_fs(url, **(options or {}))
+    return system, path
+
+
+def join(base: str, *parts: str) -> str:
+    """`base/part/...` for URLs and paths alike."""
+    return "/".join([base.rstrip("/") or "/", *parts])
+
+
+def _transient(error: BaseException) -> bool:
+    """Whether trying again may help: storage and network trouble, not a missing file, permission or a full disk."""
+    final = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
+    if isinstance(error, final) or getattr(error, "errno", None) in (28, 30, 36, 122):
+        return False
+    return isinstance(error, (TimeoutError, ConnectionError)) or type(error).__name__ in _TRANSIENT_NAMES
+
+
+_TRANSIENT_NAMES = {
+    "ClientConnectorError",
+    "ClientPayloadError",
+    "ConnectTimeoutError",
+    "EndpointConnectionError",
+    "HttpError",
+    "IncompleteReadError",
+    "ReadTimeoutError",
+    "ResponseStreamingError",
+    "ServerDisconnectedError",
+    "ServerTimeoutError",
+    "SlowDown",
+}
+
+retrying = tenacity.retry(
+    retry=tenacity.retry_if_exception(_transient),
+    wait=tenacity.wait_exponential_jitter(initial=0.5, max=30),
+    stop=tenacity.stop_after_attempt(6),
+    reraise=True,
+)
+"""Decorator: tries again, with growing pauses, what failed for a reason that may pass."""
+
+
+@retrying
+def stat(system: fsspec.AbstractFileSystem, path: str) -> Stat:
+    """Size and contents tag of a file.
+
+    Raises:
+        FileNotFoundError: when there is none.
+    """
+    return stat_of(system.info(path))
+
+
+def stat_of(info: dict[str, Any]) -> Stat:
+    """`stat` from a listing's entry."""
+    tag = next((info[key] for key in ("ETag", "etag", "md5Hash", "checksum", "mtime", "created") if info.get(key)), "")
+    return Stat(int(info.get("size") or 0), str(tag).strip('"'))
+
+
+@retrying
+def exists(url: str) -> bool:
+    """Whether there is a file at `url`."""
+    system, path = connect(url)
+    return bool(system.exists(path))
+
+
+@retrying
+def read_bytes(url: str) -> bytes:
+    """A whole (small) file."""
+    system, path = connect(url)
+    with system.open(path, "rb") as file:
+        return bytes(file.read())
+
+
+@retrying
+def names(url: str) -> list[str]:
+    """File and folder names directly below `url`, sorted, without temporary files; empty if there is no such folder."""
+    system, path = connect(url)
+    system.invalidate_cache()
+    try:
+        entries = system.ls(path, detail=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    bases = (str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in entries)
+    return sorted(base for base in bases if not base.startswith(TEMPORARY))
+
+
+def remove(url: str) -> None:
+    """Removes a file or a folder; none there is fine."""
+    system, path = connect(url)
+    with contextlib.suppress(FileNotFoundError):
+        system.rm(path, recursive=True)
+    system.invalidate_cache()
+
+
+@contextlib.contextmanager
+def atomic_write(url: str) -> Iterator[IO[bytes]]:
+    """A binary file that appears at `url` whole, when the block ends well, or not at all.
+
+    Local: a temporary file beside it, fsync and rename. Elsewhere: a local temporary file and one upload, since an
+    fsspec file that is open for writing commits what it has when an exception leaves its `with` block.
+    """
+    with atomic_path(url) as temporary, open(temporary, "wb") as file:
+        yield file
+
+
+@contextlib.contextmanager
+def atomic_path(url: str) -> Iterator[str]:
+    """Like `atomic_write`, for libraries that want a local path to write to."""
+    system, path = connect(url)
+    if isinstance(system, LocalFileSystem):
+        with _local(path) as temporary:
+            yield temporary
+        return
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
+        temporary = os.path.join(folder, "part")
+        yield temporary
+        retrying(system.put_file)(temporary, path)
+    system.invalidate_cache()
+
+
+@contextlib.contextmanager
+def _local(path: str) -> Iterator[str]:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    temporary = os.path.join(os.path.dirname(path), f"{TEMPORARY}{uuid.uuid4().hex}")
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
+def write_bytes(url: str, data: bytes) -> None:
+    """Writes a small file atomically."""
+    with atomic_write(url) as file:
+        file.write(data)
+
+
+def copy_whole(source: str, target: str, options: dict[str, Any] | None = None) -> None:
+    """Copies a file as it is, atomically, without holding it in memory."""
+    system, path = connect(source, options)
+    with system.open(path, "rb") as reader, atomic_write(target) as writer:
+        shutil.copyfileobj(reader, writer, 8 << 20)
+
+

@@ -1,0 +1,203 @@
+"""What travels to a worker: the recipe as source, the resolved pool, fingerprints and options. Nothing live.
+
+A class defined in a recipe file can't be pickled by reference (no worker could import it), so the file's text travels
+and is executed once a process, as a module that stands in `sys.modules` under a name made of its hash.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import types
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pyarrow as pa
+import yaml
+
+from poolsieve.dataflow import fs
+from poolsieve.dataflow.evaluate import Cuts
+from poolsieve.dataflow.program import Program, ScoreStep, compile_recipe
+from poolsieve.dataflow.recipe import Recipe
+from poolsieve.dataflow.store import scorer_folder
+from poolsieve.scoring_models.protocol import PlanError, base_folder, digest
+
+
+@dataclass(frozen=True)
+class RecipeSource:
+    """A recipe as text: a Python file (with the files it includes) or YAML, and the parameters it is called with.
+
+    `base` is the folder that relative paths in it are relative to.
+    """
+
+    path: str
+    text: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    includes: Mapping[str, str] = field(default_factory=dict)
+    base: str = "."
+
+    @classmethod
+    def read(cls, path: str, parameters: Mapping[str, str] | None = None, includes: tuple[str, ...] = ()) -> RecipeSource:
+        """Reads a recipe file and what it includes.
+
+        Raises:
+            PlanError: if a file is missing or not UTF-8.
+        """
+        texts = {os.path.abspath(name): _text(name) for name in includes}
+        return cls(os.path.abspath(path), _text(path), dict(parameters or {}), texts, os.getcwd())
+
+    def recipe(self) -> Recipe:
+        """Executes or parses the text; the same object every time in one process."""
+        with _LOCK:
+            key = digest([self.path, self.text, dict(self.parameters), dict(self.includes), self.base], 16)
+            if key not in _RECIPES:
+                with base_folder(self.base):
+                    _RECIPES[key] = self._load(key)
+            return _RECIPES[key]
+
+    def _load(self, key: str) -> Recipe:
+        if self.path.endswith((".yaml", ".yml")):
+            from poolsieve.dataflow.recipe_yaml import recipe_from_yaml
+
+            return recipe_from_yaml(self.text, self.path, self.parameters)
+        for path, text in self.includes.items():
+            _execute(os.path.basename(path).removesuffix(".py"), path, text)
+        module = _execute(f"poolsieve_recipe_{key}", self.path, self.text)
+        return _recipe_of(module, self)
+
+
+_RECIPES: dict[str, Recipe] = {}
+_LOCK = threading.RLock()
+
+
+def _text(path: str) -> str:
+    try:
+        return fs.read_bytes(path).decode()
+    except FileNotFoundError as error:
+        raise PlanError(f"no recipe file {path}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlanError(f"can't read the recipe file {path}: {error}") from error
+
+
+def _execute(name: str, path: str, text: str) -> types.ModuleType:
+    """Runs source text as module `name`, which is in `sys.modules` before it runs (dataclasses look themselves up)."""
+    if name in sys.modules and getattr(sys.modules[name], "__poolsieve_source__", None) == text:
+        return sys.modules[name]
+    module = types.ModuleType(name)
+    module.__file__ = path
+    vars(module)["__poolsieve_source__"] = text
+    sys.modules[name] = module
+    try:
+        exec(compile(text, path, "exec"), vars(module))  # noqa: S102  (a recipe file is code, run as the user)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _recipe_of(module: types.ModuleType, source: RecipeSource) -> Recipe:
+    found = getattr(module, "recipe", None)
+    if callable(found) and not isinstance(found, Recipe):
+        found = _call(found, source)
+    elif source.parameters:
+        given = ", ".join(source.parameters)
+        raise PlanError(f"{source.path} takes no parameters, but got {given}: define `def recipe({given}): ...`")
+    if not isinstance(found, Recipe):
+        what = "defines no `recipe`" if found is None else f"has a `recipe` that is {type(found).__name__}"
+        raise PlanError(f"{source.path} {what}: set `recipe = Pool.parquet(...) | ...` or a function that returns it")
+    return found
+
+
+def _call(function: Any, source: RecipeSource) -> Any:
+    import inspect
+
+    wanted = inspect.signature(function).parameters
+    for name in source.parameters:
+        if name not in wanted:
+            raise PlanError(f"{source.path}: recipe() has no parameter {name!r}; it takes {', '.join(wanted) or 'none'}")
+    values = {name: _parsed(text, wanted[name]) for name, text in source.parameters.items()}
+    missing = [n for n, p in wanted.items() if p.default is p.empty and n not in values and p.kind not in (2, 4)]
+    if missing:
+        raise PlanError(f"{source.path}: recipe() needs {', '.join(missing)}: add -p {missing[0]}=VALUE")
+    return function(**values)
+
+
+def _parsed(text: str, parameter: Any) -> Any:
+    """A command-line value: as text where the parameter is a string, else as YAML reads it (numbers, lists, true)."""
+    is_text = parameter.annotation in (str, "str") or isinstance(parameter.default, str)
+    return text if is_text else yaml.safe_load(text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a job is run; none of it changes a verdict."""
+
+    threads: int = 1
+    retry_quarantined: bool = False
+    max_error_rate: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Everything a worker needs. Small, picklable and the same on every worker.
+
+    `recipe` is set only for recipes that were made in Python and are importable; a file travels as `source`.
+    `pool_id` is the hash of the shard listing: another pool is another decision.
+    """
+
+    out: str
+    role_types: Mapping[str, pa.DataType]
+    fingerprints: Mapping[str, str]
+    parts: Mapping[str, Mapping[str, Any]]
+    pool_id: str
+    pool: Any
+    source: RecipeSource | None = None
+    given: Recipe | None = None
+    frozen: Cuts = field(default_factory=dict)
+    options: Options = Options()
+    run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe, over the resolved pool."""
+        if self.source is not None:
+            return Recipe(self.pool, self.source.recipe().stages)
+        if self.given is None:
+            raise PlanError("a job needs a recipe or its source")
+        return Recipe(self.pool, self.given.stages)
+
+    @property
+    def program(self) -> Program:
+        """The compiled recipe, made once a process."""
+        return _program(self.run_id, self)
+
+    @property
+    def reading(self) -> str:
+        """Hash of how rows get their uids: what `rows/` depends on beside the shard."""
+        return digest([self.pool.kind, self.pool.roles.get("uid")])
+
+    def folder(self, step: ScoreStep) -> str:
+        """Where a step's scores are kept."""
+        return scorer_folder(self.out, step.name, self.fingerprints[step.name])
+
+    def phase(self, label: str) -> str:
+        """A name for one phase of this run; listings are made anew for each."""
+        return f"{self.run_id}/{label}"
+
+    def with_options(self, **changes: Any) -> Job:
+        """The same job with other fields."""
+        return replace(self, **changes)
+
+
+_PROGRAMS: dict[str, Program] = {}
+
+
+def _program(run_id: str, job: Job) -> Program:
+    with _LOCK:
+        if run_id not in _PROGRAMS:
+            _PROGRAMS[run_id] = compile_recipe(job.recipe, job.role_types)
+        return _PROGRAMS[run_id]
+

@@ -1,0 +1,231 @@
+"""A recipe, checked and resolved against its pool: a flat list of score steps and rule steps.
+
+Names are settled here: a rule's name is a score made earlier, else a statistic of a role (`text.word_count`), else a
+pool column, which becomes a scorer of its own just before the rule that first reads it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from poolsieve.dataflow.recipe import Recipe
+from poolsieve.filters.expr import Arithmetic, Compare, IsIn, Literal, Node, Predicate
+from poolsieve.filters.expr import Column as ColumnNode
+from poolsieve.filters.cuts import key_bits
+from poolsieve.filters.stages import Ranked, Rule, Score
+from poolsieve.filters.statistics import pool_column, statistic_of
+from poolsieve.scoring_models.protocol import PlanError, Scorer, score_names
+
+
+@dataclass(frozen=True)
+class ScoreStep:
+    """A scorer under its name. `whole_pool`: it scores every readable row, not only those alive."""
+
+    name: str
+    scorer: Scorer
+    columns: Mapping[str, pa.DataType]
+    whole_pool: bool = False
+
+    @property
+    def label(self) -> str:
+        """What progress and reports call the step."""
+        return self.name
+
+
+@dataclass(frozen=True)
+class RuleStep:
+    """A rule; `tops` are the cuts inside it, which must be known before it can decide."""
+
+    predicate: Predicate
+    reason: str
+    tops: tuple[Ranked, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """What progress and reports call the step."""
+        return self.reason
+
+
+Step = ScoreStep | RuleStep
+
+
+@dataclass(frozen=True)
+class Program:
+    """The steps of a recipe in order, and the Arrow type of every score."""
+
+    steps: tuple[Step, ...]
+
+    @property
+    def scorers(self) -> tuple[ScoreStep, ...]:
+        """The score steps in order."""
+        return tuple(step for step in self.steps if isinstance(step, ScoreStep))
+
+    @property
+    def types(self) -> dict[str, pa.DataType]:
+        """Score name -> type, in recipe order."""
+        return {name: kind for step in self.scorers for name, kind in step.columns.items()}
+
+    @property
+    def tops(self) -> tuple[Ranked, ...]:
+        """Every cut that the recipe comes to, in order."""
+        return tuple(top for step in self.steps if isinstance(step, RuleStep) for top in step.tops)
+
+    def roles(self) -> tuple[str, ...]:
+        """Every role that some scorer reads."""
+        return tuple(dict.fromkeys(role for step in self.scorers for role in step.scorer.reads))
+
+    def barriers(self, known: Iterable[str] = ()) -> tuple[int, ...]:
+        """Positions of the rules that must see the whole pool first; those with frozen cuts (`known`) need not."""
+        frozen = set(known)
+        return tuple(
+            i
+            for i, step in enumerate(self.steps)
+            if isinstance(step, RuleStep) and any(top.cut not in frozen for top in step.tops)
+        )
+
+    def rules(self) -> list[dict[str, Any]]:
+        """The rules as plain values: what a decision's id is made from beside fingerprints and cuts."""
+        return [
+            {"reason": step.reason, "rule": step.predicate.to_dict()} if isinstance(step, RuleStep) else step.name
+            for step in self.steps
+        ]
+
+
+def compile_recipe(recipe: Recipe, role_types: Mapping[str, pa.DataType]) -> Program:
+    """Checks a recipe and resolves its names.
+
+    Args:
+        recipe: pool and stages.
+        role_types: Arrow type of every role and readable pool column.
+
+    Raises:
+        PlanError: for an unknown role, column or score, a name or reason given twice, or a type that a rule can't use.
+    """
+    builder = _Builder(recipe, role_types)
+    for position, stage in enumerate(recipe.stages, 1):
+        builder.add(position, stage)
+    if not any(isinstance(step, RuleStep) for step in builder.steps) and not builder.steps:
+        raise PlanError("the recipe has no stages: add at least one, as `pool | Keep(col('text').word_count() <= 64)`")
+    return Program(tuple(builder.hoisted()))
+
+
+class _Builder:
+    """Collects steps while names become known."""
+
+    def __init__(self, recipe: Recipe, role_types: Mapping[str, pa.DataType]) -> None:
+        self.recipe, self.role_types = recipe, role_types
+        self.steps: list[Step] = []
+        self.types: dict[str, pa.DataType] = {}
+        self.scorer_of: dict[str, str] = {}
+        self.whole_pool: set[str] = set()
+        self.reasons: dict[str, int] = {}
+
+    def add(self, position: int, stage: Any) -> None:
+        where = f"stage {position}"
+        if isinstance(stage, Score):
+            for name, scorer in stage.scorers.items():
+                self.add_scorer(f"{where}, Score({name}=...)", name, scorer)
+        elif isinstance(stage, Rule):
+            self.add_rule(f"{where} ({stage.reason})", position, stage)
+        else:
+            raise PlanError(f"{where}: {stage!r} is not a stage")
+
+    def add_scorer(self, where: str, name: str, scorer: Scorer) -> None:
+        for role in scorer.reads:
+            if role not in self.role_types:
+                raise PlanError(f"{where} reads role {role!r}, which the pool has not" + nearest(role, self.role_types))
+        columns = score_names(name, scorer)
+        taken = [column for column in columns if column in self.types]
+        if taken:
+            raise PlanError(f"{where}: a score named {taken[0]!r} exists already; give this one another name")
+        self.steps.append(ScoreStep(name, scorer, columns))
+        self.types.update(columns)
+        self.scorer_of.update(dict.fromkeys(columns, name))
+
+    def add_rule(self, where: str, position: int, rule: Rule) -> None:
+        if rule.reason in self.reasons:
+            first = self.reasons[rule.reason]
+            raise PlanError(f"{where}: stage {first} has the same reason; give one of them another, as reason='my.what'")
+        self.reasons[rule.reason] = position
+        for role, help_text in rule.needs.items():
+            if role not in self.recipe.pool.roles:
+                raise PlanError(f"{where}: the pool declares no role {role!r}. {help_text}")
+        tops = tuple(part for part in rule.predicate.parts() if isinstance(part, Ranked))
+        for name in dict.fromkeys(rule.predicate.names()):
+            self.resolve(where, name)
+        self.check_types(where, rule.predicate)
+        for top in tops:
+            self.check_top(where, top)
+        self.steps.append(RuleStep(rule.predicate, rule.reason, tops))
+
+    def resolve(self, where: str, name: str) -> None:
+        if name in self.types:
+            return
+        statistic = statistic_of(name)
+        if name in self.role_types:
+            self.add_scorer(where, name, pool_column(name, self.role_types[name]))
+        elif statistic is not None and statistic.role in self.role_types:
+            self.add_scorer(where, name, statistic)
+        elif statistic is not None:
+            self.add_scorer(where, name, statistic)  # raises, naming the role
+        else:
+            known = [*self.types, *self.role_types]
+            raise PlanError(f"{where} reads {name!r}, which is no score made before it and no column of the pool" + nearest(name, known))
+
+    def check_types(self, where: str, predicate: Predicate) -> None:
+        for part in predicate.parts():
+            if isinstance(part, Compare):
+                kind = node_type(part.left, self.types)
+                wants_text = isinstance(part.limit, str)
+                if kind is not None and wants_text != pa.types.is_string(kind):
+                    raise PlanError(f"{where} compares {', '.join(part.names())} ({kind}) with {part.limit!r}")
+            if isinstance(part, IsIn):
+                kind = node_type(part.left, self.types)
+                _castable(where, part, kind)
+
+    def check_top(self, where: str, top: Ranked) -> None:
+        for name in filter(None, (top.name, top.weight)):
+            try:
+                key_bits(self.types[name])
+            except PlanError as error:
+                raise PlanError(f"{where}: score {name!r}: {error}") from error
+        if top.rank == "pool" or (top.of == "pool" and top.by):
+            self.whole_pool.update(self.scorer_of[name] for name in top.names())
+
+    def hoisted(self) -> list[Step]:
+        return [
+            ScoreStep(step.name, step.scorer, step.columns, True)
+            if isinstance(step, ScoreStep) and step.name in self.whole_pool
+            else step
+            for step in self.steps
+        ]
+
+
+def _castable(where: str, part: IsIn, kind: pa.DataType | None) -> None:
+    try:
+        pa.array(part.values, type=kind)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise PlanError(f"{where}: {list(part.values)!r} are no values of {', '.join(part.names())} ({kind})") from error
+
+
+def node_type(node: Node, types: Mapping[str, pa.DataType]) -> pa.DataType | None:
+    """Arrow type of a node's values; None where arithmetic decides."""
+    if isinstance(node, ColumnNode):
+        return types[node.name]
+    if isinstance(node, (Arithmetic, Literal)):
+        return pa.float64()
+    return None
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`; nearest: 'x', 'y'` for a message, or what there is."""
+    names: Sequence[str] = list(dict.fromkeys(known))
+    close = difflib.get_close_matches(name, names, 3, 0.5)
+    if close:
+        return "; nearest: " + ", ".join(map(repr, close))
+    return "; there is " + (", ".join(map(repr, names[:12])) or "none") + (", ..." if len(names) > 12 else "")

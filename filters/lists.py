@@ -1,0 +1,159 @@
+"""`In(list, on="uid")`: keep the rows that somebody's list names.
+
+A list is DataComp's `u8,u8` `.npy` (memory-mapped, sorted), a Parquet file, or a text file with one entry a line.
+Entries that are 32 hexadecimal digits are 128-bit numbers; anything else is hashed to 128 bits (BLAKE2b), so one sorted
+array of pairs of unsigned 64-bit halves serves all forms.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from poolsieve.filters.expr import Env, Predicate
+from poolsieve.filters.stages import Rule
+from poolsieve.scoring_models.protocol import PlanError, absolute_path
+
+PAIR = np.dtype([("f0", "<u8"), ("f1", "<u8")])
+"""DataComp's subset dtype `u8,u8`: the high and the low half of a 128-bit uid."""
+
+Pairs = np.ndarray[Any, Any]
+
+
+def hex_pairs(uids: pa.Array) -> tuple[Pairs, np.ndarray[Any, np.dtype[np.bool_]]]:
+    """(pairs, valid): the halves of each uid of exactly 32 hexadecimal digits (either case); others are not valid."""
+    uids = uids.cast(pa.string()).fill_null("")
+    sized = np.asarray(pc.equal(pc.binary_length(uids), 32).to_numpy(zero_copy_only=False), dtype=bool)
+    pairs, valid = np.zeros(len(uids), dtype=PAIR), np.zeros(len(uids), dtype=bool)
+    if not sized.any():
+        return pairs, valid
+    joined = "".join(uids.filter(pa.array(sized)).to_pylist()).encode()
+    if len(joined) != 32 * int(sized.sum()):
+        return pairs, valid  # a 32-byte uid that is not ASCII can't be hexadecimal; such pools have no such uids
+    nibbles = _NIBBLE[np.frombuffer(joined, np.uint8)].reshape(-1, 32)
+    good = (nibbles < 16).all(axis=1)
+    packed = ((nibbles[:, 0::2] << 4) | nibbles[:, 1::2]).astype(np.uint8)
+    halves = np.ascontiguousarray(packed).view(">u8").astype(np.uint64)
+    where = np.flatnonzero(sized)[good]
+    pairs["f0"][where], pairs["f1"][where] = halves[good, 0], halves[good, 1]
+    valid[where] = True
+    return pairs, valid
+
+
+_NIBBLE = np.full(256, 255, np.uint8)
+for _i, _c in enumerate(b"0123456789abcdef"):
+    _NIBBLE[_c] = _i
+for _i, _c in enumerate(b"ABCDEF"):
+    _NIBBLE[_c] = 10 + _i
+
+
+def pairs_of(values: pa.Array) -> Pairs:
+    """128-bit pairs of any strings: the number itself for 32 hexadecimal digits, else a hash."""
+    pairs, valid = hex_pairs(values)
+    for i in np.flatnonzero(~valid):
+        raw = hashlib.blake2b((values[int(i)].as_py() or "").encode(), digest_size=16).digest()
+        pairs[i] = (int.from_bytes(raw[:8], "big"), int.from_bytes(raw[8:], "big"))
+    return pairs
+
+
+def counts_in(pairs: Pairs, listed: Pairs) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """int64 (n,): how often each of `pairs` stands in the sorted `listed` (a multiset, as DataComp's resharder has it)."""
+    left = np.searchsorted(listed, pairs, side="left")
+    return np.asarray(np.searchsorted(listed, pairs, side="right") - left, dtype=np.int64)
+
+
+def is_sorted(listed: Pairs, block: int = 1 << 20) -> bool:
+    """Whether pairs are in lexicographic order, looked at block by block so that a memory map stays on disk."""
+    for start in range(0, max(len(listed) - 1, 0), block):
+        high, low = listed["f0"][start : start + block + 1], listed["f1"][start : start + block + 1]
+        if not ((high[1:] > high[:-1]) | ((high[1:] == high[:-1]) & (low[1:] >= low[:-1]))).all():
+            return False
+    return True
+
+
+@functools.lru_cache(maxsize=8)
+def load_list(path: str) -> Pairs:
+    """The sorted pairs of a list file; a sorted `.npy` stays on disk as a memory map.
+
+    Raises:
+        PlanError: for a file that is missing or in none of the three forms.
+    """
+    try:
+        if path.endswith(".npy"):
+            return _load_npy(path)
+        values = _load_parquet(path) if path.endswith(".parquet") else _load_text(path)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise PlanError(f"can't read the list {path}: {error}; expected .npy (u8,u8), .parquet or text") from error
+    return np.sort(pairs_of(values), order=("f0", "f1"))
+
+
+def _load_npy(path: str) -> Pairs:
+    listed = np.load(path, mmap_mode="r", allow_pickle=False)
+    if listed.dtype.names is None or len(listed.dtype.names) != 2 or listed.dtype.itemsize != 16:
+        raise ValueError(f"dtype {listed.dtype} is not DataComp's 'u8,u8'")
+    listed = listed.view(PAIR)
+    return listed if is_sorted(listed) else np.sort(listed, order=("f0", "f1"))
+
+
+def _load_parquet(path: str) -> pa.Array:
+    with fsspec.open(path, "rb") as file:
+        parquet = pq.ParquetFile(file)
+        name = "uid" if "uid" in parquet.schema_arrow.names else parquet.schema_arrow.names[0]
+        return parquet.read(columns=[name]).column(0).cast(pa.string()).combine_chunks()
+
+
+def _load_text(path: str) -> pa.Array:
+    with fsspec.open(path, "rt", encoding="utf-8") as file:
+        return pa.array([line.strip() for line in file if line.strip()], pa.string())
+
+
+@dataclass(frozen=True, eq=False)
+class Listed(Predicate):
+    """Whether a row's uid (or a string score) stands in a list file."""
+
+    path: str
+    on: str = "uid"
+
+    def names(self) -> tuple[str, ...]:
+        """The score that is looked up, if it is not the uid."""
+        return () if self.on == "uid" else (self.on,)
+
+    def truth(self, env: Env) -> pa.Array:
+        """True where the list has the value; null where the value is null."""
+        values = env.uid if self.on == "uid" else env.scores[self.on].cast(pa.string())
+        found = pa.array(counts_in(pairs_of(values), load_list(self.path)) > 0)
+        return pc.if_else(values.is_valid(), found, pa.scalar(None, pa.bool_()))
+
+    def to_dict(self) -> dict[str, Any]:
+        """With the hash of the list's contents, so that another list is another decision."""
+        return {"type": "In", "on": self.on, "list": self.path.rsplit("/", 1)[-1], "sha256": file_sha256(self.path)}
+
+
+@functools.lru_cache(maxsize=32)
+def file_sha256(path: str) -> str:
+    """SHA-256 of a file's contents.
+
+    Raises:
+        PlanError: if it can't be read.
+    """
+    seen = hashlib.sha256()
+    try:
+        with fsspec.open(path, "rb") as file:
+            while block := file.read(8 << 20):
+                seen.update(block)
+    except OSError as error:
+        raise PlanError(f"can't read the list {path}: {error}") from error
+    return seen.hexdigest()
+
+
+def In(path: str, on: str = "uid", reason: str | None = None) -> Rule:  # noqa: N802  (a stage's name)
+    """Keeps the rows whose uid (or string score `on`) stands in a list file (.npy `u8,u8`, .parquet or text)."""
+    return Rule(Listed(absolute_path(str(path)), on), reason or f"{on}.not_listed")
