@@ -39,7 +39,7 @@ def source_hash(step: ScoreStep) -> str | None:
     """Hash of a user's function, to warn when it changed and its version did not; None for our own scorers."""
     function = getattr(step.scorer, "fn", None)
     code = getattr(function, "__code__", None)
-    if code is None:
+    if function is None or code is None:
         return None
     try:
         return digest(inspect.getsource(function), 8)
@@ -87,7 +87,9 @@ def stored_fingerprints(
     return {name: fingerprint(parts) for name, parts in made.items()}, made
 
 
-def _stored_parts(step: ScoreStep, pool: Pool, stored: Sequence[Mapping[str, Any]], preferred: Mapping[str, str]) -> Parts:
+def _stored_parts(
+    step: ScoreStep, pool: Pool, stored: Sequence[Mapping[str, Any]], preferred: Mapping[str, str]
+) -> Parts:
     wanted = identity_of(step, pool)
     same = [found for found in stored if all(found.get(key) == wanted[key] for key in wanted)]
     if not same:

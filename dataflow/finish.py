@@ -93,7 +93,9 @@ def check_whole(job: Job, record: Record) -> None:
         )
     dropped = sum(line["dropped"] for line in record.shards)
     if record.rows != record.kept + dropped + record.quarantined:
-        raise PoolsieveError(f"{record.rows} rows in are not {record.kept} kept + {dropped} dropped + {record.quarantined}")
+        raise PoolsieveError(
+            f"{record.rows} rows in are not {record.kept} kept + {dropped} dropped + {record.quarantined}"
+        )
     rate, most = record.quarantined / max(record.rows, 1), job.options.max_error_rate
     if most is not None and rate > most:
         worst = {k: v for k, v in record.reasons.items() if k.startswith("quarantine.")}
@@ -127,7 +129,9 @@ def merge_subset(out: str, decision: str, record: Record, budget: int = 64 << 20
     """Merges the shards' sorted uid files into one sorted `subset.npy`, range by range, in about `budget` bytes."""
     named = [line["name"] for line in record.shards if line["kept"]]
     with tempfile.TemporaryDirectory(prefix=fs.TEMPORARY) as folder:
-        parts = [_local_copy(decision_url(out, decision, "uids", f"{name}.npy"), folder, i) for i, name in enumerate(named)]
+        parts = [
+            _local_copy(decision_url(out, decision, "uids", f"{name}.npy"), folder, i) for i, name in enumerate(named)
+        ]
         with fs.atomic_write(decision_url(out, decision, "subset.npy")) as file:
             np.lib.format.write_array_header_1_0(file, _header(record.kept))
             for low, high in _ranges(record.kept, budget):
@@ -180,9 +184,7 @@ def manifest(job: Job, found: Mapping[str, Any], files: Mapping[str, Any]) -> di
         "reasons": found["reasons"],
         "cuts": found["cuts"],
         "recipe": job.recipe.to_dict(),
-        "source": {"path": os.path.basename(job.source.path), "parameters": dict(job.source.parameters), "text": job.source.text}
-        if job.source
-        else None,
+        "source": dataclasses.asdict(job.source) if job.source else None,
         "pool": {**job.pool.to_dict(), "root": job.pool.root, "id": job.pool_id, "shards": found["shard_count"]},
         "role_types": {name: str(kind) for name, kind in job.role_types.items()},
         "models": files,
@@ -217,7 +219,9 @@ def read_manifest(out: str) -> dict[str, Any]:
     try:
         data = json.loads(fs.read_bytes(fs.join(out, "manifest.json")))
     except FileNotFoundError as error:
-        raise PlanError(f"{out} has no manifest.json: the run there is not whole yet. Finish it with `poolsieve run`") from error
+        raise PlanError(
+            f"{out} has no manifest.json: the run there is not whole yet. Finish it with `poolsieve run`"
+        ) from error
     except ValueError as error:
         raise PlanError(f"{out}/manifest.json is damaged: {error}") from error
     if not isinstance(data, dict) or "decision" not in data:

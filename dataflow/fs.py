@@ -68,7 +68,7 @@ _TRANSIENT_NAMES = {
 
 retrying = tenacity.retry(
     retry=tenacity.retry_if_exception(_transient),
-    wait=tenacity.wait_exponential_jitter(initial=0.5, max=30),
+    wait=tenacity.wait_exponential_jitter(multiplier=0.5, max=30),
     stop=tenacity.stop_after_attempt(6),
     reraise=True,
 )
@@ -180,3 +180,10 @@ def copy_whole(source: str, target: str, options: dict[str, Any] | None = None) 
         shutil.copyfileobj(reader, writer, 8 << 20)
 
 
+def sweep(url: str) -> list[str]:
+    """Removes what interrupted writers left below `url`; returns the paths. Only safe while no run is going on."""
+    system, path = connect(url)
+    left = [name for name in system.find(path) if str(name).rsplit("/", 1)[-1].startswith(TEMPORARY)]
+    for name in left:
+        system.rm_file(name)
+    return [str(name) for name in left]

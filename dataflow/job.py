@@ -40,7 +40,9 @@ class RecipeSource:
     base: str = "."
 
     @classmethod
-    def read(cls, path: str, parameters: Mapping[str, str] | None = None, includes: tuple[str, ...] = ()) -> RecipeSource:
+    def read(
+        cls, path: str, parameters: Mapping[str, str] | None = None, includes: tuple[str, ...] = ()
+    ) -> RecipeSource:
         """Reads a recipe file and what it includes.
 
         Raises:
@@ -48,6 +50,10 @@ class RecipeSource:
         """
         texts = {os.path.abspath(name): _text(name) for name in includes}
         return cls(os.path.abspath(path), _text(path), dict(parameters or {}), texts, os.getcwd())
+
+    def with_parameters(self, parameters: Mapping[str, str]) -> RecipeSource:
+        """The same recipe, with some parameters set anew."""
+        return replace(self, parameters={**self.parameters, **parameters})
 
     def recipe(self) -> Recipe:
         """Executes or parses the text; the same object every time in one process."""
@@ -117,7 +123,9 @@ def _call(function: Any, source: RecipeSource) -> Any:
     wanted = inspect.signature(function).parameters
     for name in source.parameters:
         if name not in wanted:
-            raise PlanError(f"{source.path}: recipe() has no parameter {name!r}; it takes {', '.join(wanted) or 'none'}")
+            raise PlanError(
+                f"{source.path}: recipe() has no parameter {name!r}; it takes {', '.join(wanted) or 'none'}"
+            )
     values = {name: _parsed(text, wanted[name]) for name, text in source.parameters.items()}
     missing = [n for n, p in wanted.items() if p.default is p.empty and n not in values and p.kind not in (2, 4)]
     if missing:
@@ -145,7 +153,7 @@ class Job:
     """Everything a worker needs. Small, picklable and the same on every worker.
 
     `recipe` is set only for recipes that were made in Python and are importable; a file travels as `source`.
-    `pool_id` is the hash of the shard listing: another pool is another decision.
+    `compare` names a decision that a what-if is compared with. `pool_id` is the hash of the shard listing: another pool is another decision.
     """
 
     out: str
@@ -158,6 +166,7 @@ class Job:
     given: Recipe | None = None
     frozen: Cuts = field(default_factory=dict)
     options: Options = Options()
+    compare: str = ""
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @property
@@ -200,4 +209,3 @@ def _program(run_id: str, job: Job) -> Program:
         if run_id not in _PROGRAMS:
             _PROGRAMS[run_id] = compile_recipe(job.recipe, job.role_types)
         return _PROGRAMS[run_id]
-

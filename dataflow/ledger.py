@@ -18,7 +18,7 @@ from poolsieve.dataflow.program import RuleStep
 from poolsieve.dataflow.records import Shard
 from poolsieve.dataflow.scoring import StoredSource
 from poolsieve.dataflow.selection import require_scored, stored_source
-from poolsieve.dataflow.store import write_table
+from poolsieve.dataflow.store import read_table, write_table
 from poolsieve.filters.cuts import order_keys, tie_hashes
 from poolsieve.filters.lists import hex_pairs
 from poolsieve.scoring_models.protocol import PoolsieveError, digest
@@ -46,6 +46,7 @@ class Record:
     samples: dict[str, list[list[Any]]] = field(default_factory=dict)
     nulls: dict[str, int] = field(default_factory=dict)
     hex_uids: bool = True
+    overlap: dict[str, int] = field(default_factory=dict)
     shards: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, other: Record) -> Record:
@@ -54,9 +55,12 @@ class Record:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         add_counts(self.reasons, other.reasons)
         add_counts(self.nulls, other.nulls)
+        add_counts(self.overlap, other.overlap)
         self.funnel = [
             {key: a.get(key, 0) + b.get(key, 0) for key in {**a, **b}}
-            for a, b in zip(self.funnel or [{}] * len(other.funnel), other.funnel or [{}] * len(self.funnel), strict=True)
+            for a, b in zip(
+                self.funnel or [{}] * len(other.funnel), other.funnel or [{}] * len(self.funnel), strict=True
+            )
         ]
         for score, bins in other.histograms.items():
             _add_bins(self.histograms.setdefault(score, {}), bins)
@@ -109,8 +113,18 @@ def decide_shard(job: Job, shard: Shard, cuts: Cuts, label: str, write: bool = T
     record = _record(job, shard, source, state, cuts)
     if write:
         _write(job, shard, source, state, cuts, record)
+    elif job.compare:
+        record.overlap = _overlap(job, shard, state)
     progress.add("decide", len(source.rows))
     return record
+
+
+def _overlap(job: Job, shard: Shard, state: State) -> dict[str, int]:
+    """Rows kept by both, only by the new rules, only by the decision that `job.compare` names."""
+    table = read_table(decision_url(job.out, job.compare, "ledger", f"{shard.name}.parquet"))
+    old = np.asarray(table.column("keep").to_numpy(), dtype=bool)
+    new = state.alive
+    return {"both": int((old & new).sum()), "new": int((new & ~old).sum()), "old": int((old & ~new).sum())}
 
 
 def _record(job: Job, shard: Shard, source: StoredSource, state: State, cuts: Cuts) -> Record:
@@ -186,7 +200,9 @@ def _samples(job: Job, shard: Shard, source: StoredSource, state: State, cuts: C
         if len(rows):
             hashes = tie_hashes(source.uid.take(pa.array(rows)), 0)
             best = rows[np.argsort(hashes, kind="stable")[:SAMPLES]]
-            out[f"reason/{reason}"] = [_sample(int(h), shard, source, state, i) for h, i in zip(np.sort(hashes), best, strict=False)]
+            out[f"reason/{reason}"] = [
+                _sample(int(h), shard, source, state, i) for h, i in zip(np.sort(hashes), best, strict=False)
+            ]
     for top in job.program.tops:
         for group, cut in cuts.get(top.cut, {}).items():
             if cut.value is not None:
@@ -210,7 +226,9 @@ def _beside(
 
 
 def _sample(order: float, shard: Shard, source: StoredSource, state: State, i: Any) -> list[Any]:
-    scores = {name: values[int(i)].as_py() for name, values in state.scores.items() if not pa.types.is_nested(values.type)}
+    scores = {
+        name: values[int(i)].as_py() for name, values in state.scores.items() if not pa.types.is_nested(values.type)
+    }
     reason = state.reasons[state.reason[i]] if state.reason[i] >= 0 else ""
     return [order, shard.name, int(source.rows[i]), source.uid[int(i)].as_py(), reason, json.dumps(scores)]
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from braceexpand import UnbalancedBracesError, braceexpand
+from braceexpand import braceexpand
 
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.records import Shard
@@ -60,7 +60,7 @@ def expand(url: str) -> list[str]:
         return [url]
     try:
         return list(braceexpand(url))
-    except UnbalancedBracesError as error:
+    except ValueError as error:
         raise PlanError(f"the pool's URL {url!r} has a brace that is never closed; ranges read {{00..99}}") from error
 
 

@@ -123,7 +123,9 @@ class Plan:
         return any(isinstance(step, ScoreStep) and not step.whole_pool for step in steps)
 
 
-def build(pipeline: beam.Pipeline, job: Job, shards: Sequence[Shard], *, score: bool = True, write: bool = True) -> None:
+def build(
+    pipeline: beam.Pipeline, job: Job, shards: Sequence[Shard], *, score: bool = True, write: bool = True
+) -> None:
     """Adds the whole job to a pipeline.
 
     Args:
@@ -208,7 +210,9 @@ def _require(missing: int) -> dict[str, Any]:
     return SumWork().create_accumulator()
 
 
-def _count(shard: Shard, job: Job, stop: int, top: Ranked, label: str, cuts: Cuts, searches: Searches) -> dict[str, Counts]:
+def _count(
+    shard: Shard, job: Job, stop: int, top: Ranked, label: str, cuts: Cuts, searches: Searches
+) -> dict[str, Counts]:
     return count_shard(job, shard, cuts, stop, top, searches, label)
 
 

@@ -87,7 +87,7 @@ class Pool(Config):
         split_bytes: int = SPLIT_BYTES,
         **roles: str | None,
     ) -> Self:
-        """A pool of tars: `Pool.webdataset("s3://pool/{00000..00099}.tar", uid="json:uid", text="txt", image="jpg;png")`.
+        """A pool of tars: `Pool.webdataset("s3://pool/{000..099}.tar", uid="json:uid", text="txt", image="jpg;png")`.
 
         Raises:
             PlanError: without a URL, or when a source can't exist.

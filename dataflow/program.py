@@ -88,7 +88,7 @@ class Program:
             if isinstance(step, RuleStep) and any(top.cut not in frozen for top in step.tops)
         )
 
-    def rules(self) -> list[dict[str, Any]]:
+    def rules(self) -> list[Any]:
         """The rules as plain values: what a decision's id is made from beside fingerprints and cuts."""
         return [
             {"reason": step.reason, "rule": step.predicate.to_dict()} if isinstance(step, RuleStep) else step.name
@@ -150,7 +150,9 @@ class _Builder:
     def add_rule(self, where: str, position: int, rule: Rule) -> None:
         if rule.reason in self.reasons:
             first = self.reasons[rule.reason]
-            raise PlanError(f"{where}: stage {first} has the same reason; give one of them another, as reason='my.what'")
+            raise PlanError(
+                f"{where}: stage {first} has the same reason; give one of them another, as reason='my.what'"
+            )
         self.reasons[rule.reason] = position
         for role, help_text in rule.needs.items():
             if role not in self.recipe.pool.roles:
@@ -169,13 +171,14 @@ class _Builder:
         statistic = statistic_of(name)
         if name in self.role_types:
             self.add_scorer(where, name, pool_column(name, self.role_types[name]))
-        elif statistic is not None and statistic.role in self.role_types:
-            self.add_scorer(where, name, statistic)
         elif statistic is not None:
-            self.add_scorer(where, name, statistic)  # raises, naming the role
+            self.add_scorer(where, name, statistic)
         else:
             known = [*self.types, *self.role_types]
-            raise PlanError(f"{where} reads {name!r}, which is no score made before it and no column of the pool" + nearest(name, known))
+            raise PlanError(
+                f"{where} reads {name!r}, which is no score made before it and no column of the pool"
+                + nearest(name, known)
+            )
 
     def check_types(self, where: str, predicate: Predicate) -> None:
         for part in predicate.parts():
@@ -210,7 +213,9 @@ def _castable(where: str, part: IsIn, kind: pa.DataType | None) -> None:
     try:
         pa.array(part.values, type=kind)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise PlanError(f"{where}: {list(part.values)!r} are no values of {', '.join(part.names())} ({kind})") from error
+        raise PlanError(
+            f"{where}: {list(part.values)!r} are no values of {', '.join(part.names())} ({kind})"
+        ) from error
 
 
 def node_type(node: Node, types: Mapping[str, pa.DataType]) -> pa.DataType | None:

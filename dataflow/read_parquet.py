@@ -61,8 +61,9 @@ class ParquetReader:
         return _runs(shard, sizes, starts, pool.split_bytes)
 
     def columns(self, pool: Pool, shards: Sequence[Shard]) -> dict[str, pa.DataType]:
-        """The top-level columns of the first readable shard."""
-        return {item.name: _plain(item.type) for item in _first_schema(pool, shards)}
+        """The top-level columns of the first readable shard, with the types that they have as roles."""
+        schema = _first_schema(pool, shards)
+        return {name: _role_type(schema, name, name) for name in schema.names}
 
     def role_types(self, pool: Pool, shards: Sequence[Shard], extra: Sequence[str]) -> dict[str, pa.DataType]:
         """The types of the roles and of `extra` columns, by the first readable shard's schema."""
@@ -264,6 +265,7 @@ class _Pass:
                 for part in _parts(batch):
                     yield self._chunk(part, row, nbytes)
                     row += part.num_rows
+                del batch, part  # the next one is decoded while these names last
             return
         except Exception as error:
             if not reader.is_damage(error, self._handle):
@@ -297,8 +299,9 @@ class _Pass:
         )
 
     def _batch_rows(self, group: Any) -> int:
-        size = sum(group.column(leaf).total_uncompressed_size for leaf in self._leaves)
-        return max(1, min(BATCH_ROWS, BATCH_BYTES * group.num_rows // max(1, size)))
+        size: int = sum(group.column(leaf).total_uncompressed_size for leaf in self._leaves)
+        rows: int = group.num_rows
+        return max(1, min(BATCH_ROWS, BATCH_BYTES * rows // max(1, size)))
 
     def _chunk(self, batch: pa.RecordBatch, start: int, nbytes: int) -> Chunk:
         errors: dict[str, Errors] = {}

@@ -45,7 +45,7 @@ Value = Any
 
 @dataclass(frozen=True)
 class Source:
-    """Where a role's values come from: a member by extension (the first that is there), a JSON member's field, the key."""
+    """Where values come from: a member by extension (the first that is there), a JSON member's field, or the key."""
 
     extensions: tuple[str, ...] = ()
     path: str = ""
@@ -174,11 +174,14 @@ class _Rows:
 
     def flush(self) -> Iterator[Chunk]:
         """The rows so far, if there are any."""
-        taken, values, self._bytes = self._samples, self._values, 0
-        if not taken:
-            return
-        self._samples, self._values = [], {role: [] for role in self._sources}
-        yield self._chunk(taken, values)
+        if self._samples:
+            # Nothing here may hold on to the values while the chunk is worked on.
+            yield self._chunk(*self._take())
+
+    def _take(self) -> tuple[list[Sample], dict[str, list[Value]]]:
+        taken = self._samples, self._values
+        self._samples, self._values, self._bytes = [], {role: [] for role in self._sources}, 0
+        return taken
 
     def _chunk(self, taken: Sequence[Sample], values: Mapping[str, list[Value]]) -> Chunk:
         count, columns, errors = len(taken), {}, {}
@@ -302,7 +305,7 @@ def _number(value: Any) -> Value:
 
 
 def _integer(value: Any) -> Value:
-    exact = isinstance(value, int) or isinstance(value, float) and value.is_integer()
+    exact = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
     return int(value) if exact and not isinstance(value, bool) and abs(value) < 1 << 63 else _wrong(value)
 
 

@@ -237,7 +237,9 @@ def _one(table: pa.Table, name: str) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else concat(column.chunks, column.type)
 
 
-def score_table(rows: np.ndarray[Any, Any], columns: Mapping[str, pa.Array], errors: pa.Array, messages: pa.Array) -> pa.Table:
+def score_table(
+    rows: np.ndarray[Any, Any], columns: Mapping[str, pa.Array], errors: pa.Array, messages: pa.Array
+) -> pa.Table:
     """Lines of a score file."""
     arrays = [pa.array(rows, pa.int64()), *columns.values(), errors, messages]
     return pa.Table.from_arrays(arrays, names=["row", *columns, "error", "message"])
@@ -289,4 +291,3 @@ def stored_scorers(out: str) -> list[dict[str, Any]]:
         if fs.exists(url):
             found.append({**json.loads(fs.read_bytes(url)), "folder": folder})
     return found
-

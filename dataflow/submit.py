@@ -139,6 +139,7 @@ def prepare_stored(
         given=None if source else given,
         frozen=frozen or {},
         options=options,
+        compare=found["decision"],
     )
     return Prepared(job, shards)
 
@@ -235,8 +236,8 @@ class _Background(threading.Thread):
 
     def __init__(self, work: Callable[[], None]) -> None:
         super().__init__(daemon=True, name="poolsieve-job")
-        self.work, self.error, self.done = work, None, threading.Event()
-        self.error: BaseException | None
+        self.work, self.done = work, threading.Event()
+        self.error: BaseException | None = None
 
     def run(self) -> None:
         """Runs the work; sets `done` however it ends."""
@@ -268,7 +269,9 @@ def _clean(error: BaseException) -> BaseException:
 
 def _named(error: BaseException) -> BaseException:
     """An error that crossed a process boundary as text: its last line that names one of ours."""
-    lines = [line.strip() for line in str(error).splitlines() if "poolsieve." in line and "Error" in line or ": " in line]
+    lines = [
+        line.strip() for line in str(error).splitlines() if "poolsieve." in line and "Error" in line or ": " in line
+    ]
     ours = [line for line in lines if line.startswith("poolsieve.")]
     if ours:
         return PoolsieveError(ours[-1].partition(": ")[2].partition(" [while running ")[0])

@@ -74,9 +74,9 @@ def split_name(name: str) -> tuple[str, str] | None:
     Skipped are names without a dot, WebDataset's own `__meta__` names, and what macOS adds to archives.
     """
     match = _NAME.fullmatch(name)
-    if match is None or name.startswith("__") and _META.match(name):
+    if match is None or (name.startswith("__") and _META.match(name)):
         return None
-    if "._" in name and name.rpartition("/")[2].startswith("._") or "__MACOSX/" in name:
+    if "__MACOSX/" in name or ("._" in name and name.rpartition("/")[2].startswith("._")):
         return None
     return match.group(1), match.group(2).lower()
 

@@ -115,7 +115,7 @@ def _float_keys(scores: pa.Array, bits: int) -> Keys:
     # Set the sign bit of positive numbers, invert negative ones: the usual radix order of IEEE floats.
     kind, word = (np.float32, np.uint32) if bits == 32 else (np.float64, np.uint64)
     values = scores.fill_null(0).to_numpy(zero_copy_only=False).astype(kind) + kind(0.0)
-    raw = np.ascontiguousarray(values).view(word)
+    raw: np.ndarray[Any, np.dtype[Any]] = np.ascontiguousarray(values).view(word)
     negative = raw >> word(bits - 1)
     mask = (word(0) - negative) | word(1 << (bits - 1))
     return np.asarray(raw ^ mask, dtype=np.uint64)

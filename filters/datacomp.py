@@ -36,7 +36,9 @@ def basic(*, size: str = "original", language_model: str = "lid.176.ftz") -> Cha
     if size not in ("original", "stored"):
         raise PlanError(f'datacomp.basic(size={size!r}): expected "original" or "stored"')
     stored = size == "stored"
-    width, height = (col("datacomp.size.width"), col("datacomp.size.height")) if stored else (col("width"), col("height"))
+    width, height = (
+        (col("datacomp.size.width"), col("datacomp.size.height")) if stored else (col("width"), col("height"))
+    )
     text = _text_rules()
     sides = (Score(**{"datacomp.size": ImageSize()}),) if stored else ()
     return Chain((*text, *sides, *_size_rules(width, height, stored), *_english("datacomp", Language(language_model))))
@@ -77,9 +79,7 @@ def clip_score(column: str, *, fraction: float | str | None = None, threshold: f
         return Above(column, threshold, reason=reason)
     if float(fraction or 0) == 1.0:
         raise PlanError("datacomp.clip_score(fraction=1.0): DataComp's rank is past the end there; leave the stage out")
-    return Top(
-        column, fraction=fraction, of="pool", rank="pool", ties="include", position="datacomp", reason=reason
-    )
+    return Top(column, fraction=fraction, of="pool", rank="pool", ties="include", position="datacomp", reason=reason)
 
 
 def laion2b(column: str = "clip_b32_similarity_score") -> Chain:

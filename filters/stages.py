@@ -326,4 +326,3 @@ def _member(rule: Stage | Predicate, what: str) -> Predicate:
         raise PlanError(f"{what}() takes rules only: put Score(...) before it, its scores can then be named in it")
     predicates = tuple(part.predicate for part in parts if isinstance(part, Rule))
     return predicates[0] if len(predicates) == 1 else AllOf(predicates)
-

@@ -273,7 +273,6 @@ def scorer(
     return FunctionScorer(fn, tuple(reads), types, version, qualified, Resources(holds_gil=holds_gil))
 
 
-
 _BASE: contextvars.ContextVar[str | None] = contextvars.ContextVar("poolsieve_base", default=None)
 
 

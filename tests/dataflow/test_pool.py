@@ -73,7 +73,15 @@ def test_no_common_root(urls: list[str]) -> None:
 
 
 def test_globs_ranges_and_order(tmp_path: Path) -> None:
-    touch(tmp_path, "p/b/2.tar", "p/a/1.tar", "p/a/10.tar", "p/a/x.txt", "p/.poolsieve-tmp-9.tar", "p/a/.poolsieve-tmp-9.tar")
+    touch(
+        tmp_path,
+        "p/b/2.tar",
+        "p/a/1.tar",
+        "p/a/10.tar",
+        "p/a/x.txt",
+        "p/.poolsieve-tmp-9.tar",
+        "p/a/.poolsieve-tmp-9.tar",
+    )
     assert paths(Pool.webdataset(f"{tmp_path}/p/*/*.tar")) == ["a/1.tar", "a/10.tar", "b/2.tar"]
     assert paths(Pool.webdataset(f"{tmp_path}/p/{{a,b}}/[0-9].tar")) == ["a/1.tar", "b/2.tar"]
     assert paths(Pool.webdataset(f"{tmp_path}/p/a/1?.tar", f"{tmp_path}/p/a/*.tar")) == ["1.tar", "10.tar"]
@@ -145,7 +153,7 @@ def test_sources_have_one_spelling() -> None:
     }
     tar = Pool.webdataset("a", image=".JPG; png", uid="__key__", w="json:a.b")
     assert tar.sources(["image", "uid", "w"]) == {"image": "member:jpg;png", "uid": "key", "w": "json:a.b"}
-    with pytest.raises(PlanError, match="no role 'imag'. Did you mean 'image'"):
+    with pytest.raises(PlanError, match=r"no role 'imag'. Did you mean 'image'"):
         tar.sources(["imag"])
 
 

@@ -118,7 +118,7 @@ def test_the_hubs_image_struct(tmp_path: Path) -> None:
     assert chunk.roles.schema.types == [pa.binary(), pa.binary()]
     assert values([chunk], "image") == [b"1", None, None, b"2"]
     assert errors([chunk], "image") == {1: "no_bytes"} and "embed" in chunk.role_errors["image"][1].message
-    assert pool.columns(pool.listing().shards)["raw"] == pa.binary()
+    assert pool.columns(pool.listing().shards) == {"image": pa.binary(), "raw": pa.binary()}
 
 
 def test_schemas_that_differ_between_shards(tmp_path: Path) -> None:
@@ -140,10 +140,10 @@ def test_schemas_that_differ_between_shards(tmp_path: Path) -> None:
 def test_a_wrong_column_names_the_nearest(tmp_path: Path) -> None:
     write(tmp_path, pa.table({"caption": ["x"], "meta": [{"width": 1}]}))
     pool = Pool.parquet(f"{tmp_path}/a.parquet", text="captoin")
-    with pytest.raises(PlanError, match="role 'text' reads column 'captoin'.* Did you mean 'caption'"):
+    with pytest.raises(PlanError, match=r"role 'text' reads column 'captoin'.* Did you mean 'caption'"):
         pool.role_types(pool.listing().shards)
     pool = Pool.parquet(f"{tmp_path}/a.parquet")
-    with pytest.raises(PlanError, match="column 'meta.with' .* Did you mean 'meta.width'"):
+    with pytest.raises(PlanError, match=r"column 'meta.with' .* Did you mean 'meta.width'"):
         pool.role_types(pool.listing().shards, ["meta.with"])
 
 
@@ -154,18 +154,14 @@ def test_a_wrong_column_names_the_nearest(tmp_path: Path) -> None:
         (lambda data: data[: len(data) // 2], "truncated"),
         (lambda data: data[:-1], "truncated"),
         (lambda data: data[:-20] + b"\xff" * 12 + data[-8:], "truncated"),
-        (lambda data: b"<html>" + data, "not_parquet" if False else None),
         (lambda data: b"<html>not found</html>" * 9, "not_parquet"),
         (lambda data: b"x", "not_parquet"),
     ],
 )
-def test_a_broken_file_is_one_row(tmp_path: Path, make: Callable[[bytes], bytes], kind: str | None) -> None:
+def test_a_broken_file_is_one_row(tmp_path: Path, make: Callable[[bytes], bytes], kind: str) -> None:
     good = write(tmp_path, pa.table({"t": ["x", "y"] * 100}), "z.parquet").read_bytes()
     (tmp_path / "a.parquet").write_bytes(make(good))
     pool = Pool.parquet(f"{tmp_path}/*.parquet", text="t")
-    if kind is None:  # a footer that still parses points to data at the wrong place
-        assert set(errors(read(pool, "text")).values()) <= {"row_group"}
-        return
     (chunk,) = read(pool, "text", "uid")
     assert errors([chunk]) == {0: kind} and chunk.num_rows == 1 and chunk.nbytes.tolist() == [0]
     assert chunk.roles.to_pydict() == {"text": [None], "uid": [derived_uid("a.parquet", 0)]}
@@ -174,7 +170,7 @@ def test_a_broken_file_is_one_row(tmp_path: Path, make: Callable[[bytes], bytes]
 def test_no_readable_shard_at_all(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(b"")
     pool = Pool.parquet(f"{tmp_path}/*.parquet", text="t")
-    with pytest.raises(PlanError, match="none of the pool's first 1 shards .*a.parquet: empty_file"):
+    with pytest.raises(PlanError, match=r"none of the pool's first 1 shards .*a.parquet: empty_file"):
         pool.role_types(pool.listing().shards)
 
 
@@ -195,28 +191,24 @@ def test_a_broken_row_group_costs_its_rows(tmp_path: Path) -> None:
     assert [chunk.start for chunk in chunks] == [0, 10, 20] and (chunks[1].nbytes > 0).all()
 
 
-@pytest.mark.parametrize("batch_bytes", [BATCH_BYTES, 20_000, 3000])
-def test_damage_within_a_row_group_does_not_depend_on_batches(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch_bytes: int
-) -> None:
+def test_damage_within_a_row_group_does_not_depend_on_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = pa.table({"t": [f"text number {n:06}" for n in range(9000)]})
-    options = {"use_dictionary": False, "data_page_size": 2000, "write_batch_size": 50, "compression": "snappy"}
+    options = {"use_dictionary": False, "data_page_size": 2000, "write_batch_size": 50, "compression": "none"}
     path = write(tmp_path, table, write_page_checksum=True, **options)
     data = bytearray(path.read_bytes())
     at = data.index(b"number 00513")
-    data[at : at + 8] = b"\0" * 8
+    data[at : at + 8] = b"\0" * 8  # a bit of rot that only the page's checksum shows
     path.write_bytes(bytes(data))
-    monkeypatch.setattr("poolsieve.dataflow.read_parquet.BATCH_BYTES", batch_bytes)
-    chunks = read(Pool.parquet(str(path), text="t"), "text")
-    bad = errors(chunks)
-    first = min(bad)
-    assert set(bad) == set(range(first, 9000)) and 4900 < first <= 5139
-    assert values(chunks, "text")[:first] == table["t"].to_pylist()[:first]
-    assert sum(chunk.num_rows for chunk in chunks) == 9000
-    marker = tmp_path.parent / "first-damaged-row"
-    if marker.exists():
-        assert int(marker.read_text()) == first
-    marker.write_text(str(first))
+    firsts = set()
+    for batch_bytes in (BATCH_BYTES, 20_000, 3000):
+        monkeypatch.setattr("poolsieve.dataflow.read_parquet.BATCH_BYTES", batch_bytes)
+        chunks = read(Pool.parquet(str(path), text="t"), "text")
+        bad = errors(chunks)
+        firsts.add(first := min(bad))
+        assert set(bad) == set(range(first, 9000)) and 4900 < first <= 5139
+        assert values(chunks, "text")[:first] == table["t"].to_pylist()[:first]
+        assert sum(chunk.num_rows for chunk in chunks) == 9000
+    assert len(firsts) == 1
 
 
 def test_only_what_is_needed_is_read(tmp_path: Path) -> None:
@@ -254,7 +246,9 @@ def rows(pool: Pool) -> list[tuple[Any, ...]]:
     for shard in pool.listing().shards:
         for chunk in open_chunks(pool, shard, ["text"], {"text": pa.string()}):
             texts = chunk.roles.column("text").to_pylist()
-            found += [(chunk.start + n, uid, t) for n, (uid, t) in enumerate(zip(chunk.uid.to_pylist(), texts, strict=True))]
+            found += [
+                (chunk.start + n, uid, t) for n, (uid, t) in enumerate(zip(chunk.uid.to_pylist(), texts, strict=True))
+            ]
     return found
 
 
@@ -263,7 +257,7 @@ def test_a_split_file_has_the_same_rows(tmp_path: Path) -> None:
     whole = Pool.parquet(str(path), text="t")
     (shard,) = whole.listing().shards
     assert shard.row_groups is None
-    for size in (1, 3000, path.stat().st_size - 1):
+    for size in (1, 900, 5000):
         split = Pool.parquet(str(path), text="t", split_bytes=size)
         shards = split.listing().shards
         assert len(shards) > 1 and sum(shard.row_groups or 0 for shard in shards) == 16
@@ -302,6 +296,7 @@ class Flaky:
         self._file, self.failures = file, failures
 
     def read(self, size: int = -1) -> bytes:
+        """Fails while there are failures left."""
         if self.failures:
             raise self.failures.pop()
         return bytes(self._file.read(size))
@@ -351,7 +346,7 @@ def test_memory_stays_flat_on_one_big_row_group(tmp_path: Path) -> None:
         path = sys.argv[1]
         if sys.argv[2] == "write":
             block = np.random.default_rng(0).integers(97, 123, 2**20, np.uint8).tobytes().decode()
-            texts = pa.array([block[n * 7 % 100_000 :][:1000] for n in range(600_000)])
+            texts = pa.array([block[n : n + 1000] for n in range(600_000)])
             pq.write_table(pa.table({"t": texts}), path, row_group_size=10**9, use_dictionary=False, compression="none")
         else:
             pool = Pool.parquet(path, text="t")

@@ -1,0 +1,45 @@
+# `make demo` and `make test` are all that a new checkout needs; both make .venv first.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+DEMO   := demo
+
+.PHONY: help demo demo-pool test check lint types typing-links bench clean
+
+help:  ## what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+$(BIN)/poolsieve: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet -e '.[clip,text,dev]'
+	@touch $@
+
+$(DEMO)/pool: | $(BIN)/poolsieve
+	$(BIN)/python recipes/demo/make_pool.py $@
+
+demo-pool: $(DEMO)/pool  ## a small pool with the ills of a real crawl, in demo/pool
+
+demo: $(DEMO)/pool  ## build the pool, run DataComp's rules and a small DFN over it, say where the report is
+	$(BIN)/poolsieve run recipes/datacomp_dfn.py --out $(DEMO)/out --truth $(DEMO)/pool/truth.parquet
+
+# Type checkers find `poolsieve.*` by folders, and the four stand at the top of the repository.
+typing-links:
+	@mkdir -p build/typing/poolsieve
+	@for room in filters scoring_models dataflow jobs; do ln -sfn ../../../$$room build/typing/poolsieve/$$room; done
+
+lint: | $(BIN)/poolsieve  ## ruff and the arrows between the packages
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: typing-links | $(BIN)/poolsieve  ## mypy, strict
+	cd build/typing && ../../$(BIN)/mypy --config-file ../../pyproject.toml --namespace-packages --explicit-package-bases poolsieve
+
+test: | $(BIN)/poolsieve  ## the tests
+	$(BIN)/python -m pytest
+
+check: lint types test  ## everything that CI checks
+
+clean:  ## remove what the above made
+	rm -rf $(VENV) $(DEMO) build

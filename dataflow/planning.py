@@ -1,0 +1,175 @@
+"""`poolsieve plan`: what a run would read and compute, and about how many rows each stage would keep."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from poolsieve.dataflow import fs
+from poolsieve.dataflow.job import Job
+from poolsieve.dataflow.ledger import decision_url
+from poolsieve.dataflow.pipeline import Plan
+from poolsieve.dataflow.pool import open_chunks
+from poolsieve.dataflow.program import RuleStep, ScoreStep
+from poolsieve.dataflow.records import Chunk, Shard
+from poolsieve.dataflow.store import Listings, rows_url, score_prefix
+from poolsieve.dataflow.submit import Prepared
+from poolsieve.filters.expr import Env
+from poolsieve.scoring_models.driver import score_rows
+
+SAMPLED_SHARDS = 8
+"""Shards whose first rows are read for the estimates."""
+
+
+@dataclass(frozen=True)
+class PassPlan:
+    """One reading of the pool: its score steps, how many shards must be read for them, and their bytes."""
+
+    steps: tuple[str, ...]
+    shards: int
+    nbytes: int
+
+
+def wilson(kept: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval for a share (Wilson 1927, J. Am. Stat. Assoc. 22:209)."""
+    if n == 0:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    share = kept / n
+    centre = share + z * z / (2 * n)
+    half = z * ((share * (1 - share) + z * z / (4 * n)) / n) ** 0.5
+    return (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
+
+
+def describe_plan(prepared: Prepared, *, sample_rows: int = 2000, seed: int = 0) -> dict[str, Any]:
+    """Everything that `poolsieve plan` prints, as JSON values."""
+    job, shards = prepared.job, prepared.shards
+    return {
+        "pool": {"kind": job.pool.kind, "urls": list(job.pool.urls), "root": job.pool.root},
+        "shards": len(shards),
+        "bytes": sum(shard.size for shard in shards),
+        "gaps": list(prepared.gaps),
+        "warnings": [*prepared.warnings, *trivial_cuts(job)],
+        "passes": [vars(found) for found in passes(job, shards)],
+        "scorers": [scorer_state(job, shards, step) for step in job.program.scorers],
+        "stages": estimates(job, shards, sample_rows, seed) if sample_rows else [],
+    }
+
+
+def trivial_cuts(job: Job) -> list[str]:
+    """Warnings for cuts that can't drop anything."""
+    whole = [top for top in job.program.tops if top.fraction is not None and float(top.fraction) == 1]
+    return [f"the cut {top.cut!r} keeps everything (fraction 1)" for top in whole]
+
+
+def passes(job: Job, shards: Sequence[Shard]) -> list[PassPlan]:
+    """The readings of the pool that are still to be done, with the bytes of the shards that each touches."""
+    plan, out, start = Plan.of(job), [], 0
+    for i, stop in enumerate(plan.stops):
+        steps = [s for s in job.program.steps[start:stop] if isinstance(s, ScoreStep) and not (i and s.whole_pool)]
+        if i == 0 and stop is not None:
+            steps += [s for s in job.program.steps[stop:] if isinstance(s, ScoreStep) and s.whole_pool]
+        if plan.reads(job, i):
+            todo = [shard for shard in shards if not _scored(job, shard, steps, first=i == 0)]
+            out.append(PassPlan(tuple(s.name for s in steps), len(todo), sum(shard.size for shard in todo)))
+        start = stop or 0
+    return out
+
+
+def _scored(job: Job, shard: Shard, steps: Iterable[ScoreStep], first: bool) -> bool:
+    if first and _name(rows_url(job.out, shard, job.reading)) not in _row_files(job):
+        return False
+    prefix = score_prefix(shard)
+    return all(Listings.files(job.phase("plan"), job.folder(step), prefix) for step in steps)
+
+
+def _name(url: str) -> str:
+    return url.rsplit("/", 1)[-1]
+
+
+_row_listings: dict[str, frozenset[str]] = {}
+
+
+def _row_files(job: Job) -> frozenset[str]:
+    if job.run_id not in _row_listings:
+        _row_listings[job.run_id] = frozenset(fs.names(fs.join(job.out, "rows")))
+    return _row_listings[job.run_id]
+
+
+def scorer_state(job: Job, shards: Sequence[Shard], step: ScoreStep) -> dict[str, Any]:
+    """A scorer's fingerprint and how many shards have scores of it already."""
+    found = [s for s in shards if Listings.files(job.phase("plan"), job.folder(step), score_prefix(s))]
+    return {
+        "name": step.name,
+        "scorer": type(step.scorer).__name__,
+        "fingerprint": job.fingerprints[step.name],
+        "reads": list(step.scorer.reads),
+        "columns": {name: str(kind) for name, kind in step.columns.items()},
+        "whole_pool": step.whole_pool,
+        "scored_shards": len(found),
+        "files": dict(job.parts[step.name]["files"]),
+    }
+
+
+def estimates(job: Job, shards: Sequence[Shard], rows: int, seed: int) -> list[dict[str, Any]]:
+    """For each rule: rows of the sample in and out, and the share that stays with its 95 % interval.
+
+    The sample is the first rows of a few shards chosen by `seed`. Scorers that load a model are not run, so a rule on
+    their scores has no estimate; a `Top` keeps what it is asked to.
+    """
+    chosen = random.Random(seed).sample(list(shards), min(SAMPLED_SHARDS, len(shards)))  # noqa: S311
+    steps = [step for step in job.program.scorers if not hasattr(step.scorer, "load")]
+    roles = tuple(dict.fromkeys(role for step in steps for role in step.scorer.reads))
+    types = {role: job.role_types[role] for role in roles}
+    totals = [[0, 0] for _ in job.program.steps]
+    for shard in chosen:
+        for chunk in islice(open_chunks(job.pool, shard, roles, types), 1):
+            _add_sample(job, shard, chunk, max(1, rows // len(chosen)), totals)
+    return [
+        _estimate(step, *total)
+        for step, total in zip(job.program.steps, totals, strict=True)
+        if isinstance(step, RuleStep)
+    ]
+
+
+def _add_sample(job: Job, shard: Shard, chunk: Chunk, rows: int, totals: list[list[int]]) -> None:
+    n = min(rows, chunk.num_rows)
+    batch = chunk.roles.slice(0, n)
+    alive = np.array([i not in chunk.read_errors for i in range(n)], dtype=bool)
+    scores: dict[str, pa.Array] = {}
+    for step, total in zip(job.program.steps, totals, strict=True):
+        if isinstance(step, ScoreStep):
+            if not hasattr(step.scorer, "load"):
+                made = score_rows(step.scorer, batch.select(list(step.scorer.reads)), step.scorer.columns, threads=1)
+                scores.update(zip(step.columns, made.columns.values(), strict=True))
+        elif not step.tops and all(name in scores for name in step.predicate.names()):
+            env = Env(scores, chunk.uid.slice(0, n), np.arange(n), shard.path, {}, alive)
+            kept = alive & np.array(
+                step.predicate.truth(env).fill_null(False).to_numpy(zero_copy_only=False), dtype=bool
+            )
+            total[0] += int(alive.sum())
+            total[1] += int(kept.sum())
+            alive = kept
+
+
+def _estimate(step: RuleStep, seen: int, kept: int) -> dict[str, Any]:
+    if not seen:
+        tops = [f"{top.fraction or top.count or top.budget or '1/' + str(top.tau)} of {top.of}" for top in step.tops]
+        return {"reason": step.reason, "sampled": 0, "keeps": None, "note": "; ".join(tops) or "needs a model's scores"}
+    low, high = wilson(kept, seen)
+    return {"reason": step.reason, "sampled": seen, "keeps": kept / seen, "low": low, "high": high, "note": ""}
+
+
+def prune(out: str, current: str) -> list[str]:
+    """Removes decisions other than the current one, and files that a killed run left half-written; names them."""
+    gone = [name for name in fs.names(fs.join(out, "decisions")) if name != current]
+    for name in gone:
+        fs.remove(decision_url(out, name))
+    return [f"decisions/{name}" for name in gone] + fs.sweep(out)

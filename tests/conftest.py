@@ -1,0 +1,93 @@
+"""Shared fixtures: small real pools, and the whole job as one call."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from poolsieve.dataflow.finish import read_manifest, write_manifest
+from poolsieve.dataflow.job import Options, RecipeSource
+from poolsieve.dataflow.recipe import Recipe
+from poolsieve.dataflow.submit import execute, prepare, prepare_stored
+
+
+def text_table(n: int, seed: int, **columns: Any) -> pa.Table:
+    """n rows with uid, text of 0 to 19 words, original sizes, and a float32 score with many ties and some NaN."""
+    r = np.random.default_rng(seed)
+    uids = [r.bytes(16).hex() for _ in range(n)]
+    score = r.normal(0.2, 0.05, n).astype(np.float32).round(3)
+    score[r.random(n) < 0.01] = np.nan
+    base = {
+        "uid": uids,
+        "text": [" ".join(["word"] * int(k)) for k in r.integers(0, 20, n)],
+        "original_width": r.integers(50, 900, n),
+        "original_height": r.integers(50, 900, n),
+        "clip": pa.array(score, pa.float32()),
+    }
+    return pa.table({**base, **columns})
+
+
+def write_pool(folder: Path, sizes: Sequence[int] = (400, 300, 500), row_group: int = 200, seed: int = 0) -> Path:
+    """A Parquet pool of one file for each of `sizes`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, n in enumerate(sizes):
+        pq.write_table(text_table(n, seed * 1000 + i), folder / f"part-{i:03d}.parquet", row_group_size=row_group)
+    return folder
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Path:
+    """A Parquet pool of 1,200 rows in three files."""
+    return write_pool(tmp_path / "pool")
+
+
+def run(recipe: Recipe | RecipeSource, out: Path | str, **options: Any) -> dict[str, Any]:
+    """The whole job: score, decide, manifest. `workers`, `frozen` and `Options` fields as keywords."""
+    how = {key: options.pop(key) for key in ("workers", "runner", "beam_flags") if key in options}
+    frozen = options.pop("frozen", None)
+    prepared = prepare(recipe, str(out), options=Options(**options), frozen=frozen)
+    summary = execute(prepared, **how)
+    write_manifest(prepared.job, summary, {})
+    return summary
+
+
+def decide(recipe: Recipe | RecipeSource | None, out: Path | str, **options: Any) -> dict[str, Any]:
+    """A decision from stored scores alone."""
+    write = options.pop("write", True)
+    prepared = prepare_stored(recipe, str(out), frozen=options.pop("frozen", None), options=Options(**options))
+    summary = execute(prepared, score=False, write=write)
+    if write:
+        write_manifest(prepared.job, summary, {})
+    return summary
+
+
+def ledger(out: Path | str) -> pa.Table:
+    """The current ledger, all shards in order of name."""
+    folder = Path(out) / read_manifest(str(out))["ledger"]
+    return pa.concat_tables(pq.read_table(path) for path in sorted(folder.glob("*.parquet")))
+
+
+def fingerprint_of(out: Path | str) -> dict[str, str]:
+    """SHA-256 of every ledger file and of subset.npy of the current decision."""
+    folder = (Path(out) / read_manifest(str(out))["ledger"]).parent
+    files = [*folder.glob("ledger/*.parquet"), folder / "subset.npy"]
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)}
+
+
+@pytest.fixture
+def recipe_file(tmp_path: Path) -> Callable[[str], RecipeSource]:
+    """Writes recipe text to a file and gives its source."""
+
+    def make(text: str, **parameters: str) -> RecipeSource:
+        path = tmp_path / f"recipe_{hashlib.sha256(text.encode()).hexdigest()[:8]}.py"
+        path.write_text(text)
+        return RecipeSource.read(str(path), parameters)
+
+    return make
