@@ -36,10 +36,25 @@ class Answer:
 class Source(Protocol):
     """Where a walk gets its rows and scores from."""
 
-    path: str
-    rows: np.ndarray[Any, np.dtype[np.int64]]
-    uid: pa.Array
-    read_errors: pa.Array
+    @property
+    def path(self) -> str:
+        """The file, relative to the pool."""
+        ...
+
+    @property
+    def rows(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """int64 (n,): positions in the file."""
+        ...
+
+    @property
+    def uid(self) -> pa.Array:
+        """string (n,)."""
+        ...
+
+    @property
+    def read_errors(self) -> pa.Array:
+        """string (n,): null where the row could be read."""
+        ...
 
     def answer(self, step: ScoreStep, needed: Mask) -> Answer:
         """The step's scores for the rows that are needed."""
@@ -134,7 +149,7 @@ def _decide(state: State, source: Source, step: RuleStep, cuts: Cuts) -> int:
 
 def environment(state: State, source: Source, cuts: Cuts) -> Env:
     """What rules may look at, at this point of a walk."""
-    return Env(state.scores, source.uid, source.rows, source.path, cuts, state.alive)
+    return Env(state.scores, lambda: source.uid, source.rows, source.path, cuts, state.alive)
 
 
 def _bool(values: Any) -> Mask:

@@ -93,9 +93,7 @@ def _stored_parts(
     wanted = identity_of(step, pool)
     same = [found for found in stored if all(found.get(key) == wanted[key] for key in wanted)]
     if not same:
-        raise PlanError(
-            f"no scores of {step.name!r} as the recipe has it are stored; `poolsieve run` with this recipe computes them"
-        )
+        raise PlanError(f"no scores of {step.name!r} as the recipe has it are stored; `poolsieve run` computes them")
     current = [found for found in same if fingerprint(_parts(found)) == preferred.get(step.name)]
     if len(same) > 1 and not current:
         raise PlanError(

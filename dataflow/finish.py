@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 import platform
@@ -100,7 +101,7 @@ def check_whole(job: Job, record: Record) -> None:
     if most is not None and rate > most:
         worst = {k: v for k, v in record.reasons.items() if k.startswith("quarantine.")}
         raise ErrorRateExceeded(
-            f"{record.quarantined} of {record.rows} rows ({rate:.2%}) were quarantined, more than --max-error-rate {most}: "
+            f"{record.quarantined} of {record.rows} rows ({rate:.2%}) were quarantined, over --max-error-rate {most}: "
             f"{worst}. Their scores' errors are kept; `--retry-quarantined` tries them again"
         )
 
@@ -154,7 +155,7 @@ def _ranges(n: int, budget: int) -> list[tuple[int, int]]:
     """Ranges of the high half that split uids, which are uniform, into pieces of about `budget` bytes."""
     pieces = max(1, -(-n * PAIR.itemsize // budget))
     edges = [(1 << 64) * i // pieces for i in range(pieces + 1)]
-    return list(zip(edges, edges[1:], strict=False))
+    return list(itertools.pairwise(edges))
 
 
 def _merged(parts: Sequence[Any], low: int, high: int) -> np.ndarray[Any, Any]:

@@ -153,7 +153,8 @@ class Job:
     """Everything a worker needs. Small, picklable and the same on every worker.
 
     `recipe` is set only for recipes that were made in Python and are importable; a file travels as `source`.
-    `compare` names a decision that a what-if is compared with. `pool_id` is the hash of the shard listing: another pool is another decision.
+    `compare` names a decision that a what-if is compared with.
+    `pool_id` is the hash of the shard listing: another pool is another decision.
     """
 
     out: str

@@ -14,7 +14,6 @@ import pyarrow as pa
 from poolsieve.dataflow import fs, progress
 from poolsieve.dataflow.evaluate import Cuts, State, quarantined, reasons_count, walk
 from poolsieve.dataflow.job import Job
-from poolsieve.dataflow.program import RuleStep
 from poolsieve.dataflow.records import Shard
 from poolsieve.dataflow.scoring import StoredSource
 from poolsieve.dataflow.selection import require_scored, stored_source
@@ -192,7 +191,7 @@ def _bins(digits: np.ndarray[Any, Any]) -> dict[int, int]:
 
 
 def _samples(job: Job, shard: Shard, source: StoredSource, state: State, cuts: Cuts) -> dict[str, list[list[Any]]]:
-    """Rows for the report: the nearest on both sides of each cut, and a hash-chosen few for each reason and the kept."""
+    """Rows for the report: the nearest on both sides of each cut, a hash-chosen few for each reason and the kept."""
     out: dict[str, list[list[Any]]] = {}
     hashes = None
     for code, reason in [*enumerate(state.reasons), (-1, "kept")]:

@@ -105,7 +105,7 @@ class SumWork(beam.CombineFn):
 
 @dataclass(frozen=True)
 class Plan:
-    """The phases of a job: pass i runs the steps before `stops[i]` (None: to the end), then that rule's cuts are found."""
+    """Pass i of a job runs the steps before `stops[i]` (None: to the end); then that rule's cuts are found."""
 
     stops: tuple[int | None, ...]
 

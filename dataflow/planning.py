@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -150,7 +151,7 @@ def _add_sample(job: Job, shard: Shard, chunk: Chunk, rows: int, totals: list[li
                 made = score_rows(step.scorer, batch.select(list(step.scorer.reads)), step.scorer.columns, threads=1)
                 scores.update(zip(step.columns, made.columns.values(), strict=True))
         elif not step.tops and all(name in scores for name in step.predicate.names()):
-            env = Env(scores, chunk.uid.slice(0, n), np.arange(n), shard.path, {}, alive)
+            env = Env(scores, functools.partial(chunk.uid.slice, 0, n), np.arange(n), shard.path, {}, alive)
             kept = alive & np.array(
                 step.predicate.truth(env).fill_null(False).to_numpy(zero_copy_only=False), dtype=bool
             )

@@ -14,9 +14,9 @@ from typing import Any
 import pyarrow as pa
 
 from poolsieve.dataflow.recipe import Recipe
+from poolsieve.filters.cuts import key_bits
 from poolsieve.filters.expr import Arithmetic, Compare, IsIn, Literal, Node, Predicate
 from poolsieve.filters.expr import Column as ColumnNode
-from poolsieve.filters.cuts import key_bits
 from poolsieve.filters.stages import Ranked, Rule, Score
 from poolsieve.filters.statistics import pool_column, statistic_of
 from poolsieve.scoring_models.protocol import PlanError, Scorer, score_names

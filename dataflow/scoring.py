@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +22,6 @@ from poolsieve.dataflow.store import (
     Stored,
     chunk_rows,
     error_columns,
-    read_rows,
     read_rows,
     read_scores,
     rows_url,
@@ -43,10 +43,14 @@ class StoredSource:
 
     def __init__(self, job: Job, shard: Shard, rows: Rows, phase: str) -> None:
         self.job, self.shard, self.phase = job, shard, phase
-        self.path, self.rows, self.uid = shard.path, rows.row, rows.column("uid")
+        self.path, self.rows, self.lines = shard.path, rows.row, rows
         self.read_errors = rows.column("read_error")
-        self.lines = rows
         self.stored: dict[str, Stored] = {}
+
+    @property
+    def uid(self) -> pa.Array:
+        """string (n,): read when something asks for it."""
+        return self.lines.column("uid")
 
     def load(self, step: ScoreStep) -> Stored:
         """The step's stored scores for the whole shard."""
@@ -89,7 +93,7 @@ class ChunkSource:
         missing = needed if stored is None else needed & ~stored.present
         if not missing.any():
             return self._known(step, stored)
-        columns, errors, messages = self._compute(step, missing)
+        columns, errors = self._compute(step, missing)
         if missing.all():
             return Answer(columns, errors)
         return self._merged(step, stored, missing, columns, errors)
@@ -112,7 +116,7 @@ class ChunkSource:
         columns = {name: values.slice(start, n) for name, values in whole.columns.items()}
         return Stored(present, columns, errors, whole.messages.slice(start, n))
 
-    def _compute(self, step: ScoreStep, missing: Mask) -> tuple[dict[str, pa.Array], pa.Array, pa.Array]:
+    def _compute(self, step: ScoreStep, missing: Mask) -> tuple[dict[str, pa.Array], pa.Array]:
         rows = np.flatnonzero(missing)
         failed = self._role_errors(step, rows)
         good = np.array([i for i in rows if int(i) not in failed], dtype=np.int64) if failed else rows
@@ -129,7 +133,7 @@ class ChunkSource:
         }
         kinds, messages = error_columns({k: errors[int(r)] for k, r in enumerate(rows) if int(r) in errors}, len(rows))
         self.made.tables[step.name].append(score_table(self.rows[rows], columns, kinds, messages))
-        return columns, kinds, messages
+        return columns, kinds
 
     def _role_errors(self, step: ScoreStep, rows: np.ndarray[Any, Any]) -> dict[int, RowError]:
         wanted = [self.chunk.role_errors.get(role) for role in step.scorer.reads]
@@ -233,7 +237,7 @@ def _scored_chunks(
     def want(start: int, n: int) -> bool:
         return wanted is None or bool(wanted[start - first : start - first + n].any())
 
-    chunks = iter(open_chunks(job.pool, shard, roles, types, want))
+    chunks = read_ahead(open_chunks(job.pool, shard, roles, types, want))
     while True:
         progress.check()
         with progress.timed(made.seconds, "read"):
@@ -242,6 +246,15 @@ def _scored_chunks(
             return
         _score_chunk(job, shard, cuts, stop, kept, made, chunk)
         yield chunk
+
+
+def read_ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+    """The same chunks, each being read while the one before it is worked on."""
+    with ThreadPoolExecutor(1, thread_name_prefix="poolsieve-read") as reader:
+        coming = reader.submit(next, chunks, None)
+        while (chunk := coming.result()) is not None:
+            coming = reader.submit(next, chunks, None)
+            yield chunk
 
 
 def _score_chunk(
@@ -274,6 +287,6 @@ def check_unchanged(job: Job, shard: Shard) -> None:
     found = fs.stat(system, path)
     if (found.size, found.tag) != (shard.size, shard.tag):
         raise ShardChanged(
-            f"{path} has changed: {shard.size} bytes, tag {shard.tag} when the pool was listed, now {found.size} bytes, "
+            f"{path} has changed: {shard.size} bytes, tag {shard.tag} when it was listed, now {found.size} bytes, "
             f"tag {found.tag}. Run again to score the new contents (only changed files are read anew)."
         )

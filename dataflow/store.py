@@ -13,7 +13,7 @@ import json
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -40,11 +40,15 @@ ROWS_SCHEMA = pa.schema(
 """`rows/<shard>.parquet`: one line a row. offset, length and key are null for pools that are not tars."""
 
 
-@dataclass(frozen=True)
 class Rows:
-    """The rows of one shard, as `rows/<shard>.parquet` has them."""
+    """The rows of one shard, as `rows/<shard>.parquet` has them; columns are decoded when they are asked for.
 
-    table: pa.Table
+    Most phases need positions and read errors only, and uids are most of the bytes.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._file = pq.ParquetFile(pa.BufferReader(data))
+        self._columns: dict[str, pa.Array] = {}
 
     @functools.cached_property
     def row(self) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -53,11 +57,12 @@ class Rows:
 
     def column(self, name: str) -> pa.Array:
         """One column, in one piece."""
-        found = self.table.column(name)
-        return found.chunk(0) if found.num_chunks == 1 else concat(found.chunks, found.type)
+        if name not in self._columns:
+            self._columns[name] = _one(self._file.read(columns=[name], use_threads=False), name)
+        return self._columns[name]
 
     def __len__(self) -> int:
-        return int(self.table.num_rows)
+        return int(self._file.metadata.num_rows)
 
 
 @dataclass(frozen=True)
@@ -111,15 +116,26 @@ def read_table(url: str) -> pa.Table:
         with system.open(path, "rb") as file:
             return pq.read_table(file, use_threads=False)
     except pa.ArrowInvalid as error:
-        raise PoolsieveError(f"{url} is damaged ({error}); remove it, then run again to make it anew") from error
+        raise PoolsieveError(damaged(url, error)) from error
 
 
 def read_rows(url: str) -> Rows | None:
-    """The rows of a shard, or None if it has not been read yet."""
+    """The rows of a shard, or None if it has not been read yet.
+
+    Raises:
+        PoolsieveError: if the file is damaged.
+    """
     try:
-        return Rows(read_table(url))
+        return Rows(fs.read_bytes(url))
     except FileNotFoundError:
         return None
+    except pa.ArrowInvalid as error:
+        raise PoolsieveError(damaged(url, error)) from error
+
+
+def damaged(url: str, error: Exception) -> str:
+    """What to say of one of our own files that can't be read."""
+    return f"{url} is damaged ({error}); remove it, then run again to make it anew"
 
 
 def chunk_rows(chunk: Chunk) -> pa.Table:
@@ -159,7 +175,7 @@ class Listings:
     """
 
     _lock = threading.Lock()
-    _cache: dict[tuple[str, str], dict[str, list[str]]] = {}
+    _cache: ClassVar[dict[tuple[str, str], dict[str, list[str]]]] = {}
 
     @classmethod
     def files(cls, phase: str, folder: str, prefix: str) -> list[str]:

@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from poolsieve.dataflow import fs, progress
 from poolsieve.dataflow.evaluate import Cuts
-from poolsieve.dataflow.finish import pool_id, read_manifest, read_shards, shard_of
 from poolsieve.dataflow.fingerprints import fingerprints, source_hash, stored_fingerprints
+from poolsieve.dataflow.finish import pool_id, read_manifest, read_shards, shard_of
 from poolsieve.dataflow.job import Job, Options, RecipeSource
 from poolsieve.dataflow.pool import Pool
 from poolsieve.dataflow.program import compile_recipe
@@ -270,7 +270,7 @@ def _clean(error: BaseException) -> BaseException:
 def _named(error: BaseException) -> BaseException:
     """An error that crossed a process boundary as text: its last line that names one of ours."""
     lines = [
-        line.strip() for line in str(error).splitlines() if "poolsieve." in line and "Error" in line or ": " in line
+        line.strip() for line in str(error).splitlines() if ("poolsieve." in line and "Error" in line) or ": " in line
     ]
     ours = [line for line in lines if line.startswith("poolsieve.")]
     if ours:

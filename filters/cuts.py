@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,13 +85,10 @@ def key_bits(kind: pa.DataType) -> int:
 
 
 def order_keys(scores: pa.Array, lowest: bool) -> tuple[Keys, Mask]:
-    """(keys, valid): uint64 keys, smaller = better rank, equal for equal scores (-0.0 and 0.0 too); NaN is not valid."""
+    """(keys, valid): uint64 keys, smaller = better, equal for equal scores (-0.0 and 0.0 too); NaN is not valid."""
     valid = _valid(scores)
     bits = key_bits(scores.type)
-    if pa.types.is_integer(scores.type):
-        ordered = _integer_keys(scores, bits)
-    else:
-        ordered = _float_keys(scores, bits)
+    ordered = (_integer_keys if pa.types.is_integer(scores.type) else _float_keys)(scores, bits)
     top = np.uint64((1 << bits) - 1)
     return (ordered if lowest else top - ordered), valid
 
@@ -142,8 +140,13 @@ def tie_hashes(uids: pa.Array, seed: int) -> Keys:
     return np.frombuffer(b"".join(made), dtype=">u8").astype(np.uint64)
 
 
-def kept_by(cut: Cut, scores: pa.Array, uids: pa.Array, rows: np.ndarray[Any, Any], path: str, seed: int) -> Mask:
-    """bool (n,): rows on the good side of the cut. Rows with a null or NaN score never are."""
+def kept_by(
+    cut: Cut, scores: pa.Array, uid_of: Callable[[], pa.Array], rows: np.ndarray[Any, Any], path: str, seed: int
+) -> Mask:
+    """bool (n,): rows on the good side of the cut. Rows with a null or NaN score never are.
+
+    `uid_of` gives all n uids; it is called only if some row ties with the cut.
+    """
     keys, valid = order_keys(scores, cut.lowest)
     if cut.kind == "all":
         return valid
@@ -152,7 +155,7 @@ def kept_by(cut: Cut, scores: pa.Array, uids: pa.Array, rows: np.ndarray[Any, An
     better = valid & (keys < np.uint64(cut.key))
     tied = np.flatnonzero(valid & (keys == np.uint64(cut.key)))
     if len(tied):
-        better[tied] = cut.include_ties or _tied_kept(cut, uids.take(pa.array(tied)), rows[tied], path, seed)
+        better[tied] = cut.include_ties or _tied_kept(cut, uid_of().take(pa.array(tied)), rows[tied], path, seed)
     return better
 
 

@@ -6,7 +6,8 @@ moved later from what is stored. Values are Arrow arrays; null and NaN are "unkn
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -23,18 +24,23 @@ class Env:
 
     Attributes:
         scores: score name -> array of length n (null where it was not computed).
-        uid: string array of length n.
+        uid_of: gives the uids, a string array of length n; called only where a rule needs them.
         rows: int64 (n,), positions in the file; `path` is the file's path relative to the pool.
         cuts: cut name -> group ("" without groups) -> the cut that a `Top` came to.
         alive: bool (n,), rows alive at the rule's entry.
     """
 
     scores: Mapping[str, pa.Array]
-    uid: pa.Array
+    uid_of: Callable[[], pa.Array]
     rows: np.ndarray[Any, np.dtype[np.int64]]
     path: str
     cuts: Mapping[str, Mapping[str, Any]]
     alive: np.ndarray[Any, np.dtype[np.bool_]]
+
+    @property
+    def uid(self) -> pa.Array:
+        """string (n,): the rows' labels."""
+        return self.uid_of()
 
 
 class Node(Config):
@@ -131,7 +137,7 @@ class Literal(Node):
 
     def values(self, env: Env) -> pa.Array:
         """The constant, once a row."""
-        return pa.repeat(pa.scalar(self.value), len(env.uid))
+        return pa.repeat(pa.scalar(self.value), len(env.rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -332,7 +338,7 @@ def compare(op: str, left: Node, limit: Any) -> Compare:
     """A comparison with a constant limit, checked."""
     if isinstance(limit, Node):
         return Compare(op, Arithmetic("subtract", left, limit), 0)
-    if limit is None or limit != limit:
+    if limit is None or (isinstance(limit, float) and math.isnan(limit)):
         raise PlanError(f"can't compare {_show(left)} with {limit!r}: rows with null or NaN are dropped by any rule")
     if not isinstance(limit, (bool, int, float, str)):
         raise PlanError(f"can't compare {_show(left)} with {limit!r} ({type(limit).__name__})")

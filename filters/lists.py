@@ -65,7 +65,7 @@ def pairs_of(values: pa.Array) -> Pairs:
 
 
 def counts_in(pairs: Pairs, listed: Pairs) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """int64 (n,): how often each of `pairs` stands in the sorted `listed` (a multiset, as DataComp's resharder has it)."""
+    """int64 (n,): how often each of `pairs` stands in the sorted `listed` (a multiset, as in DataComp's resharder)."""
     left = np.searchsorted(listed, pairs, side="left")
     return np.asarray(np.searchsorted(listed, pairs, side="right") - left, dtype=np.int64)
 

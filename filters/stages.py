@@ -161,16 +161,16 @@ class Ranked(Predicate):
 
     def truth(self, env: Env) -> pa.Array:
         """True for competing rows on the good side of the cut (of their group)."""
-        kept = np.zeros(len(env.uid), dtype=bool)
+        kept = np.zeros(len(env.rows), dtype=bool)
         for group, cut in env.cuts[self.cut].items():
-            inside = kept_by(cut, env.scores[self.name], env.uid, env.rows, env.path, self.seed)
+            inside = kept_by(cut, env.scores[self.name], env.uid_of, env.rows, env.path, self.seed)
             kept |= inside & self.members(env, group)
         return pa.array(kept)
 
     def members(self, env: Env, group: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """bool (n,): rows of a group; every row where there are no groups."""
         if self.by is None:
-            return np.ones(len(env.uid), dtype=bool)
+            return np.ones(len(env.rows), dtype=bool)
         values = env.scores[self.by].cast(pa.string())
         return np.asarray(pc.equal(values, group).fill_null(False).to_numpy(zero_copy_only=False), dtype=bool)
 
@@ -270,7 +270,8 @@ def _decimal(name: str, what: str, value: Any, low: str, high: str | None) -> st
         raise PlanError(f"Top({name!r}, {what}={value!r}): not a number") from error
     if not number.is_finite() or number < Decimal(low) or (high is not None and number > Decimal(high)):
         span = f"between {low} and {high}" if high else f"at least {low}"
-        hint = f"; for {value} % write fraction={number / 100}" if what == "fraction" and 1 < number <= 100 else ""
+        percent = what == "fraction" and number.is_finite() and 1 < number <= 100
+        hint = f"; for {value} % write fraction={number / 100}" if percent else ""
         raise PlanError(f"Top({name!r}, {what}={value!r}): must be {span}{hint}")
     return str(number)
 

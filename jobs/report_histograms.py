@@ -1,0 +1,227 @@
+"""Score histograms for the report: 16-bit key counts become about 50 bars, and bars become places on a page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from poolsieve.filters.cuts import key_value
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+BINS = 50
+"""Bars of a histogram, at most about."""
+
+TAIL = 0.005
+"""Share of the rows at each end that may lie outside the picture."""
+
+_MOST_KEY = 0xFFFF
+_POINTS = 0.25
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Counts by the high 16 bits of the order key, as intervals [low, high) of score values, ascending."""
+
+    low: Floats
+    high: Floats
+    kept: Floats
+    dropped: Floats
+    infinite: int
+
+    @property
+    def both(self) -> Floats:
+        """Kept and dropped rows together."""
+        return np.asarray(self.kept + self.dropped, dtype=np.float64)
+
+
+def digits_of(counts: Mapping[Any, Sequence[int]]) -> Digits:
+    """The counts of `Record.histograms` (whose keys are text once they were JSON) with the values they stand for."""
+    keys = sorted(int(key) for key in counts)
+    found = {int(key): value for key, value in counts.items()}
+    finite = [key for key in keys if math.isfinite(_value(key))]
+    return Digits(
+        low=np.array([_value(key) for key in finite], dtype=np.float64),
+        high=np.array([_upper(key) for key in finite], dtype=np.float64),
+        kept=np.array([found[key][0] for key in finite], dtype=np.float64),
+        dropped=np.array([found[key][1] for key in finite], dtype=np.float64),
+        infinite=sum(sum(found[key]) for key in keys if key not in set(finite)),
+    )
+
+
+def _value(key: int) -> float:
+    return float(key_value(key << 16, pa.float32(), lowest=True))
+
+
+def _upper(key: int) -> float:
+    value = _value(key + 1) if key < _MOST_KEY else math.nan
+    return value if math.isfinite(value) else float(np.finfo(np.float32).max)
+
+
+def rebin(counts: Mapping[Any, Sequence[int]], marks: Sequence[float] = (), whole: bool = False) -> dict[str, Any] | None:
+    """About 50 equal bars over the middle 99 % of the scores.
+
+    Args:
+        counts: key digit -> [kept, dropped].
+        marks: cuts and limits. The picture reaches to them where that does not dwarf it; one alone is an edge, so that
+            the colours change at its line.
+        whole: the scores are whole numbers: bars hold whole numbers each, and none is split.
+
+    Returns:
+        `edges` (n + 1), `kept` and `dropped` (n), rows `below` and `above` the picture and `infinite`; None without
+        rows. A digit that lies across an edge is shared out in proportion, and sums stay exact.
+    """
+    digits = digits_of(counts)
+    if not digits.both.sum():
+        return None
+    whole = whole or bool((digits.low == np.round(digits.low)).all())
+    low, high = _span(digits, marks, whole)
+    edges = _whole_edges(low, high) if whole else _edges(low, high, marks)
+    kept = _shared(digits, digits.kept, edges, whole)
+    dropped = _shared(digits, digits.dropped, edges, whole)
+    total = kept + dropped
+    return {
+        "edges": [float(edge) for edge in edges],
+        "kept": [int(n) for n in kept[1:-1]],
+        "dropped": [int(n) for n in dropped[1:-1]],
+        "below": int(total[0]),
+        "above": int(total[-1]),
+        "infinite": digits.infinite,
+        "whole": whole,
+    }
+
+
+def _span(digits: Digits, marks: Sequence[float], whole: bool) -> tuple[float, float]:
+    """The middle of the scores, stretched to the marks nearby."""
+    seen = np.cumsum(digits.both) / digits.both.sum()
+    first = int(np.searchsorted(seen, TAIL, side="right"))
+    last = min(int(np.searchsorted(seen, 1 - TAIL, side="left")), len(seen) - 1)
+    low, high = float(digits.low[min(first, last)]), float((digits.low if whole else digits.high)[last])
+    reach = high - low if high > low else max(abs(low), 1.0)
+    near = [mark for mark in marks if low - reach <= mark <= high + reach]
+    return min([low, *near]), max([high, *near])
+
+
+def _whole_edges(low: float, high: float) -> Floats:
+    low, high = math.floor(low), math.ceil(high)
+    width = max(1, -(-(high - low + 1) // BINS))
+    count = -(-(high - low + 1) // width)
+    return np.asarray(low - 0.5 + width * np.arange(count + 1), dtype=np.float64)
+
+
+def _edges(low: float, high: float, marks: Sequence[float]) -> Floats:
+    # Scores that hardly differ get a picture as wide as a thousandth of their size, so that bars have a width.
+    least = max(abs(low), abs(high)) / 1000 or 1.0
+    if high - low < least:
+        low, high = low - least / 2, high + least / 2
+    width = (high - low) / BINS
+    inside = [mark for mark in set(marks) if low <= mark <= high]
+    if len(inside) == 1:
+        low = inside[0] - width * math.ceil((inside[0] - low) / width - 1e-9)
+    count = math.ceil((high - low) / width - 1e-9)
+    return np.asarray(low + width * np.arange(count + 1), dtype=np.float64)
+
+
+def _shared(digits: Digits, counts: Floats, edges: Floats, whole: bool) -> Floats:
+    """Rows below the first edge, between each two, and above the last. Rounded sums, so that the total is exact."""
+    low = digits.low - _POINTS if whole else digits.low
+    high = np.maximum(digits.high - 1, digits.low) + _POINTS if whole else digits.high
+    places = np.ravel(np.column_stack([low, high]))
+    after = np.cumsum(counts)
+    sums = np.ravel(np.column_stack([after - counts, after]))
+    reached = np.rint(np.interp(edges, places, sums, left=0, right=after[-1]))
+    return np.diff(np.concatenate([[0.0], reached, [after[-1]]]))
+
+
+WIDTH, HEIGHT = 520, 196
+"""Size of a chart, in the units of its viewBox."""
+
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 26, 24
+
+
+def chart(histogram: Mapping[str, Any]) -> dict[str, Any]:
+    """Where everything of one histogram stands: `bars`, `xticks`, `yticks`, `lines`, for the template to draw."""
+    edges = histogram["edges"]
+    most = max([k + d for k, d in zip(histogram["kept"], histogram["dropped"], strict=True)], default=0) or 1
+    span = (edges[-1] - edges[0]) or 1.0
+
+    def across(value: float) -> float:
+        return round(_LEFT + (value - edges[0]) / span * (WIDTH - _LEFT - _RIGHT), 2)
+
+    def up(rows: float) -> float:
+        return round(HEIGHT - _BOTTOM - rows / most * (HEIGHT - _TOP - _BOTTOM), 2)
+
+    ticks = [tick for tick in nice_ticks(edges[0], edges[-1], 6) if not histogram["whole"] or tick == round(tick)]
+    return {
+        "width": WIDTH,
+        "height": HEIGHT,
+        "left": _LEFT,
+        "right": WIDTH - _RIGHT,
+        "top": _TOP,
+        "floor": HEIGHT - _BOTTOM,
+        "bars": [_bar(histogram, i, across, up) for i in range(len(edges) - 1)],
+        "xticks": [{"x": across(tick), "label": short(tick)} for tick in ticks],
+        "yticks": [{"y": up(tick), "label": compact(tick)} for tick in nice_ticks(0, most, 3) if tick],
+        "lines": _lines(histogram, across),
+    }
+
+
+def _bar(histogram: Mapping[str, Any], i: int, across: Any, up: Any) -> dict[str, Any]:
+    kept, dropped = histogram["kept"][i], histogram["dropped"][i]
+    left, right = across(histogram["edges"][i]), across(histogram["edges"][i + 1])
+    low, high = histogram["edges"][i], histogram["edges"][i + 1]
+    one = histogram["whole"] and high - low == 1
+    return {
+        "x": left,
+        "w": round(max(right - left - 0.7, 0.5), 2),
+        "kept_y": up(kept),
+        "kept_h": round(up(0) - up(kept), 2),
+        "dropped_y": up(kept + dropped),
+        "dropped_h": round(up(kept) - up(kept + dropped), 2),
+        "title": f"{short(low + 0.5) if one else f'{short(low)} to {short(high)}'}: {kept:,} kept, {dropped:,} dropped",
+    }
+
+
+def _lines(histogram: Mapping[str, Any], across: Any) -> list[dict[str, Any]]:
+    """The marks inside the picture; labels only as long as they can be told apart."""
+    edges = histogram["edges"]
+    inside = [mark for mark in histogram["marks"] if edges[0] <= mark["value"] <= edges[-1]]
+    out: list[dict[str, Any]] = []
+    for mark in sorted(inside, key=lambda mark: float(mark["value"])):
+        x = across(mark["value"])
+        clear = all(abs(x - other["x"]) > 130 for other in out if other["label"])
+        middle = (_LEFT + WIDTH - _RIGHT) / 2
+        side = "start" if x < middle - 100 else "end" if x > middle + 100 else "middle"
+        out.append({"x": x, "label": mark["label"] if clear else "", "anchor": side, "kind": mark["kind"]})
+    return out
+
+
+def nice_ticks(low: float, high: float, count: int) -> list[float]:
+    """Round numbers (1, 2 or 5 times a power of ten) between two values, about `count` of them."""
+    if not high > low:
+        return [low]
+    raw = (high - low) / count
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    last = math.floor(high / step + 1e-9)
+    return [round(i * step, 12) for i in range(first, last + 1)]
+
+
+def short(value: float) -> str:
+    """A number in at most about four digits."""
+    text = f"{value:,.0f}" if abs(value) >= 1000 and value == round(value) else f"{value:.4g}"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def compact(rows: float) -> str:
+    """A count for an axis: 1,200 is `1.2k`."""
+    for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
+        if rows >= size:
+            return f"{rows / size:g}{unit}"
+    return f"{rows:g}"
