@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import traceback
 import types
 import uuid
 from collections.abc import Mapping
@@ -98,10 +99,21 @@ def _execute(name: str, path: str, text: str) -> types.ModuleType:
     sys.modules[name] = module
     try:
         exec(compile(text, path, "exec"), vars(module))  # noqa: S102  (a recipe file is code, run as the user)
-    except BaseException:
+    except PlanError:
         del sys.modules[name]
         raise
+    except Exception as error:  # whatever the user's file does wrong is the user's to read
+        del sys.modules[name]
+        raise PlanError(f"{path}{_line(error, path)}: {type(error).__name__}: {error}") from error
     return module
+
+
+def _line(error: BaseException, path: str) -> str:
+    """`, line 3` for the last line of the recipe file that the error went through."""
+    if isinstance(error, SyntaxError):
+        return f", line {error.lineno}"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+    return f", line {lines[-1]}" if lines else ""
 
 
 def _recipe_of(module: types.ModuleType, source: RecipeSource) -> Recipe:

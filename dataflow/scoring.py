@@ -41,8 +41,8 @@ class ShardChanged(PoolsieveError):
 class StoredSource:
     """A walk's source that only reads what is kept; rows without a stored score are `unknown`."""
 
-    def __init__(self, job: Job, shard: Shard, rows: Rows, phase: str) -> None:
-        self.job, self.shard, self.phase = job, shard, phase
+    def __init__(self, job: Job, shard: Shard, rows: Rows, phase: str, retry: bool = False) -> None:
+        self.job, self.shard, self.phase, self.retry = job, shard, phase, retry
         self.path, self.rows, self.lines = shard.path, rows.row, rows
         self.read_errors = rows.column("read_error")
         self.stored: dict[str, Stored] = {}
@@ -61,10 +61,10 @@ class StoredSource:
         return self.stored[step.name]
 
     def answer(self, step: ScoreStep, needed: Mask) -> Answer:
-        """Stored columns; `unknown` where one is needed but not there."""
+        """Stored columns; `unknown` where one is needed but not there (or, with `retry`, is a failure)."""
         stored = self.load(step)
         present = stored.present
-        if self.job.options.retry_quarantined:
+        if self.retry:
             present = present & np.asarray(stored.errors.is_null().to_numpy(zero_copy_only=False), dtype=bool)
         return Answer(stored.columns, stored.errors, needed & ~present)
 
@@ -111,7 +111,7 @@ class ChunkSource:
         start, n = self.chunk.start - int(self.kept.rows[0]), self.chunk.num_rows
         present = whole.present[start : start + n]
         errors = whole.errors.slice(start, n)
-        if self.job.options.retry_quarantined:
+        if self.kept.retry:
             present = present & np.asarray(errors.is_null().to_numpy(zero_copy_only=False), dtype=bool)
         columns = {name: values.slice(start, n) for name, values in whole.columns.items()}
         return Stored(present, columns, errors, whole.messages.slice(start, n))
@@ -194,7 +194,7 @@ def score_shard(job: Job, shard: Shard, cuts: Cuts, stop: int | None, label: str
     progress.check()
     url = rows_url(job.out, shard, job.reading)
     rows = read_rows(url)
-    kept = None if rows is None else StoredSource(job, shard, rows, label)
+    kept = None if rows is None else StoredSource(job, shard, rows, label, job.options.retry_quarantined)
     candidates = None if kept is None else _candidates(job, kept, cuts, stop)
     if candidates is not None and not candidates.any():
         return {"rows": len(candidates), "read_bytes": 0, "seconds": {}, "scored": {}}

@@ -105,8 +105,8 @@ def _dictionaries(table: pa.Table) -> list[str]:
 
 
 @fs.retrying
-def read_table(url: str) -> pa.Table:
-    """Reads one of our own Parquet files.
+def read_table(url: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Reads one of our own Parquet files, or some columns of it.
 
     Raises:
         PoolsieveError: if it is damaged, naming it and what to do.
@@ -114,7 +114,7 @@ def read_table(url: str) -> pa.Table:
     system, path = fs.connect(url)
     try:
         with system.open(path, "rb") as file:
-            return pq.read_table(file, use_threads=False)
+            return pq.read_table(file, columns=None if columns is None else list(columns), use_threads=False)
     except pa.ArrowInvalid as error:
         raise PoolsieveError(damaged(url, error)) from error
 

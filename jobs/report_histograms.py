@@ -22,6 +22,7 @@ TAIL = 0.005
 
 _MOST_KEY = 0xFFFF
 _POINTS = 0.25
+_MOST_WHOLE = 1e12
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,14 @@ def _upper(key: int) -> float:
     return value if math.isfinite(value) else float(np.finfo(np.float32).max)
 
 
-def rebin(counts: Mapping[Any, Sequence[int]], marks: Sequence[float] = (), whole: bool = False) -> dict[str, Any] | None:
+def rebin(
+    counts: Mapping[Any, Sequence[int]],
+    marks: Sequence[float] = (),
+    *,
+    whole: bool = False,
+    low: float = -math.inf,
+    high: float = math.inf,
+) -> dict[str, Any] | None:
     """About 50 equal bars over the middle 99 % of the scores.
 
     Args:
@@ -71,6 +79,8 @@ def rebin(counts: Mapping[Any, Sequence[int]], marks: Sequence[float] = (), whol
         marks: cuts and limits. The picture reaches to them where that does not dwarf it; one alone is an edge, so that
             the colours change at its line.
         whole: the scores are whole numbers: bars hold whole numbers each, and none is split.
+        low: no kept row has a lower score. `high`: nor a higher one. A digit is finer than a bar but not exact: this
+            keeps the rows kept at a cut on their side of it.
 
     Returns:
         `edges` (n + 1), `kept` and `dropped` (n), rows `below` and `above` the picture and `infinite`; None without
@@ -79,9 +89,12 @@ def rebin(counts: Mapping[Any, Sequence[int]], marks: Sequence[float] = (), whol
     digits = digits_of(counts)
     if not digits.both.sum():
         return None
-    whole = whole or bool((digits.low == np.round(digits.low)).all())
-    low, high = _span(digits, marks, whole)
-    edges = _whole_edges(low, high) if whole else _edges(low, high, marks)
+    # A number this large has no neighbours to stand apart from.
+    whole = (whole or _looks_whole(digits)) and float(np.abs(digits.low).max()) < _MOST_WHOLE
+    first, last = _span(digits, marks, whole)
+    edges = _whole_edges(first, last) if whole else _edges(first, last, marks)
+    if not whole:
+        digits = _parted(digits, low, high)
     kept = _shared(digits, digits.kept, edges, whole)
     dropped = _shared(digits, digits.dropped, edges, whole)
     total = kept + dropped
@@ -94,6 +107,12 @@ def rebin(counts: Mapping[Any, Sequence[int]], marks: Sequence[float] = (), whol
         "infinite": digits.infinite,
         "whole": whole,
     }
+
+
+def _looks_whole(digits: Digits) -> bool:
+    # From 128 on a digit stands for a whole number or several whatever the scores are: only smaller ones can tell.
+    small = digits.low[np.abs(digits.low) < 128]
+    return len(small) > 0 and bool((small == np.round(small)).all())
 
 
 def _span(digits: Digits, marks: Sequence[float], whole: bool) -> tuple[float, float]:
@@ -127,6 +146,33 @@ def _edges(low: float, high: float, marks: Sequence[float]) -> Floats:
     return np.asarray(low + width * np.arange(count + 1), dtype=np.float64)
 
 
+def _parted(digits: Digits, least: float, most: float) -> Digits:
+    """The digit that holds a cut as two: rows kept on their side, and on the other as many as lie there if spread."""
+    for mark, kept_above in ((least, True), (most, False)):
+        inside = np.flatnonzero((digits.low < mark) & (mark < digits.high))
+        if len(inside):
+            digits = _parted_at(digits, int(inside[0]), mark, kept_above)
+    return digits
+
+
+def _parted_at(digits: Digits, i: int, mark: float, kept_above: bool) -> Digits:
+    part = (mark - digits.low[i]) / (digits.high[i] - digits.low[i])
+    kept, dropped = digits.kept[i], digits.dropped[i]
+    lost = min(dropped, (kept + dropped) * (part if kept_above else 1 - part))
+    below, above = ((0.0, lost), (kept, dropped - lost)) if kept_above else ((kept, dropped - lost), (0.0, lost))
+    return Digits(
+        low=np.insert(digits.low, i + 1, mark),
+        high=np.insert(digits.high, i, mark),
+        kept=_replaced(digits.kept, i, below[0], above[0]),
+        dropped=_replaced(digits.dropped, i, below[1], above[1]),
+        infinite=digits.infinite,
+    )
+
+
+def _replaced(values: Floats, i: int, first: float, second: float) -> Floats:
+    return np.concatenate([values[:i], [first, second], values[i + 1 :]])
+
+
 def _shared(digits: Digits, counts: Floats, edges: Floats, whole: bool) -> Floats:
     """Rows below the first edge, between each two, and above the last. Rounded sums, so that the total is exact."""
     low = digits.low - _POINTS if whole else digits.low
@@ -138,10 +184,11 @@ def _shared(digits: Digits, counts: Floats, edges: Floats, whole: bool) -> Float
     return np.diff(np.concatenate([[0.0], reached, [after[-1]]]))
 
 
-WIDTH, HEIGHT = 520, 196
+WIDTH, HEIGHT = 520, 206
 """Size of a chart, in the units of its viewBox."""
 
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 26, 24
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 40, 24
+_WIDEST = 22.0
 
 
 def chart(histogram: Mapping[str, Any]) -> dict[str, Any]:
@@ -176,9 +223,10 @@ def _bar(histogram: Mapping[str, Any], i: int, across: Any, up: Any) -> dict[str
     left, right = across(histogram["edges"][i]), across(histogram["edges"][i + 1])
     low, high = histogram["edges"][i], histogram["edges"][i + 1]
     one = histogram["whole"] and high - low == 1
+    wide = max(min(right - left - 0.7, _WIDEST), 0.5)
     return {
-        "x": left,
-        "w": round(max(right - left - 0.7, 0.5), 2),
+        "x": round((left + right - wide) / 2, 2),
+        "w": round(wide, 2),
         "kept_y": up(kept),
         "kept_h": round(up(0) - up(kept), 2),
         "dropped_y": up(kept + dropped),

@@ -27,6 +27,8 @@ from poolsieve.dataflow.pool import open_chunks
 from poolsieve.dataflow.records import Chunk, Shard
 from poolsieve.dataflow.scoring import check_unchanged
 from poolsieve.dataflow.store import Listings, rows_url, score_prefix
+from poolsieve.scoring_models.images import open_image
+from poolsieve.scoring_models.protocol import RowError
 
 Key = tuple[str, int]
 """(shard name, row): what a sample is known by."""
@@ -42,9 +44,6 @@ CAPTION_CHARS = 280
 
 GROUPS = 12
 """Groups of one cut (`Top(..., by=...)`) with samples of their own."""
-
-_IMAGE_BYTES = 64 << 20
-_PIXELS = 100_000_000
 
 
 @dataclass
@@ -246,19 +245,17 @@ def thumbnail(data: bytes, side: int = SIDE) -> bytes:
     """An image as a small upright JPEG; the first frame of an animated one, on white where it is transparent.
 
     Raises:
-        ValueError: for an image too large to decode for a report.
+        ValueError: for what is no image, or one too large.
     """
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
-    if len(data) > _IMAGE_BYTES:
-        raise ValueError(f"{len(data):,} bytes are too many for a thumbnail")
-    with warnings.catch_warnings(), Image.open(io.BytesIO(data)) as image:
+    found = open_image(data)
+    if isinstance(found, RowError):
+        raise ValueError(found.message)
+    with found as image, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if image.width * image.height > _PIXELS:
-            raise ValueError(f"{image.width} x {image.height} pixels are too many for a thumbnail")
         image.draft("RGB", (side * 2, side * 2))
-        small = ImageOps.exif_transpose(image)
-        small = _eight_bits(small)
+        small = _eight_bits(ImageOps.exif_transpose(image))
         small.thumbnail((side, side))
         sink = io.BytesIO()
         _on_white(small).save(sink, "JPEG", quality=72, optimize=True)
@@ -308,6 +305,8 @@ def _lines(url: str, columns: list[str]) -> pa.Table:
 
 def _note(shard: Shard, kinds: Mapping[int, str], table: pa.Table, found: Fetched) -> None:
     wanted = np.isin(table.column(0).to_numpy(), list(kinds))
-    for row, kind, message in zip(*(column.to_pylist() for column in table.filter(pa.array(wanted)).columns), strict=True):
+    for row, kind, message in zip(
+        *(column.to_pylist() for column in table.filter(pa.array(wanted)).columns), strict=True
+    ):
         if kind == kinds[row]:
             found.messages.setdefault((shard.name, row), clipped(message or ""))

@@ -231,7 +231,7 @@ class FunctionScorer(Config):
         columns = {name: _as_array(result[name], kind) for name, kind in self.columns.items()}
         for name, array in columns.items():
             if len(array) != batch.num_rows:
-                raise ValueError(f"{self.name} returned {len(array)} values in {name!r} for {batch.num_rows} rows")
+                raise PoolsieveError(f"{self.name} returned {len(array)} values in {name!r} for {batch.num_rows} rows")
         return Scored(columns)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poolsieve.dataflow.selection import Counts, _histogram, advance, found, levels
-from poolsieve.filters.cuts import Cut, key_value, kept_by, order_keys, tie_hashes
+from poolsieve.filters.cuts import Cut, kept_by, key_value, order_keys, tie_hashes
 from poolsieve.filters.stages import Ranked, Top
 
 floats = st.one_of(

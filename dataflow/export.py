@@ -1,0 +1,387 @@
+"""`export`: writes the rows that a decision kept (or dropped, or that a list names) as files for training.
+
+    survey the shards | cut them into files | write the files | export.json
+
+The survey reads listings, footers and, where the decision's own counts don't say it, ledger lines. So the number of
+files is known before the first byte, each input is read once and each output has one writer. A file that is whole is
+noted beside the export, so that the same export goes on where a killed one stopped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import fnmatch
+from collections.abc import Callable, Mapping, Sequence
+from threading import Event
+from typing import Any
+
+import pyarrow as pa
+
+from poolsieve.dataflow import export_cross, export_parquet, export_tar, fs, progress
+from poolsieve.dataflow.export_files import explain, sink
+from poolsieve.dataflow.export_rows import Export, Input, Part, Written, plan_parts
+from poolsieve.dataflow.export_survey import missing
+from poolsieve.dataflow.export_target import Target
+from poolsieve.dataflow.finish import dumps, read_manifest, read_shards, shard_of, versions
+from poolsieve.dataflow.ledger import add_counts, decision_url
+from poolsieve.dataflow.pool import Pool
+from poolsieve.dataflow.program import Program
+from poolsieve.dataflow.runners import threads_for
+from poolsieve.dataflow.store import read_table, scorer_folder, stored_scorers
+from poolsieve.dataflow.submit import _Background, root_cause
+from poolsieve.filters.lists import file_sha256, load_list
+from poolsieve.scoring_models.protocol import PlanError, PoolsieveError, digest
+
+FORMATS = ("same", "parquet", "webdataset")
+"""What `format` may be; `same` is the pool's own."""
+
+TARGET_BYTES: Mapping[str, int] = {"parquet": 500 << 20, "webdataset": 1 << 30}
+"""Usual size of a file: what `datasets` and the Hub's WebDataset page have."""
+
+_LAYOUT = 1
+"""Raised when the same export would give other files, so that none goes on with what an older version began."""
+
+_WRITERS: Mapping[tuple[str, str], Callable[[Export, Part, Any], Written]] = {
+    ("parquet", "parquet"): export_parquet.write,
+    ("parquet", "webdataset"): export_cross.write_samples,
+    ("webdataset", "parquet"): export_cross.write_rows,
+    ("webdataset", "webdataset"): export_tar.write,
+}
+
+
+def export(
+    out: str,
+    *,
+    target: str | None = None,
+    format: str = "same",
+    select: str | None = None,
+    uids: str | None = None,
+    scores: bool | Sequence[str] = False,
+    target_bytes: int | None = None,
+    replace: bool = False,
+    runner: str = "local",
+    workers: int = 1,
+    beam_flags: Sequence[str] = (),
+    pool: Pool | None = None,
+    watch: Callable[[Event], None] | None = None,
+) -> dict[str, Any]:
+    """Exports the rows that a run's current decision kept, in pool order.
+
+    Args:
+        out: the folder of a whole run.
+        target: the folder to write to; `OUT/export` if not given.
+        format: `parquet`, `webdataset`, or `same` as the pool.
+        select: export what was dropped for the reasons that this glob matches, instead of the kept rows.
+        uids: path of a list (`.npy` `u8,u8`, Parquet or text); export the rows that it names instead, each as often as
+            it is listed.
+        scores: add every score (in Parquet: but the pool's own columns), or those named.
+        target_bytes: a file closes at the first shard boundary past this size.
+        replace: remove the files of another export in `target` first.
+        runner: see `runners.pipeline_options`.
+        workers: files at a time.
+        beam_flags: further Beam options.
+        pool: where the pool is now, if it has moved, and how to reach it (`storage_options`).
+        watch: called in the calling thread while the export runs; returns once the event is set.
+
+    Returns:
+        What `export.json` says.
+
+    Raises:
+        PlanError: for anything that can't work, before a byte is written.
+        PoolsieveError: whatever stopped the export, as the user should read it.
+    """
+    from poolsieve.dataflow import runners
+
+    made = _prepare(out, target, format, select, uids, scores, target_bytes, pool, workers)
+    made.target.check(replace)
+    options = runners.pipeline_options(runner, workers, Program(()), beam_flags)
+    progress.reset()
+    work = _Work(made, options)
+    _in_background(work, watch, made.target.url)
+    return work.index
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Prepared:
+    """An export that passed every check which needs no pool."""
+
+    export: Export
+    target: Target
+    lines: Sequence[Mapping[str, Any]]
+    target_bytes: int
+    about: Mapping[str, Any]
+
+
+def _prepare(
+    out: str,
+    target: str | None,
+    format: str,
+    select: str | None,
+    uids: str | None,
+    scores: bool | Sequence[str],
+    target_bytes: int | None,
+    pool: Pool | None,
+    workers: int,
+) -> _Prepared:
+    out = fs.absolute(out)
+    manifest = read_manifest(out)
+    lines = read_shards(out, manifest["decision"])
+    scored = _scored_pool(manifest)
+    place = _place(scored, pool)
+    kind = _format(format, place)
+    _selection(select, uids, manifest)
+    url = fs.absolute(target) if target else fs.join(out, "export")
+    _outside(place, lines, url)
+    made = Export(
+        out=out,
+        decision=manifest["decision"],
+        target=url,
+        pool=place,
+        reading=digest([scored.kind, scored.roles.get("uid")]),
+        format=kind,
+        select=select,
+        uids=fs.absolute(uids) if uids else None,
+        scores=_scores(out, manifest, lines, scores, (place.kind, kind)),
+        same_place=place.root == scored.root,
+        threads=threads_for(workers) > 1,
+    )
+    size = target_bytes or TARGET_BYTES[kind]
+    about = _about(made, manifest, size)
+    claim = Target(url, digest([_LAYOUT, about], 8))
+    if kind != place.kind:
+        crossed, types = export_cross.crossing(place, [shard_of(line) for line in lines], kind)
+        made = dataclasses.replace(made, pool=crossed, types=types)
+    return _Prepared(export=made, target=claim, lines=lines, target_bytes=size, about=about)
+
+
+def _scored_pool(manifest: Mapping[str, Any]) -> Pool:
+    """The pool as the manifest has it."""
+    names = [item.name for item in dataclasses.fields(Pool) if item.name != "storage_options"]
+    known = {name: manifest["pool"][name] for name in names if name in manifest["pool"]}
+    return Pool(**{**known, "urls": tuple(known["urls"])})
+
+
+def _place(scored: Pool, now: Pool | None) -> Pool:
+    """The scored pool where it is now."""
+    if now is None:
+        return scored
+    if now.kind != scored.kind:
+        raise PlanError(f"the run was made from a {scored.kind} pool, but pool= is {now.kind}")
+    return dataclasses.replace(scored, urls=now.absolute().urls, storage_options=now.storage_options)
+
+
+def _format(format: str, pool: Pool) -> str:
+    if format not in FORMATS:
+        raise PlanError(f"--format {format!r} is not one of {', '.join(FORMATS)}")
+    return pool.kind if format == "same" else format
+
+
+def _outside(pool: Pool, lines: Sequence[Mapping[str, Any]], target: str) -> None:
+    inside = next(
+        (line["path"] for line in lines if pool.url(shard_of(line)).startswith(target.rstrip("/") + "/")), None
+    )
+    if inside is not None:
+        raise PlanError(f"{target} holds the pool ({inside}), which an export must not touch: choose another folder")
+
+
+def _selection(select: str | None, uids: str | None, manifest: Mapping[str, Any]) -> None:
+    if select is not None and uids is not None:
+        raise PlanError("--reason and --uids each say which rows to export: give one of them")
+    if uids is not None:
+        load_list(fs.absolute(uids))
+    reasons = list(manifest["reasons"])
+    if select is not None and not fnmatch.filter(reasons, select):
+        near = difflib.get_close_matches(select, reasons, n=3, cutoff=0.3)
+        guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        there = ", ".join(sorted(reasons)[:20]) or "none: every row was kept"
+        raise PlanError(f"no row was dropped for a reason that {select!r} matches.{guess} The reasons are: {there}")
+
+
+def _scores(
+    out: str,
+    manifest: Mapping[str, Any],
+    lines: Sequence[Mapping[str, Any]],
+    asked: bool | Sequence[str],
+    kinds: tuple[str, str],
+) -> dict[str, pa.DataType]:
+    """The score columns that go along, with their types."""
+    if not asked or not lines:
+        return {}
+    first = read_table(decision_url(out, manifest["decision"], "ledger", f"{lines[0]['name']}.parquet"))
+    types = {item.name: item.type for item in first.schema if item.name not in ("row", "uid", "keep", "reason")}
+    if asked is True:
+        own = _pool_columns(out, manifest) if kinds == ("parquet", "parquet") else set()
+        return {name: kind for name, kind in types.items() if name not in own}
+    unknown = [name for name in asked if name not in types]
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], types, n=3, cutoff=0.3)
+        guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise PlanError(f"the ledger has no score {unknown[0]!r}.{guess} It has: {', '.join(types) or 'none'}")
+    return {name: types[name] for name in asked}
+
+
+def _pool_columns(out: str, manifest: Mapping[str, Any]) -> set[str]:
+    """Scores that are nothing but a column of the pool: they leave with the row as it is."""
+    found = {fs.join(out, "scores", item["folder"]): item["scorer"] for item in stored_scorers(out)}
+    marks = manifest["fingerprints"].items()
+    return {name for name, mark in marks if _is_column(found.get(scorer_folder(out, name, mark)))}
+
+
+def _is_column(scorer: Any) -> bool:
+    return isinstance(scorer, Mapping) and scorer.get("type") == "PoolColumn"
+
+
+def _about(made: Export, manifest: Mapping[str, Any], size: int) -> dict[str, Any]:
+    """What tells this export from another one: the same text, the same files."""
+    listed = None
+    if made.uids is not None:
+        listed = {"sha256": file_sha256(made.uids), "entries": len(load_list(made.uids))}
+    return {
+        "decision": made.decision,
+        "pool": manifest["pool"]["id"],
+        "format": made.format,
+        "select": made.select,
+        "uids": listed,
+        "scores": list(made.scores),
+        "target_bytes": size,
+    }
+
+
+class _Work:
+    """The export itself; `index` is what `export.json` says, once it is called."""
+
+    def __init__(self, made: _Prepared, options: Any) -> None:
+        self.made, self.options = made, options
+        self.index: dict[str, Any] = {}
+
+    def __call__(self) -> None:
+        """Surveys, cuts, writes, and closes with the index."""
+        from poolsieve.dataflow import export_pipeline
+
+        made, target = self.made, self.made.target
+        inputs = export_pipeline.survey_all(self.options, made.lines, made.export, target.work())
+        parts = plan_parts(_taken(made.export, inputs), made.target_bytes, _namer(made.export.format))
+        target.claim([*(part.name for part in parts), *_also(made.export)])
+        todo = [part for part in parts if part.name not in target.whole(parts)]
+        if todo:
+            export_pipeline.write_all(self.options, todo, write_part, made.export, target)
+        self.index = self._finish(inputs, parts)
+
+    def _finish(self, inputs: Sequence[Input], parts: Sequence[Part]) -> dict[str, Any]:
+        target, export = self.made.target, self.made.export
+        records = target.whole(parts)
+        lost = [part.name for part in parts if part.name not in records]
+        if lost:
+            raise PoolsieveError(f"{target.url}/{lost[0]} vanished while the export went on: run the same export again")
+        files = [records[part.name] for part in parts]
+        if export.format == "webdataset":
+            sizes = {record["name"]: record["rows"] for record in files}
+            fs.write_bytes(target.path("sizes.json"), dumps(sizes))
+        index = self._index(files, sum(item.unreadable for item in inputs if not item.rows))
+        target.finish(index)
+        return index
+
+    def _index(self, files: Sequence[Mapping[str, Any]], unreadable: int) -> dict[str, Any]:
+        export, target = self.made.export, self.made.target
+        unreadable += sum(record["unreadable"] for record in files)
+        listed = self.made.about["uids"]
+        absent = _missing(export, target) if listed else 0
+        renamed = sum(record["renamed"] for record in files)
+        return {
+            "export": target.id,
+            "out": export.out,
+            "target": target.url,
+            **self.made.about,
+            "rows": sum(record["rows"] for record in files),
+            "bytes": sum(record["bytes"] for record in files),
+            "unreadable": unreadable,
+            "renamed": renamed,
+            "missing": absent,
+            "warnings": _warnings(files, unreadable, renamed, absent, listed),
+            "files": list(files),
+            "also": _also(export),
+            "versions": versions(),
+        }
+
+
+def _also(export: Export) -> list[str]:
+    return ["sizes.json"] if export.format == "webdataset" else []
+
+
+def _missing(export: Export, target: Target) -> int:
+    assert export.uids is not None
+    notes = [target.work("found", name) for name in fs.names(target.work("found"))]
+    return missing(load_list(export.uids), notes)
+
+
+def _warnings(
+    files: Sequence[Mapping[str, Any]], unreadable: int, renamed: int, absent: int, listed: Mapping[str, Any] | None
+) -> list[str]:
+    out = []
+    if not any(record["rows"] for record in files):
+        out.append("no row was exported")
+    if absent and listed:
+        out.append(f"{absent} of the list's uids are not in the pool")
+    if unreadable:
+        out.append(f"{unreadable} rows could not be read and were left out")
+    if renamed:
+        out.append(f"{renamed} samples got a new key: they would have stood beside another sample of the same key")
+    empty: dict[str, int] = {}
+    for record in files:
+        add_counts(empty, record["empty"])
+    out += [f"{count} values of {role!r} could not be read and were left out" for role, count in sorted(empty.items())]
+    return out
+
+
+def _taken(export: Export, inputs: Sequence[Input]) -> list[Input]:
+    """Inputs that give rows. Nothing at all still makes one empty Parquet file, so that its readers find a schema."""
+    taken = [item for item in inputs if item.rows]
+    if taken or export.format != "parquet":
+        return taken
+    return [item for item in inputs if _readable(export, item)][:1]
+
+
+def _readable(export: Export, item: Input) -> bool:
+    if export.pool.kind != "parquet":
+        return True
+    try:
+        export_parquet.footer_of(export, item.shard)
+    except PoolsieveError:
+        return False
+    return True
+
+
+def _namer(format: str) -> Callable[[int, int], str]:
+    if format == "parquet":
+        return lambda i, n: f"data/train-{i:05d}-of-{n:05d}.parquet"
+    return lambda i, n: f"{i:08d}.tar"
+
+
+def write_part(part: Part, export: Export, target: Target) -> None:
+    """Writes one file of an export, and then notes that it is whole."""
+    progress.check()
+    with sink(target.path(part.name)) as file:
+        written = _WRITERS[export.pool.kind, export.format](export, part, file)
+    inputs = [{**item.shard.to_dict(), "rows": item.rows} for item in part.inputs]
+    about = {"name": part.name, "bytes": file.tell(), "sha256": file.sha256, "inputs": inputs}
+    target.done({**about, **dataclasses.asdict(written)})
+
+
+def _in_background(work: _Work, watch: Callable[[Event], None] | None, url: str) -> None:
+    """Runs the export in a thread while `watch` shows its progress; Ctrl-C stops it between two batches."""
+    thread = _Background(work)
+    thread.start()
+    try:
+        if watch is not None:
+            watch(thread.done)
+        thread.join()
+    except KeyboardInterrupt:
+        progress.ask_to_stop()
+        thread.join(timeout=60)
+        raise
+    if thread.error is None:
+        return
+    cause = root_cause(thread.error)
+    explained = explain(cause, url) if isinstance(cause, OSError) else None
+    raise explained or cause

@@ -1,0 +1,128 @@
+"""Stages as a Beam `PTransform` over `pyarrow.RecordBatch`, for other people's pipelines.
+
+    batches | ApplyStages(datacomp.basic(size="stored"))
+
+Each batch comes out with its scores as columns, and `keep` and `reason` beside them. Import this module where batches are
+made: it registers an Arrow IPC coder for `RecordBatch`, without which Beam pickles a slice with its whole parent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+
+from poolsieve.dataflow.evaluate import Answer, Mask, walk
+from poolsieve.dataflow.pool import Pool
+from poolsieve.dataflow.program import Program, ScoreStep, compile_recipe
+from poolsieve.dataflow.recipe import Recipe
+from poolsieve.dataflow.store import error_columns
+from poolsieve.filters.stages import Stage
+from poolsieve.scoring_models.driver import load_shared, score_rows
+from poolsieve.scoring_models.protocol import PlanError, digest
+
+
+class RecordBatchCoder(beam.coders.Coder):
+    """Arrow's IPC stream format: a batch alone, never the buffers of what it was cut from."""
+
+    def encode(self, value: pa.RecordBatch) -> bytes:
+        """One batch as an IPC stream."""
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, value.schema) as writer:
+            writer.write_batch(value)
+        return bytes(sink.getvalue().to_pybytes())
+
+    def decode(self, encoded: bytes) -> pa.RecordBatch:
+        """The batch of an IPC stream."""
+        return pa.ipc.open_stream(encoded).read_next_batch()
+
+    def estimate_size(self, value: pa.RecordBatch) -> int:
+        """Bytes of the batch itself."""
+        return int(value.nbytes)
+
+    def is_deterministic(self) -> bool:
+        """Not a key: padding bytes may differ."""
+        return False
+
+    def to_type_hint(self) -> type:
+        """The type that it is registered for."""
+        kind: type = pa.RecordBatch
+        return kind
+
+
+beam.coders.registry.register_coder(pa.RecordBatch, RecordBatchCoder)
+
+
+class _BatchSource:
+    """A walk's source over one batch of somebody else's pipeline."""
+
+    def __init__(self, batch: pa.RecordBatch, threads: int) -> None:
+        self.batch, self.threads, self.path = batch, threads, ""
+        self.rows = np.arange(batch.num_rows, dtype=np.int64)
+        self.uid = batch.column("uid") if "uid" in batch.schema.names else pa.nulls(batch.num_rows, pa.string())
+        self.read_errors = pa.nulls(batch.num_rows, pa.string())
+
+    def answer(self, step: ScoreStep, needed: Mask) -> Answer:
+        """Scores of the needed rows."""
+        loaded: Any = step.scorer
+        if hasattr(step.scorer, "load"):
+            loaded = load_shared(step.scorer, digest([step.name, step.scorer.to_dict()]))
+        rows = pa.array(np.flatnonzero(needed))
+        batch = self.batch.select(list(step.scorer.reads)).take(rows)
+        made = score_rows(loaded, batch, step.scorer.columns, threads=self.threads)
+        place = np.cumsum(needed) - 1
+        spread = pa.array(place, mask=~needed)
+        errors, _ = error_columns(made.errors, len(rows))
+        arrays = {n: a.take(spread) for n, a in zip(step.columns, made.columns.values(), strict=True)}
+        return Answer(arrays, errors.take(spread))
+
+
+def apply_stages(program: Program, batch: pa.RecordBatch, threads: int = 1) -> pa.RecordBatch:
+    """The batch with score columns, `keep` (bool) and `reason` (string) added. Pure; no Beam."""
+    state = walk(program, _BatchSource(batch, threads), {})
+    added: Mapping[str, pa.Array] = {**state.scores, "keep": pa.array(state.alive), "reason": state.reason_strings()}
+    new = {name: array for name, array in added.items() if name not in batch.schema.names}
+    return pa.RecordBatch.from_arrays([*batch.columns, *new.values()], names=[*batch.schema.names, *new])
+
+
+@beam.typehints.with_input_types(pa.RecordBatch)
+@beam.typehints.with_output_types(pa.RecordBatch)
+class _Apply(beam.DoFn):  # type: ignore[misc]
+    def __init__(self, stage: Stage, threads: int) -> None:
+        self.stage, self.threads = stage, threads
+        self.programs: dict[str, Program] = {}
+
+    def process(self, batch: pa.RecordBatch) -> Any:
+        """One batch in, one out."""
+        key = str(batch.schema)
+        if key not in self.programs:
+            self.programs[key] = program_for(self.stage, batch.schema)
+        yield apply_stages(self.programs[key], batch, self.threads)
+
+
+def program_for(stage: Stage, schema: pa.Schema) -> Program:
+    """The stages resolved against the columns of a batch, which stand for roles.
+
+    Raises:
+        PlanError: for a cut, which needs the whole pool, and for names that the batch has not.
+    """
+    pool = Pool.parquet("batches", **{name: name for name in schema.names})
+    program = compile_recipe(Recipe(pool, stage.flat()), dict(zip(schema.names, schema.types, strict=True)))
+    if program.tops:
+        raise PlanError(f"{program.tops[0].cut!r} is a cut over the whole pool; ApplyStages sees one batch at a time")
+    return program
+
+
+class ApplyStages(beam.PTransform):  # type: ignore[misc]
+    """Scores and decides each batch: `pa.RecordBatch` in, the same with scores, `keep` and `reason` out."""
+
+    def __init__(self, stage: Stage, threads: int = 1) -> None:
+        super().__init__()
+        self.stage, self.threads = stage, threads
+
+    def expand(self, batches: Any) -> Any:
+        """One fused step; no shuffle."""
+        return batches | "ApplyStages" >> beam.ParDo(_Apply(self.stage, self.threads))

@@ -1,0 +1,208 @@
+"""Progress while a job runs: a live table in a terminal, else a line every half minute. Only watches; never slows.
+
+Rows come from the counters of this process. Where workers are other processes those stay empty; then, and for shards
+and times left, the files that the job has committed are counted. How many rows a pool has is not known before it is
+read, so a time left comes from shards: those done since the start against those to do.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from poolsieve.dataflow import fs, progress
+from poolsieve.dataflow.job import Job
+from poolsieve.dataflow.reader import is_local
+
+READ, DECIDE = "read", "decide"
+
+LOG_SECONDS = 30.0
+"""Between two lines where there is no terminal."""
+
+WINDOW_SECONDS = 30.0
+"""A rate is that of about this long ago until now."""
+
+_DRAW_SECONDS = 0.5
+_LOCAL_SECONDS, _REMOTE_SECONDS = 2.0, 10.0
+_PAUSE_FACTOR = 20
+"""After a listing, at least this many times its own duration passes before the next."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """How far one step is. None: not known."""
+
+    step: str
+    rows: int | None = None
+    rate: float | None = None
+    shards: int | None = None
+    eta: float | None = None
+
+
+@dataclass
+class Rate:
+    """Rows a second over the last while, from samples of (time, rows)."""
+
+    samples: list[tuple[float, int]] = field(default_factory=list)
+
+    def add(self, now: float, rows: int) -> float | None:
+        """Notes where the count stands; the rate since about `WINDOW_SECONDS` ago."""
+        self.samples.append((now, rows))
+        while len(self.samples) > 2 and now - self.samples[1][0] >= WINDOW_SECONDS:
+            self.samples.pop(0)
+        first, before = self.samples[0]
+        return (rows - before) / (now - first) if now > first and rows > before else None
+
+
+@dataclass
+class Done:
+    """Shards of which a step's file is there, at the start and now."""
+
+    first: int
+    now: int
+    since: float = 0.0
+
+    def eta(self, total: int, elapsed: float) -> float | None:
+        """Seconds left at the pace since the start; None before the first shard, and when none is left."""
+        made, left = self.now - self.first, total - self.now
+        return elapsed * left / made if made > 0 and left > 0 and elapsed > 0 else None
+
+
+class Files(threading.Thread):
+    """Counts committed files in the background, since a listing of remote storage may take long."""
+
+    def __init__(self, folders: Mapping[str, str], local: bool) -> None:
+        super().__init__(daemon=True, name="poolsieve-progress")
+        self.folders, self.pause = folders, _LOCAL_SECONDS if local else _REMOTE_SECONDS
+        self.counts: dict[str, Done] = {}
+        self.stop = threading.Event()
+
+    def run(self) -> None:
+        """Counts until told to stop."""
+        while not self.stop.is_set():
+            started = time.monotonic()
+            self.count()
+            self.stop.wait(max(self.pause, (time.monotonic() - started) * _PAUSE_FACTOR))
+
+    def count(self) -> None:
+        """One look at every folder; trouble with the storage is the job's to report, not ours."""
+        for step, folder in self.folders.items():
+            try:
+                shards = len({name.split(".", 1)[0] for name in fs.names(folder) if name.endswith(".parquet")})
+            except Exception:  # noqa: BLE001  (a display must not end a job)
+                return
+            known = self.counts.get(step)
+            first = known.first if known else shards
+            self.counts[step] = Done(first, shards, time.monotonic())
+
+
+class Display:
+    """Shows a job's progress until it is done: `execute(prepared, watch=Display(job, shards).watch)`."""
+
+    def __init__(
+        self, job: Job, shard_count: int, *, console: Console | None = None, log_seconds: float = LOG_SECONDS
+    ) -> None:
+        self.job, self.shard_count, self.log_seconds = job, shard_count, log_seconds
+        self.console = console or Console(stderr=True)
+        self.steps = [READ, *(step.name for step in job.program.scorers), DECIDE]
+        self.rates: dict[str, Rate] = {step: Rate() for step in self.steps}
+        self.started = time.monotonic()
+        self.files = self._files()
+
+    def _files(self) -> Files:
+        folders = {READ: fs.join(self.job.out, "rows")}
+        folders |= {step.name: self.job.folder(step) for step in self.job.program.scorers}
+        return Files(folders, is_local(fs.connect(self.job.out)[0]))
+
+    def watch(self, done: threading.Event) -> None:
+        """Shows progress until `done` is set. Ctrl-C passes through to whoever called."""
+        self.started = time.monotonic()
+        self.files.start()
+        try:
+            if self.console.is_terminal:
+                self._live(done)
+            else:
+                self._log(done)
+        finally:
+            self.files.stop.set()
+
+    def _live(self, done: threading.Event) -> None:
+        # Drawn here and not by Live's own thread, so that nothing is drawn that was not asked for.
+        with Live(self.table(), console=self.console, auto_refresh=False, transient=True) as live:
+            while not done.wait(_DRAW_SECONDS):
+                live.update(self.table(), refresh=True)
+
+    def _log(self, done: threading.Event) -> None:
+        while not done.wait(self.log_seconds):
+            self.console.print(self.text(), markup=False, highlight=False, soft_wrap=True)
+
+    def lines(self, now: float | None = None) -> list[Line]:
+        """How far each step is that has begun, or has been begun by an earlier run."""
+        now = time.monotonic() if now is None else now
+        counts = progress.counts()
+        return [line for step in self.steps for line in self._line(step, counts.get(step), now)]
+
+    def _line(self, step: str, rows: int | None, now: float) -> Iterator[Line]:
+        files = self.files.counts.get(step)
+        shards = min(files.now, self.shard_count) if files else None
+        eta = files.eta(self.shard_count, files.since - self.started) if files else None
+        if eta is not None and files is not None:
+            eta = max(eta - (now - files.since), 0.0)
+        rate = self.rates[step].add(now, rows) if rows is not None else None
+        if rows is not None or (files and files.now > files.first):
+            yield Line(step, rows, rate, shards, eta)
+
+    def table(self) -> Table:
+        """The progress as a terminal shows it."""
+        table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+        elapsed = time.monotonic() - self.started
+        lines = self.lines()
+        for line in lines:
+            table.add_row(*self._cells(line))
+        if not lines:
+            table.add_row(Text(f"starting, {duration(elapsed)}", style="dim"))
+        return table
+
+    def _cells(self, line: Line) -> Sequence[Any]:
+        done = line.shards is not None and line.shards >= self.shard_count
+        known = line.shards is not None
+        bar = ProgressBar(total=self.shard_count, completed=line.shards or 0, width=24) if known else Text("")
+        eta = "" if done else f"{duration(line.eta)} left" if line.eta is not None else ""
+        return (
+            Text(line.step, style="bold"),
+            bar,
+            Text(f"{line.shards:,}/{self.shard_count:,} shards" if known else "", style="dim"),
+            Text(f"{line.rows:,} rows" if line.rows is not None else "", justify="right"),
+            Text(f"{line.rate:,.0f} rows/s" if line.rate else "", justify="right", style="cyan"),
+            Text(eta, justify="right"),
+        )
+
+    def text(self) -> str:
+        """The progress as one line of a log."""
+        parts = [_words(line, self.shard_count) for line in self.lines()]
+        elapsed = duration(time.monotonic() - self.started)
+        return f"poolsieve {elapsed}: {'; '.join(parts) if parts else 'starting'}"
+
+
+def _words(line: Line, total: int) -> str:
+    parts = [f"{line.rows:,} rows"] if line.rows is not None else []
+    parts += [f"{line.rate:,.0f} rows/s"] if line.rate else []
+    parts += [f"{line.shards:,}/{total:,} shards"] if line.shards is not None else []
+    parts += [f"{duration(line.eta)} left"] if line.eta is not None else []
+    return f"{line.step} {', '.join(parts)}"
+
+
+def duration(seconds: float) -> str:
+    """`0:42`, `12:05`, `3:04:05`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

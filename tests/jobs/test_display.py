@@ -1,0 +1,142 @@
+"""Progress: what is said while a job runs, with and without a terminal."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from poolsieve.dataflow import Pool, fs, progress
+from poolsieve.dataflow.submit import Prepared, execute, prepare
+from poolsieve.filters import Keep, col
+from poolsieve.jobs import display
+from poolsieve.jobs.display import Display, Done, Rate, duration
+
+
+@pytest.fixture
+def prepared(pool: Path, tmp_path: Path) -> Iterator[Prepared]:
+    progress.reset()
+    recipe = Pool.parquet(f"{pool}/*.parquet", uid="uid", text="text") | Keep(col("text").word_count() > 3)
+    yield prepare(recipe, str(tmp_path / "out"))
+    progress.reset()
+
+
+def console(terminal: bool) -> Console:
+    return Console(file=io.StringIO(), force_terminal=terminal, width=120, color_system=None)
+
+
+def text_of(shown: Console) -> str:
+    assert isinstance(shown.file, io.StringIO)
+    return shown.file.getvalue()
+
+
+def test_a_log_line_from_time_to_time(prepared: Prepared) -> None:
+    shown = console(False)
+    watcher = Display(prepared.job, 3, console=shown, log_seconds=0.05)
+    done = threading.Event()
+    threading.Timer(0.4, done.set).start()
+    progress.add("read", 800)
+    progress.add("text.word_count", 500)
+    watcher.watch(done)
+    lines = text_of(shown).splitlines()
+    assert 3 <= len(lines) <= 9
+    assert all(line.startswith("poolsieve 0:0") for line in lines)
+    assert "read 800 rows" in lines[-1] and "text.word_count 500 rows" in lines[-1] and "\x1b" not in lines[-1]
+
+
+def test_a_job_shorter_than_the_first_line_says_nothing(prepared: Prepared) -> None:
+    shown = console(False)
+    execute(prepared, watch=Display(prepared.job, 3, console=shown).watch)
+    assert text_of(shown) == ""
+
+
+def test_a_live_table_in_a_terminal(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(display, "_DRAW_SECONDS", 0.02)
+    shown = console(True)
+    execute(prepared, watch=Display(prepared.job, 3, console=shown).watch)
+    text = text_of(shown)
+    assert "read" in text and "text.word_count" in text and "1,200 rows" in text
+
+
+def test_where_workers_are_elsewhere_committed_shards_are_counted(prepared: Prepared) -> None:
+    watcher = Display(prepared.job, 4, console=console(False))
+    step = prepared.job.program.scorers[0]
+    rows, scores = fs.join(prepared.job.out, "rows"), prepared.job.folder(step)
+    fs.write_bytes(fs.join(rows, "old-1.aa.parquet"), b"")
+    watcher.files.count()
+    assert watcher.lines() == []
+    for name in ("new-1.aa.parquet", "new-2.aa.parquet"):
+        fs.write_bytes(fs.join(rows, name), b"")
+        fs.write_bytes(fs.join(scores, name.replace(".parquet", "-00.parquet")), b"")
+    watcher.started = time.monotonic() - 10
+    watcher.files.count()
+    read, scored = watcher.lines()
+    assert (read.step, read.rows, read.shards) == ("read", None, 3)
+    assert read.eta == pytest.approx(5, abs=0.5)
+    assert (scored.step, scored.shards) == (step.name, 2) and scored.eta == pytest.approx(10, abs=0.5)
+    assert "read 3/4 shards, 0:05 left" in watcher.text()
+
+
+def test_two_files_of_a_shard_are_one_shard(prepared: Prepared) -> None:
+    watcher = Display(prepared.job, 4, console=console(False))
+    folder = prepared.job.folder(prepared.job.program.scorers[0])
+    watcher.files.count()
+    for name in ("a-1.aa-00.parquet", "a-1.aa-11.parquet", "b-1.aa-00.parquet", "scorer.json"):
+        fs.write_bytes(fs.join(folder, name), b"")
+    watcher.files.count()
+    assert [line.shards for line in watcher.lines()] == [2]
+
+
+def test_storage_trouble_ends_no_job(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(url: str) -> list[str]:
+        raise PermissionError(url)
+
+    monkeypatch.setattr(display.fs, "names", refuse)
+    watcher = Display(prepared.job, 3, console=console(False), log_seconds=0.05)
+    done = threading.Event()
+    threading.Timer(0.12, done.set).start()
+    watcher.watch(done)
+    assert "starting" in text_of(watcher.console)
+
+
+def test_ctrl_c_passes_through_and_stops_the_counting(prepared: Prepared) -> None:
+    class Interrupting(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            raise KeyboardInterrupt
+
+    watcher = Display(prepared.job, 3, console=console(True))
+    with pytest.raises(KeyboardInterrupt):
+        watcher.watch(Interrupting())
+    watcher.files.join(5)
+    assert not watcher.files.is_alive()
+
+
+def test_remote_storage_is_listed_rarely(pool: Path) -> None:
+    recipe = Pool.parquet(f"{pool}/*.parquet", text="text") | Keep(col("text").word_count() > 3)
+    watcher = Display(prepare(recipe, "memory://display/out").job, 3, console=console(False))
+    assert watcher.files.pause >= 10
+
+
+def test_a_rate_is_of_the_last_while() -> None:
+    rate = Rate()
+    assert rate.add(0, 100) is None
+    assert rate.add(10, 1100) == 100
+    for i in range(1, 100):
+        last = rate.add(10 + i, 1100 + i)
+    assert last == pytest.approx(1) and len(rate.samples) < 40
+
+
+def test_no_time_left_is_claimed_without_evidence() -> None:
+    assert Done(5, 5).eta(10, 60) is None
+    assert Done(5, 10).eta(10, 60) is None
+    assert Done(5, 12).eta(10, 60) is None
+    assert Done(5, 6).eta(10, 60) == 240
+
+
+def test_durations() -> None:
+    assert [duration(s) for s in (0.4, 42, 725, 11045)] == ["0:00", "0:42", "12:05", "3:04:05"]
