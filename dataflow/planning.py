@@ -147,8 +147,9 @@ def _add_sample(job: Job, shard: Shard, chunk: Chunk, rows: int, totals: list[li
     scores: dict[str, pa.Array] = {}
     for step, total in zip(job.program.steps, totals, strict=True):
         if isinstance(step, ScoreStep):
-            if not hasattr(step.scorer, "load"):
-                made = score_rows(step.scorer, batch.select(list(step.scorer.reads)), step.scorer.columns, threads=1)
+            plain: Any = step.scorer
+            if not hasattr(plain, "load"):
+                made = score_rows(plain, batch.select(list(plain.reads)), plain.columns, threads=1)
                 scores.update(zip(step.columns, made.columns.values(), strict=True))
         elif not step.tops and all(name in scores for name in step.predicate.names()):
             env = Env(scores, functools.partial(chunk.uid.slice, 0, n), np.arange(n), shard.path, {}, alive)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 from collections.abc import Sequence
+
+from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -40,15 +44,32 @@ def pipeline_options(runner: str, workers: int, program: Program, extra: Sequenc
         raise PlanError(f"runner {runner!r} is not one of {', '.join(RUNNERS)}")
     if workers < 1:
         raise PlanError(f"--workers {workers}: at least one worker is needed")
-    flags = local_flags(workers, program) if runner == "local" else ["--runner=PortableRunner"]
+    flags = local_flags(workers, program) if runner == "local" else []
     return PipelineOptions([*flags, "--no_save_main_session", *extra])
 
 
 def local_flags(workers: int, program: Program) -> list[str]:
     """Flags of Beam's FnApiRunner."""
-    if workers == 1:
-        return ["--runner=FnApiRunner", "--direct_running_mode=in_memory"]
+    if workers == 1 or processes_help(program):
+        return [f"--direct_num_workers={workers}"]
+    return ["--direct_running_mode=multi_threading", f"--direct_num_workers={workers}"]
+
+
+def processes_help(program: Program) -> bool:
+    """Whether workers should be processes: a scorer holds the interpreter lock, and no model would be loaded twice."""
     locked = any(step.scorer.resources.holds_gil for step in program.scorers)
-    models = any(hasattr(step.scorer, "load") for step in program.scorers)
-    mode = "multi_processing" if locked and not models else "multi_threading"
-    return ["--runner=FnApiRunner", f"--direct_running_mode={mode}", f"--direct_num_workers={workers}"]
+    return locked and not any(hasattr(step.scorer, "load") for step in program.scorers)
+
+
+def make_runner(runner: str, workers: int, program: Program) -> Any:
+    """The runner for `beam.Pipeline`."""
+    from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+    from apache_beam.transforms.environments import SubprocessSDKEnvironment
+
+    if runner != "local":
+        return "PortableRunner"
+    if workers == 1 or not processes_help(program):
+        return FnApiRunner()
+    logging.getLogger("apache_beam.runners.portability.fn_api_runner.fn_runner").setLevel(logging.ERROR)
+    command = f"{sys.executable} -m poolsieve.dataflow.worker {os.getpid()}"
+    return FnApiRunner(default_environment=SubprocessSDKEnvironment.from_command_string(command_string=command))

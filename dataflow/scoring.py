@@ -146,7 +146,7 @@ class ChunkSource:
         folder = self.job.folder(step)
         loaded: Any = step.scorer
         if hasattr(step.scorer, "load"):
-            loaded = load_shared(step.scorer, f"{self.job.fingerprints[step.name]}")
+            loaded = load_shared(loaded, self.job.fingerprints[step.name])
         settle_once(folder, self.job.parts[step.name], getattr(loaded, "settings", {}))
         return loaded
 

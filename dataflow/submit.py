@@ -207,8 +207,9 @@ def execute(
 
     job = prepared.job
     options = runners.pipeline_options(runner, workers, job.program, beam_flags)
+    engine = runners.make_runner(runner, workers, job.program)
     progress.reset()
-    work = _Background(lambda: _run(pipeline, job, prepared.shards, options, score, write))
+    work = _Background(lambda: _run(pipeline, job, prepared.shards, engine, options, score, write))
     work.start()
     try:
         if watch is not None:
@@ -223,10 +224,12 @@ def execute(
     return pipeline.take_result(job)
 
 
-def _run(pipeline: Any, job: Job, shards: Sequence[Shard], options: Any, score: bool, write: bool) -> None:
+def _run(
+    pipeline: Any, job: Job, shards: Sequence[Shard], engine: Any, options: Any, score: bool, write: bool
+) -> None:
     import apache_beam as beam
 
-    made = beam.Pipeline(options=options)
+    made = beam.Pipeline(runner=engine, options=options)
     pipeline.build(made, job, shards, score=score, write=write)
     made.run().wait_until_finish()
 

@@ -69,7 +69,7 @@ class _BatchSource:
         """Scores of the needed rows."""
         loaded: Any = step.scorer
         if hasattr(step.scorer, "load"):
-            loaded = load_shared(step.scorer, digest([step.name, step.scorer.to_dict()]))
+            loaded = load_shared(loaded, digest([step.name, step.scorer.to_dict()]))
         rows = pa.array(np.flatnonzero(needed))
         batch = self.batch.select(list(step.scorer.reads)).take(rows)
         made = score_rows(loaded, batch, step.scorer.columns, threads=self.threads)

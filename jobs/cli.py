@@ -19,8 +19,10 @@ class Friendly(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs a command."""
+        from poolsieve.jobs import logs
         from poolsieve.scoring_models.protocol import PlanError, PoolsieveError
 
+        logs.configure()
         try:
             return super().invoke(ctx)
         except PlanError as error:

@@ -188,17 +188,28 @@ class Display:
 
     def text(self) -> str:
         """The progress as one line of a log."""
-        parts = [_words(line, self.shard_count) for line in self.lines()]
+        lines = self.lines()
         elapsed = duration(time.monotonic() - self.started)
-        return f"poolsieve {elapsed}: {'; '.join(parts) if parts else 'starting'}"
+        if not lines:
+            return f"poolsieve {elapsed}: starting"
+        pace = {(line.shards, line.eta and round(line.eta)) for line in lines}
+        if len(pace) > 1:
+            # Steps are at different shards: another pass, or an earlier run had come further with some.
+            return (
+                f"poolsieve {elapsed}: {'; '.join(f'{_words(line)}{_pace(line, self.shard_count)}' for line in lines)}"
+            )
+        said = _pace(lines[0], self.shard_count).removeprefix(", ")
+        return f"poolsieve {elapsed}: {'; '.join([*filter(None, [said]), *map(_words, lines)])}"
 
 
-def _words(line: Line, total: int) -> str:
-    parts = [f"{line.rows:,} rows"] if line.rows is not None else []
-    parts += [f"{line.rate:,.0f} rows/s"] if line.rate else []
-    parts += [f"{line.shards:,}/{total:,} shards"] if line.shards is not None else []
-    parts += [f"{duration(line.eta)} left"] if line.eta is not None else []
-    return f"{line.step} {', '.join(parts)}"
+def _words(line: Line) -> str:
+    rate = f" ({line.rate:,.0f} rows/s)" if line.rate else ""
+    return f"{line.step} {line.rows:,} rows{rate}" if line.rows is not None else line.step
+
+
+def _pace(line: Line, total: int) -> str:
+    shards = f", {line.shards:,}/{total:,} shards" if line.shards is not None else ""
+    return shards + (f", {duration(line.eta)} left" if line.eta is not None else "")
 
 
 def duration(seconds: float) -> str:

@@ -189,20 +189,32 @@ WIDTH, HEIGHT = 520, 206
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 40, 24
 _WIDEST = 22.0
+_LABEL = 110.0
+
+
+@dataclass(frozen=True)
+class Frame:
+    """From scores and rows to places in the drawing."""
+
+    low: float
+    high: float
+    most: int
+
+    def x(self, value: float) -> float:
+        """Where a score stands."""
+        span = (self.high - self.low) or 1.0
+        return round(_LEFT + (value - self.low) / span * (WIDTH - _LEFT - _RIGHT), 2)
+
+    def y(self, rows: float) -> float:
+        """How high a number of rows reaches."""
+        return round(HEIGHT - _BOTTOM - rows / self.most * (HEIGHT - _TOP - _BOTTOM), 2)
 
 
 def chart(histogram: Mapping[str, Any]) -> dict[str, Any]:
     """Where everything of one histogram stands: `bars`, `xticks`, `yticks`, `lines`, for the template to draw."""
     edges = histogram["edges"]
-    most = max([k + d for k, d in zip(histogram["kept"], histogram["dropped"], strict=True)], default=0) or 1
-    span = (edges[-1] - edges[0]) or 1.0
-
-    def across(value: float) -> float:
-        return round(_LEFT + (value - edges[0]) / span * (WIDTH - _LEFT - _RIGHT), 2)
-
-    def up(rows: float) -> float:
-        return round(HEIGHT - _BOTTOM - rows / most * (HEIGHT - _TOP - _BOTTOM), 2)
-
+    most = max((k + d for k, d in zip(histogram["kept"], histogram["dropped"], strict=True)), default=0) or 1
+    frame = Frame(edges[0], edges[-1], most)
     ticks = [tick for tick in nice_ticks(edges[0], edges[-1], 6) if not histogram["whole"] or tick == round(tick)]
     return {
         "width": WIDTH,
@@ -211,42 +223,52 @@ def chart(histogram: Mapping[str, Any]) -> dict[str, Any]:
         "right": WIDTH - _RIGHT,
         "top": _TOP,
         "floor": HEIGHT - _BOTTOM,
-        "bars": [_bar(histogram, i, across, up) for i in range(len(edges) - 1)],
-        "xticks": [{"x": across(tick), "label": short(tick)} for tick in ticks],
-        "yticks": [{"y": up(tick), "label": compact(tick)} for tick in nice_ticks(0, most, 3) if tick],
-        "lines": _lines(histogram, across),
+        "bars": [_bar(histogram, i, frame) for i in range(len(edges) - 1)],
+        "xticks": [{"x": frame.x(tick), "label": short(tick)} for tick in ticks],
+        "yticks": [{"y": frame.y(tick), "label": compact(tick)} for tick in nice_ticks(0, most, 3) if tick],
+        "lines": _lines(histogram, frame),
     }
 
 
-def _bar(histogram: Mapping[str, Any], i: int, across: Any, up: Any) -> dict[str, Any]:
+def _bar(histogram: Mapping[str, Any], i: int, frame: Frame) -> dict[str, Any]:
     kept, dropped = histogram["kept"][i], histogram["dropped"][i]
-    left, right = across(histogram["edges"][i]), across(histogram["edges"][i + 1])
     low, high = histogram["edges"][i], histogram["edges"][i + 1]
+    left, right = frame.x(low), frame.x(high)
     one = histogram["whole"] and high - low == 1
     wide = max(min(right - left - 0.7, _WIDEST), 0.5)
     return {
         "x": round((left + right - wide) / 2, 2),
         "w": round(wide, 2),
-        "kept_y": up(kept),
-        "kept_h": round(up(0) - up(kept), 2),
-        "dropped_y": up(kept + dropped),
-        "dropped_h": round(up(kept) - up(kept + dropped), 2),
+        "kept_y": frame.y(kept),
+        "kept_h": round(frame.y(0) - frame.y(kept), 2),
+        "dropped_y": frame.y(kept + dropped),
+        "dropped_h": round(frame.y(kept) - frame.y(kept + dropped), 2),
         "title": f"{short(low + 0.5) if one else f'{short(low)} to {short(high)}'}: {kept:,} kept, {dropped:,} dropped",
     }
 
 
-def _lines(histogram: Mapping[str, Any], across: Any) -> list[dict[str, Any]]:
-    """The marks inside the picture; labels only as long as they can be told apart."""
-    edges = histogram["edges"]
-    inside = [mark for mark in histogram["marks"] if edges[0] <= mark["value"] <= edges[-1]]
+def _lines(histogram: Mapping[str, Any], frame: Frame) -> list[dict[str, Any]]:
+    """The marks inside the picture. Those too near to one another for a label each share one."""
+    inside = [mark for mark in histogram["marks"] if frame.low <= mark["value"] <= frame.high]
     out: list[dict[str, Any]] = []
+    labelled: dict[str, Any] = {}
     for mark in sorted(inside, key=lambda mark: float(mark["value"])):
-        x = across(mark["value"])
-        clear = all(abs(x - other["x"]) > 130 for other in out if other["label"])
-        middle = (_LEFT + WIDTH - _RIGHT) / 2
-        side = "start" if x < middle - 100 else "end" if x > middle + 100 else "middle"
-        out.append({"x": x, "label": mark["label"] if clear else "", "anchor": side, "kind": mark["kind"]})
-    return out
+        line = {"x": frame.x(mark["value"]), "label": "", "kind": mark["kind"], "count": 1}
+        if labelled and line["x"] - labelled["x"] < _LABEL:
+            labelled["count"] += 1
+            labelled["label"] = (
+                f"{labelled['count']} {'cuts' if labelled['kind'] == line['kind'] == 'cut' else 'marks'}"
+            )
+        else:
+            line["label"], labelled = mark["label"], line
+        out.append(line)
+    return [{**line, "anchor": _anchor(line["x"])} for line in out]
+
+
+def _anchor(x: float) -> str:
+    """Which end of a label stands at its line, so that it stays in the picture."""
+    middle = (_LEFT + WIDTH - _RIGHT) / 2
+    return "start" if x < middle - _LABEL else "end" if x > middle + _LABEL else "middle"
 
 
 def nice_ticks(low: float, high: float, count: int) -> list[float]:

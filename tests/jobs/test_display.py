@@ -79,7 +79,7 @@ def test_where_workers_are_elsewhere_committed_shards_are_counted(prepared: Prep
     assert (read.step, read.rows, read.shards) == ("read", None, 3)
     assert read.eta == pytest.approx(5, abs=0.5)
     assert (scored.step, scored.shards) == (step.name, 2) and scored.eta == pytest.approx(10, abs=0.5)
-    assert "read 3/4 shards, 0:05 left" in watcher.text()
+    assert "read, 3/4 shards, 0:05 left; " in watcher.text()
 
 
 def test_two_files_of_a_shard_are_one_shard(prepared: Prepared) -> None:
