@@ -2,7 +2,7 @@
 
 Parquet to WebDataset: `{key}.jpg` (or what the bytes are), `{key}.txt`, and `{key}.json` with every other column that
 JSON can hold. WebDataset to Parquet: `__key__`, `uid`, and one column for each member extension that the pool's roles
-name, in their order; what no role names stays behind, so that every file has one and the same schema.
+name (by the roles' names in order); what no role names stays behind, so that every file has one and the same schema.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _json_able(kind: pa.DataType) -> bool:
 
 
 def _to_rows(pool: Pool) -> tuple[Pool, dict[str, pa.DataType]]:
-    named = [extension for role, source in pool.roles.items() for extension in parse(role, source).extensions]
+    named = [extension for role, source in sorted(pool.roles.items()) for extension in parse(role, source).extensions]
     extensions = [extension for extension in dict.fromkeys(named) if extension not in (UID, "__key__")]
     if not extensions:
         raise PlanError("the pool's roles name no member, so there is nothing to make columns of: export as webdataset")

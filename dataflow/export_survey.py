@@ -11,6 +11,7 @@ import numpy as np
 from poolsieve.dataflow import fs, progress
 from poolsieve.dataflow.export_parquet import footer_of
 from poolsieve.dataflow.export_rows import Export, Input, Picked, check_same, copy_keys, pick
+from poolsieve.dataflow.export_tar import check_members
 from poolsieve.dataflow.finish import shard_of
 from poolsieve.dataflow.records import Shard
 from poolsieve.filters.lists import Pairs
@@ -71,6 +72,7 @@ def _ends(picked: Picked) -> dict[str, str | None]:
 def _place(export: Export, shard: Shard, made: Mapping[str, Any]) -> dict[str, Any]:
     """What decides beside which other shards this one may stand."""
     if (export.pool.kind, export.format) == ("webdataset", "webdataset"):
+        check_members(export, shard)
         return {}
     free = {"first_key": None, "last_key": None}
     if export.pool.kind != export.format:

@@ -62,7 +62,7 @@ def _open(export: Export, shard: Shard) -> Any:
 class _Copy:
     """The rows of one shard on their way into a tar."""
 
-    def __init__(self, export: Export, shard: Shard, picked: Picked, file: Any, sink: Sink, done: Written) -> None:
+    def __init__(self, export: Export, shard: Shard, picked: Picked, file: Any, sink: Any, done: Written) -> None:
         self.export, self.shard, self.picked, self.file, self.sink, self.done = export, shard, picked, file, sink, done
         self.offset, self.length = picked.column("offset"), picked.column("length")
 
@@ -109,7 +109,7 @@ class _Copy:
 
     def _sample(self, i: int, names: Sequence[str] | None) -> None:
         """One sample that gets other names, or scores."""
-        data = self._read(int(self.offset[i]), int(self.length[i]))
+        data = self.read(i)
         if names is None:
             self.sink.write(data)
             self._scores(i, data, None)
@@ -121,8 +121,10 @@ class _Copy:
         self._count(len(names))
         self.done.renamed += int(self.picked.copies[i] == 1)
 
-    def _read(self, offset: int, length: int) -> bytes:
-        self.file.seek(offset)
+    def read(self, i: int) -> bytes:
+        """All bytes of one sample."""
+        length = int(self.length[i])
+        self.file.seek(int(self.offset[i]))
         parts: list[bytes] = []
         while (missing := length - sum(map(len, parts))) > 0:
             parts.append(self.file.read(min(READ, missing)) or self._padding(missing))
@@ -133,11 +135,11 @@ class _Copy:
             return
         key = name or self.picked.lines.column("key")[i].as_py()
         if b"poolsieve" in data.lower() or "\ufffd" in key:
-            key = self._checked(data, name)
+            key = self.checked(data, name)
         values = {column: self.picked.scores.column(column)[i].as_py() for column in self.export.scores}
         self.sink.write(score_member(key, self.picked.uid[i].as_py(), values))
 
-    def _checked(self, data: bytes, name: str | None) -> str:
+    def checked(self, data: bytes, name: str | None) -> str:
         """The key as the archive spells it, once no member has the name that the scores will have."""
         key = None
         for info, _ in members(data):
@@ -148,6 +150,20 @@ class _Copy:
                     "without scores, or filter the pool that it came from"
                 )
         return name or key or ""
+
+
+def check_members(export: Export, shard: Shard) -> None:
+    """Looks at the first sample that leaves, so that a pool that has scores already is refused before a byte is written.
+
+    Raises:
+        PlanError: if scores can't be added.
+    """
+    if not export.scores:
+        return
+    picked = pick(export, shard)
+    with contextlib.closing(_open(export, shard)) as file, io.BytesIO() as nowhere:
+        copy = _Copy(export, shard, picked, file, nowhere, Written())
+        copy.checked(copy.read(0), None)
 
 
 def merged(offset: Ints, length: Ints) -> Iterator[tuple[int, int, int]]:

@@ -41,9 +41,10 @@ class Target:
             PlanError: if another export, or somebody else's data, is here.
         """
         index = _read(self.path(INDEX))
-        others = self._others()
+        present = self._present()
+        others = [name for name in self._others() if not set(present).isdisjoint(self._planned(name))]
         if replace or not (others or (index and index.get("export") != self.id)):
-            self._no_strangers(index, others)
+            self._no_strangers(index, others, present)
             return
         what = "the unfinished export" if not index else f"an export of decision {index.get('decision')}"
         raise PlanError(
@@ -52,18 +53,21 @@ class Target:
         )
 
     def _others(self) -> list[str]:
-        """Other exports that have begun to write."""
-        names = [name for name in fs.names(fs.join(self.url, WORK)) if name != self.id]
-        return [name for name in names if fs.exists(fs.join(self.url, WORK, name, "plan.json"))]
+        """Other unfinished exports."""
+        return [name for name in fs.names(fs.join(self.url, WORK)) if name != self.id]
 
-    def _no_strangers(self, index: Mapping[str, Any] | None, others: Sequence[str]) -> None:
+    def _present(self) -> list[str]:
+        """Files that training would read."""
+        data = [f"data/{name}" for name in fs.names(self.path("data")) if name.endswith(".parquet")]
+        here = fs.names(self.url)
+        return data + [name for name in here if name.endswith((".tar", ".parquet")) or name == "sizes.json"]
+
+    def _no_strangers(self, index: Mapping[str, Any] | None, others: Sequence[str], present: Sequence[str]) -> None:
         """Files that training would read along with ours, though no export wrote them."""
         known = {*_files(index), *self._planned(self.id)}
         for other in others:
             known.update(self._planned(other))
-        found = [f"data/{name}" for name in fs.names(self.path("data")) if name.endswith(".parquet")]
-        found += [name for name in fs.names(self.url) if name.endswith((".tar", ".parquet")) or name == "sizes.json"]
-        strange = [name for name in found if name not in known]
+        strange = [name for name in present if name not in known]
         if strange:
             raise PlanError(
                 f"{self.url} has files that no export wrote ({', '.join(strange[:3])}), which would be read as part of "
