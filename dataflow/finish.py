@@ -21,7 +21,7 @@ from poolsieve.dataflow.job import Job
 from poolsieve.dataflow.ledger import Record, cuts_json, decision_of, decision_url
 from poolsieve.dataflow.records import Shard
 from poolsieve.dataflow.store import read_table, write_table
-from poolsieve.filters.lists import PAIR
+from poolsieve.filters.lists import PAIR, sort_pairs
 from poolsieve.scoring_models.protocol import PlanError, PoolsieveError, digest
 
 SHARDS_SCHEMA = pa.schema(
@@ -161,7 +161,7 @@ def _ranges(n: int, budget: int) -> list[tuple[int, int]]:
 def _merged(parts: Sequence[Any], low: int, high: int) -> np.ndarray[Any, Any]:
     cut = [_slice(part, low, high) for part in parts]
     merged = np.concatenate(cut) if cut else np.zeros(0, PAIR)
-    return np.sort(merged, order=("f0", "f1"))
+    return sort_pairs(merged)
 
 
 def _slice(part: Any, low: int, high: int) -> Any:

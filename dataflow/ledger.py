@@ -19,7 +19,7 @@ from poolsieve.dataflow.scoring import StoredSource
 from poolsieve.dataflow.selection import require_scored, stored_source
 from poolsieve.dataflow.store import read_table, write_table
 from poolsieve.filters.cuts import order_keys, tie_hashes
-from poolsieve.filters.lists import hex_pairs
+from poolsieve.filters.lists import hex_pairs, sort_pairs
 from poolsieve.scoring_models.protocol import PoolsieveError, digest
 
 SAMPLES = 8
@@ -186,8 +186,8 @@ def _histograms(state: State) -> dict[str, dict[int, list[int]]]:
 
 
 def _bins(digits: np.ndarray[Any, Any]) -> dict[int, int]:
-    values, counts = np.unique(digits, return_counts=True)
-    return {int(v): int(c) for v, c in zip(values, counts, strict=True)}
+    counts = np.bincount(digits, minlength=1)
+    return {int(digit): int(counts[digit]) for digit in np.flatnonzero(counts)}
 
 
 def _samples(job: Job, shard: Shard, source: StoredSource, state: State, cuts: Cuts) -> dict[str, list[list[Any]]]:
@@ -219,7 +219,7 @@ def _beside(
     for side, mask in (("kept", state.alive), ("dropped", state.reason == code)):
         rows = np.flatnonzero(mask & ~np.isnan(values))
         distance = np.abs(values[rows] - value)
-        best = np.argsort(distance, kind="stable")[:SAMPLES]
+        best = np.argpartition(distance, SAMPLES)[:SAMPLES] if len(distance) > SAMPLES else np.arange(len(distance))
         out[f"cut/{step}/{side}"] = [_sample(float(distance[b]), shard, source, state, rows[b]) for b in best]
     return out
 
@@ -249,5 +249,5 @@ def _write(job: Job, shard: Shard, source: StoredSource, state: State, cuts: Cut
     record.hex_uids = bool(valid.all())
     if record.hex_uids and len(pairs):
         sink = io.BytesIO()
-        np.save(sink, np.sort(pairs, order=("f0", "f1")), allow_pickle=False)
+        np.save(sink, sort_pairs(pairs), allow_pickle=False)
         fs.write_bytes(decision_url(job.out, decision, "uids", f"{shard.name}.npy"), sink.getvalue())

@@ -70,6 +70,16 @@ def counts_in(pairs: Pairs, listed: Pairs) -> np.ndarray[Any, np.dtype[np.int64]
     return np.asarray(np.searchsorted(listed, pairs, side="right") - left, dtype=np.int64)
 
 
+def sort_pairs(pairs: Pairs) -> Pairs:
+    """Pairs in lexicographic order: by the high half, which alone decides for nearly all uids, then by the low one.
+
+    NumPy's own sort of structured values is several times slower; a stable sort of one column also merges sorted runs.
+    """
+    made = pairs[np.argsort(pairs["f0"], kind="stable")]
+    tied = bool((made["f0"][1:] == made["f0"][:-1]).any())
+    return np.sort(made, order=("f0", "f1")) if tied else made
+
+
 def is_sorted(listed: Pairs, block: int = 1 << 20) -> bool:
     """Whether pairs are in lexicographic order, looked at block by block so that a memory map stays on disk."""
     for start in range(0, max(len(listed) - 1, 0), block):
@@ -92,7 +102,7 @@ def load_list(path: str) -> Pairs:
         values = _load_parquet(path) if path.endswith(".parquet") else _load_text(path)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise PlanError(f"can't read the list {path}: {error}; expected .npy (u8,u8), .parquet or text") from error
-    return np.sort(pairs_of(values), order=("f0", "f1"))
+    return sort_pairs(pairs_of(values))
 
 
 def _load_npy(path: str) -> Pairs:
@@ -100,7 +110,7 @@ def _load_npy(path: str) -> Pairs:
     if listed.dtype.names is None or len(listed.dtype.names) != 2 or listed.dtype.itemsize != 16:
         raise ValueError(f"dtype {listed.dtype} is not DataComp's 'u8,u8'")
     listed = listed.view(PAIR)
-    return listed if is_sorted(listed) else np.sort(listed, order=("f0", "f1"))
+    return listed if is_sorted(listed) else sort_pairs(listed)
 
 
 def _load_parquet(path: str) -> pa.Array:

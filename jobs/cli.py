@@ -129,6 +129,8 @@ def run(recipe: str, out: str, parameters: tuple[str, ...], include: tuple[str, 
 @click.option("-p", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter of the recipe. Repeatable.")
 @click.option("--include", multiple=True, metavar="FILE", help="A module that the recipe imports.")
 @click.option("--cuts", metavar="FILE", help="Use the frozen cuts of a cuts.json.")
+@click.option("--no-samples", is_flag=True, help="Keep the contents of rows out of the report.")
+@click.option("--truth", metavar="FILE", help="Parquet with uid and matches: the report states precision and recall.")
 @click.option("--what-if", is_flag=True, help="Print counts and overlaps with the current decision; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @runner_options

@@ -156,6 +156,8 @@ def decide(
     cuts: str | None,
     what_if: bool,
     as_json: bool,
+    no_samples: bool,
+    truth: str | None,
 ) -> None:
     """`poolsieve decide`."""
     started = time.monotonic()
@@ -178,7 +180,7 @@ def decide(
     if what_if:
         _print_what_if(summary, as_json)
         return
-    _finish(prepared, summary, started, samples=True, truth=None)
+    _finish(prepared, summary, started, samples=not no_samples, truth=truth)
 
 
 def _print_what_if(summary: dict[str, Any], as_json: bool) -> None:
