@@ -61,7 +61,7 @@ def _from_open_clip(name: str, **how: Any) -> Parts:
 
 
 def _parts(model: Any, transform: Any, tokenizer: Any, preprocessing: Mapping[str, Any]) -> Parts:
-    context = int(getattr(model, "context_length", None) or getattr(tokenizer, "context_length", 77))
+    context = int(getattr(model, "context_length", 0) or getattr(tokenizer, "context_length", 77))
     return Parts(model.eval(), transform, tokenizer, context, dict(preprocessing))
 
 

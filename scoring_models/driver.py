@@ -6,7 +6,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -42,9 +42,9 @@ def score_rows(
     if batch.num_rows == 0:
         return Scored({name: pa.array([], kind) for name, kind in columns.items()})
     if hasattr(scorer, "infer"):
-        return _ModelRun(scorer, batch, columns).run(threads)
+        return _ModelRun(cast(Loaded, scorer), batch, columns).run(threads)
     errors: dict[int, RowError] = {}
-    parts = list(_bisected(scorer.score, batch, 0, columns, errors))
+    parts = list(_bisected(cast(BatchScorer, scorer).score, batch, 0, columns, errors))
     whole = {
         name: pa.concat_arrays([part.columns[name] for part in parts]).cast(kind) for name, kind in columns.items()
     }
@@ -84,7 +84,9 @@ def is_fatal(error: BaseException) -> bool:
     if isinstance(error, (PoolsieveError, MemoryError)):
         return True
     if isinstance(error, OSError):
-        return type(error).__module__.partition(".")[0] != "PIL"
+        # Pillow raises a bare OSError without an errno ("image file is truncated") for what is wrong with an image.
+        bare = type(error) is OSError and error.errno is None
+        return not bare and type(error).__module__.partition(".")[0] != "PIL"
     name = type(error).__name__
     return name in ("OutOfMemoryError", "AcceleratorError") or "CUDA" in str(error)
 
@@ -108,7 +110,7 @@ class _ModelRun:
     def run(self, threads: int) -> Scored:
         """Works through the micro-batches, `threads` at a time, and lays their scores out by row."""
         pieces = list(self.loaded.micro_batches(self.batch))
-        if threads == 1 or len(pieces) == 1:
+        if threads == 1 or len(pieces) <= 1:
             for piece in pieces:
                 self.piece(piece)
         else:

@@ -19,12 +19,14 @@ MAX_PIXELS = 89_478_485
 """Pillow's own limit (a quarter of a gigabyte of RGB), above which it warns of a decompression bomb; here an error."""
 
 
+# Our own check below says the same as an error. Set once: `catch_warnings` is not safe in threads.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
 def open_image(data: bytes) -> Image.Image | RowError:
     """The image's header, or why it can't be read. Nothing is decoded yet; the first frame of an animation."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data))
+        image = Image.open(io.BytesIO(data))
     except Image.DecompressionBombError as error:
         return RowError("image_bomb", str(error)[:300])
     except Exception as error:  # noqa: BLE001  (Pillow's plugins raise whatever a broken file leads them to)
