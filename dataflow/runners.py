@@ -6,7 +6,6 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-
 from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions

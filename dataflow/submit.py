@@ -224,9 +224,7 @@ def execute(
     return pipeline.take_result(job)
 
 
-def _run(
-    pipeline: Any, job: Job, shards: Sequence[Shard], engine: Any, options: Any, score: bool, write: bool
-) -> None:
+def _run(pipeline: Any, job: Job, shards: Sequence[Shard], engine: Any, options: Any, score: bool, write: bool) -> None:
     import apache_beam as beam
 
     made = beam.Pipeline(runner=engine, options=options)

@@ -63,12 +63,14 @@ def _snapshot(repository: str, revision: str | None) -> Path:
 
 def _fetch(repository: str, revision: str | None, name: str) -> Path | None:
     """A file of a repository in the local cache; None if the repository has no such file."""
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import _CACHED_NO_EXIST, hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 
     try:
         return Path(hf_hub_download(repository, name, revision=revision))
     except LocalEntryNotFoundError as error:
+        if try_to_load_from_cache(repository, name, revision=revision) is _CACHED_NO_EXIST:
+            return None  # offline, but an earlier visit found that the repository has no such file
         raise PlanError(
             f"hf-hub:{repository} is not in the local cache and the hub can't be reached: {error}"
         ) from error

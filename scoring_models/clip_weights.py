@@ -44,7 +44,9 @@ def load_parts(model: str | tuple[str, str], revision: str | None) -> Parts:
             folder = folder_of(model, revision)
             own = layout_of(folder)[0].name == OPEN_CLIP_CONFIG
             return _from_open_clip(f"local-dir:{folder}") if own else _from_transformers(folder)
-        except (UserWarning, RuntimeError, KeyError, ValueError, OSError) as error:
+        except PlanError:
+            raise
+        except Exception as error:  # open_clip, safetensors and torch each have their own classes for a bad file
             raise PlanError(f"can't load the CLIP model {model!r}: {error}") from error
 
 

@@ -46,8 +46,8 @@ SPAM = (
 )
 
 KINDS = {
-    "clean": 0.42,
-    "mismatched": 0.24,
+    "clean": 0.4,
+    "mismatched": 0.26,
     "one detail wrong": 0.05,
     "other language": 0.06,
     "short caption": 0.025,
@@ -211,7 +211,8 @@ def make_rows(rows: int, seed: int) -> list[Row]:
             row.image, row.form, row.matches = earlier.image, earlier.form, False
             row.width, row.height = earlier.width, earlier.height
         elif kind == "duplicate uid":
-            row.uid, row.matches = earlier.uid, earlier.matches
+            row.uid, row.text, row.image, row.form = earlier.uid, earlier.text, earlier.image, earlier.form
+            row.width, row.height, row.matches = earlier.width, earlier.height, earlier.matches
         made.append(row)
     return made
 
@@ -242,7 +243,7 @@ def write_parquet(rows: list[Row], folder: Path, shards: int) -> None:
         texts = pa.array([row.text for row in part], pa.binary())
         table = pa.table(
             {
-                "uid": [row.uid for row in part],
+                "uid": pa.array([row.uid for row in part], pa.string()),
                 "text": pa.Array.from_buffers(pa.string(), len(texts), texts.buffers()),
                 "image": pa.array([row.image for row in part], pa.binary()),
                 "original_width": pa.array([row.width for row in part], pa.int64()),
@@ -262,9 +263,9 @@ def write_metadata(rows: list[Row], folder: Path, shards: int) -> None:
         scores = pa.array([row.clip for row in part], pa.float32())
         table = pa.table(
             {
-                "uid": [row.uid for row in part],
+                "uid": pa.array([row.uid for row in part], pa.string()),
                 "url": [f"https://images.example/{row.uid}.{row.form}" for row in part],
-                "text": texts,
+                "text": pa.array(texts, pa.string()),
                 "original_width": pa.array([row.width for row in part], pa.int64()),
                 "original_height": pa.array([row.height for row in part], pa.int64()),
                 "clip_b32_similarity_score": scores,
@@ -276,6 +277,8 @@ def write_metadata(rows: list[Row], folder: Path, shards: int) -> None:
 
 def make_pool(out: Path, rows: int, seed: int, shards: int) -> list[Row]:
     """Makes the pool in a folder beside `out` and renames it when it is whole."""
+    if out.exists() and not (out / "truth.parquet").exists() and any(out.iterdir()):
+        raise SystemExit(f"{out} holds something else than an earlier demo pool: name another folder")
     half = out.with_name(out.name + ".unfinished")
     shutil.rmtree(half, ignore_errors=True)
     made = make_rows(rows, seed)
@@ -297,8 +300,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--shards", type=int, default=8)
     given = parser.parse_args()
-    if given.rows < len(KINDS) or given.shards < 1:
-        parser.error(f"at least {len(KINDS)} rows (one of each kind) and one shard")
+    if given.rows < 2 * len(KINDS) or not 1 <= given.shards <= given.rows:
+        parser.error(f"at least {2 * len(KINDS)} rows, and one to as many shards")
     made = make_pool(given.out, given.rows, given.seed, given.shards)
     for kind, count in collections.Counter(row.kind for row in made).most_common():
         print(f"{count:>6}  {kind}")

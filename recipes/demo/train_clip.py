@@ -9,6 +9,7 @@ tells true captions from random ones and from captions that are wrong in one det
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import random
 import time
@@ -45,24 +46,17 @@ def small(seed: int, transform: Any) -> torch.Tensor:
     """The item's image as the model will see it in a pool: drawn, JPEG-compressed, preprocessed."""
     dice = random.Random(f"jpeg {seed}")
     data = encoded(draw(scene(seed), seed, side=128), quality=dice.randint(60, 95))
-    import io
-
     made: torch.Tensor = transform(Image.open(io.BytesIO(data)))
     return made
 
 
-def batch_of(step: int, size: int) -> list[int]:
-    """Items of a training step."""
-    return [TRAIN_FROM + step * size + i for i in range(size)]
-
-
-def train(model: Any, transform: Any, tokenizer: Any, items: int, steps: int, size: int) -> None:
-    """Contrastive training; half of each batch are captions wrong in one detail, as extra negatives."""
+def train(model: Any, transform: Any, tokenizer: Any, items: int, steps: int, size: int, seed: int) -> None:
+    """Contrastive training; half of the captions of a batch are wrong in one detail, as extra negatives."""
     images = torch.stack([small(TRAIN_FROM + i, transform) for i in range(items)])
     print(f"{items} training images made")
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1.5e-3, total_steps=steps, pct_start=0.1)
-    start, dice = time.monotonic(), np.random.default_rng(0)
+    start, dice = time.monotonic(), np.random.default_rng(seed)
     for step in range(steps):
         chosen = dice.choice(items, size, replace=False)
         scenes = [scene(TRAIN_FROM + int(i)) for i in chosen]
@@ -72,10 +66,10 @@ def train(model: Any, transform: Any, tokenizer: Any, items: int, steps: int, si
         text = model.encode_text(tokenizer(texts, context_length=32), normalize=True)
         scale = model.logit_scale.exp().clamp(max=100)
         logits = scale * image @ text.T
-        # Equal scenes are no negatives of each other.
-        same = torch.tensor([[a == b for b in scenes] for a in scenes])
+        # A caption that happens to be true of another image of the batch is no negative of it.
+        true = torch.tensor([[a == b for b in [*scenes, *hard]] for a in scenes])
         off = torch.zeros_like(logits)
-        off[:, :size][same & ~torch.eye(size, dtype=torch.bool)] = -1e4
+        off[true & ~torch.eye(size, 2 * size, dtype=torch.bool)] = -1e4
         target = torch.arange(size)
         loss = torch.nn.functional.cross_entropy(logits + off, target)
         loss = loss + torch.nn.functional.cross_entropy((logits + off)[:, :size].T, target)
@@ -104,7 +98,9 @@ def evaluate(model: Any, transform: Any, tokenizer: Any, n: int = 1000) -> None:
 
     true = scores([caption(scene(i), i) for i in items])
     print(f"against random captions: {area(true, scores([caption(scene(i + n), i) for i in items])):.3f}")
-    print(f"against one wrong detail: {area(true, scores([caption(wrong_in_one_detail(scene(i), i), i) for i in items])):.3f}")
+    print(
+        f"against one wrong detail: {area(true, scores([caption(wrong_in_one_detail(scene(i), i), i) for i in items])):.3f}"
+    )
 
 
 def save(model: Any, out: Path) -> None:
@@ -112,6 +108,7 @@ def save(model: Any, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     state = {name: tensor.detach().half().contiguous() for name, tensor in model.state_dict().items()}
     save_file(state, out / "open_clip_model.safetensors")
+    (out / "open_clip_model.safetensors").chmod(0o644)
     config = {"model_cfg": MODEL, "preprocess_cfg": PREPROCESS}
     (out / "open_clip_config.json").write_text(json.dumps(config, indent=1) + "\n")
     print(f"{out}: {(out / 'open_clip_model.safetensors').stat().st_size / 1e6:.1f} MB")
@@ -121,15 +118,16 @@ def main() -> None:
     """Trains, evaluates, saves."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "clip")
-    parser.add_argument("--items", type=int, default=12_000)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--items", type=int, default=6_000)
+    parser.add_argument("--steps", type=int, default=900)
     parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    torch.manual_seed(0)
+    torch.manual_seed(given.seed)
     model = open_clip.CLIP(**MODEL)
     transform = image_transform_v2(PreprocessCfg(**PREPROCESS), is_train=False)
     tokenizer = open_clip.SimpleTokenizer(context_length=32)
-    train(model, transform, tokenizer, given.items, given.steps, given.batch)
+    train(model, transform, tokenizer, given.items, given.steps, given.batch, given.seed)
     evaluate(model.eval(), transform, tokenizer)
     save(model, given.out)
 

@@ -54,7 +54,8 @@ def scene(seed: int) -> Scene:
     """Scene number `seed`."""
     dice = random.Random(f"scene {seed}")
     things = tuple((dice.choice(list(COLOURS)), dice.choice(SHAPES)) for _ in range(dice.choice((1, 2, 2))))
-    return Scene(things, dice.random() < 0.5, dice.choice(list(BACKGROUNDS)))
+    above = dice.random() < 0.5 and len(things) > 1  # one thing alone is above nothing
+    return Scene(things, above, dice.choice(list(BACKGROUNDS)))
 
 
 def wrong_in_one_detail(right: Scene, seed: int) -> Scene:
@@ -85,7 +86,13 @@ def draw(what: Scene, seed: int, side: int = 256) -> Image.Image:
     dice = random.Random(f"draw {seed}")
     image = Image.new("RGB", (side, side), _shaded(BACKGROUNDS[what.background], dice))
     pencil = ImageDraw.Draw(image)
-    centres = [(0.5, 0.5)] if len(what.things) == 1 else [(0.5, 0.27), (0.5, 0.73)] if what.above else [(0.27, 0.5), (0.73, 0.5)]
+    centres = (
+        [(0.5, 0.5)]
+        if len(what.things) == 1
+        else [(0.5, 0.27), (0.5, 0.73)]
+        if what.above
+        else [(0.27, 0.5), (0.73, 0.5)]
+    )
     for (colour, shape), (x, y) in zip(what.things, centres, strict=True):
         size = side * dice.uniform(0.15, 0.22)
         x, y = ((v + dice.uniform(-0.04, 0.04)) * side for v in (x, y))
@@ -115,7 +122,9 @@ def _shape(pencil: ImageDraw.ImageDraw, shape: str, x: float, y: float, s: float
     else:
         angles = [np.pi * i / 5 - np.pi / 2 for i in range(10)]
         radii = [s * 1.15 if i % 2 == 0 else s * 0.45 for i in range(10)]
-        pencil.polygon([(x + r * np.cos(a), y + r * np.sin(a)) for a, r in zip(angles, radii, strict=True)], fill=colour)
+        pencil.polygon(
+            [(x + r * np.cos(a), y + r * np.sin(a)) for a, r in zip(angles, radii, strict=True)], fill=colour
+        )
 
 
 def encoded(image: Image.Image, form: str = "JPEG", **how: object) -> bytes:

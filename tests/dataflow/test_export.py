@@ -507,7 +507,7 @@ def test_parquet_to_webdataset(tmp_path: Path) -> None:
         assert set(meta) == {"uid", "score", "tags", "when"}
         assert sample["txt"] == words(5).encode()
         assert json.loads(sample["poolsieve.json"])["scores"] == {"text.word_count": 5}
-    assert sum(JPEG == sample.get("jpg") for sample in seen) == sum(i % 5 == 0 for i in rows)
+    assert sum(sample.get("jpg") == JPEG for sample in seen) == sum(i % 5 == 0 for i in rows)
 
 
 def test_parquet_to_webdataset_keys(tmp_path: Path) -> None:

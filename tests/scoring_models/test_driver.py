@@ -63,7 +63,9 @@ def batch_of(values: list[int | None]) -> pa.RecordBatch:
 
 
 @settings(max_examples=100, deadline=None)
-@given(values=st.lists(st.one_of(st.none(), st.integers(0, 20)), max_size=30), bad=st.sets(st.integers(0, 20), max_size=4))
+@given(
+    values=st.lists(st.one_of(st.none(), st.integers(0, 20)), max_size=30), bad=st.sets(st.integers(0, 20), max_size=4)
+)
 def test_every_good_row_is_scored_and_every_bad_one_named(values: list[int | None], bad: set[int]) -> None:
     expected = [None if v is None or v in bad else float(2 * v) for v in values]
     failing = {i for i, v in enumerate(values) if v in bad}
@@ -99,7 +101,9 @@ def test_pillows_complaints_are_a_rows_fault() -> None:
 
     made = score_rows(Doubling({3}, UnidentifiedImageError), batch_of([1, 3]), FLOAT, threads=1)
     assert made.errors[1].kind == "unidentified_image_error"
-    made = score_rows(Doubling({3}, OSError), batch_of([1, 3]), FLOAT, threads=1)  # Pillow's own "image file is truncated"
+    made = score_rows(
+        Doubling({3}, OSError), batch_of([1, 3]), FLOAT, threads=1
+    )  # Pillow's own "image file is truncated"
     assert made.errors[1].kind == "os_error"
 
 

@@ -28,7 +28,13 @@ def test_labels_and_probabilities() -> None:
 
 
 def test_line_breaks_are_blanks_and_blank_texts_have_no_language() -> None:
-    texts = ["a photo of a dog\nthat is running\non the beach", "a photo of a dog that is running on the beach", "", " \n", None]
+    texts = [
+        "a photo of a dog\nthat is running\non the beach",
+        "a photo of a dog that is running on the beach",
+        "",
+        " \n",
+        None,
+    ]
     made = Language().score(pa.record_batch({"text": pa.array(texts, pa.string())}))
     found = made.columns["probability"].to_pylist()
     assert found[0] == found[1]
