@@ -26,7 +26,6 @@ from poolsieve.dataflow.export_target import Target
 from poolsieve.dataflow.finish import dumps, read_manifest, read_shards, shard_of, versions
 from poolsieve.dataflow.ledger import add_counts, decision_url
 from poolsieve.dataflow.pool import Pool
-from poolsieve.dataflow.program import Program
 from poolsieve.dataflow.runners import threads_for
 from poolsieve.dataflow.store import read_table, scorer_folder, stored_scorers
 from poolsieve.dataflow.submit import _Background, root_cause
@@ -78,7 +77,7 @@ def export(
         scores: add every score (in Parquet: but the pool's own columns), or those named.
         target_bytes: a file closes at the first shard boundary past this size.
         replace: remove the files of another export in `target` first.
-        runner: see `runners.pipeline_options`.
+        runner: see `runners.Engine`.
         workers: files at a time.
         beam_flags: further Beam options.
         pool: where the pool is now, if it has moved, and how to reach it (`storage_options`).
@@ -95,9 +94,9 @@ def export(
 
     made = _prepare(out, target, format, select, uids, scores, target_bytes, pool, workers)
     made.target.check(replace)
-    options = runners.pipeline_options(runner, workers, Program(()), beam_flags)
+    engine = runners.Engine(runner, workers, flags=beam_flags)
     progress.reset()
-    work = _Work(made, options)
+    work = _Work(made, engine)
     _in_background(work, watch, made.target.url)
     return work.index
 
@@ -251,8 +250,8 @@ def _about(made: Export, manifest: Mapping[str, Any], size: int) -> dict[str, An
 class _Work:
     """The export itself; `index` is what `export.json` says, once it is called."""
 
-    def __init__(self, made: _Prepared, options: Any) -> None:
-        self.made, self.options = made, options
+    def __init__(self, made: _Prepared, engine: Any) -> None:
+        self.made, self.engine = made, engine
         self.index: dict[str, Any] = {}
 
     def __call__(self) -> None:
@@ -260,12 +259,12 @@ class _Work:
         from poolsieve.dataflow import export_pipeline
 
         made, target = self.made, self.made.target
-        inputs = export_pipeline.survey_all(self.options, made.lines, made.export, target.work())
+        inputs = export_pipeline.survey_all(self.engine, made.lines, made.export, target.work())
         parts = plan_parts(_taken(made.export, inputs), made.target_bytes, _namer(made.export.format))
         target.claim([*(part.name for part in parts), *_also(made.export)])
         todo = [part for part in parts if part.name not in target.whole(parts)]
         if todo:
-            export_pipeline.write_all(self.options, todo, write_part, made.export, target)
+            export_pipeline.write_all(self.engine, todo, write_part, made.export, target)
         self.index = self._finish(inputs, parts)
 
     def _finish(self, inputs: Sequence[Input], parts: Sequence[Part]) -> dict[str, Any]:

@@ -13,12 +13,13 @@ from poolsieve.dataflow import fs
 from poolsieve.dataflow.export_rows import Export, Input, Part
 from poolsieve.dataflow.export_survey import survey
 from poolsieve.dataflow.records import Shard
+from poolsieve.dataflow.runners import Engine
 
 
-def survey_all(options: Any, lines: Sequence[Mapping[str, Any]], export: Export, work: str) -> list[Input]:
+def survey_all(engine: Engine, lines: Sequence[Mapping[str, Any]], export: Export, work: str) -> list[Input]:
     """Surveys every shard; the inputs in pool order. `work` is a folder for notes."""
     url = fs.join(work, "survey.json")
-    pipeline = beam.Pipeline(options=options)
+    pipeline = engine.pipeline()
     shards = pipeline | "Shards" >> beam.Create([dict(line) for line in lines]) | "Spread" >> beam.Reshuffle()
     inputs = shards | "Survey" >> beam.Map(survey, export, fs.join(work, "found"))
     _ = inputs | "Collect" >> beam.combiners.ToList() | "Leave" >> beam.Map(_leave, url)
@@ -37,9 +38,9 @@ def _input(item: dict[str, Any]) -> Input:
     return Input(**{**item, "shard": Shard(**item["shard"])})
 
 
-def write_all(options: Any, parts: Sequence[Part], write: Callable[..., None], *args: Any) -> None:
+def write_all(engine: Engine, parts: Sequence[Part], write: Callable[..., None], *args: Any) -> None:
     """Writes every part with `write(part, *args)`, which leaves a note of what it wrote."""
-    pipeline = beam.Pipeline(options=options)
+    pipeline = engine.pipeline()
     spread = pipeline | "Parts" >> beam.Create(list(parts)) | "Spread" >> beam.Reshuffle()
     _ = spread | "Write" >> beam.Map(write, *args)
     pipeline.run().wait_until_finish()

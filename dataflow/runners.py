@@ -6,8 +6,10 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from poolsieve.dataflow.program import Program
@@ -27,24 +29,44 @@ def threads_for(workers: int) -> int:
     return max(1, cores() // max(1, workers))
 
 
-def pipeline_options(runner: str, workers: int, program: Program, extra: Sequence[str] = ()) -> PipelineOptions:
-    """Beam options for a run.
+NOTHING = Program(())
+"""A program without steps: for pipelines that score nothing."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Where pipelines run.
 
     Args:
-        runner: `local`, or `portable` (a job service that `extra` names with --job_endpoint).
+        runner: `local`, or `portable` (a job service that `flags` names with --job_endpoint).
         workers: for `local`: shards at a time, in threads, or in processes where a scorer holds the interpreter lock.
         program: what will run, to see whether threads can help it.
-        extra: further Beam flags, as on a command line.
+        flags: further Beam flags, as on a command line.
 
     Raises:
         PlanError: for an unknown runner or a number of workers below one.
     """
-    if runner not in RUNNERS:
-        raise PlanError(f"runner {runner!r} is not one of {', '.join(RUNNERS)}")
-    if workers < 1:
-        raise PlanError(f"--workers {workers}: at least one worker is needed")
-    flags = local_flags(workers, program) if runner == "local" else []
-    return PipelineOptions([*flags, "--no_save_main_session", *extra])
+
+    runner: str = "local"
+    workers: int = 1
+    program: Program = NOTHING
+    flags: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if self.runner not in RUNNERS:
+            raise PlanError(f"runner {self.runner!r} is not one of {', '.join(RUNNERS)}")
+        if self.workers < 1:
+            raise PlanError(f"--workers {self.workers}: at least one worker is needed")
+
+    def options(self) -> PipelineOptions:
+        """Beam's options."""
+        flags = local_flags(self.workers, self.program) if self.runner == "local" else []
+        return PipelineOptions([*flags, "--no_save_main_session", *self.flags])
+
+    def pipeline(self) -> beam.Pipeline:
+        """An empty pipeline that will run here."""
+        made = make_runner(self.runner, self.workers, self.program)
+        return beam.Pipeline(runner=made, options=self.options())
 
 
 def local_flags(workers: int, program: Program) -> list[str]:

@@ -195,7 +195,7 @@ def execute(
         prepared: from `prepare` or `prepare_stored`.
         score: compute missing scores (`run`) or refuse to (`decide`).
         write: write ledger and decision, or only make the summary (`--what-if`).
-        runner: see `runners.pipeline_options`.
+        runner: see `runners.Engine`.
         workers: shards at a time.
         beam_flags: further Beam options.
         watch: called in the calling thread while the job runs; returns once the event is set (progress, Ctrl-C).
@@ -206,10 +206,9 @@ def execute(
     from poolsieve.dataflow import pipeline, runners
 
     job = prepared.job
-    options = runners.pipeline_options(runner, workers, job.program, beam_flags)
-    engine = runners.make_runner(runner, workers, job.program)
+    engine = runners.Engine(runner, workers, job.program, beam_flags)
     progress.reset()
-    work = _Background(lambda: _run(pipeline, job, prepared.shards, engine, options, score, write))
+    work = _Background(lambda: _run(pipeline, job, prepared.shards, engine, score, write))
     work.start()
     try:
         if watch is not None:
@@ -224,10 +223,8 @@ def execute(
     return pipeline.take_result(job)
 
 
-def _run(pipeline: Any, job: Job, shards: Sequence[Shard], engine: Any, options: Any, score: bool, write: bool) -> None:
-    import apache_beam as beam
-
-    made = beam.Pipeline(runner=engine, options=options)
+def _run(pipeline: Any, job: Job, shards: Sequence[Shard], engine: Any, score: bool, write: bool) -> None:
+    made = engine.pipeline()
     pipeline.build(made, job, shards, score=score, write=write)
     made.run().wait_until_finish()
 

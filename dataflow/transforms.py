@@ -2,8 +2,8 @@
 
     batches | ApplyStages(datacomp.basic(size="stored"))
 
-Each batch comes out with its scores as columns, and `keep` and `reason` beside them. Import this module where batches are
-made: it registers an Arrow IPC coder for `RecordBatch`, without which Beam pickles a slice with its whole parent.
+Each batch comes out with its scores as columns, and `keep` and `reason` beside them. Import this module where batches
+are made: it registers an Arrow IPC coder for `RecordBatch`, without which Beam pickles a slice with its whole parent.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A worker process of the local runner: Beam's own, but quiet, and gone when the process that started it is gone.
 
-Beam starts it as `python -m poolsieve.dataflow.worker PID`. Left alone, Beam's worker outlives a parent that was killed.
+Started as `python -m poolsieve.dataflow.worker PID`. Left alone, Beam's worker outlives a parent that was killed.
 """
 
 from __future__ import annotations

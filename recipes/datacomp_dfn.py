@@ -28,10 +28,10 @@ def repeated(text: pa.Array) -> pa.Array:
 def recipe(
     pool: str = "demo/pool/webdataset/*.tar",
     model: str = f"local-dir:{HERE}/demo/clip",
-    fraction: float = 0.3,
+    fraction: float = 0.45,
     parquet: bool = False,
 ) -> Recipe:
-    """`fraction` is of the whole pool. DFN's paper keeps 0.15 of a raw crawl; more than half of the demo's pool matches."""
+    """`fraction` is of the whole pool: the paper keeps 0.15 of a raw crawl; of the demo's pool over half matches."""
     if parquet:
         pool = pool.replace("webdataset/*.tar", "parquet/*.parquet")
         roles = {"width": "original_width", "height": "original_height"}

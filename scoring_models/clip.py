@@ -38,7 +38,7 @@ class Clip(Config):
 
     Args:
         model: `"hf-hub:apple/DFN-public"`, `"local-dir:/path"` (either in open_clip's or in `transformers`' layout),
-            `("ViT-B-16-quickgelu", "dfn2b")` (open_clip architecture and tag), or `("ViT-B-32", "/path/weights.safetensors")`.
+            `("ViT-B-16-quickgelu", "dfn2b")` (open_clip's names), or `("ViT-B-32", "/path/weights.safetensors")`.
         precision: of weights and activations. bf16 is several times faster where the processor has it, and its scores
             differ from fp32's in the third digit.
         batch_size: pairs that the model sees at a time; the last ones of a shard are filled up with blanks.
@@ -168,7 +168,7 @@ class LoadedClip:
         return (rows[i : i + size].tolist() for i in range(0, len(rows), size))
 
     def prepare(self, batch: pa.RecordBatch, rows: Sequence[int]) -> tuple[list[Prepared], dict[int, RowError]]:
-        """Decodes images to uint8 (batch_size, height, width, 3) and tokenises captions to int64 (batch_size, context)."""
+        """Decodes images to uint8 (batch_size, height, width, 3), tokenises captions to int64 (batch_size, context)."""
         images, errors = batch.column(self.config.image), {}
         good, pixels = [], []
         for row in rows:
@@ -187,8 +187,7 @@ class LoadedClip:
         image = decode(data)
         if isinstance(image, RowError):
             return image
-        made = np.asarray(self.pil(image))
-        return made
+        return np.asarray(self.pil(image))
 
     def _tokens(self, texts: list[str]) -> np.ndarray[Any, Any]:
         tokens = self.tokenizer(texts, context_length=self.context)

@@ -91,8 +91,8 @@ def layout_of(folder: Path) -> tuple[Path, Path]:
         if (folder / config).is_file() and found:
             return folder / config, found[0]
     raise PlanError(
-        f"{folder} holds no CLIP model: expected {OPEN_CLIP_CONFIG} with {OPEN_CLIP_WEIGHTS[0]}, or {TRANSFORMERS_CONFIG} "
-        f"with {TRANSFORMERS_WEIGHTS[0]}"
+        f"{folder} holds no CLIP model: expected {OPEN_CLIP_CONFIG} with {OPEN_CLIP_WEIGHTS[0]}, or "
+        f"{TRANSFORMERS_CONFIG} with {TRANSFORMERS_WEIGHTS[0]}"
     )
 
 

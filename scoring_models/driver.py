@@ -44,7 +44,7 @@ def score_rows(
     if hasattr(scorer, "infer"):
         return _ModelRun(cast(Loaded, scorer), batch, columns).run(threads)
     errors: dict[int, RowError] = {}
-    parts = list(_bisected(cast(BatchScorer, scorer).score, batch, 0, columns, errors))
+    parts = list(_bisected(scorer.score, batch, 0, columns, errors))
     whole = {
         name: pa.concat_arrays([part.columns[name] for part in parts]).cast(kind) for name, kind in columns.items()
     }

@@ -40,8 +40,8 @@ def open_image(data: bytes) -> Image.Image | RowError:
 def decode(data: bytes) -> Image.Image | RowError:
     """The decoded image in its own mode, or why it can't be decoded.
 
-    EXIF rotation is ignored, as in open_clip. The one mode that is changed is 16-bit grayscale: converting it to RGB, as
-    a model's transform does, would clip nearly every pixel to white, so it is scaled to 8 bits.
+    EXIF rotation is ignored, as in open_clip. The one mode that is changed is 16-bit grayscale: converting it to RGB,
+    as a model's transform does, would clip nearly every pixel to white, so it is scaled to 8 bits.
     """
     image = open_image(data)
     if isinstance(image, RowError):

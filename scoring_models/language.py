@@ -56,7 +56,7 @@ class Language(Config):
 
     @property
     def resources(self) -> Resources:
-        """fastText's binding keeps the interpreter lock while it predicts (measured: two threads take twice as long)."""
+        """fastText's binding keeps the interpreter lock while it predicts (two threads take twice as long)."""
         return Resources(holds_gil=True, memory_mb=150)
 
     def to_dict(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
     python recipes/demo/make_pool.py demo/pool
 
-Writes webdataset/*.tar, parquet/*.parquet (the same rows), metadata/*.parquet (DataComp's metadata form, without images) and
+Writes webdataset/*.tar, parquet/*.parquet (the same rows), metadata/*.parquet (DataComp's metadata, without images) and
 truth.parquet (uid, matches: does the caption match the image), and prints how many rows of each kind there are.
 """
 

@@ -97,10 +97,10 @@ def evaluate(model: Any, transform: Any, tokenizer: Any, n: int = 1000) -> None:
         return np.asarray((image * text).sum(-1))
 
     true = scores([caption(scene(i), i) for i in items])
-    print(f"against random captions: {area(true, scores([caption(scene(i + n), i) for i in items])):.3f}")
-    print(
-        f"against one wrong detail: {area(true, scores([caption(wrong_in_one_detail(scene(i), i), i) for i in items])):.3f}"
-    )
+    random_ones = [caption(scene(i + n), i) for i in items]
+    near_misses = [caption(wrong_in_one_detail(scene(i), i), i) for i in items]
+    print(f"against random captions: {area(true, scores(random_ones)):.3f}")
+    print(f"against one wrong detail: {area(true, scores(near_misses)):.3f}")
 
 
 def save(model: Any, out: Path) -> None:

@@ -95,8 +95,8 @@ def draw(what: Scene, seed: int, side: int = 256) -> Image.Image:
     )
     for (colour, shape), (x, y) in zip(what.things, centres, strict=True):
         size = side * dice.uniform(0.15, 0.22)
-        x, y = ((v + dice.uniform(-0.04, 0.04)) * side for v in (x, y))
-        _shape(pencil, shape, x, y, size, _shaded(COLOURS[colour], dice))
+        across, down = ((v + dice.uniform(-0.04, 0.04)) * side for v in (x, y))
+        _shape(pencil, shape, across, down, size, _shaded(COLOURS[colour], dice))
     noise = np.random.default_rng(dice.getrandbits(32)).normal(0, 6, (side, side, 1))
     return Image.fromarray(np.clip(np.asarray(image) + noise, 0, 255).astype(np.uint8))
 

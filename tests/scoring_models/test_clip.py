@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -290,8 +290,7 @@ def test_damaged_weights_are_refused(folder: Path, tmp_path: Path, damage: str) 
 class Hub(BaseHTTPRequestHandler):
     """As much of the hub as a download needs: /{owner}/{name}/resolve/{revision}/{file}."""
 
-    repositories: dict[str, Path] = {}
-    seen: list[str] = []
+    repositories: ClassVar[dict[str, Path]] = {}
 
     def do_HEAD(self) -> None:
         self.answer(body=False)
@@ -302,7 +301,6 @@ class Hub(BaseHTTPRequestHandler):
     def answer(self, body: bool) -> None:
         owner, name, *_, file = self.path.lstrip("/").split("/")
         path = self.repositories.get(f"{owner}/{name}", Path("/nowhere")) / file
-        self.seen.append(self.path)
         found = path.is_file()
         data = path.read_bytes() if found else b""
         self.send_response(200 if found else 404)
