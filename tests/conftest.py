@@ -22,7 +22,7 @@ def text_table(n: int, seed: int, **columns: Any) -> pa.Table:
     """n rows with uid, text of 0 to 19 words, original sizes, and a float32 score with many ties and some NaN."""
     r = np.random.default_rng(seed)
     uids = [r.bytes(16).hex() for _ in range(n)]
-    score = r.normal(0.2, 0.05, n).astype(np.float32).round(3)
+    score = r.normal(0.2, 0.05, n).astype(np.float32).round(2)
     score[r.random(n) < 0.01] = np.nan
     base = {
         "uid": uids,
