@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import io
+import itertools
 import json
 import os
 import signal
@@ -798,7 +799,7 @@ def test_plan_takes_every_input_once_in_order(items: list[tuple[int, str, str, s
         assert len({item.schema for item in part.inputs}) == 1
         assert sum(item.nbytes for item in part.inputs[:-1]) < target
         assert all(a.last_key != b.first_key for a, b in zip(part.inputs, part.inputs[1:], strict=False))
-    for before, after in zip(parts, parts[1:], strict=False):
+    for before, after in itertools.pairwise(parts):
         full = sum(item.nbytes for item in before.inputs) >= target
         last, first = before.inputs[-1], after.inputs[0]
         assert full or last.schema != first.schema or last.last_key == first.first_key
