@@ -153,7 +153,7 @@ class _Copy:
 
 
 def check_members(export: Export, shard: Shard) -> None:
-    """Looks at the first sample that leaves, so that scores that are there already are refused before a byte is written.
+    """Looks at the first sample that leaves, so that scores already there are refused before a byte is written.
 
     Raises:
         PlanError: if scores can't be added.
