@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import functools
 import random
 from collections.abc import Iterable, Sequence
@@ -16,6 +17,7 @@ import pyarrow as pa
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.job import Job
 from poolsieve.dataflow.ledger import decision_url
+from poolsieve.dataflow.listing import Listing
 from poolsieve.dataflow.pipeline import Plan
 from poolsieve.dataflow.pool import open_chunks
 from poolsieve.dataflow.program import RuleStep, ScoreStep
@@ -31,7 +33,7 @@ SAMPLED_SHARDS = 8
 
 @dataclass(frozen=True)
 class PassPlan:
-    """One reading of the pool: its score steps, how many shards must be read for them, and their bytes."""
+    """One reading of the pool: its score steps, how many shards must be read for them, and about how many bytes."""
 
     steps: tuple[str, ...]
     shards: int
@@ -55,7 +57,7 @@ def describe_plan(prepared: Prepared, *, sample_rows: int = 2000, seed: int = 0)
     return {
         "pool": {"kind": job.pool.kind, "urls": list(job.pool.urls), "root": job.pool.root},
         "shards": len(shards),
-        "bytes": sum(shard.size for shard in shards),
+        "bytes": Listing(tuple(shards)).nbytes,
         "gaps": list(prepared.gaps),
         "warnings": [*prepared.warnings, *trivial_cuts(job)],
         "passes": [vars(found) for found in passes(job, shards)],
@@ -79,9 +81,24 @@ def passes(job: Job, shards: Sequence[Shard]) -> list[PassPlan]:
             steps += [s for s in job.program.steps[stop:] if isinstance(s, ScoreStep) and s.whole_pool]
         if plan.reads(job, i):
             todo = [shard for shard in shards if not _scored(job, shard, steps, first=i == 0)]
-            out.append(PassPlan(tuple(s.name for s in steps), len(todo), sum(shard.size for shard in todo)))
+            roles = dict.fromkeys(["uid"] * (i == 0) + [role for step in steps for role in step.scorer.reads])
+            nbytes = needed_bytes(job, todo, shards, tuple(roles))
+            out.append(PassPlan(tuple(s.name for s in steps), len(todo), nbytes))
         start = stop or 0
     return out
+
+
+def needed_bytes(job: Job, todo: Sequence[Shard], shards: Sequence[Shard], roles: tuple[str, ...]) -> int:
+    """About how many bytes a reading of `todo` takes: the share that a few shards need of their size, times all sizes.
+
+    A tar is read whole; of Parquet only the columns of these roles.
+    """
+    parts = collections.Counter(shard.path for shard in shards)
+    chosen = random.Random(0).sample(list(todo), min(SAMPLED_SHARDS, len(todo)))  # noqa: S311
+    sampled = sum(shard.size / parts[shard.path] for shard in chosen)
+    needed = sum(job.pool.needed_bytes(shard, roles) for shard in chosen)
+    whole = sum(shard.size / parts[shard.path] for shard in todo)
+    return round(whole * needed / sampled) if sampled else 0
 
 
 def _scored(job: Job, shard: Shard, steps: Iterable[ScoreStep], first: bool) -> bool:

@@ -158,6 +158,10 @@ class Pool(Config):
         """
         return self._reader.role_types(self, shards, [name for name in extra if name not in self.roles])
 
+    def needed_bytes(self, shard: Shard, roles: Sequence[str]) -> int:
+        """About how many bytes of a shard have to be read for these roles (Parquet: a look at its footer)."""
+        return self._reader.needed_bytes(self, shard, roles)
+
     def sources(self, roles: Sequence[str]) -> dict[str, str]:
         """The source of each role in one spelling: `column:text`, `member:jpg;png`, `json:width`, `derived`.
 

@@ -60,6 +60,16 @@ class ParquetReader:
             starts = [0, *accumulate(group.num_rows for group in groups)]
         return _runs(shard, sizes, starts, pool.split_bytes)
 
+    def needed_bytes(self, pool: Pool, shard: Shard, roles: Sequence[str]) -> int:
+        """The compressed column chunks that hold these roles, in the shard's row groups, by the footer."""
+        with contextlib.ExitStack() as stack:
+            opened = _open(pool, shard, stack)
+            if isinstance(opened, RowError):
+                return 0
+            reading = _Pass(opened, pool, shard, tuple(roles), {})
+            groups = [opened.file.metadata.row_group(index) for index in reading.groups]
+            return sum(_compressed(group, reading.leaves) for group in groups)
+
     def columns(self, pool: Pool, shards: Sequence[Shard]) -> dict[str, pa.DataType]:
         """The top-level columns of the first readable shard, with the types that they have as roles."""
         schema = _first_schema(pool, shards)
@@ -141,8 +151,9 @@ def _runs(shard: Shard, sizes: Sequence[int], starts: Sequence[int], limit: int)
     ]
 
 
-def _compressed(group: Any) -> int:
-    return sum(group.column(index).total_compressed_size for index in range(group.num_columns))
+def _compressed(group: Any, leaves: Sequence[int] | None = None) -> int:
+    wanted = range(group.num_columns) if leaves is None else leaves
+    return sum(group.column(index).total_compressed_size for index in wanted)
 
 
 def _first_schema(pool: Pool, shards: Sequence[Shard]) -> pa.Schema:
@@ -243,15 +254,25 @@ class _Pass:
         self._columns = sorted({".".join(path) for path in self._paths.values() if path})
         leaves = [self._file.schema.column(index).path for index in range(len(self._file.schema))]
         prefixes = tuple(f"{name}." for name in self._columns)
-        self._leaves = [index for index, leaf in enumerate(leaves) if f"{leaf}.".startswith(prefixes)]
+        self.leaves = [index for index, leaf in enumerate(leaves) if f"{leaf}.".startswith(prefixes)]
+
+    @property
+    def groups(self) -> range:
+        """The shard's row groups.
+
+        Raises:
+            PoolsieveError: when the file has fewer.
+        """
+        there, first = self._file.metadata.num_row_groups, self._shard.first
+        end = there if self._shard.row_groups is None else first + self._shard.row_groups
+        if end > there:
+            raise PoolsieveError(f"{self._shard.path} has changed since it was listed; start the run again")
+        return range(first, end)
 
     def chunks(self, want: Want | None) -> Iterator[Chunk]:
         """The rows of the shard's row groups."""
         footer, start = self._file.metadata, self._shard.start
-        count = footer.num_row_groups if self._shard.row_groups is None else self._shard.row_groups
-        if self._shard.first + count > footer.num_row_groups:
-            raise PoolsieveError(f"{self._shard.path} has changed since it was listed; start the run again")
-        for index in range(self._shard.first, self._shard.first + count):
+        for index in self.groups:
             group = footer.row_group(index)
             if group.num_rows and (want is None or want(start, group.num_rows)):
                 yield from self._group(index, group, start)
@@ -299,7 +320,7 @@ class _Pass:
         )
 
     def _batch_rows(self, group: Any) -> int:
-        size: int = sum(group.column(leaf).total_uncompressed_size for leaf in self._leaves)
+        size: int = sum(group.column(leaf).total_uncompressed_size for leaf in self.leaves)
         rows: int = group.num_rows
         return max(1, min(BATCH_ROWS, BATCH_BYTES * rows // max(1, size)))
 

@@ -91,6 +91,10 @@ class WebDatasetReader:
         """A tar is read from its start, and so never split."""
         return [shard]
 
+    def needed_bytes(self, pool: Pool, shard: Shard, roles: Sequence[str]) -> int:
+        """All of them: a tar is read from its start to its end."""
+        return shard.size
+
     def columns(self, pool: Pool, shards: Sequence[Shard]) -> dict[str, pa.DataType]:
         """None: what a tar's members mean has to be said by roles."""
         return {}

@@ -62,6 +62,10 @@ class Reader(Protocol):
         """The Arrow type of every declared role and of the undeclared columns `extra`."""
         ...
 
+    def needed_bytes(self, pool: Pool, shard: Shard, roles: Sequence[str]) -> int:
+        """About how many bytes of a shard have to be read for these roles; for the estimates of a plan."""
+        ...
+
     def chunks(
         self, pool: Pool, shard: Shard, roles: Sequence[str], types: Mapping[str, pa.DataType], want: Want | None
     ) -> Iterator[Chunk]:

@@ -131,7 +131,8 @@ class ChunkSource:
         columns = {
             name: _spread(array, rows, good) for name, array in zip(step.columns, result.columns.values(), strict=True)
         }
-        kinds, messages = error_columns({k: errors[int(r)] for k, r in enumerate(rows) if int(r) in errors}, len(rows))
+        places = np.searchsorted(rows, list(errors)).tolist()
+        kinds, messages = error_columns(dict(zip(places, errors.values(), strict=True)), len(rows))
         self.made.tables[step.name].append(score_table(self.rows[rows], columns, kinds, messages))
         return columns, kinds
 

@@ -59,7 +59,7 @@ def _print_plan(found: Mapping[str, Any]) -> None:
         click.echo(f"gap      {gap}")
     for i, reading in enumerate(found["passes"], 1):
         click.echo(
-            f"pass {i}   reads {reading['shards']} shards, {size(reading['nbytes'])}: {', '.join(reading['steps'])}"
+            f"pass {i}   reads {reading['shards']} shards, ~{size(reading['nbytes'])}: {', '.join(reading['steps'])}"
         )
     table = Table("score", "scorer", "fingerprint", "scored shards", box=None)
     for step in found["scorers"]:
