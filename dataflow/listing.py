@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from glob import iglob
 from typing import Any
 
 from braceexpand import braceexpand
 
-from poolsieve.dataflow import fs
+from poolsieve.dataflow import fs, reader
 from poolsieve.dataflow.records import Shard
 from poolsieve.scoring_models.protocol import PlanError
 
@@ -106,6 +108,23 @@ def find(urls: Sequence[str], root: str, options: Mapping[str, Any]) -> tuple[li
         raise PlanError(_nothing(system, urls, pieces))
     shards = (_shard(_relative(name, base), info) for name, info in found.items())
     return sorted(shards), gaps
+
+
+def first(urls: Sequence[str], root: str, options: Mapping[str, Any]) -> list[Shard]:
+    """A few of the files that `urls` (absolute) match, without listing a folder of a million: a look ahead.
+
+    The first names of brace ranges and, on local disk, the first that a glob finds. Empty where only a whole listing
+    tells.
+    """
+    system, base = fs.connect(root, dict(options))
+    pieces = list(dict.fromkeys(itertools.islice((piece for url in urls for piece in expand(url)), _FEW)))
+    literal = [piece for piece in pieces if magic(piece) == len(piece)]
+    if len(literal) == len(pieces) < _FEW:
+        return []  # so few that the listing itself is as quick
+    if reader.is_local(system):
+        literal += itertools.islice((name for piece in pieces if piece not in literal for name in iglob(piece)), _FEW)
+    found = {_path(system, piece): info for piece in literal if (info := _info(system, piece))}
+    return sorted(_shard(_relative(name, base), info) for name, info in found.items())
 
 
 def gap_message(gaps: Sequence[str], pieces: int) -> str:

@@ -129,6 +129,10 @@ class Pool(Config):
             raise PlanError(listing.gap_message(gaps, sum(len(listing.expand(url)) for url in urls)))
         return Listing(tuple(sorted(self._split(files))), tuple(gaps))
 
+    def look_ahead(self) -> list[Shard]:
+        """A few of the pool's files, found without listing it; none where only the whole listing tells."""
+        return listing.first([fs.absolute(url) for url in self.urls], self.root, self.storage_options)
+
     def _split(self, files: Sequence[Shard]) -> Iterator[Shard]:
         small = [shard for shard in files if shard.size <= self.split_bytes]
         large = [shard for shard in files if shard.size > self.split_bytes]

@@ -165,7 +165,7 @@ def _first_schema(pool: Pool, shards: Sequence[Shard]) -> pa.Schema:
                 return opened.file.schema_arrow
             reasons.append(f"{shard.path}: {opened.kind}")
     first = reasons[0] if reasons else "no shard was given"
-    raise PlanError(f"none of the pool's first {len(reasons)} shards is a readable Parquet file ({first})")
+    raise reader.NoneReadable(f"none of the pool's first {len(reasons)} shards is a readable Parquet file ({first})")
 
 
 def _role_type(schema: pa.Schema, role: str, source: str) -> pa.DataType:

@@ -338,7 +338,7 @@ def _first_samples(pool: Pool, shards: Sequence[Shard], sources: Mapping[str, So
         if seen.count:
             return seen
     if reasons and len(reasons) == min(len(shards), _TRIES):
-        raise PlanError(f"none of the pool's first {len(reasons)} shards is a readable tar ({reasons[0]})")
+        raise reader.NoneReadable(f"none of the pool's first {len(reasons)} shards is a readable tar ({reasons[0]})")
     return seen
 
 

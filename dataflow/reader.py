@@ -34,6 +34,10 @@ UID = "uid"
 """The role that labels a row. It is always a string, and derived where the pool has none."""
 
 
+class NoneReadable(PlanError):
+    """None of the shards that were looked at tells what the pool's columns are."""
+
+
 class Reader(Protocol):
     """How one kind of pool is read. Has no state: everything it needs is in the pool and the shard."""
 

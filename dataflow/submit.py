@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ from poolsieve.dataflow.finish import pool_id, read_manifest, read_shards, shard
 from poolsieve.dataflow.job import Job, Options, RecipeSource
 from poolsieve.dataflow.pool import Pool
 from poolsieve.dataflow.program import compile_recipe
+from poolsieve.dataflow.reader import NoneReadable
 from poolsieve.dataflow.recipe import Recipe
 from poolsieve.dataflow.records import Shard
 from poolsieve.dataflow.store import stored_scorers
@@ -45,6 +47,7 @@ def prepare(
     given, source = _given(recipe)
     pool = given.pool.absolute()
     out = fs.absolute(out)
+    _look_ahead(Recipe(pool, given.stages))
     listing = pool.listing()
     _outside(pool, listing.shards, out)
     types = role_types(pool, listing.shards)
@@ -65,6 +68,14 @@ def prepare(
         options=options,
     )
     return Prepared(job, listing.shards, listing.gaps, warnings)
+
+
+def _look_ahead(recipe: Recipe) -> None:
+    """Refuses what a few files show to be wrong, before a listing that may take minutes."""
+    shards = recipe.pool.look_ahead()
+    with contextlib.suppress(NoneReadable):
+        if shards:
+            compile_recipe(recipe, role_types(recipe.pool, shards))
 
 
 def _given(recipe: Recipe | RecipeSource) -> tuple[Recipe, RecipeSource | None]:

@@ -12,7 +12,10 @@ import pytest
 
 from poolsieve.dataflow.pool import Pool, open_chunks
 from poolsieve.dataflow.records import derived_uid
+from poolsieve.dataflow.submit import prepare
+from poolsieve.filters import Keep, col
 from poolsieve.scoring_models.protocol import PlanError
+from tests.conftest import write_pool
 
 
 def touch(folder: Path, *names: str, data: bytes = b"x") -> Path:
@@ -172,3 +175,22 @@ def test_other_storage_reads_the_same() -> None:
     assert chunk.roles.to_pydict() == {"text": ["x", "y"]}
     assert chunk.uid.to_pylist() == [derived_uid("a.parquet", 0), derived_uid("a.parquet", 1)]
     system.rm("/remote-pool", recursive=True)
+
+
+def test_a_wrong_recipe_is_refused_by_the_first_files_before_the_whole_listing(tmp_path: Path) -> None:
+    """The range has gaps, which only the listing can tell: the wrong column is what the user hears of first."""
+    write_pool(tmp_path / "pool", sizes=[5] * 3)
+    source = Pool.parquet(f"{tmp_path}/pool/part-{{000..999}}.parquet", uid="uid", text="text")
+    with pytest.raises(PlanError, match=r"text.*wrod_count|word_count"):
+        prepare(source | Keep(col("text.wrod_count") > 3, reason="a.b"), str(tmp_path / "out"))
+    with pytest.raises(PlanError, match="997 of the 1,000 names"):
+        prepare(source | Keep(col("text").word_count() > 3, reason="a.b"), str(tmp_path / "out"))
+
+
+def test_looking_ahead_finds_some_files_of_a_glob_or_a_range_and_nothing_else(tmp_path: Path) -> None:
+    write_pool(tmp_path / "pool", sizes=[2] * 12)
+    whole = set(Pool.parquet(f"{tmp_path}/pool/*.parquet").listing().shards)
+    for pattern in ("*.parquet", "part-{000..011}.parquet", "part-00[0-9].parquet", "{nothing,part}-*.parquet"):
+        found = Pool.parquet(f"{tmp_path}/pool/{pattern}").look_ahead()
+        assert found and set(found) <= whole, pattern
+    assert Pool.parquet(f"{tmp_path}/pool/none-*.parquet").look_ahead() == []
