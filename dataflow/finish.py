@@ -170,7 +170,7 @@ def _slice(part: Any, low: int, high: int) -> Any:
     return part[first:last]
 
 
-def manifest(job: Job, found: Mapping[str, Any], files: Mapping[str, Any]) -> dict[str, Any]:
+def manifest(job: Job, found: Mapping[str, Any], files: Mapping[str, Any], gaps: Sequence[str] = ()) -> dict[str, Any]:
     """The truth of a run, as `manifest.json` has it."""
     return {
         "format": 1,
@@ -186,7 +186,13 @@ def manifest(job: Job, found: Mapping[str, Any], files: Mapping[str, Any]) -> di
         "cuts": found["cuts"],
         "recipe": job.recipe.to_dict(),
         "source": dataclasses.asdict(job.source) if job.source else None,
-        "pool": {**job.pool.to_dict(), "root": job.pool.root, "id": job.pool_id, "shards": found["shard_count"]},
+        "pool": {
+            **job.pool.to_dict(),
+            "root": job.pool.root,
+            "id": job.pool_id,
+            "shards": found["shard_count"],
+            "gaps": list(gaps),
+        },
         "role_types": {name: str(kind) for name, kind in job.role_types.items()},
         "models": files,
         "fingerprints": dict(job.fingerprints),
@@ -206,9 +212,9 @@ def versions() -> dict[str, str]:
     return out
 
 
-def write_manifest(job: Job, found: Mapping[str, Any], files: Mapping[str, Any]) -> None:
+def write_manifest(job: Job, found: Mapping[str, Any], files: Mapping[str, Any], gaps: Sequence[str] = ()) -> None:
     """Replaces OUT/manifest.json: from now on the decision is the current one, and the run is whole."""
-    fs.write_bytes(fs.join(job.out, "manifest.json"), dumps(manifest(job, found, files)))
+    fs.write_bytes(fs.join(job.out, "manifest.json"), dumps(manifest(job, found, files, gaps)))
 
 
 def read_manifest(out: str) -> dict[str, Any]:

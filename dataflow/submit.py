@@ -152,7 +152,7 @@ def prepare_stored(
         options=options,
         compare=found["decision"],
     )
-    return Prepared(job, shards)
+    return Prepared(job, shards, tuple(found["pool"]["gaps"]))
 
 
 def stored_source(manifest: Mapping[str, Any], out: str) -> RecipeSource:

@@ -116,7 +116,10 @@ def _warn(prepared: submit.Prepared) -> None:
     for warning in [*prepared.warnings, *planning.trivial_cuts(prepared.job)]:
         click.echo(f"warning: {warning}", err=True)
     if prepared.gaps:
-        click.echo(f"warning: {len(prepared.gaps)} gaps in the range, the first {prepared.gaps[0]}", err=True)
+        click.echo(
+            f"warning: names of the range without a file: {len(prepared.gaps):,}, the first {prepared.gaps[0]}",
+            err=True,
+        )
 
 
 def _finish(
@@ -126,7 +129,7 @@ def _finish(
     summary["wall_seconds"] = time.monotonic() - started
     url = write_report(prepared.job, summary, gaps=prepared.gaps, truth=truth, samples=samples)
     files = {name: parts["files"] for name, parts in prepared.job.parts.items() if parts["files"]}
-    finish.write_manifest(prepared.job, summary, files)
+    finish.write_manifest(prepared.job, summary, files, prepared.gaps)
     print_counts(summary)
     click.echo(f"report   {url}")
     click.echo(f"manifest {prepared.job.out}/manifest.json (decision {summary['decision']})")
@@ -235,7 +238,7 @@ def report(out: str, *, no_samples: bool, truth: str | None) -> None:
     frozen = submit.read_cuts(f"{prepared.job.out}/decisions/{finish.read_manifest(out)['decision']}/cuts.json")
     prepared = submit.prepare_stored(None, out, frozen=frozen)
     summary = submit.execute(prepared, score=False, write=False)
-    click.echo(write_report(prepared.job, summary, truth=truth, samples=not no_samples))
+    click.echo(write_report(prepared.job, summary, gaps=prepared.gaps, truth=truth, samples=not no_samples))
 
 
 def prune(out: str, *, yes: bool) -> None:

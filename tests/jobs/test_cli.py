@@ -149,3 +149,20 @@ def test_ctrl_c_leaves_a_resumable_run_and_says_so(recipe: Path, tmp_path: Path)
     assert "the same command goes on" in said
     assert not (tmp_path / "out" / "manifest.json").exists()
     assert "12000 rows in" in cli("run", *common)
+
+
+def test_gaps_that_were_allowed_stay_known(pool: Path, tmp_path: Path) -> None:
+    path = tmp_path / "gaps.py"
+    path.write_text(
+        "from poolsieve.dataflow import Pool\nfrom poolsieve.filters import Keep, col\n"
+        "def recipe(pool: str, words: int = 3):\n"
+        "    source = Pool.parquet(pool + '/part-{000..003}.parquet', uid='uid', text='text', allow_gaps=True)\n"
+        "    return source | Keep(col('text').word_count() >= words, reason='caption.short')\n"
+    )
+    out = tmp_path / "out"
+    assert "names of the range without a file: 1" in cli("run", path, "-p", f"pool={pool}", "--out", out)
+    cli("decide", "--out", out, "-p", "words=5")
+    cli("report", out)
+    manifest = json.loads((out / "manifest.json").read_text())
+    report = json.loads((out / "decisions" / manifest["decision"] / "report.json").read_text())
+    assert manifest["pool"]["gaps"] == report["gaps"] == [f"{pool}/part-003.parquet"]
