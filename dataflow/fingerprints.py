@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from poolsieve.dataflow.edits import Derived, Input, editors
 from poolsieve.dataflow.pool import Pool
 from poolsieve.dataflow.program import Program, ScoreStep
 from poolsieve.scoring_models.protocol import PlanError, digest
@@ -26,8 +27,16 @@ def parts_of(step: ScoreStep, pool: Pool) -> Parts:
 
 def identity_of(step: ScoreStep, pool: Pool) -> Parts:
     """The parts that need no model files: what `decide` finds stored scores by when the model may be gone."""
-    sources = pool.sources(list(step.scorer.reads))
+    sources = {role: source_of(found, pool) for role, found in step.inputs.items()}
     return {"name": step.name, "scorer": step.scorer.to_dict(), "version": step.scorer.version, "sources": sources}
+
+
+def source_of(found: Input, pool: Pool) -> Any:
+    """Where a role comes from, as JSON: the pool's source in its one spelling, or an edit with its own sources."""
+    if not isinstance(found, Derived):
+        return pool.sources([found])[found]
+    sources = {role: source_of(source, pool) for role, source in found.inputs.items()}
+    return {"edit": found.editor.to_dict(), "version": found.editor.version, "sources": sources}
 
 
 def fingerprint(parts: Parts) -> str:
@@ -36,8 +45,14 @@ def fingerprint(parts: Parts) -> str:
 
 
 def source_hash(step: ScoreStep) -> str | None:
-    """Hash of a user's function, to warn when it changed and its version did not; None for our own scorers."""
-    function = getattr(step.scorer, "fn", None)
+    """Hash of a user's functions, to warn when one changed and its version did not; None for our own scorers."""
+    found = [_code_hash(made) for made in (step.scorer, *editors(step.inputs))]
+    found = [code for code in found if code]
+    return "+".join(code for code in found if code) or None
+
+
+def _code_hash(made: Any) -> str | None:
+    function = getattr(made, "fn", None)
     code = getattr(function, "__code__", None)
     if function is None or code is None:
         return None

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from poolsieve.dataflow import fs
+from poolsieve.dataflow.edits import Values
 from poolsieve.dataflow.job import Job
 from poolsieve.dataflow.ledger import decision_url
 from poolsieve.dataflow.listing import Listing
@@ -81,7 +82,7 @@ def passes(job: Job, shards: Sequence[Shard]) -> list[PassPlan]:
             steps += [s for s in job.program.steps[stop:] if isinstance(s, ScoreStep) and s.whole_pool]
         if plan.reads(job, i):
             todo = [shard for shard in shards if not _scored(job, shard, steps, first=i == 0)]
-            roles = dict.fromkeys(["uid"] * (i == 0) + [role for step in steps for role in step.scorer.reads])
+            roles = dict.fromkeys(["uid"] * (i == 0) + [role for step in steps for role in step.pool_roles])
             nbytes = needed_bytes(job, todo, shards, tuple(roles))
             out.append(PassPlan(tuple(s.name for s in steps), len(todo), nbytes))
         start = stop or 0
@@ -144,7 +145,7 @@ def estimates(job: Job, shards: Sequence[Shard], rows: int, seed: int) -> list[d
     """
     chosen = random.Random(seed).sample(list(shards), min(SAMPLED_SHARDS, len(shards)))  # noqa: S311
     steps = [step for step in job.program.scorers if not hasattr(step.scorer, "load")]
-    roles = tuple(dict.fromkeys(role for step in steps for role in step.scorer.reads))
+    roles = tuple(dict.fromkeys(role for step in steps for role in step.pool_roles))
     types = {role: job.role_types[role] for role in roles}
     totals = [[0, 0] for _ in job.program.steps]
     for shard in chosen:
@@ -159,15 +160,20 @@ def estimates(job: Job, shards: Sequence[Shard], rows: int, seed: int) -> list[d
 
 def _add_sample(job: Job, shard: Shard, chunk: Chunk, rows: int, totals: list[list[int]]) -> None:
     n = min(rows, chunk.num_rows)
-    batch = chunk.roles.slice(0, n)
+    errors = {role: {i: e for i, e in found.items() if i < n} for role, found in chunk.role_errors.items()}
+    values = Values(chunk.roles.slice(0, n), errors)
     alive = np.array([i not in chunk.read_errors for i in range(n)], dtype=bool)
     scores: dict[str, pa.Array] = {}
     for step, total in zip(job.program.steps, totals, strict=True):
         if isinstance(step, ScoreStep):
             plain: Any = step.scorer
             if not hasattr(plain, "load"):
-                made = score_rows(plain, batch.select(list(plain.reads)), plain.columns, threads=1)
-                scores.update(zip(step.columns, made.columns.values(), strict=True))
+                inputs, good, _ = values.batch(step.inputs, np.arange(n))
+                made = score_rows(plain, inputs, plain.columns, threads=1)
+                place = pa.array(np.searchsorted(good, np.arange(n)), mask=~np.isin(np.arange(n), good))
+                scores.update(
+                    {name: array.take(place) for name, array in zip(step.columns, made.columns.values(), strict=True)}
+                )
         elif not step.tops and all(name in scores for name in step.predicate.names()):
             env = Env(scores, functools.partial(chunk.uid.slice, 0, n), np.arange(n), shard.path, {}, alive)
             kept = alive & np.array(

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
 
+from poolsieve.dataflow.edits import Derived, Input, pool_roles
 from poolsieve.dataflow.recipe import Recipe
 from poolsieve.filters.cuts import key_bits
-from poolsieve.filters.expr import Arithmetic, Compare, IsIn, Literal, Node, Predicate
+from poolsieve.filters.edits import Edit, Editor
+from poolsieve.filters.expr import Arithmetic, Compare, IsIn, Literal, Node, Predicate, renamed
 from poolsieve.filters.expr import Column as ColumnNode
 from poolsieve.filters.stages import Ranked, Rule, Score
 from poolsieve.filters.statistics import pool_column, statistic_of
@@ -24,12 +26,22 @@ from poolsieve.scoring_models.protocol import PlanError, Scorer, score_names
 
 @dataclass(frozen=True)
 class ScoreStep:
-    """A scorer under its name. `whole_pool`: it scores every readable row, not only those alive."""
+    """A scorer under its name.
+
+    `inputs` says where each role that it reads comes from: the pool, or an edit. `whole_pool`: it scores every readable
+    row, not only those alive.
+    """
 
     name: str
     scorer: Scorer
     columns: Mapping[str, pa.DataType]
+    inputs: Mapping[str, Input]
     whole_pool: bool = False
+
+    @property
+    def pool_roles(self) -> tuple[str, ...]:
+        """The roles of the pool that the step needs."""
+        return tuple(dict.fromkeys(pool_roles(self.inputs)))
 
     @property
     def label(self) -> str:
@@ -53,12 +65,16 @@ class RuleStep:
 
 Step = ScoreStep | RuleStep
 
+POOL = "pool."
+"""`pool.text` is the pool's own text, whatever edits there are."""
+
 
 @dataclass(frozen=True)
 class Program:
-    """The steps of a recipe in order, and the Arrow type of every score."""
+    """The steps of a recipe in order; `edited` holds each derived role as it is at the end of the recipe."""
 
     steps: tuple[Step, ...]
+    edited: Mapping[str, Derived] = field(default_factory=dict)
 
     @property
     def scorers(self) -> tuple[ScoreStep, ...]:
@@ -76,8 +92,8 @@ class Program:
         return tuple(top for step in self.steps if isinstance(step, RuleStep) for top in step.tops)
 
     def roles(self) -> tuple[str, ...]:
-        """Every role that some scorer reads."""
-        return tuple(dict.fromkeys(role for step in self.scorers for role in step.scorer.reads))
+        """Every role of the pool that some scorer needs."""
+        return tuple(dict.fromkeys(role for step in self.scorers for role in step.pool_roles))
 
     def barriers(self, known: Iterable[str] = ()) -> tuple[int, ...]:
         """Positions of the rules that must see the whole pool first; those with frozen cuts (`known`) need not."""
@@ -111,39 +127,66 @@ def compile_recipe(recipe: Recipe, role_types: Mapping[str, pa.DataType]) -> Pro
         builder.add(position, stage)
     if not any(isinstance(step, RuleStep) for step in builder.steps) and not builder.steps:
         raise PlanError("the recipe has no stages: add at least one, as `pool | Keep(col('text').word_count() <= 64)`")
-    return Program(tuple(builder.hoisted()))
+    return Program(tuple(builder.hoisted()), builder.edited)
 
 
 class _Builder:
     """Collects steps while names become known."""
 
     def __init__(self, recipe: Recipe, role_types: Mapping[str, pa.DataType]) -> None:
-        self.recipe, self.role_types = recipe, role_types
+        self.recipe, self.role_types = recipe, dict(role_types)
         self.steps: list[Step] = []
         self.types: dict[str, pa.DataType] = {}
         self.scorer_of: dict[str, str] = {}
         self.whole_pool: set[str] = set()
         self.reasons: dict[str, int] = {}
+        self.recipe_roles = frozenset(role_types)
+        self.edited: dict[str, Derived] = {}
+        self.edits: dict[str, int] = {}
+        self.implicit: set[str] = set()
+        self.implied: dict[str, str] = {}
 
     def add(self, position: int, stage: Any) -> None:
         where = f"stage {position}"
         if isinstance(stage, Score):
             for name, scorer in stage.scorers.items():
                 self.add_scorer(f"{where}, Score({name}=...)", name, scorer)
+        elif isinstance(stage, Edit):
+            for role, editor in stage.editors.items():
+                self.add_edit(f"{where}, Edit({role}=...)", role, editor)
         elif isinstance(stage, Rule):
             self.add_rule(f"{where} ({stage.reason})", position, stage)
         else:
             raise PlanError(f"{where}: {stage!r} is not a stage")
 
+    def add_edit(self, where: str, role: str, editor: Editor) -> None:
+        """From here on `role` is what the editor makes."""
+        known = self.role_types.get(role, pa.string())
+        if not (pa.types.is_string(known) or pa.types.is_large_string(known)):
+            raise PlanError(f"{where}: the role is {known}, and an edit makes a text; give the new role another name")
+        if role.startswith(POOL):
+            raise PlanError(f"{where}: {role!r} names the pool's own value, which no edit changes")
+        count = self.edits[role] = self.edits.get(role, 0) + 1
+        label = f"{role}.edited{count if count > 1 else ''}"
+        self.edited[role] = Derived(label, editor, {name: self.input(where, name) for name in editor.reads})
+        self.role_types[role] = pa.string()
+
+    def input(self, where: str, role: str) -> Input:
+        """Where a role comes from at this point of the recipe."""
+        if role in self.edited:
+            return self.edited[role]
+        own = role if role in self.recipe_roles else role.removeprefix(POOL)
+        if own not in self.recipe_roles:
+            raise PlanError(f"{where} reads role {role!r}, which the pool has not" + nearest(role, self.role_types))
+        return own
+
     def add_scorer(self, where: str, name: str, scorer: Scorer) -> None:
-        for role in scorer.reads:
-            if role not in self.role_types:
-                raise PlanError(f"{where} reads role {role!r}, which the pool has not" + nearest(role, self.role_types))
+        inputs = {role: self.input(where, role) for role in scorer.reads}
         columns = score_names(name, scorer)
         taken = [column for column in columns if column in self.types]
         if taken:
             raise PlanError(f"{where}: a score named {taken[0]!r} exists already; give this one another name")
-        self.steps.append(ScoreStep(name, scorer, columns))
+        self.steps.append(ScoreStep(name, scorer, columns, inputs))
         self.types.update(columns)
         self.scorer_of.update(dict.fromkeys(columns, name))
 
@@ -154,23 +197,39 @@ class _Builder:
                 f"{where}: stage {first} has the same reason; give one of them another, as reason='my.what'"
             )
         self.reasons[rule.reason] = position
+        predicate = renamed(rule.predicate, self.edited_names(rule.predicate.names()))
         for role, help_text in rule.needs.items():
             if role not in self.recipe.pool.roles:
                 raise PlanError(f"{where}: the pool declares no role {role!r}. {help_text}")
-        tops = tuple(part for part in rule.predicate.parts() if isinstance(part, Ranked))
-        for name in dict.fromkeys(rule.predicate.names()):
+        tops = tuple(part for part in predicate.parts() if isinstance(part, Ranked))
+        for name in dict.fromkeys(predicate.names()):
             self.resolve(where, name)
-        self.check_types(where, rule.predicate)
+        self.check_types(where, predicate)
         for top in tops:
             self.check_top(where, top)
-        self.steps.append(RuleStep(rule.predicate, rule.reason, tops))
+        self.steps.append(RuleStep(predicate, rule.reason, tops))
+
+    def edited_names(self, names: Iterable[str]) -> dict[str, str]:
+        """Names in a rule that mean an edited role or a statistic of one -> what is stored under a name of its own."""
+        found = {}
+        for name in names:
+            statistic = statistic_of(name)
+            role = name if name in self.edited else statistic.role if statistic else ""
+            if role in self.edited and (name not in self.types or name in self.implicit):
+                label = self.edited[role].label
+                found[name] = label if name == role else f"{label}.{name.rpartition('.')[2]}"
+                self.implied.setdefault(found[name], name)
+        return found
 
     def resolve(self, where: str, name: str) -> None:
         if name in self.types:
             return
-        statistic = statistic_of(name)
-        if name in self.role_types:
-            self.add_scorer(where, name, pool_column(name, self.role_types[name]))
+        asked = self.implied.get(name, name)
+        own = asked if asked in self.role_types else asked.removeprefix(POOL)
+        statistic = statistic_of(asked)
+        self.implicit.add(name)
+        if own in self.role_types:
+            self.add_scorer(where, name, pool_column(asked, self.role_types[own]))
         elif statistic is not None:
             self.add_scorer(where, name, statistic)
         else:
@@ -202,9 +261,7 @@ class _Builder:
 
     def hoisted(self) -> list[Step]:
         return [
-            ScoreStep(step.name, step.scorer, step.columns, True)
-            if isinstance(step, ScoreStep) and step.name in self.whole_pool
-            else step
+            replace(step, whole_pool=True) if isinstance(step, ScoreStep) and step.name in self.whole_pool else step
             for step in self.steps
         ]
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from poolsieve.dataflow.pool import Pool
+from poolsieve.filters.edits import Edit
 from poolsieve.filters.stages import Rule, Score, Stage
 from poolsieve.scoring_models.protocol import Config, PlanError
 
@@ -39,4 +40,6 @@ def describe(stage: Stage) -> str:
         return ", ".join(f"score {name} = {scorer!r}" for name, scorer in stage.scorers.items())
     if isinstance(stage, Rule):
         return f"rule  {stage.reason}"
+    if isinstance(stage, Edit):
+        return ", ".join(f"edit  {role} = {editor!r}" for role, editor in stage.editors.items())
     return repr(stage)

@@ -12,6 +12,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from poolsieve.dataflow.edits import editors
 from poolsieve.dataflow.program import Program
 from poolsieve.scoring_models.protocol import PlanError
 
@@ -78,7 +79,7 @@ def local_flags(workers: int, program: Program) -> list[str]:
 
 def processes_help(program: Program) -> bool:
     """Whether workers should be processes: a scorer holds the interpreter lock, and no model would be loaded twice."""
-    locked = any(step.scorer.resources.holds_gil for step in program.scorers)
+    locked = any(step.scorer.resources.holds_gil or any(editors(step.inputs)) for step in program.scorers)
     return locked and not any(hasattr(step.scorer, "load") for step in program.scorers)
 
 

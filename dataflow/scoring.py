@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from poolsieve.dataflow import fs, progress
+from poolsieve.dataflow.edits import Values
 from poolsieve.dataflow.evaluate import Answer, Cuts, Mask, walk
 from poolsieve.dataflow.job import Job
 from poolsieve.dataflow.pool import open_chunks
@@ -31,7 +32,7 @@ from poolsieve.dataflow.store import (
     write_scores,
 )
 from poolsieve.scoring_models.driver import load_shared, score_rows
-from poolsieve.scoring_models.protocol import PoolsieveError, RowError
+from poolsieve.scoring_models.protocol import PoolsieveError
 
 
 class ShardChanged(PoolsieveError):
@@ -86,6 +87,7 @@ class ChunkSource:
         self.path, self.uid = shard.path, chunk.uid
         self.rows = np.arange(chunk.start, chunk.start + chunk.num_rows, dtype=np.int64)
         self.read_errors = error_columns(chunk.read_errors, chunk.num_rows)[0]
+        self.values = Values(chunk.roles, chunk.role_errors)
 
     def answer(self, step: ScoreStep, needed: Mask) -> Answer:
         """The step's scores: stored ones, and fresh ones for needed rows that have none."""
@@ -118,11 +120,7 @@ class ChunkSource:
 
     def _compute(self, step: ScoreStep, missing: Mask) -> tuple[dict[str, pa.Array], pa.Array]:
         rows = np.flatnonzero(missing)
-        failed = self._role_errors(step, rows)
-        good = np.array([i for i in rows if int(i) not in failed], dtype=np.int64) if failed else rows
-        batch = self.chunk.roles.select(list(step.scorer.reads))
-        if len(good) < self.chunk.num_rows:
-            batch = batch.take(pa.array(good))
+        batch, good, failed = self.values.batch(step.inputs, rows)
         with progress.timed(self.made.seconds, step.name):
             result = score_rows(self._scorer(step), batch, step.scorer.columns, threads=self.job.options.threads)
         progress.add(step.name, len(rows))
@@ -135,13 +133,6 @@ class ChunkSource:
         kinds, messages = error_columns(dict(zip(places, errors.values(), strict=True)), len(rows))
         self.made.tables[step.name].append(score_table(self.rows[rows], columns, kinds, messages))
         return columns, kinds
-
-    def _role_errors(self, step: ScoreStep, rows: np.ndarray[Any, Any]) -> dict[int, RowError]:
-        wanted = [self.chunk.role_errors.get(role) for role in step.scorer.reads]
-        if not any(wanted):
-            return {}
-        inside = {int(i) for i in rows}
-        return {i: error for found in wanted if found for i, error in found.items() if i in inside}
 
     def _scorer(self, step: ScoreStep) -> Any:
         folder = self.job.folder(step)
@@ -231,7 +222,7 @@ def _scored_chunks(
     job: Job, shard: Shard, cuts: Cuts, stop: int | None, kept: StoredSource | None, wanted: Mask | None, made: _Scored
 ) -> Iterator[Chunk]:
     steps = [step for step in job.program.steps[:stop] if isinstance(step, ScoreStep)] + list(_later(job, stop))
-    roles = tuple(dict.fromkeys(role for step in steps for role in step.scorer.reads))
+    roles = tuple(dict.fromkeys(role for step in steps for role in step.pool_roles))
     types = {role: job.role_types[role] for role in roles}
     first = shard.start
 

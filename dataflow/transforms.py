@@ -15,6 +15,7 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
+from poolsieve.dataflow.edits import Values
 from poolsieve.dataflow.evaluate import Answer, Mask, walk
 from poolsieve.dataflow.pool import Pool
 from poolsieve.dataflow.program import Program, ScoreStep, compile_recipe
@@ -64,20 +65,20 @@ class _BatchSource:
         self.rows = np.arange(batch.num_rows, dtype=np.int64)
         self.uid = batch.column("uid") if "uid" in batch.schema.names else pa.nulls(batch.num_rows, pa.string())
         self.read_errors = pa.nulls(batch.num_rows, pa.string())
+        self.values = Values(batch, {})
 
     def answer(self, step: ScoreStep, needed: Mask) -> Answer:
         """Scores of the needed rows."""
         loaded: Any = step.scorer
         if hasattr(step.scorer, "load"):
             loaded = load_shared(loaded, digest([step.name, step.scorer.to_dict()]))
-        rows = pa.array(np.flatnonzero(needed))
-        batch = self.batch.select(list(step.scorer.reads)).take(rows)
+        batch, good, failed = self.values.batch(step.inputs, np.flatnonzero(needed))
         made = score_rows(loaded, batch, step.scorer.columns, threads=self.threads)
-        place = np.cumsum(needed) - 1
-        spread = pa.array(place, mask=~needed)
-        errors, _ = error_columns(made.errors, len(rows))
+        index = np.arange(len(needed))
+        spread = pa.array(np.searchsorted(good, index), mask=~np.isin(index, good))
+        errors, _ = error_columns(failed | {int(good[i]): e for i, e in made.errors.items()}, len(needed))
         arrays = {n: a.take(spread) for n, a in zip(step.columns, made.columns.values(), strict=True)}
-        return Answer(arrays, errors.take(spread))
+        return Answer(arrays, errors)
 
 
 def apply_stages(program: Program, batch: pa.RecordBatch, threads: int = 1) -> pa.RecordBatch:

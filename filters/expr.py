@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -98,11 +98,15 @@ class Node(Config):
         return IsIn(self, tuple(values))
 
 
+SCORE = {"score": True}
+"""Metadata of a field that holds the name of a score."""
+
+
 @dataclass(frozen=True, eq=False)
 class Column(Node):
     """A score by its name, or else a pool column (or role), which is then stored as a score."""
 
-    name: str
+    name: str = field(metadata=SCORE)
 
     def names(self) -> tuple[str, ...]:
         """The name itself."""
@@ -365,3 +369,15 @@ def typed_limit(limit: Any, kind: pa.DataType) -> pa.Scalar:
     if pa.types.is_integer(kind) and scalar.as_py() != limit:
         return pa.scalar(limit)
     return scalar
+
+
+def renamed(part: Any, names: Mapping[str, str]) -> Any:
+    """A predicate (or node) with other names for the scores that it reads."""
+    if isinstance(part, tuple):
+        return tuple(renamed(item, names) for item in part)
+    if not names or not is_dataclass(part) or isinstance(part, type):
+        return part
+    found = {item.name: getattr(part, item.name) for item in fields(part) if item.init}
+    scores = {item.name for item in fields(part) if item.metadata.get("score")}
+    changed = {k: names.get(v, v) if k in scores else renamed(v, names) for k, v in found.items()}
+    return replace(part, **changed)

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from poolsieve.filters.cuts import kept_by
-from poolsieve.filters.expr import AllOf, AnyOf, Compare, Env, Not, Predicate, col
+from poolsieve.filters.expr import SCORE, AllOf, AnyOf, Compare, Env, Not, Predicate, col
 from poolsieve.scoring_models.protocol import Config, PlanError, Scorer
 
 
@@ -140,16 +140,16 @@ def Below(name: str, limit: float, reason: str | None = None) -> Rule:  # noqa: 
 class Ranked(Predicate):
     """The best rows by a score, of all the rows that compete. See `Top`."""
 
-    name: str
+    name: str = field(metadata=SCORE)
     cut: str
     fraction: str | None = None
     count: int | None = None
     budget: int | None = None
-    weight: str | None = None
+    weight: str | None = field(default=None, metadata=SCORE)
     tau: str | None = None
     of: str = "alive"
     rank: str = "alive"
-    by: str | None = None
+    by: str | None = field(default=None, metadata=SCORE)
     lowest: bool = False
     ties: str = "hash"
     position: str = "exact"

@@ -261,16 +261,26 @@ def scorer(
     Raises:
         PlanError: for a lambda or a nested function, which can't be sent to a worker.
     """
-    qualified = getattr(fn, "__qualname__", "")
-    if "<lambda>" in qualified or "<locals>" in qualified or not qualified:
-        raise PlanError(
-            f"scorer({qualified or fn!r}) can't be sent to a worker: lambdas and nested functions have no name that a "
-            "worker could import. Write a function with `def` at the top level of the recipe file."
-        )
+    qualified = top_level_name(fn, "scorer")
     types = {name: kind if isinstance(kind, pa.DataType) else pa.type_for_alias(kind) for name, kind in columns.items()}
     if not types:
         raise PlanError(f"scorer({qualified}) needs at least one column, as columns={{'x': 'float32'}}")
     return FunctionScorer(fn, tuple(reads), types, version, qualified, Resources(holds_gil=holds_gil))
+
+
+def top_level_name(fn: Callable[..., Any], what: str) -> str:
+    """The name by which a worker finds a function again.
+
+    Raises:
+        PlanError: for a lambda or a nested function, which has none.
+    """
+    qualified: str = getattr(fn, "__qualname__", "")
+    if "<lambda>" in qualified or "<locals>" in qualified or not qualified:
+        raise PlanError(
+            f"{what}({qualified or fn!r}) can't be sent to a worker: lambdas and nested functions have no name that a "
+            "worker could import. Write a function with `def` at the top level of the recipe file."
+        )
+    return qualified
 
 
 _BASE: contextvars.ContextVar[str | None] = contextvars.ContextVar("poolsieve_base", default=None)
