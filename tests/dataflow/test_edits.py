@@ -76,7 +76,7 @@ def test_later_stages_read_the_edited_text_and_both_counts_are_kept(source: Pool
     assert found["text.char_count"].to_pylist() == [13, 14, 3, None, 21, 8]
     assert found["text.edited.char_count"].to_pylist() == [13, 7, 0, None, 7, 5]
     assert found["now"].to_pylist() == [13, 7, None, None, 7, 5]
-    assert found["before"].to_pylist() == [13, 14, None, None, 22, 8]
+    assert found["before"].to_pylist() == [13, 14, None, None, 21, 8]
     assert found["reason"].to_pylist() == [None, None, "text.only_tags", "text.empty", None, None]
 
 
