@@ -16,4 +16,5 @@ from poolsieve.filters.stages import Score as Score
 from poolsieve.filters.stages import Top as Top
 from poolsieve.filters.stages import all_of as all_of
 from poolsieve.filters.stages import any_of as any_of
+from poolsieve.filters.url_lists import urls as urls
 from poolsieve.scoring_models.protocol import scorer as scorer

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import fsspec
@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from poolsieve.filters.expr import Env, Predicate
+from poolsieve.filters.expr import SCORE, Env, Predicate
 from poolsieve.filters.stages import Rule
 from poolsieve.scoring_models.protocol import PlanError, absolute_path
 
@@ -130,7 +130,7 @@ class Listed(Predicate):
     """Whether a row's uid (or a string score) stands in a list file."""
 
     path: str
-    on: str = "uid"
+    on: str = field(default="uid", metadata=SCORE)
 
     def names(self) -> tuple[str, ...]:
         """The score that is looked up, if it is not the uid."""
