@@ -230,7 +230,7 @@ def _outside(path: str, on: str, reason: str) -> Rule:
 def _worded(lists: Mapping[str, str], threshold: int, url: str) -> Iterator[Stage]:
     if not lists:
         return
-    scorer = UrlWords(**lists, url=url)
+    scorer = UrlWords(lists.get("words"), lists.get("soft_words"), lists.get("subwords"), url)
     yield Score(**{"urls.has": scorer})
     least = {"words": 1, "soft_words": threshold, "subwords": 1}
     for name in scorer.columns:
