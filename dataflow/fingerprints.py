@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from poolsieve.dataflow.artefacts import artefact_id, needs_artefact
 from poolsieve.dataflow.edits import Derived, Input, editors
 from poolsieve.dataflow.pool import Pool
 from poolsieve.dataflow.program import Program, ScoreStep
@@ -22,7 +23,10 @@ def parts_of(step: ScoreStep, pool: Pool) -> Parts:
     Raises:
         PlanError: if a model file is missing.
     """
-    return {**identity_of(step, pool), "files": {name: sha256(path) for name, path in step.scorer.files().items()}}
+    files = {name: sha256(path) for name, path in step.scorer.files().items()}
+    if needs_artefact(step.scorer):
+        files["artefact"] = artefact_id(step.scorer)
+    return {**identity_of(step, pool), "files": files}
 
 
 def identity_of(step: ScoreStep, pool: Pool) -> Parts:

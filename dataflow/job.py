@@ -20,8 +20,9 @@ import pyarrow as pa
 import yaml
 
 from poolsieve.dataflow import fs
+from poolsieve.dataflow.artefacts import with_artefact
 from poolsieve.dataflow.evaluate import Cuts
-from poolsieve.dataflow.program import Program, ScoreStep, compile_recipe
+from poolsieve.dataflow.program import Program, ScoreStep, Step, compile_recipe
 from poolsieve.dataflow.recipe import Recipe
 from poolsieve.dataflow.store import scorer_folder
 from poolsieve.scoring_models.protocol import PlanError, base_folder, digest
@@ -220,5 +221,14 @@ _PROGRAMS: dict[str, Program] = {}
 def _program(run_id: str, job: Job) -> Program:
     with _LOCK:
         if run_id not in _PROGRAMS:
-            _PROGRAMS[run_id] = compile_recipe(job.recipe, job.role_types)
+            _PROGRAMS[run_id] = _with_artefacts(compile_recipe(job.recipe, job.role_types), job)
         return _PROGRAMS[run_id]
+
+
+def _with_artefacts(program: Program, job: Job) -> Program:
+    def filled(step: Step) -> Step:
+        if not isinstance(step, ScoreStep):
+            return step
+        return replace(step, scorer=with_artefact(step.scorer, job.out, step.name, job.parts[step.name]["files"]))
+
+    return replace(program, steps=tuple(filled(step) for step in program.steps))

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from poolsieve.dataflow import fs, progress
+from poolsieve.dataflow.artefacts import build_missing
 from poolsieve.dataflow.evaluate import Cuts
 from poolsieve.dataflow.fingerprints import fingerprints, source_hash, stored_fingerprints
 from poolsieve.dataflow.finish import pool_id, read_manifest, read_shards, shard_of
@@ -235,6 +236,8 @@ def execute(
 
 
 def _run(pipeline: Any, job: Job, shards: Sequence[Shard], engine: Any, score: bool, write: bool) -> None:
+    for step in job.program.scorers if score else ():
+        build_missing(step.scorer)
     made = engine.pipeline()
     pipeline.build(made, job, shards, score=score, write=write)
     made.run().wait_until_finish()

@@ -1,6 +1,7 @@
 """The DSL, every rule, every ready-made stage and the model-free statistics. Never imports Beam."""
 
 from poolsieve.filters import datacomp as datacomp
+from poolsieve.filters.decontamination import decontaminate as decontaminate
 from poolsieve.filters.edits import Edit as Edit
 from poolsieve.filters.edits import editor as editor
 from poolsieve.filters.expr import col as col

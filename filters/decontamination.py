@@ -1,0 +1,191 @@
+"""Decontamination: documents that share an n-gram of words with a benchmark.
+
+As in GPT-3 (Brown et al., arXiv 2005.14165, appendix C: 13-grams of lower-case words without punctuation) and in
+datatrove (`pipeline/decont/n_grams.py`, 0.10: numbers become 0 and diacritics go as well). The benchmarks' n-grams are
+an artefact that is built once, before the first pass.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from poolsieve.filters.expr import col
+from poolsieve.filters.stages import Chain, Keep, Score
+from poolsieve.scoring_models.protocol import Config, PlanError, Resources, Scored
+
+N = 13
+"""Words in an n-gram: the length that GPT-3 used for all but short benchmarks."""
+
+Hashes = np.ndarray[Any, np.dtype[np.uint64]]
+
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
+_WORD = re.compile(r"[^\W_]+")
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+_REMEMBERED = 1 << 20
+
+
+def words(text: str) -> list[str]:
+    """Lower-case words without punctuation and diacritics; each number is `0`."""
+    text = text.lower()
+    if not text.isascii():
+        text = "".join(c for c in unicodedata.normalize("NFD", text) if unicodedata.category(c) != "Mn")
+    return _WORD.findall(_NUMBER.sub("0", text))
+
+
+@functools.lru_cache(maxsize=_REMEMBERED)
+def _word_hash(word: str) -> int:
+    return int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+
+
+def ngram_hashes(text: str, n: int = N) -> Hashes:
+    """uint64 (max(0, number of words - n + 1),): a hash of each n-gram, the same on any machine."""
+    ids = np.array([_word_hash(word) for word in words(text)], dtype=np.uint64)
+    count = len(ids) - n + 1
+    if count <= 0:
+        return np.zeros(0, dtype=np.uint64)
+    made = np.zeros(count, dtype=np.uint64)
+    for j in range(n):  # a polynomial in the words' hashes, modulo 2^64
+        made = made * _MULTIPLIER + ids[j : j + count]
+    return _mixed(made)
+
+
+def _mixed(x: Hashes) -> Hashes:
+    """Stafford's variant 13 of the 64-bit finaliser of MurmurHash3, so that all bits depend on all words."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+@dataclass(frozen=True, eq=False)
+class Ngrams(Config):
+    """How many n-grams of a document stand in benchmarks, and which benchmark the first of them is from.
+
+    Args:
+        benchmarks: name -> pool of texts (its role `text` is read).
+        n: words in an n-gram. Benchmark texts with fewer words can't be found; the artefact says how many there are.
+        text: the role to read.
+    """
+
+    benchmarks: Mapping[str, Any]
+    n: int = N
+    text: str = "text"
+    version: int = 1
+    artefact: str = field(default="", metadata={"runtime": True})
+    """URL of what `build` made; filled in before the first pass."""
+
+    def __post_init__(self) -> None:
+        if not self.benchmarks:
+            raise PlanError("Ngrams needs at least one benchmark, as {'gsm8k': Pool.parquet(...)}")
+        if not isinstance(self.n, int) or self.n < 1:
+            raise PlanError(f"Ngrams(n={self.n!r}): must be a whole number of words, 1 or more")
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The text role."""
+        return (self.text,)
+
+    @property
+    def columns(self) -> Mapping[str, pa.DataType]:
+        """`matches` (int32): places where an n-gram matches; `benchmark` (string): of the first, null without one."""
+        return {"matches": pa.int32(), "benchmark": pa.string()}
+
+    @property
+    def resources(self) -> Resources:
+        """Python string work."""
+        return Resources(holds_gil=True)
+
+    @property
+    def pools(self) -> Mapping[str, Any]:
+        """The pools that the artefact is built from; role `text` is read."""
+        return dict(sorted(self.benchmarks.items()))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The benchmarks by name; what is in them is in the artefact's name."""
+        return {**super().to_dict(), "benchmarks": sorted(self.benchmarks)}
+
+    def files(self) -> Mapping[str, Path]:
+        """No model files."""
+        return {}
+
+    def build(self, batches: Iterable[tuple[str, pa.RecordBatch]]) -> pa.Table:
+        """The artefact: every n-gram's hash, sorted, with its benchmark (the first by name, if several have it).
+
+        Args:
+            batches: (benchmark, batch with a column `text`), benchmarks in the order of `pools`.
+        """
+        names = list(self.pools)
+        found, short = [], 0
+        for name, text in _texts(batches):
+            hashes = ngram_hashes(text, self.n)
+            short += not len(hashes)
+            found.append((np.unique(hashes), names.index(name)))
+        return _table(found, names, short, self.n)
+
+    def load(self) -> LoadedNgrams:
+        """Reads the artefact."""
+        with fsspec.open(self.artefact, "rb") as file:
+            return LoadedNgrams(pq.read_table(file), self.n, self.text)
+
+
+def _texts(batches: Iterable[tuple[str, pa.RecordBatch]]) -> Iterator[tuple[str, str]]:
+    for name, batch in batches:
+        for text in batch.column("text").to_pylist():
+            if text is not None:
+                yield name, text
+
+
+def _table(found: list[tuple[Hashes, int]], names: list[str], short: int, n: int) -> pa.Table:
+    hashes = np.concatenate([hashes for hashes, _ in found]) if found else np.zeros(0, dtype=np.uint64)
+    owner = np.concatenate([np.full(len(hashes), i, dtype=np.int32) for hashes, i in found] or [np.zeros(0, np.int32)])
+    order = np.lexsort((owner, hashes))
+    hashes, owner = hashes[order], owner[order]
+    first = np.ones(len(hashes), dtype=bool)
+    first[1:] = hashes[1:] != hashes[:-1]
+    benchmark = pa.DictionaryArray.from_arrays(pa.array(owner[first]), pa.array(names, pa.string()))
+    about = {"n": str(n), "texts": str(len(found)), "too_short": str(short)}
+    return pa.table({"hash": hashes[first], "benchmark": benchmark.cast(pa.string())}).replace_schema_metadata(about)
+
+
+class LoadedNgrams:
+    """The benchmarks' n-grams in memory: 8 bytes each, and 4 for the benchmark."""
+
+    def __init__(self, table: pa.Table, n: int, text: str) -> None:
+        self.hashes: Hashes = table.column("hash").to_numpy()
+        names = table.column("benchmark").combine_chunks().dictionary_encode()
+        self.owner, self.names = names.indices.to_numpy(), names.dictionary.to_pylist()
+        self.n, self.text = n, text
+        self.settings: Mapping[str, Any] = {"ngrams": len(self.hashes)}
+
+    def score(self, batch: pa.RecordBatch) -> Scored:
+        """Matches of each text; null for null."""
+        found = [None if text is None else self.match(text) for text in batch.column(self.text).to_pylist()]
+        matches = [None if one is None else one[0] for one in found]
+        benchmark = [None if one is None else one[1] for one in found]
+        return Scored({"matches": pa.array(matches, pa.int32()), "benchmark": pa.array(benchmark, pa.string())})
+
+    def match(self, text: str) -> tuple[int, str | None]:
+        """(places that match, benchmark of the first)."""
+        hashes = ngram_hashes(text, self.n)
+        if not len(hashes) or not len(self.hashes):
+            return 0, None
+        place = np.minimum(np.searchsorted(self.hashes, hashes), len(self.hashes) - 1)
+        hits = np.flatnonzero(self.hashes[place] == hashes)
+        return len(hits), self.names[self.owner[place[hits[0]]]] if len(hits) else None
+
+
+def decontaminate(benchmarks: Mapping[str, Any], *, n: int = N, at_most: int = 0, text: str = "text") -> Chain:
+    """Drops documents of which more than `at_most` places match an n-gram of a benchmark, with `leak.contaminated`."""
+    rule = Keep(col("leak.matches") <= at_most, reason="leak.contaminated")
+    return Score(leak=Ngrams(benchmarks, n=n, text=text)) | rule
