@@ -1,14 +1,20 @@
 """The DSL, every rule, every ready-made stage and the model-free statistics. Never imports Beam."""
 
+from poolsieve.filters import c4 as c4
 from poolsieve.filters import datacomp as datacomp
+from poolsieve.filters import fineweb as fineweb
+from poolsieve.filters import gopher as gopher
 from poolsieve.filters.decontamination import decontaminate as decontaminate
 from poolsieve.filters.edits import Edit as Edit
 from poolsieve.filters.edits import editor as editor
 from poolsieve.filters.expr import col as col
 from poolsieve.filters.expr import larger as larger
 from poolsieve.filters.expr import smaller as smaller
+from poolsieve.filters.languages import language as language
 from poolsieve.filters.lists import In as In
 from poolsieve.filters.networks import dfn as dfn
+from poolsieve.filters.pii import Masked as Masked
+from poolsieve.filters.pii import PersonalData as PersonalData
 from poolsieve.filters.stages import Above as Above
 from poolsieve.filters.stages import Below as Below
 from poolsieve.filters.stages import Drop as Drop

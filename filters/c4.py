@@ -1,0 +1,189 @@
+"""C4's rules for lines and pages.
+
+Raffel et al., "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer", arXiv 1910.10683,
+section 2.2, as datatrove has them (huggingface/datatrove, `pipeline/filters/c4_filters.py`, 0.10): verdict, first
+and edited text are the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from poolsieve.filters.edits import Edit
+from poolsieve.filters.expr import col
+from poolsieve.filters.stages import Chain, Keep, Score, Stage
+from poolsieve.filters.words import counted, need_spacy, tokenizer
+from poolsieve.scoring_models.protocol import Config, Resources, Scored
+
+POLICIES = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
+"""A line with one of these phrases is dropped (T5's `c4_utils.py`)."""
+
+_CITATION = re.compile(r"\[\d*]|\[edit]|\[citation needed]")
+_FINAL = (".", "?", "!", '"', "'")
+_LOREM, _CURLY = "lorem_ipsum", "curly_bracket"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineRules:
+    """Which lines stay. A page with "lorem ipsum" or "{" in a line that has come so far is dropped whole.
+
+    Args:
+        terminal_punctuation: lines must end in a full stop, question or exclamation mark or quote, and not in "...".
+        min_words: whitespace words of a line.
+        max_word_length: characters; a line with a longer word is dropped.
+        citations: leave "[1]", "[edit]" and "[citation needed]" out of lines.
+        lorem_ipsum, curly_bracket, javascript, policies: whether these rules apply.
+    """
+
+    terminal_punctuation: bool = True
+    min_words: int = 3
+    max_word_length: int = 1000
+    citations: bool = True
+    lorem_ipsum: bool = True
+    curly_bracket: bool = True
+    javascript: bool = True
+    policies: bool = True
+
+    def lines(self, text: str) -> Iterator[str]:
+        """The lines that stay, in order.
+
+        Raises:
+            PageDropped: where the whole page goes.
+        """
+        for whole in text.splitlines():
+            line = self.line(whole.strip())
+            if line is not None:
+                yield line
+
+    def line(self, line: str) -> str | None:
+        """A stripped line as it stays, or None."""
+        words = line.split()
+        if len(line) > self.max_word_length and any(len(word) > self.max_word_length for word in words):
+            return None
+        if self.citations and "[" in line:
+            line = _CITATION.sub("", line)
+        if self.terminal_punctuation and (not line.endswith(_FINAL) or line.endswith("...")):
+            return None
+        if len(words) < self.min_words:
+            return None
+        return line if self.phrases(line, line.lower()) else None
+
+    def phrases(self, line: str, lower: str) -> bool:
+        """Whether no phrase takes the line out."""
+        if self.lorem_ipsum and "lorem ipsum" in lower:
+            raise PageDropped(_LOREM)
+        if self.javascript and "javascript" in lower:
+            return False
+        if self.curly_bracket and "{" in line:
+            raise PageDropped(_CURLY)
+        return not (self.policies and any(phrase in lower for phrase in POLICIES))
+
+
+class PageDropped(Exception):
+    """A page that goes as a whole; the argument says why."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class C4Page(LineRules, Config):
+    """What C4's rules say of a page: `lorem_ipsum` and `curly_bracket` (1 if that ends it), `sentences` that stay."""
+
+    text: str = "text"
+    version: int = 1
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The text role."""
+        return (self.text,)
+
+    @property
+    def columns(self) -> Mapping[str, pa.DataType]:
+        """`lorem_ipsum` and `curly_bracket` (int8), `sentences` (int64; null where one of them ended the page)."""
+        return {_LOREM: pa.int8(), _CURLY: pa.int8(), "sentences": pa.int64()}
+
+    @property
+    def resources(self) -> Resources:
+        """Python string work."""
+        return Resources(holds_gil=True)
+
+    def files(self) -> Mapping[str, Path]:
+        """No model files; spaCy has to be there."""
+        return need_spacy()
+
+    def score(self, batch: pa.RecordBatch) -> Scored:
+        """The three numbers of each text; null for null."""
+        return counted(batch.column(self.text), self.page, self.columns)
+
+    def page(self, text: str) -> tuple[int, int, int | None]:
+        """The three numbers of one text."""
+        count = tokenizer().sentence_count
+        try:
+            return 0, 0, sum(count(line) for line in self.lines(text))
+        except PageDropped as why:
+            return int(why.args[0] == _LOREM), int(why.args[0] == _CURLY), None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class C4Lines(LineRules, Config):
+    """The page's text without the lines that C4's rules drop; a page that they drop whole stays as it is."""
+
+    text: str = "text"
+    version: int = 1
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The text role."""
+        return (self.text,)
+
+    def edit(self, batch: pa.RecordBatch) -> pa.Array:
+        """The edited text of each row; null for null."""
+        texts = batch.column(self.text).to_pylist()
+        return pa.array([None if text is None else self.edited(text) for text in texts], pa.string())
+
+    def edited(self, text: str) -> str:
+        """One text."""
+        try:
+            return "\n".join(self.lines(text)).strip()
+        except PageDropped:
+            return text
+
+
+def quality(
+    *,
+    terminal_punctuation: bool = True,
+    min_sentences: int | None = 5,
+    edit: bool = False,
+    text: str = "text",
+    **rules: Any,
+) -> Chain:
+    """C4's page rules, in datatrove's order; with `edit`, later stages read the text without the dropped lines.
+
+    Args:
+        terminal_punctuation: whether only lines that end in a sentence's final mark stay (FineWeb: False).
+        min_sentences: sentences (spaCy's rule-based splitter) that must be left; None leaves the rule out.
+        edit: derive the text of the lines that stay, for later stages and for `poolsieve export --column`.
+        text: the role to read.
+        rules: the other fields of `LineRules`.
+    """
+    given = {"terminal_punctuation": terminal_punctuation, **_checked(rules)}
+    stages: list[Stage] = [
+        Score(c4=C4Page(text=text, **given)),
+        Keep(col("c4.lorem_ipsum") < 1, reason="c4.lorem_ipsum"),
+        Keep(col("c4.curly_bracket") < 1, reason="c4.curly_bracket"),
+    ]
+    if min_sentences is not None:
+        stages.append(Keep(col("c4.sentences") >= min_sentences, reason="c4.too_few_sentences"))
+    return Chain((*stages, Edit(**{text: C4Lines(text=text, **given)})) if edit else tuple(stages))
+
+
+def _checked(rules: Mapping[str, Any]) -> Mapping[str, Any]:
+    known = [item.name for item in fields(LineRules)]
+    for name in rules:
+        if name not in known:
+            raise TypeError(f"c4.quality() has no argument {name!r}; there is {', '.join(known)}")
+    return rules
