@@ -8,6 +8,7 @@ same.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ QUALITY_COLUMNS: Mapping[str, pa.DataType] = {
 
 _PARAGRAPHS = re.compile(r"\n{2,}")
 _LINES = re.compile(r"\n+")
+Hashes = np.ndarray[Any, np.dtype[np.uint64]]
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -90,27 +92,23 @@ def quality_counts(text: str, stop_words: Sequence[str] = STOP_WORDS) -> list[fl
     words = tokenizer().document(text)
     plain = words.lengths[~words.symbols]
     lines = text.splitlines()
-    bullets = sum(line.lstrip().startswith(("•", "-")) for line in lines)
-    dotted = sum(line.rstrip().endswith(("...", "…")) for line in lines)
+    ellipses = text.count("...") + text.count("…")
+    bullets = sum([line.lstrip().startswith(("•", "-")) for line in lines]) if "-" in text or "•" in text else 0
+    dotted = sum([line.rstrip().endswith(("...", "…")) for line in lines]) if ellipses else 0
     return [
         len(plain),
         _share(int(plain.sum()), len(plain)),
         _share(text.count("#"), len(words)),
-        _share(text.count("...") + text.count("…"), len(words)),
+        _share(ellipses, len(words)),
         _share(bullets, len(lines)),
         _share(dotted, len(lines)),
         _share(int(words.alphas.sum()), len(words)),
-        _different(words, stop_words),
+        tokenizer().present(words, stop_words),
     ]
 
 
 def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
-
-
-def _different(words: Words, wanted: Sequence[str]) -> int:
-    """How many of the wanted words stand in the document as whole words."""
-    return len(words.unique().intersection(wanted))
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,11 +153,18 @@ class GopherRepetition(Config):
         """The values of `columns` for one text."""
         if not text:
             return [0, *[None] * (len(self.columns) - 1)]
-        repeats = [*_repeats(_PARAGRAPHS.split(text.strip()), text), *_repeats(_LINES.split(text), text)]
+        repeats = [*_repeats(_split(_PARAGRAPHS, text.strip()), text), *_repeats(_split(_LINES, text), text)]
         words = tokenizer().document(text)
         top = [characters / len(text) for characters in top_characters(words, self.top)]
         duplicate = [characters / len(text) for characters in duplicate_characters(words, self.duplicate)]
         return [len(text), *repeats, *top, *duplicate]
+
+
+def _split(pattern: re.Pattern[str], text: str) -> list[str]:
+    """`pattern.split(text)` for the two patterns above, quickly where no line is blank."""
+    if "\n\n" in text:
+        return pattern.split(text)
+    return text.split("\n") if pattern is _LINES else [text]
 
 
 def _repeats(parts: list[str], text: str) -> tuple[float, float]:
@@ -176,24 +181,37 @@ def top_characters(words: Words, sizes: Sequence[int]) -> Iterator[int]:
 
     Among equally frequent ones the first in the text counts. 0 where the text has fewer than n words.
     """
-    codes, n = words.ids, 1
+    labels = words.labels()
+    codes, n = labels, 1
     for size in sizes:
         while n < size and len(codes) > 1:
-            codes, n = _longer(codes, words.ids, n), n + 1
+            codes, n = _longer(codes, labels[n:]), n + 1
         if n < size or not len(codes):
             yield 0
             continue
-        _, first, counts = np.unique(codes, return_index=True, return_counts=True)
-        most = int(counts.max())
-        start = int(first[counts == most].min())
+        start, most = _most_frequent(codes)
         yield (int(words.lengths[start : start + size].sum()) + size - 1) * most
 
 
-def _longer(codes: Ints, ids: Ints, n: int) -> Ints:
-    """Numbers of the (n+1)-grams, from those of the n-grams: equal numbers are equal n-grams."""
-    small = np.unique(codes, return_inverse=True)[1]
-    tails = np.unique(ids, return_inverse=True)[1][n:]
-    return np.asarray(small[: len(tails)] * (int(tails.max()) + 1) + tails, dtype=np.int64)
+def _longer(codes: Ints, tails: Ints) -> Ints:
+    """Numbers of the (n+1)-grams, from those of the n-grams and of the words after them."""
+    span = int(tails.max()) + 1
+    if int(codes.max()) >= (1 << 62) // span:
+        codes = np.unique(codes, return_inverse=True)[1]
+    return np.asarray(codes[: len(tails)] * span + tails, dtype=np.int64)
+
+
+def _most_frequent(codes: Ints) -> tuple[int, int]:
+    """(first place, count) of the most frequent number; of several, the one that comes first."""
+    ordered = np.sort(codes)
+    ends = np.concatenate([[-1], np.flatnonzero(ordered[1:] != ordered[:-1]), [len(ordered) - 1]])
+    if len(ends) == len(ordered) + 1:
+        return 0, 1
+    counts = ends[1:] - ends[:-1]
+    most = int(counts.max())
+    best = ordered[ends[1:][counts == most]]
+    place = np.minimum(np.searchsorted(best, codes), len(best) - 1)
+    return int(np.argmax(best[place] == codes)), most
 
 
 def duplicate_characters(words: Words, sizes: Sequence[int]) -> Iterator[int]:
@@ -202,40 +220,53 @@ def duplicate_characters(words: Words, sizes: Sequence[int]) -> Iterator[int]:
     A reading from left to right that jumps over what it counts. n-grams are compared as strings without blanks, as
     datatrove does it. Hashes find the few places that need to be looked at.
     """
-    tokens = words.tokens()
-    joined = "".join(tokens)
-    offsets = np.concatenate([[0], np.cumsum(words.lengths)])
-    prefix, powers = _prefix_hashes(joined)
+    offsets = np.zeros(len(words) + 1, dtype=np.int64)
+    np.cumsum(words.lengths, out=offsets[1:])
+    hashes, powers = _prefix_hashes(words.joined)[offsets], _powers(len(words.joined))[len(words.joined) - offsets]
     for n in sizes:
-        starts, ends = offsets[: max(len(tokens) - n + 1, 0)], offsets[n:]
-        hashes = (prefix[ends] - prefix[starts]) * powers[len(joined) - starts]
-        yield _jumping(joined, starts, ends, _repeated(hashes), n)
+        count = max(len(words) - n + 1, 0)
+        grams = (hashes[n:] - hashes[:count]) * powers[:count]
+        places = _repeated(grams)
+        yield _jumping(words.joined, offsets, places.tolist(), n) if len(places) else 0
 
 
-def _prefix_hashes(joined: str) -> tuple[np.ndarray[Any, np.dtype[np.uint64]], np.ndarray[Any, np.dtype[np.uint64]]]:
-    """Polynomial hashes modulo 2^64 of every prefix, and the powers of their base."""
-    codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), dtype=np.uint32).astype(np.uint64)
-    powers = np.ones(len(codes) + 1, dtype=np.uint64)
-    np.cumprod(np.full(len(codes), _BASE, dtype=np.uint64), out=powers[1:])
-    prefix = np.zeros(len(codes) + 1, dtype=np.uint64)
-    np.cumsum((codes + np.uint64(1)) * powers[:-1], out=prefix[1:])
-    return prefix, powers
+def _prefix_hashes(text: str) -> Hashes:
+    """Polynomial hashes, modulo 2^64, of every prefix."""
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    made = np.zeros(len(codes) + 1, dtype=np.uint64)
+    np.cumsum((codes + np.uint64(1)) * _powers(len(codes))[: len(codes)], out=made[1:])
+    return made
 
 
-def _repeated(hashes: np.ndarray[Any, np.dtype[np.uint64]]) -> Ints:
-    """Places whose hash stands at another place too."""
-    order = np.argsort(hashes, kind="stable")
-    same = hashes[order[1:]] == hashes[order[:-1]]
-    return np.unique(np.concatenate([order[1:][same], order[:-1][same]]))
+def _powers(size: int) -> Hashes:
+    """Powers 0 to `size` of the hashes' base, and perhaps more."""
+    return _some_powers(1 << max(12, size.bit_length()))
 
 
-def _jumping(joined: str, starts: Ints, ends: Ints, places: Ints, n: int) -> int:
+@functools.lru_cache(maxsize=4)
+def _some_powers(size: int) -> Hashes:
+    made = np.full(size + 1, _BASE, dtype=np.uint64)
+    made[0] = 1
+    return np.cumprod(made, dtype=np.uint64)
+
+
+def _repeated(hashes: Hashes) -> Ints:
+    """Places whose hash stands at another place too, in order."""
+    ordered = np.sort(hashes)
+    twice = ordered[1:][ordered[1:] == ordered[:-1]]
+    if not len(twice):
+        return np.zeros(0, dtype=np.int64)
+    place = np.minimum(np.searchsorted(twice, hashes), len(twice) - 1)
+    return np.flatnonzero(twice[place] == hashes)
+
+
+def _jumping(joined: str, offsets: Ints, places: list[int], n: int) -> int:
     seen: set[str] = set()
     total, free = 0, 0
-    for place in places.tolist():
+    for place in places:
         if place < free:
             continue
-        gram = joined[starts[place] : ends[place]]
+        gram = joined[offsets[place] : offsets[place + n]]
         if gram in seen:
             total, free = total + len(gram), place + n
         else:

@@ -11,10 +11,12 @@ import importlib.util
 import itertools
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import unicodedata
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -35,19 +37,21 @@ CHARACTERS = 1 << 25
 """Characters of all those documents together."""
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
+Ids = np.ndarray[Any, np.dtype[np.int32]]
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
+
+T = TypeVar("T")
 
 _SPACES = re.compile(r"\s+")
 
 
-class Piece(NamedTuple):
-    """What is remembered of a whitespace-delimited piece: its tokens, and what they do to a sentence splitter.
+class Turns(NamedTuple):
+    """What a whitespace-delimited piece does to spaCy's sentence splitter.
 
     `starts[seen]` is the number of sentences that start in it and `after[seen]` whether its end follows a sentence's
     final mark, where `seen` says the same of its beginning.
     """
 
-    ids: tuple[int, ...]
     starts: tuple[int, int]
     after: tuple[bool, bool]
 
@@ -57,27 +61,33 @@ class Words:
     """The words of one document.
 
     Attributes:
-        ids: int64 (n,): equal numbers are equal words, within this document.
+        ids: int32 (n,): equal numbers are equal words, within this document.
         lengths: int64 (n,): characters of each word.
         symbols: bool (n,): the word is made of punctuation and control characters alone.
         alphas: bool (n,): the word has an alphabetic character.
-        pieces: the document's whitespace-delimited pieces.
-        tokens: word of an id.
+        joined: the words without blanks between them, which is the text without its whitespace.
+        words: word of an id.
     """
 
-    ids: Ints
+    ids: Ids
     lengths: Ints
     symbols: Bools
     alphas: Bools
-    pieces: tuple[str, ...]
-    tokens: Callable[[], list[str]]
+    joined: str
+    words: Sequence[str]
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def unique(self) -> set[str]:
-        """The different words."""
-        return set(self.tokens())
+    def tokens(self) -> list[str]:
+        """The words in order."""
+        return [self.words[i] for i in self.ids.tolist()]
+
+    def labels(self) -> Ints:
+        """int64 (n,): numbers from 0 to n - 1; equal ones are equal words. Found without sorting."""
+        place = _scratch(int(self.ids.max()) + 1 if len(self.ids) else 0)
+        place[self.ids] = np.arange(len(self.ids))
+        return np.asarray(place[self.ids], dtype=np.int64)
 
 
 class Tokenizer:
@@ -92,15 +102,18 @@ class Tokenizer:
         self.forget()
 
     def forget(self) -> None:
-        """Starts the memory anew, spaCy's own included. Words made before keep their own arrays."""
+        """Starts the memory anew, spaCy's own included. Words made before keep what they need."""
         import spacy
 
         # A new tokenizer and no `memory_zone()`: in spaCy 3.8 the word "IS_ALPHA" fails in every zone but the first.
         self.split = spacy.blank("en").tokenizer
-        self.known: dict[str, Piece] = {}
+        self.split.vocab.lex_attr_getters = {}  # attributes of words that nobody asks for take longer than splitting
+        self.special = frozenset(self.split.rules)
+        self.known: dict[str, Any] = {}
+        self.turns: dict[str, Turns] = {}
         self.words: list[str] = []
         self.index: dict[str, int] = {}
-        self.about = np.zeros((1 << 12, 3), dtype=np.int64)
+        self.about = np.zeros((3, 1 << 12), dtype=np.int64)
 
     def document(self, text: str) -> Words:
         """The words of a text, remembered for a while."""
@@ -115,47 +128,57 @@ class Tokenizer:
     def read(self, text: str) -> Words:
         """The words of a text."""
         pieces = text.split()
-        found = self.pieces(pieces)
-        ids = np.fromiter(itertools.chain.from_iterable([piece.ids for piece in found]), dtype=np.int64)
-        about = self.about[ids]
-        words = self.words
-        return Words(
-            ids=ids,
-            lengths=about[:, 0],
-            symbols=about[:, 1] == 1,
-            alphas=about[:, 2] == 1,
-            pieces=tuple(pieces),
-            tokens=lambda: [words[i] for i in ids],
-        )
+        ids: Ids = np.frombuffer(b"".join(self.look_up(self.known, pieces)), dtype=np.int32)
+        lengths, symbols, alphas = self.about[:, ids]
+        return Words(ids, lengths, symbols == 1, alphas == 1, "".join(pieces), self.words)
 
-    def pieces(self, pieces: Sequence[str]) -> list[Piece]:
-        """What is known of each piece, new ones included."""
+    def look_up(self, memory: dict[str, T], pieces: Sequence[str]) -> list[T]:
+        """What a memory says of each piece; new pieces are learned."""
+        try:
+            return list(map(memory.__getitem__, pieces))
+        except KeyError:
+            return self.learn(memory, pieces)
+
+    def learn(self, memory: dict[str, T], pieces: Sequence[str]) -> list[T]:
+        """Tokenises the pieces that are not known, all in one text."""
         if len(self.known) > PIECES or len(self.words) > 2 * PIECES:
+            kind = memory is self.known
             self.forget()
-        known = self.known
-        found = [known.get(piece) for piece in pieces]
-        if None in found:
-            new = [piece for piece, one in zip(pieces, found, strict=True) if one is None]
-            made = self.learn(new)
-            found = [made[piece] if one is None else one for piece, one in zip(pieces, found, strict=True)]
-        return found  # type: ignore[return-value]
+            memory = self.known if kind else self.turns  # type: ignore[assignment]
+        new = [piece for piece in dict.fromkeys(pieces) if piece not in memory]
+        for piece, tokens in zip(new, self.tokens(new), strict=True):
+            self.known[piece] = array("i", [self.id(word) for word in tokens]).tobytes()
+            self.turns[piece] = self.turned(tokens)
+        found = list(map(memory.__getitem__, pieces))
+        for piece in new:
+            if len(piece) > LONGEST:
+                del self.known[piece], self.turns[piece]
+        return found
 
-    def learn(self, pieces: Iterable[str]) -> dict[str, Piece]:
-        """Tokenises pieces that are not known."""
-        made: dict[str, Piece] = {}
-        for piece in pieces:
-            if piece not in made:
-                made[piece] = self.piece(piece)
-                if len(piece) <= LONGEST:
-                    self.known[piece] = made[piece]
-        return made
+    def tokens(self, pieces: Sequence[str]) -> Iterator[list[str]]:
+        """The tokens of each piece, which are what it is made of, in order."""
+        easy = [self.easy(piece) for piece in pieces]
+        text = " ".join(piece for piece, tokens in zip(pieces, easy, strict=True) if tokens is None)
+        lengths = iter(self.split(text).to_array("LENGTH").tolist() if text else ())
+        for piece, tokens in zip(pieces, easy, strict=True):
+            yield _cut(piece, lengths) if tokens is None else tokens
 
-    def piece(self, piece: str) -> Piece:
-        """Tokenises one piece."""
-        tokens = [(token.text, token.text in self.ends, token.is_punct) for token in self.split(piece)]
-        ids = tuple(self.id(text.strip()) for text, _, _ in tokens if text.strip())
-        ran = [self.sentences(tokens, seen) for seen in (False, True)]
-        return Piece(ids, (ran[0][0], ran[1][0]), (ran[0][1], ran[1][1]))
+    def easy(self, piece: str) -> list[str] | None:
+        """The tokens of a piece that no rule of spaCy but those for whole words and a mark at the end can touch."""
+        word, mark = (piece, "") if piece.isalpha() else (piece[:-1], piece[-1])
+        if not (word.isascii() and word.isalpha()) or mark not in ("", ",", ";", "!", "?"):
+            return None
+        if piece in self.special or word in self.special:
+            return None
+        return [word, mark] if mark else [word]
+
+    def turned(self, tokens: Sequence[str]) -> Turns:
+        """What a piece does to the sentence splitter."""
+        if len(tokens) == 1 and tokens[0].isalnum():
+            return _PLAIN
+        kinds = [2 if word in self.ends else int(_is_punctuation(word)) for word in tokens]
+        (starts, after), (starts_seen, after_seen) = _turn(kinds, False), _turn(kinds, True)
+        return Turns((starts, starts_seen), (after, after_seen))
 
     def id(self, word: str) -> int:
         """The number of a word."""
@@ -163,31 +186,62 @@ class Tokenizer:
         if number is None:
             number = self.index[word] = len(self.words)
             self.words.append(word)
-            if number >= len(self.about):
-                self.about = np.concatenate([self.about, np.zeros_like(self.about)])
-            symbol = all(c in PUNCTUATION for c in word)
-            self.about[number] = (len(word), symbol, any(c.isalpha() for c in word))
+            if number >= self.about.shape[1]:
+                self.about = np.concatenate([self.about, np.zeros_like(self.about)], axis=1)
+            letters = word.isalpha()
+            self.about[0, number] = len(word)
+            self.about[1, number] = not letters and PUNCTUATION.issuperset(word)
+            self.about[2, number] = letters or any(map(str.isalpha, word))
         return number
 
-    @staticmethod
-    def sentences(tokens: Iterable[tuple[str, bool, bool]], seen: bool) -> tuple[int, bool]:
-        """spaCy's `Sentencizer`: a sentence starts at the first token after a final mark that is no punctuation."""
-        starts = 0
-        for _, ends, punctuation in tokens:
-            if seen and not punctuation and not ends:
-                starts, seen = starts + 1, False
-            elif ends:
-                seen = True
-        return starts, seen
+    def present(self, words: Words, wanted: Iterable[str]) -> int:
+        """How many of the wanted words stand in a document."""
+        if words.words is not self.words:
+            return len(set(words.tokens()).intersection(wanted))
+        ids = [self.index[word] for word in set(wanted) if word in self.index]
+        there = _scratch(len(self.words))
+        there[ids] = -1
+        there[words.ids] = 0
+        return int((there[ids] == 0).sum())
 
     def sentence_count(self, line: str) -> int:
         """The number of sentences of a line, at least 1; blanks after a final mark may be one of their own."""
         pieces = line.split()
         gaps = itertools.repeat(False) if " ".join(pieces) == line else _gaps(line)
-        return _sentences(self.pieces(pieces), gaps)
+        return _sentences(self.look_up(self.turns, pieces), gaps)
 
 
-def _sentences(pieces: Sequence[Piece], gaps: Iterable[bool]) -> int:
+def _cut(piece: str, lengths: Iterator[int]) -> list[str]:
+    """A piece as tokens of the next lengths."""
+    start, found = 0, []
+    while start < len(piece):
+        stop = start + next(lengths)
+        found.append(piece[start:stop])
+        start = stop
+    return found
+
+
+_PLAIN = Turns((0, 1), (False, False))
+"""A piece that is one word."""
+
+
+def _is_punctuation(word: str) -> bool:
+    """spaCy's `is_punct`: every character is of one of Unicode's P categories."""
+    return not word.isalnum() and all(unicodedata.category(c).startswith("P") for c in word)
+
+
+def _turn(kinds: Iterable[int], seen: bool) -> tuple[int, bool]:
+    """spaCy's `Sentencizer`: a sentence starts at the first token after a final mark (2) that is no punctuation (1)."""
+    starts = 0
+    for kind in kinds:
+        if kind == 2:
+            seen = True
+        elif seen and kind == 0:
+            starts, seen = starts + 1, False
+    return starts, seen
+
+
+def _sentences(pieces: Sequence[Turns], gaps: Iterable[bool]) -> int:
     """Sentences of pieces, given which of the gaps before, between and after them are tokens of their own."""
     count, seen, gap = 1, False, iter(gaps)
     for piece in pieces:
@@ -207,6 +261,14 @@ def _gaps(line: str) -> list[bool]:
 
 
 _local = threading.local()
+
+
+def _scratch(size: int) -> Ints:
+    """This thread's array of at least `size` numbers, with anything in it."""
+    if len(getattr(_local, "scratch", ())) < size:
+        _local.scratch = np.zeros(2 * size, dtype=np.int64)
+    found: Ints = _local.scratch
+    return found
 
 
 def tokenizer() -> Tokenizer:
