@@ -42,6 +42,9 @@ Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
 T = TypeVar("T")
 
+_APART = " qz "
+"""Stands between pieces that are tokenised together: spaCy's special cases (":)") would match across a blank."""
+
 _SPACES = re.compile(r"\s+")
 
 
@@ -158,8 +161,8 @@ class Tokenizer:
     def tokens(self, pieces: Sequence[str]) -> Iterator[list[str]]:
         """The tokens of each piece, which are what it is made of, in order."""
         easy = [self.easy(piece) for piece in pieces]
-        text = " ".join(piece for piece, tokens in zip(pieces, easy, strict=True) if tokens is None)
-        lengths = iter(self.split(text).to_array("LENGTH").tolist() if text else ())
+        text = _APART.join([*(piece for piece, tokens in zip(pieces, easy, strict=True) if tokens is None), ""])
+        lengths = iter(self.split(text).to_array("LENGTH").tolist())
         for piece, tokens in zip(pieces, easy, strict=True):
             yield _cut(piece, lengths) if tokens is None else tokens
 
@@ -218,6 +221,7 @@ def _cut(piece: str, lengths: Iterator[int]) -> list[str]:
         stop = start + next(lengths)
         found.append(piece[start:stop])
         start = stop
+    next(lengths)  # what keeps it apart from the next piece
     return found
 
 
