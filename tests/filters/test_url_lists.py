@@ -19,6 +19,8 @@ from poolsieve.filters.url_lists import UrlParts, UrlWords
 from poolsieve.scoring_models.protocol import PlanError
 from tests.conftest import decide, ledger, run, write_pool
 
+pytestmark = pytest.mark.filterwarnings("ignore:The 'registered_domain' property:DeprecationWarning")
+
 LISTS = {
     "domains": ["bad.com", "blog.fine.org", "10.0.0.1", "localhost", "evil.co.uk", "user.github.io"],
     "urls": ["http://fine.org/one", "https://x.example/a b"],
