@@ -12,14 +12,16 @@
       - top: {name: dfn, fraction: 0.15}
 
 A name with a dot is a ready-made stage or, from an installed package, an entry point of the groups `poolsieve.rules`
-(stages) and `poolsieve.scorers`. `${name}` is replaced by the parameter `-p name=value`.
+(stages), `poolsieve.scorers` and `poolsieve.editors` (as in `edit: {text: {Masked: {}}}`). `${name}` is replaced by the
+parameter `-p name=value`.
 """
 
 from __future__ import annotations
 
 import functools
+import inspect
 import string
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import metadata
 from typing import Any
 
@@ -29,6 +31,7 @@ from poolsieve import filters, scoring_models
 from poolsieve.dataflow.pool import READERS, Pool
 from poolsieve.dataflow.program import nearest
 from poolsieve.dataflow.recipe import Recipe
+from poolsieve.filters.edits import Editor
 from poolsieve.filters.expr import Compare, IsIn, Predicate, col, compare
 from poolsieve.filters.stages import Rule, Score, Stage
 from poolsieve.scoring_models.protocol import PlanError, Scorer
@@ -79,9 +82,15 @@ def _stage(where: str, item: Any) -> Stage:
         return Score(
             **{key: _scorer(f"{where}, score {key}", value) for key, value in _mapping(where, arguments).items()}
         )
+    if name == "edit":
+        given = _mapping(where, arguments)
+        return filters.Edit(**{key: _editor(f"{where}, edit {key}", value) for key, value in given.items()})
     if name in ("any_of", "all_of"):
         return _combined(where, name, _mapping(where, arguments))
-    made: Stage = _called(where, _lookup(where, name, _stages()), _mapping(where, arguments))
+    given = dict(_mapping(where, arguments))
+    if isinstance(given.get("benchmarks"), dict):
+        given["benchmarks"] = {key: _pool(f"{where}, {key}", value) for key, value in given["benchmarks"].items()}
+    made: Stage = _called(where, _lookup(where, name, _stages()), given)
     return made
 
 
@@ -134,17 +143,45 @@ def _scorer(where: str, item: Any) -> Scorer:
     return made
 
 
+def _editor(where: str, item: Any) -> Editor:
+    name, arguments = _single(where, item)
+    made: Editor = _called(where, _lookup(where, name, _editors()), _mapping(where, arguments))
+    return made
+
+
 @functools.cache
 def _stages() -> dict[str, Callable[..., Any]]:
+    """Functions that make a stage, by the names that `poolsieve.filters` and its families give them."""
     named = {name.lower(): getattr(filters, name) for name in ("Top", "Above", "Below", "In")}
-    ready = {f"datacomp.{name}": getattr(filters.datacomp, name) for name in ("basic", "clip_score", "laion2b")}
-    return {**named, **ready, "dfn": filters.dfn, **_installed("poolsieve.rules")}
+    ready = dict(_makers("", filters))
+    families = {name: value for name, value in vars(filters).items() if inspect.ismodule(value)}
+    for name, family in families.items():
+        ready.update((key, made) for key, made in _makers(f"{name}.", family) if made not in ready.values())
+    return {**ready, **named, **_installed("poolsieve.rules")}
+
+
+def _makers(prefix: str, module: Any) -> Iterator[tuple[str, Callable[..., Any]]]:
+    for name, made in vars(module).items():
+        returns = getattr(made, "__annotations__", {}).get("return")
+        if inspect.isfunction(made) and name[0].islower() and returns in ("Chain", "Rule"):
+            yield prefix + name, made
 
 
 @functools.cache
 def _scorers() -> dict[str, Callable[..., Any]]:
-    own = {name: getattr(scoring_models, name) for name in ("Clip", "Language", "Gcld3", "ImageSize")}
-    return {**own, **_installed("poolsieve.scorers")}
+    return {**_classes("score", "load"), **_installed("poolsieve.scorers")}
+
+
+@functools.cache
+def _editors() -> dict[str, Callable[..., Any]]:
+    return {**_classes("edit"), **_installed("poolsieve.editors")}
+
+
+def _classes(*methods: str) -> dict[str, Callable[..., Any]]:
+    found = {**vars(scoring_models), **vars(filters)}
+    return {
+        name: made for name, made in found.items() if inspect.isclass(made) and any(map(made.__dict__.get, methods))
+    }
 
 
 def _installed(group: str) -> dict[str, Callable[..., Any]]:

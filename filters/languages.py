@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from poolsieve.filters.expr import col
 from poolsieve.filters.stages import Chain, Keep, Score
 from poolsieve.scoring_models import Language
@@ -11,11 +13,13 @@ AT_LEAST = 0.65
 """Least probability of the language: FineWeb's and datatrove's (`pipeline/filters/language_filter.py`, 0.10)."""
 
 
-def language(*languages: str, at_least: float = AT_LEAST, model: str = "lid.176.ftz", text: str = "text") -> Chain:
+def language(
+    languages: str | Sequence[str], *, at_least: float = AT_LEAST, model: str = "lid.176.ftz", text: str = "text"
+) -> Chain:
     """Keeps documents whose most probable language is one of `languages`, with at least that probability.
 
     Args:
-        languages: codes as the model has them (`en`, `de`, ...).
+        languages: a code as the model has it (`en`), or several.
         at_least: probability, 0 to 1.
         model: see `Language`.
         text: the role to read.
@@ -23,12 +27,13 @@ def language(*languages: str, at_least: float = AT_LEAST, model: str = "lid.176.
     Raises:
         PlanError: without a language.
     """
-    if not languages:
+    wanted = (languages,) if isinstance(languages, str) else tuple(languages)
+    if not wanted:
         raise PlanError('language() needs at least one language, as language("en")')
     return Chain(
         (
             Score(language=Language(model, text)),
-            Keep(col("language.label").is_in(languages), reason="language.other"),
+            Keep(col("language.label").is_in(wanted), reason="language.other"),
             Keep(col("language.probability") >= at_least, reason="language.uncertain"),
         )
     )

@@ -9,7 +9,23 @@ import pytest
 from poolsieve.dataflow import Pool
 from poolsieve.dataflow.job import RecipeSource
 from poolsieve.dataflow.recipe_yaml import recipe_from_yaml
-from poolsieve.filters import Drop, Keep, Score, Top, any_of, col, datacomp, dfn
+from poolsieve.filters import (
+    Drop,
+    Edit,
+    Keep,
+    Masked,
+    Score,
+    Top,
+    any_of,
+    c4,
+    col,
+    datacomp,
+    decontaminate,
+    dfn,
+    fineweb,
+    gopher,
+    language,
+)
 from poolsieve.scoring_models import ImageSize, Language
 from poolsieve.scoring_models.protocol import PlanError
 from tests.conftest import fingerprint_of, run
@@ -61,6 +77,31 @@ def test_a_yaml_recipe_runs(pool: Path, tmp_path: Path) -> None:
     recipe = Pool.parquet(f"{pool}/*.parquet", uid="uid", text="text") | Keep(col("text").word_count() >= 4)
     run(recipe | Top("clip", fraction="0.25", of="pool"), tmp_path / "python")
     assert fingerprint_of(tmp_path / "yaml") == fingerprint_of(tmp_path / "python")
+
+
+def test_text_stages_edits_and_benchmarks() -> None:
+    text = """
+pool: {parquet: "docs/*.parquet", text: text}
+stages:
+  - language: {languages: [en], at_least: 0.7}
+  - gopher.repetition
+  - gopher.quality: {min_words: 20}
+  - c4.quality: {terminal_punctuation: false, edit: true}
+  - fineweb.quality
+  - edit: {text: {Masked: {}}}
+  - decontaminate: {benchmarks: {arc: {parquet: arc.parquet, text: question}}, n: 10}
+"""
+    made = (
+        Pool.parquet("docs/*.parquet", text="text")
+        | language("en", at_least=0.7)
+        | gopher.repetition()
+        | gopher.quality(min_words=20)
+        | c4.quality(terminal_punctuation=False, edit=True)
+        | fineweb.quality()
+        | Edit(text=Masked())
+        | decontaminate({"arc": Pool.parquet("arc.parquet", text="question")}, n=10)
+    )
+    assert recipe_from_yaml(text, "r.yaml", {}) == made
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,55 @@
+"""The recipes of the repository, run on real documents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datatrove.data import Document
+from datatrove.pipeline.filters import (
+    C4QualityFilter,
+    FineWebQualityFilter,
+    GopherQualityFilter,
+    GopherRepetitionFilter,
+)
+
+from poolsieve.dataflow.job import RecipeSource
+from tests.conftest import decide, ledger, run
+from tests.filters.corpus import real
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+CHAIN = (
+    GopherRepetitionFilter(),
+    GopherQualityFilter(),
+    C4QualityFilter(filter_no_terminal_punct=False),
+    FineWebQualityFilter(),
+)
+
+
+def test_fineweb_keeps_what_datatrove_keeps(tmp_path: Path) -> None:
+    texts = list(real(400))
+    for part in range(2):
+        urls = [f"https://site{i}.example.org/{i}" for i in range(part, 400, 2)]
+        pq.write_table(pa.table({"text": texts[part::2], "url": urls}), tmp_path / f"{part}.parquet")
+    (tmp_path / "domains.txt").write_text("site4.example.org\n")
+    given = {"pool": f"{tmp_path}/*.parquet", "url": "url", "at_least": "0"}
+    source = RecipeSource.read(str(RECIPES / "fineweb.py"), given)
+    run(source, tmp_path / "out")
+    found = ledger(tmp_path / "out")
+    assert {"language.probability", "gopher.repetition.top_2_gram", "c4.sentences", "pii.emails"} < set(
+        found.column_names
+    )
+    order = [*range(0, 400, 2), *range(1, 400, 2)]
+    english = [reason != "language.other" for reason in found["reason"].to_pylist()]
+    expected = []
+    for text in (texts[i] for i in order):
+        document = Document(text=text, id="0")
+        expected.append(all(one.filter(document) is True for one in CHAIN))
+    kept = found["keep"].to_pylist()
+    assert kept == [e and ok for e, ok in zip(expected, english, strict=True)]
+    assert 10 < sum(kept) < sum(english) < 400
+    stricter = decide(source.with_parameters({"at_least": "0.9"}), tmp_path / "out")
+    assert 0 < stricter["kept"] < sum(kept)
+    run(source.with_parameters({"domains": str(tmp_path / "domains.txt")}), tmp_path / "out")
+    assert ledger(tmp_path / "out")["reason"].to_pylist().count("urls.subdomain") == 1
