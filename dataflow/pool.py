@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from poolsieve.dataflow import fs, listing
 from poolsieve.dataflow.listing import Listing
+from poolsieve.dataflow.read_jsonl import JsonlReader
 from poolsieve.dataflow.read_parquet import ParquetReader
 from poolsieve.dataflow.read_webdataset import WebDatasetReader
 from poolsieve.dataflow.reader import UID, Reader, Want, refuse
@@ -21,7 +22,11 @@ from poolsieve.scoring_models.protocol import Config, PlanError
 if TYPE_CHECKING:
     from poolsieve.dataflow.recipe import Recipe
 
-READERS: Mapping[str, Reader] = {"parquet": ParquetReader(), "webdataset": WebDatasetReader()}
+READERS: Mapping[str, Reader] = {
+    "parquet": ParquetReader(),
+    "webdataset": WebDatasetReader(),
+    "jsonl": JsonlReader(),
+}
 """Kind of pool -> its reader."""
 
 SPLIT_BYTES = 1 << 30
@@ -35,7 +40,7 @@ class Pool(Config):
     """The corpus to filter: files and roles, nothing read yet. Equality is by content, without the secrets.
 
     Attributes:
-        kind: `parquet` or `webdataset`.
+        kind: `parquet`, `webdataset` or `jsonl`.
         urls: as written; globs (`*`, `?`, `[..]`) and brace ranges (`{00..99}`, `{a,b}`) on any fsspec storage.
         roles: role -> source. In Parquet a column or a nested field (`meta.width`); in WebDataset members by
             extension (`jpg;png`: the first that a sample has), a field of a JSON member (`json:original_width`) or
@@ -93,6 +98,22 @@ class Pool(Config):
             PlanError: without a URL, or when a source can't exist.
         """
         return cls("webdataset", tuple(urls), _given(roles), allow_gaps, split_bytes, dict(storage_options or {}))
+
+    @classmethod
+    def jsonl(
+        cls,
+        *urls: str,
+        allow_gaps: bool = False,
+        storage_options: Mapping[str, Any] | None = None,
+        split_bytes: int = SPLIT_BYTES,
+        **roles: str | None,
+    ) -> Self:
+        """A pool of JSON lines, plain, gzip or zstd: `Pool.jsonl("docs/*.jsonl.zst", text="text", url="meta.url")`.
+
+        Raises:
+            PlanError: without a URL, or when a source can't exist.
+        """
+        return cls("jsonl", tuple(urls), _given(roles), allow_gaps, split_bytes, dict(storage_options or {}))
 
     def __or__(self, stage: Any) -> Recipe:
         """A recipe that starts with this pool."""

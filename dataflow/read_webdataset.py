@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from poolsieve.dataflow import reader
-from poolsieve.dataflow.reader import UID, Errors, Want
+from poolsieve.dataflow.json_values import Value, field_of, fitting
+from poolsieve.dataflow.reader import UID, Errors, Skip, Want
 from poolsieve.dataflow.records import BATCH_BYTES, BATCH_ROWS, Chunk, Shard
 from poolsieve.dataflow.tar import Sample, samples
 from poolsieve.scoring_models.protocol import PlanError, RowError
@@ -33,14 +34,8 @@ _EVIDENCE = 8
 _TRIES = 16
 """Shards to look at before a plan gives up."""
 
-_BLOCK = 256
-"""Rows that are read or skipped together."""
-
 _TEXTS = {"txt", "text", "json", "html", "md"}
 _SIZES = {"width", "height"}
-
-Value = Any
-"""What a source gives for one sample: a value, None where there is none, or a `RowError`."""
 
 
 @dataclass(frozen=True)
@@ -117,26 +112,12 @@ class WebDatasetReader:
         needed = [*roles, *([UID] if UID not in roles else [])]
         sources = {role: parse(role, pool.roles[role]) for role in needed if role in pool.roles}
         wanted = {extension for source in sources.values() for extension in source.extensions}
-        skip = None if want is None else _Skip(want)
+        skip = None if want is None else Skip(want)
         with contextlib.closing(_open(pool, shard)) as file:
             rows = _Rows(shard, tuple(roles), types, sources)
             for number, sample in enumerate(samples(file, wanted, skip)):
                 yield from rows.add(number, sample, skip is not None and skip(number))
             yield from rows.flush()
-
-
-class _Skip:
-    """Asks `want` once for each block of rows."""
-
-    def __init__(self, want: Want) -> None:
-        self._want = want
-        self._answers: dict[int, bool] = {}
-
-    def __call__(self, row: int) -> bool:
-        block = row // _BLOCK
-        if block not in self._answers:
-            self._answers[block] = not self._want(block * _BLOCK, _BLOCK)
-        return self._answers[block]
 
 
 def _open(pool: Pool, shard: Shard) -> IO[bytes]:
@@ -224,7 +205,7 @@ def _values(sample: Sample, sources: Mapping[str, Source]) -> dict[str, Value]:
         if source.is_json and isinstance(value, bytes) and name is not None:
             if name not in parsed:
                 parsed[name] = _parse_json(value)
-            value = parsed[name] if isinstance(parsed[name], RowError) else _field(parsed[name], source.path)
+            value = parsed[name] if isinstance(parsed[name], RowError) else field_of(parsed[name], source.path)
         values[role] = value
     return values
 
@@ -239,16 +220,6 @@ def _parse_json(data: bytes) -> Value:
     return value
 
 
-def _field(value: dict[str, Any], path: str) -> Value:
-    """The field of exactly that name, else what the dots lead to; None where it is missing."""
-    if path in value:
-        return value[path]
-    found: Any = value
-    for name in path.split("."):
-        found = found.get(name) if isinstance(found, dict) else None
-    return found
-
-
 def _column(values: list[Value], source: Source, role: str, kind: pa.DataType) -> tuple[pa.Array, Errors]:
     errors = {row: value for row, value in enumerate(values) if isinstance(value, RowError)}
     for row in errors:
@@ -257,60 +228,13 @@ def _column(values: list[Value], source: Source, role: str, kind: pa.DataType) -
         raw = pa.array(values, pa.binary() if source.extensions else pa.string())
         found, bad = reader.to_type(raw, kind)
         return found, {**errors, **bad}
-    fit = _fitting(kind, role)
+    fit = fitting(kind, role)
     for row, value in enumerate(values):
         if value is not None:
             values[row] = fitted = fit(value)
             if isinstance(fitted, RowError):
                 errors[row], values[row] = fitted, None
     return pa.array(values, kind), errors
-
-
-def _fitting(kind: pa.DataType, role: str) -> Callable[[Any], Value]:
-    """A function that gives a JSON value as Python's counterpart of `kind`, or the error."""
-    if reader.is_text(kind):
-        return _label if role == UID else _text
-    if pa.types.is_boolean(kind):
-        return _bool
-    return _integer if pa.types.is_integer(kind) else _number if pa.types.is_floating(kind) else _wrong
-
-
-def _wrong(value: Any) -> RowError:
-    return RowError("json_type", f"unexpected {type(value).__name__}: {repr(value)[:60]}")
-
-
-def _text(value: Any) -> Value:
-    if not isinstance(value, str):
-        return _wrong(value)
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            return RowError("text_utf8", f"character {error.start}: {error.reason}")
-    return value
-
-
-def _label(value: Any) -> Value:
-    plain = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return _text(str(value) if plain else value)
-
-
-def _bool(value: Any) -> Value:
-    return value if isinstance(value, bool) else _wrong(value)
-
-
-def _number(value: Any) -> Value:
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        return _wrong(value)
-    try:
-        return float(value)
-    except OverflowError:
-        return _wrong(value)
-
-
-def _integer(value: Any) -> Value:
-    exact = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-    return int(value) if exact and not isinstance(value, bool) and abs(value) < 1 << 63 else _wrong(value)
 
 
 @dataclass
@@ -350,7 +274,7 @@ def _look(seen: _Seen, sample: Sample, sources: Mapping[str, Source]) -> None:
             value = _parse_json(data)
             if isinstance(value, dict):
                 seen.fields.setdefault(source.extensions[0], set()).update(value)
-                found = _field(value, source.path)
+                found = field_of(value, source.path)
                 if found is not None and seen.values.get(role) is None:
                     seen.values[role] = found
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 Want = Callable[[int, int], bool]
 """`want(start, n)`: False when nobody needs any of the rows start ... start + n - 1 of the file."""
 
+SKIP_ROWS = 256
+"""Rows that are read or skipped together, where rows are found one after the other."""
+
 Errors = dict[int, RowError]
 """Row index in a chunk -> what is wrong with one value of it."""
 
@@ -75,6 +78,21 @@ class Reader(Protocol):
     ) -> Iterator[Chunk]:
         """The rows of a shard, in file order (see `pool.open_chunks`)."""
         ...
+
+
+class Skip:
+    """Asks `want` once for each block of rows."""
+
+    def __init__(self, want: Want) -> None:
+        self._want = want
+        self._answers: dict[int, bool] = {}
+
+    def __call__(self, row: int) -> bool:
+        """Whether nobody needs a row."""
+        block = row // SKIP_ROWS
+        if block not in self._answers:
+            self._answers[block] = not self._want(block * SKIP_ROWS, SKIP_ROWS)
+        return self._answers[block]
 
 
 class Watched(io.RawIOBase):

@@ -20,9 +20,10 @@ BATCH_BYTES = 64 << 20
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class Shard:
-    """One file, or a fixed run of row groups of one big Parquet file: the unit of work, resume and atomic output.
+    """One file, or a part of a big one: the unit of work, resume and atomic output.
 
-    `path` is relative to the pool's root and orders shards; `first` is the first row group (0 for a whole file).
+    `path` is relative to the pool's root and orders shards. A part is `row_groups` row groups of a Parquet file, or as
+    many bytes of a file of JSON lines, from number `first` on (0 for a whole file); `start` is its first row.
     `tag` is the storage's word for the file's contents (ETag, or mtime in nanoseconds).
     """
 
@@ -71,8 +72,8 @@ class Chunk:
             read is null, and the reason stands in `role_errors`.
         role_errors: role -> row index in the chunk -> error. It costs a row only what reads that role.
         read_errors: row index in the chunk -> error. It costs the row everything (`quarantine.<kind>`).
-        offset: int64 (n,), WebDataset only: where the sample's first header starts in the tar; else None.
-        length: int64 (n,), WebDataset only: bytes from there to the padded end of the sample's last member.
+        offset: int64 (n,), where the sample's first header starts in the tar, or the line in the decompressed file.
+        length: int64 (n,), bytes from there to the padded end of the sample's last member, or to the end of the line.
         key: string array (n,), WebDataset only: the samples' keys.
     """
 
