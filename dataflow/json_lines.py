@@ -13,11 +13,15 @@ LONGEST = 256 << 20
 
 
 class Line(NamedTuple):
-    """A line without its end: where it starts in the stream, how long it is, and its bytes (None: too long)."""
+    """A line without its end: where it starts in the stream, how long it is, and its bytes (None: too long).
+
+    `ended` is False for a last line without an end.
+    """
 
     offset: int
     length: int
     data: bytes | None
+    ended: bool = True
 
 
 def lines_of(read: Callable[[int], bytes]) -> Iterator[Line]:
@@ -35,7 +39,7 @@ def lines_of(read: Callable[[int], bytes]) -> Iterator[Line]:
                 offset += len(data) + 1
             open_line = _Open(others[-1])
     if open_line.length:
-        yield open_line.line(offset)
+        yield open_line.line(offset)._replace(ended=False)
 
 
 def blank(line: Line) -> bool:

@@ -89,7 +89,8 @@ class JsonlReader:
         skip = None if want is None else Skip(want)
         with contextlib.closing(open_stream(pool, shard)) as stream:
             for line in lines_of(stream.read):
-                if not blank(line):
+                cut = stream.damage is not None and not line.ended
+                if not blank(line) and not cut:
                     yield from rows.add(number, line, skip is not None and skip(number))
                     number += 1
             yield from rows.flush()
