@@ -89,10 +89,14 @@ class JsonlReader:
         skip = None if want is None else Skip(want)
         with contextlib.closing(open_stream(pool, shard)) as stream:
             for line in lines_of(stream.read):
-                cut = stream.damage is not None and not line.ended
-                if not blank(line) and not cut:
-                    yield from rows.add(number, line, skip is not None and skip(number))
-                    number += 1
+                if blank(line) or (not line.ended and stream.damage is not None):
+                    continue
+                skipped = skip is not None and skip(number)
+                if skipped or rows.full(line):
+                    yield from rows.flush()
+                if not skipped:
+                    rows.add(number, line)
+                number += 1
             yield from rows.flush()
             if stream.damage is not None:
                 yield from reader.lost(shard, number, roles, types, stream.damage)
@@ -201,25 +205,16 @@ class _Rows:
         self._errors: dict[str, Errors] = {role: {} for role in self._sources}
         self._bad: Errors = {}
 
-    def add(self, row: int, line: Line, skipped: bool) -> Iterator[Chunk]:
-        """Takes one more line; yields the chunk that is full without it. A skipped one closes the chunk too."""
-        full = len(self._places) == BATCH_ROWS or self._bytes + line.length > BATCH_BYTES
-        if self._places and (skipped or full):
-            yield self._chunk()
-        if skipped:
-            return
-        if not self._places:
-            self._start = row
-        self._take(line)
+    def full(self, line: Line) -> bool:
+        """Whether a chunk would be too large with one more line."""
+        return len(self._places) == BATCH_ROWS or self._bytes + line.length > BATCH_BYTES
 
-    def flush(self) -> Iterator[Chunk]:
-        """The rows so far, if there are any."""
-        if self._places:
-            yield self._chunk()
-
-    def _take(self, line: Line) -> None:
-        found = parsed(line)
+    def add(self, row: int, line: Line) -> None:
+        """Takes one more line."""
         at = len(self._places)
+        if not at:
+            self._start = row
+        found = parsed(line)
         if isinstance(found, RowError):
             self._bad[at] = found
             found = {}
@@ -232,6 +227,11 @@ class _Rows:
             self._values[role].append(value)
         self._places.append((line.offset + self._shard.first, line.length))
         self._bytes += line.length
+
+    def flush(self) -> Iterator[Chunk]:
+        """The rows so far, if there are any."""
+        if self._places:
+            yield self._chunk()
 
     def _chunk(self) -> Chunk:
         count, places = len(self._places), np.array(self._places, dtype=np.int64).reshape(-1, 2)
