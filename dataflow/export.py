@@ -18,7 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from poolsieve.dataflow import export_cross, export_parquet, export_tar, fs, progress
+from poolsieve.dataflow import export_cross, export_jsonl, export_parquet, export_tar, fs, progress
 from poolsieve.dataflow.export_files import explain, sink
 from poolsieve.dataflow.export_rows import Export, Input, Part, Written, plan_parts
 from poolsieve.dataflow.export_survey import missing
@@ -32,11 +32,11 @@ from poolsieve.dataflow.submit import _Background, root_cause
 from poolsieve.filters.lists import file_sha256, load_list
 from poolsieve.scoring_models.protocol import PlanError, PoolsieveError, digest
 
-FORMATS = ("same", "parquet", "webdataset")
+FORMATS = ("same", "parquet", "webdataset", "jsonl")
 """What `format` may be; `same` is the pool's own."""
 
-TARGET_BYTES: Mapping[str, int] = {"parquet": 500 << 20, "webdataset": 1 << 30}
-"""Usual size of a file: what `datasets` and the Hub's WebDataset page have."""
+TARGET_BYTES: Mapping[str, int] = {"parquet": 500 << 20, "webdataset": 1 << 30, "jsonl": 1 << 30}
+"""Usual size of a file: what `datasets` and the Hub's WebDataset page have; of JSON lines before compression."""
 
 _LAYOUT = 1
 """Raised when the same export would give other files, so that none goes on with what an older version began."""
@@ -46,6 +46,7 @@ _WRITERS: Mapping[tuple[str, str], Callable[[Export, Part, Any], Written]] = {
     ("parquet", "webdataset"): export_cross.write_samples,
     ("webdataset", "parquet"): export_cross.write_rows,
     ("webdataset", "webdataset"): export_tar.write,
+    ("jsonl", "jsonl"): export_jsonl.write,
 }
 
 
@@ -70,7 +71,7 @@ def export(
     Args:
         out: the folder of a whole run.
         target: the folder to write to; `OUT/export` if not given.
-        format: `parquet`, `webdataset`, or `same` as the pool.
+        format: `parquet`, `webdataset`, `jsonl`, or `same` as the pool.
         select: export what was dropped for the reasons that this glob matches, instead of the kept rows.
         uids: path of a list (`.npy` `u8,u8`, Parquet or text); export the rows that it names instead, each as often as
             it is listed.
@@ -173,7 +174,11 @@ def _place(scored: Pool, now: Pool | None) -> Pool:
 def _format(format: str, pool: Pool) -> str:
     if format not in FORMATS:
         raise PlanError(f"--format {format!r} is not one of {', '.join(FORMATS)}")
-    return pool.kind if format == "same" else format
+    kind = pool.kind if format == "same" else format
+    if (pool.kind, kind) not in _WRITERS:
+        there = ", ".join(to for own, to in _WRITERS if own == pool.kind)
+        raise PlanError(f"a {pool.kind} pool can't be exported as {kind}; there is {there}")
+    return kind
 
 
 def _outside(pool: Pool, lines: Sequence[Mapping[str, Any]], target: str) -> None:
@@ -354,6 +359,8 @@ def _readable(export: Export, item: Input) -> bool:
 def _namer(format: str) -> Callable[[int, int], str]:
     if format == "parquet":
         return lambda i, n: f"data/train-{i:05d}-of-{n:05d}.parquet"
+    if format == "jsonl":
+        return lambda i, n: f"part-{i:05d}.jsonl.zst"
     return lambda i, n: f"{i:08d}.tar"
 
 

@@ -32,7 +32,7 @@ class Export:
         target: the folder that is written to.
         pool: where the pool's files are now.
         reading: what `rows/` are named after, beside the shard.
-        format: `parquet` or `webdataset`.
+        format: `parquet`, `webdataset` or `jsonl`.
         select: glob over reasons; None for the kept rows.
         uids: a list's path; takes the rows that it names instead.
         scores: score columns that go along, in order, with their types.
@@ -176,7 +176,7 @@ def _one(table: pa.Table, name: str) -> pa.Array:
 
 def _needs_lines(export: Export) -> bool:
     """Kept rows of Parquet need no look into `rows/`: they could be read, and their bytes are found by position."""
-    return not export.kept or export.pool.kind == "webdataset"
+    return not export.kept or export.pool.kind != "parquet"
 
 
 _LINES = ("nbytes", "read_error", "offset", "length", "key")

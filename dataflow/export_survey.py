@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from poolsieve.dataflow import fs, progress
+from poolsieve.dataflow.export_jsonl import check_line
 from poolsieve.dataflow.export_parquet import footer_of
 from poolsieve.dataflow.export_rows import Export, Input, Picked, check_same, copy_keys, pick
 from poolsieve.dataflow.export_tar import check_members
@@ -75,6 +76,9 @@ def _place(export: Export, shard: Shard, made: Mapping[str, Any]) -> dict[str, A
         check_members(export, shard)
         return {}
     free = {"first_key": None, "last_key": None}
+    if export.pool.kind == "jsonl":
+        check_line(export, shard)
+        return free
     if export.pool.kind != export.format:
         return free
     schema, whole, rows = footer_of(export, shard)

@@ -60,7 +60,7 @@ def describe_plan(prepared: Prepared, *, sample_rows: int = 2000, seed: int = 0)
         "shards": len(shards),
         "bytes": Listing(tuple(shards)).nbytes,
         "gaps": list(prepared.gaps),
-        "warnings": [*prepared.warnings, *trivial_cuts(job)],
+        "warnings": [*prepared.warnings, *trivial_cuts(job), *stragglers(job, shards)],
         "passes": [vars(found) for found in passes(job, shards)],
         "scorers": [scorer_state(job, shards, step) for step in job.program.scorers],
         "stages": estimates(job, shards, sample_rows, seed) if sample_rows else [],
@@ -71,6 +71,18 @@ def trivial_cuts(job: Job) -> list[str]:
     """Warnings for cuts that can't drop anything."""
     whole = [top for top in job.program.tops if top.fraction is not None and float(top.fraction) == 1]
     return [f"the cut {top.cut!r} keeps everything (fraction 1)" for top in whole]
+
+
+def stragglers(job: Job, shards: Sequence[Shard]) -> list[str]:
+    """Warnings for compressed files that are too big to be one shard, but can't be split."""
+    big = [shard for shard in shards if shard.row_groups is None and shard.size > job.pool.split_bytes]
+    if job.pool.kind != "jsonl" or len(shards) < 2:
+        return []
+    return [
+        f"{shard.path} ({shard.size / 1e9:.3g} GB) is compressed, so it is one shard and one worker's: smaller files "
+        "would finish sooner"
+        for shard in big
+    ]
 
 
 def passes(job: Job, shards: Sequence[Shard]) -> list[PassPlan]:

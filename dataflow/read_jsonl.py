@@ -225,7 +225,8 @@ class _Rows:
                 if isinstance(value, RowError):
                     self._errors[role][at], value = value, None
             self._values[role].append(value)
-        self._places.append((line.offset + self._shard.first, line.length))
+        mark = len(_BOM) if line.data is not None and line.data.startswith(_BOM) else 0
+        self._places.append((line.offset + self._shard.first + mark, line.length - mark))
         self._bytes += line.length
 
     def flush(self) -> Iterator[Chunk]:

@@ -148,7 +148,11 @@ def decide(recipe: str | None, out: str, parameters: tuple[str, ...], include: t
 @click.argument("out", metavar="OUT")
 @click.option("--to", "target", metavar="FOLDER", help="Where to; OUT/export if not given.")
 @click.option(
-    "--format", "format_", type=click.Choice(["same", "parquet", "webdataset"]), default="same", show_default=True
+    "--format",
+    "format_",
+    type=click.Choice(["same", "parquet", "webdataset", "jsonl"]),
+    default="same",
+    show_default=True,
 )
 @click.option("--reason", metavar="GLOB", help="Export the rows dropped for these reasons instead of the kept ones.")
 @click.option("--uids", metavar="FILE", help="Export the rows on this list (.npy u8,u8, .parquet, text) instead.")

@@ -15,6 +15,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from poolsieve.dataflow.planning import describe_plan
 from poolsieve.dataflow.pool import Pool, open_chunks
 from poolsieve.dataflow.submit import prepare
 from poolsieve.filters import Keep, Top, col
@@ -277,3 +278,12 @@ def test_empty_files_are_empty_shards(tmp_path: Path) -> None:
     summary = run(pool_of(tmp_path / "*") | Keep(col("text").char_count() >= 0, reason="a.b"), tmp_path / "out")
     assert summary["rows"] == summary["kept"] == 5 and summary["shard_count"] == 3
     assert pa.types.is_string(ledger(tmp_path / "out").schema.field("uid").type)
+
+
+def test_a_plan_warns_of_compressed_files_that_one_worker_must_read_alone(tmp_path: Path) -> None:
+    write(tmp_path / "a.jsonl.gz", gzip.compress(b"\n".join(lines(500))))
+    write(tmp_path / "b.jsonl", b"\n".join(lines(500)))
+    pool = pool_of(tmp_path / "*", split_bytes=4000)
+    found = describe_plan(prepare(pool | Keep(col("text").word_count() >= 3, reason="a.b"), str(tmp_path / "out")))
+    assert [warning.split(" ")[0] for warning in found["warnings"]] == ["a.jsonl.gz"]
+    assert found["passes"][0]["nbytes"] > 0
