@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from poolsieve.scoring_models.hub import fetch
 from poolsieve.scoring_models.protocol import PlanError
 
 OPEN_CLIP_CONFIG = "open_clip_config.json"
@@ -48,36 +49,17 @@ def folder_of(model: str, revision: str | None) -> Path:
 
 
 def _snapshot(repository: str, revision: str | None) -> Path:
-    config = _fetch(repository, revision, OPEN_CLIP_CONFIG) or _fetch(repository, revision, TRANSFORMERS_CONFIG)
+    config = fetch(repository, revision, OPEN_CLIP_CONFIG) or fetch(repository, revision, TRANSFORMERS_CONFIG)
     if config is None:
         raise PlanError(
             f"hf-hub:{repository} has neither {OPEN_CLIP_CONFIG} nor {TRANSFORMERS_CONFIG}: is it a CLIP model?"
         )
     weights = OPEN_CLIP_WEIGHTS if config.name == OPEN_CLIP_CONFIG else TRANSFORMERS_WEIGHTS
-    if not any(_fetch(repository, revision, name) for name in weights):
+    if not any(fetch(repository, revision, name) for name in weights):
         raise PlanError(f"hf-hub:{repository} has none of the weights {', '.join(weights)}")
     for name in OPTIONAL:
-        _fetch(repository, revision, name)
+        fetch(repository, revision, name)
     return config.parent
-
-
-def _fetch(repository: str, revision: str | None, name: str) -> Path | None:
-    """A file of a repository in the local cache; None if the repository has no such file."""
-    from huggingface_hub import _CACHED_NO_EXIST, hf_hub_download, try_to_load_from_cache
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(hf_hub_download(repository, name, revision=revision))
-    except LocalEntryNotFoundError as error:
-        if try_to_load_from_cache(repository, name, revision=revision) is _CACHED_NO_EXIST:
-            return None  # offline, but an earlier visit found that the repository has no such file
-        raise PlanError(
-            f"hf-hub:{repository} is not in the local cache and the hub can't be reached: {error}"
-        ) from error
-    except EntryNotFoundError:
-        return None
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        raise PlanError(f"can't fetch {name} of hf-hub:{repository}: {error}") from error
 
 
 def layout_of(folder: Path) -> tuple[Path, Path]:

@@ -12,19 +12,14 @@ from typing import Any
 
 import pyarrow as pa
 
+from poolsieve.scoring_models.fasttext import LABELLED, Guess, best, fasttext_predict, labelled, need_fasttext
 from poolsieve.scoring_models.protocol import Config, PlanError, Resources, Scored, absolute_path
 
-COLUMNS: Mapping[str, pa.DataType] = {"label": pa.string(), "probability": pa.float32()}
-Guess = Callable[[str], tuple[str | None, float | None]]
 
-
-def _score(batch: pa.RecordBatch, role: str, guess: Guess) -> Scored:
+def _score(batch: pa.RecordBatch, role: str, guess: Callable[[str], Guess]) -> Scored:
     """Label and probability of each text; null for null and for blank ones, which have no language."""
-    found = [
-        guess(text) if text is not None and text.strip() else (None, None) for text in batch.column(role).to_pylist()
-    ]
-    labels, probabilities = zip(*found, strict=True) if found else ((), ())
-    return Scored({"label": pa.array(labels, pa.string()), "probability": pa.array(probabilities, pa.float32())})
+    texts = batch.column(role).to_pylist()
+    return labelled([guess(text) if text is not None and text.strip() else (None, None) for text in texts])
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +47,7 @@ class Language(Config):
     @property
     def columns(self) -> Mapping[str, pa.DataType]:
         """`label` (string, as `en`) and `probability` (float32)."""
-        return COLUMNS
+        return LABELLED
 
     @property
     def resources(self) -> Resources:
@@ -69,8 +64,7 @@ class Language(Config):
         Raises:
             PlanError: when it, or fastText, is not there.
         """
-        if importlib.util.find_spec("fasttext") is None:
-            raise PlanError("Language needs fastText: pip install 'poolsieve[text]'")
+        need_fasttext()
         return {os.path.basename(self.model): self._path()}
 
     def _path(self) -> Path:
@@ -86,23 +80,7 @@ class Language(Config):
 
     def score(self, batch: pa.RecordBatch) -> Scored:
         """Label and probability of each text."""
-        return _score(batch, self.text, _fasttext(str(self._path())))
-
-
-@functools.cache
-def _fasttext(path: str) -> Guess:
-    import fasttext
-
-    try:
-        model = fasttext.load_model(path)
-    except ValueError as error:
-        raise PlanError(f"{path} is not a fastText model: {error}") from error
-
-    def guess(text: str) -> tuple[str | None, float | None]:
-        labels, probabilities = model.predict(text.replace("\n", " "))
-        return (labels[0].removeprefix("__label__"), float(probabilities[0])) if len(labels) else (None, None)
-
-    return guess
+        return _score(batch, self.text, functools.partial(best, fasttext_predict(str(self._path()))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +98,7 @@ class Gcld3(Config):
     @property
     def columns(self) -> Mapping[str, pa.DataType]:
         """`label` (string, as `en`) and `probability` (float32)."""
-        return COLUMNS
+        return LABELLED
 
     @property
     def resources(self) -> Resources:
@@ -146,12 +124,12 @@ class Gcld3(Config):
 
 
 @functools.cache
-def _gcld3() -> Guess:
+def _gcld3() -> Callable[[str], Guess]:
     import gcld3
 
     identifier = gcld3.NNetLanguageIdentifier(min_num_bytes=0, max_num_bytes=1000)
 
-    def guess(text: str) -> tuple[str | None, float | None]:
+    def guess(text: str) -> Guess:
         found = identifier.FindLanguage(text=text)
         return found.language, float(found.probability)
 
