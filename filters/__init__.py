@@ -23,5 +23,6 @@ from poolsieve.filters.stages import Score as Score
 from poolsieve.filters.stages import Top as Top
 from poolsieve.filters.stages import all_of as all_of
 from poolsieve.filters.stages import any_of as any_of
+from poolsieve.filters.toxicity import celadon as celadon
 from poolsieve.filters.url_lists import urls as urls
 from poolsieve.scoring_models.protocol import scorer as scorer

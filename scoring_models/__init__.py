@@ -1,5 +1,6 @@
 """Every scorer that loads a model. Nothing here imports torch or transformers before a model is loaded."""
 
+from poolsieve.scoring_models.celadon import Celadon as Celadon
 from poolsieve.scoring_models.clip import Clip as Clip
 from poolsieve.scoring_models.fasttext import FastText as FastText
 from poolsieve.scoring_models.images import ImageSize as ImageSize

@@ -8,7 +8,6 @@ embeddings, without the model's logit scale. The network that was published as a
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from poolsieve.scoring_models import clip_files
+from poolsieve.scoring_models.devices import DTYPES, NO_LOCK, check_precision, device_of, gpu_lock, gpu_name
 from poolsieve.scoring_models.images import decode
 from poolsieve.scoring_models.protocol import (
     Config,
@@ -28,8 +28,6 @@ from poolsieve.scoring_models.protocol import (
     RowError,
     absolute_path,
 )
-
-PRECISIONS = ("fp32", "bf16", "fp16")
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +58,7 @@ class Clip(Config):
     version: int = 1
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise PlanError(f"Clip(precision={self.precision!r}): expected one of {', '.join(PRECISIONS)}")
+        check_precision("Clip", self.precision)
         if self.batch_size < 1:
             raise PlanError(f"Clip(batch_size={self.batch_size}): must be at least 1")
         object.__setattr__(self, "model", _absolute(self.model))
@@ -146,17 +143,17 @@ class LoadedClip:
 
         self.config, self.torch = config, torch
         parts = load_parts(config.model, config.revision)
-        self.device = _device(torch, config.device)
-        self.dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[config.precision]
+        self.device = device_of(torch, config.device)
+        self.dtype = getattr(torch, DTYPES[config.precision])
         self.model = parts.model.to(self.device, self.dtype)
         self.tokenizer, self.context = parts.tokenizer, parts.context
         self.pil, self.normalise = _split_transform(parts.transform)
-        self.gpu = threading.Lock() if self.device.type == "cuda" else None
+        self.gpu = gpu_lock(self.device)
         self.settings: Mapping[str, Any] = {
             "dtype": config.precision,
             "shape": [config.batch_size, self.context],
             "threads": 1,
-            "device": torch.cuda.get_device_name(self.device) if self.gpu else "cpu",
+            "device": gpu_name(torch, self.device),
             "preprocessing": str(parts.transform),
         }
 
@@ -204,7 +201,7 @@ class LoadedClip:
         torch.set_num_threads(1)  # a setting of the calling thread; more would fight over the cores and change sums
         pixels, tokens = (torch.from_numpy(values) for values in prepared.inputs)
         try:
-            with torch.inference_mode(), self.gpu or _NO_LOCK:
+            with torch.inference_mode(), self.gpu or NO_LOCK:
                 return self._embed(pixels, tokens)
         except torch.OutOfMemoryError as error:
             raise PoolsieveError(
@@ -221,25 +218,6 @@ class LoadedClip:
             made["image_embedding"] = image.half().cpu().numpy()
             made["text_embedding"] = text.half().cpu().numpy()
         return made
-
-
-class _NoLock:
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-
-_NO_LOCK = _NoLock()
-
-
-def _device(torch: Any, wanted: str) -> Any:
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    if wanted.startswith("cuda") and not torch.cuda.is_available():
-        raise PlanError(f"Clip(device={wanted!r}): this machine has no GPU that torch can use")
-    return torch.device(wanted)
 
 
 def _split_transform(transform: Any) -> tuple[Any, Any]:
