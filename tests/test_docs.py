@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 import warnings
 from pathlib import Path
@@ -51,6 +52,11 @@ def test_commands_parse(text: str) -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+def test_the_page_of_rules_is_what_the_code_says() -> None:
+    page = runpy.run_path(str(ROOT / "docs" / "make_rules.py"))["page"]()
+    assert (ROOT / "docs" / "rules.md").read_text() == page, "run `python docs/make_rules.py`"
 
 
 def test_every_command_is_in_the_readme() -> None:
