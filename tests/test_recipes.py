@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import zstandard
 from datatrove.data import Document
 from datatrove.pipeline.filters import (
     C4QualityFilter,
@@ -14,9 +16,11 @@ from datatrove.pipeline.filters import (
     GopherRepetitionFilter,
 )
 
+from poolsieve.dataflow.export import export
 from poolsieve.dataflow.job import RecipeSource
-from tests.conftest import decide, ledger, run
+from tests.conftest import decide, fingerprint_of, ledger, run
 from tests.filters.corpus import real
+from tests.scoring_models.tiny_celadon import make
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 CHAIN = (
@@ -53,3 +57,24 @@ def test_fineweb_keeps_what_datatrove_keeps(tmp_path: Path) -> None:
     assert 0 < stricter["kept"] < sum(kept)
     run(source.with_parameters({"domains": str(tmp_path / "domains.txt")}), tmp_path / "out")
     assert ledger(tmp_path / "out")["reason"].to_pylist().count("urls.subdomain") == 1
+
+
+def test_fineweb_and_celadon_from_json_lines(tmp_path: Path) -> None:
+    model = make(tmp_path / "celadon")
+    texts = list(real(300))
+    lines = [json.dumps({"text": text}).encode() for text in texts]
+    (tmp_path / "a.jsonl.zst").write_bytes(zstandard.ZstdCompressor().compress(b"\n".join(lines)))
+    given = {"pool": f"{tmp_path}/*.jsonl.zst", "model": str(model), "at_least": "0"}
+    source = RecipeSource.read(str(RECIPES / "fineweb_celadon.py"), given)
+    summary = run(source, tmp_path / "out")
+    found = ledger(tmp_path / "out")
+    asked = [level is not None for level in found["celadon.level"].to_pylist()]
+    reasons = found["reason"].to_pylist()
+    assert 5 < sum(asked) < 150
+    for level, reason in zip(found["celadon.level"].to_pylist(), reasons, strict=True):
+        if level is not None:
+            assert (reason or "celadon.none").split(".")[1] == level
+    run(source, tmp_path / "two", workers=2)
+    assert fingerprint_of(tmp_path / "two") == fingerprint_of(tmp_path / "out")
+    index = export(str(tmp_path / "out"), select="celadon.*", target=str(tmp_path / "toxic"))
+    assert index["rows"] + summary["kept"] == sum(asked)
