@@ -109,6 +109,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--documents", type=int, default=32)
     parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--precision", action="append", help="may be given again; fp32 and bf16 if not given")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "poolsieve-benchmarks")
     given = parser.parse_args()
     folder = str(model_folder(given.folder))
@@ -118,7 +119,7 @@ def main() -> None:
     sizes = [len(tokens) for tokens in published.tokenizer(texts, add_special_tokens=False)["input_ids"]]
     print(f"{len(texts)} documents of {np.mean(sizes):.0f} tokens on average, at most {max(sizes)}")
     expected = published.run(texts)
-    for precision in ("fp32", "bf16"):
+    for precision in given.precision or ["fp32", "bf16"]:
         config = Celadon(folder, precision=precision)
         loaded = config.load()
         flipped = (ours(config, loaded, texts) != expected).mean()

@@ -59,7 +59,7 @@ class Celadon(Config):
     revision: str | None = None
     precision: str = "fp32"
     overlap: int = 50
-    tokens: int = 4096
+    tokens: int = 2048
     probabilities: bool = False
     device: str = "auto"
     text: str = "text"
@@ -145,10 +145,12 @@ class LoadedCeladon:
         texts = batch.column(self.config.text)
         lengths = np.array([len(text.as_buffer()) if text.is_valid else -1 for text in texts], dtype=np.int64)
         order = [int(i) for i in np.argsort(lengths, kind="stable") if lengths[i] >= 0]
+        # Large pieces waste few blanks, several of them keep all threads busy; what they are changes no score.
+        limit = min(max(int(lengths.clip(0).sum()) // 8, 4 * self.config.tokens), 32 * self.config.tokens)
         start = filled = 0
         for at, row in enumerate(order):
             filled += max(int(lengths[row]), 16)
-            if filled > 16 * self.config.tokens:
+            if filled > limit:
                 yield order[start : at + 1]
                 start, filled = at + 1, 0
         if start < len(order):
