@@ -16,7 +16,7 @@ import pyarrow as pa
 from poolsieve.filters.expr import col
 from poolsieve.filters.punctuation import TERMINAL
 from poolsieve.filters.stages import Chain, Keep, Rule, Score, any_of
-from poolsieve.filters.words import counted, need_spacy, tokenizer
+from poolsieve.filters.words import Words, counted_words, need_spacy
 from poolsieve.scoring_models.protocol import Config, Resources, Scored
 
 SHORT_LINE = 30
@@ -58,21 +58,21 @@ class FineWeb(Config):
 
     def score(self, batch: pa.RecordBatch) -> Scored:
         """The counts of each text; null for null."""
-        return counted(batch.column(self.text), self.counts, self.columns)
+        return counted_words(batch.column(self.text), self.counts, self.columns)
 
-    def counts(self, text: str) -> list[float | None]:
+    def counts(self, text: str, words: Words) -> list[float | None]:
         """The values of `columns` for one text."""
         lines = [line for line in text.split("\n") if line.strip()]
         if not lines:
             return [0, None, None, None, None]
-        breaks, words = text.count("\n"), len(tokenizer().document(text))
+        breaks = text.count("\n")
         repeated = sum(map(len, lines)) - sum(map(len, set(lines)))
         return [
             len(lines),
             sum(line[-1] in TERMINAL for line in lines) / len(lines),
             sum(len(line) <= self.short_line for line in lines) / len(lines),
             repeated / (len(text) - breaks),
-            breaks / words if words else None,
+            breaks / len(words) if len(words) else None,
         ]
 
 

@@ -7,9 +7,11 @@ time, so its tokens are remembered by piece: a dictionary look-up replaces nearl
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import itertools
 import re
+import string
 import threading
 import unicodedata
 from array import array
@@ -41,6 +43,9 @@ Ids = np.ndarray[Any, np.dtype[np.int32]]
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
 T = TypeVar("T")
+
+PORTION = 1 << 22
+"""Characters of texts whose pieces are looked up together."""
 
 _APART = " qz "
 """Stands between pieces that are tokenised together: spaCy's special cases (":)") would match across a blank."""
@@ -86,12 +91,6 @@ class Words:
         """The words in order."""
         return [self.words[i] for i in self.ids.tolist()]
 
-    def labels(self) -> Ints:
-        """int64 (n,): numbers from 0 to n - 1; equal ones are equal words. Found without sorting."""
-        place = _scratch(int(self.ids.max()) + 1 if len(self.ids) else 0)
-        place[self.ids] = np.arange(len(self.ids))
-        return np.asarray(place[self.ids], dtype=np.int64)
-
 
 class Tokenizer:
     """spaCy's English tokenizer with a memory. Not for several threads at once: see `tokenizer()`."""
@@ -109,31 +108,43 @@ class Tokenizer:
         import spacy
 
         # A new tokenizer and no `memory_zone()`: in spaCy 3.8 the word "IS_ALPHA" fails in every zone but the first.
-        self.split = spacy.blank("en").tokenizer
-        self.split.vocab.lex_attr_getters = {}  # attributes of words that nobody asks for take longer than splitting
-        self.special = frozenset(self.split.rules)
+        self.split = _quick(spacy.blank("en").tokenizer)
+        self.special = frozenset(run for rule in self.split.rules for run in _RUNS.findall(rule))
+        faces = [rule for rule in self.split.rules if len(rule) > 1 and not _RUNS.search(rule)]
+        self.faces = re.compile("|".join(map(re.escape, faces)))
         self.known: dict[str, Any] = {}
         self.turns: dict[str, Turns] = {}
         self.words: list[str] = []
         self.index: dict[str, int] = {}
+        self.kinds = bytearray()
+        self.described = 0
         self.about = np.zeros((3, 1 << 12), dtype=np.int64)
 
-    def document(self, text: str) -> Words:
-        """The words of a text, remembered for a while."""
-        found = self.documents.get(text)
-        if found is None:
-            if len(self.documents) >= DOCUMENTS or self.characters > CHARACTERS:
-                self.documents, self.characters = {}, 0
-            found = self.documents[text] = self.read(text)
-            self.characters += len(text)
-        return found
+    def read(self, texts: Sequence[str]) -> list[Words]:
+        """The words of each text. Those of the last texts are remembered, for the scorers that come next."""
+        new = [text for text in dict.fromkeys(texts) if text not in self.documents]
+        found = dict(zip(new, itertools.chain.from_iterable(map(self.split_all, _portions(new))), strict=True))
+        characters = sum(map(len, new))
+        if len(self.documents) + len(new) > DOCUMENTS or self.characters + characters > CHARACTERS:
+            found |= {text: self.documents[text] for text in texts if text not in found}
+            self.documents, self.characters = {}, 0
+        if len(new) <= DOCUMENTS and characters <= CHARACTERS:
+            self.documents |= found
+            self.characters += characters
+        return [found[text] if text in found else self.documents[text] for text in texts]
 
-    def read(self, text: str) -> Words:
-        """The words of a text."""
-        pieces = text.split()
-        ids: Ids = np.frombuffer(b"".join(self.look_up(self.known, pieces)), dtype=np.int32)
+    def split_all(self, texts: Sequence[str]) -> Iterator[Words]:
+        """The words of each text, whose pieces are looked up together."""
+        pieces = [text.split() for text in texts]
+        tokens = iter(self.look_up(self.known, list(itertools.chain.from_iterable(pieces))))
+        numbers = [b"".join(itertools.islice(tokens, len(some))) for some in pieces]
+        ids: Ids = np.frombuffer(b"".join(numbers), dtype=np.int32)
         lengths, symbols, alphas = self.about[:, ids]
-        return Words(ids, lengths, symbols == 1, alphas == 1, "".join(pieces), self.words)
+        stop = 0
+        for some, own in zip(pieces, numbers, strict=True):
+            start, stop = stop, stop + len(own) // ids.itemsize
+            part = slice(start, stop)
+            yield Words(ids[part], lengths[part], symbols[part] == 1, alphas[part] == 1, "".join(some), self.words)
 
     def look_up(self, memory: dict[str, T], pieces: Sequence[str]) -> list[T]:
         """What a memory says of each piece; new pieces are learned."""
@@ -150,8 +161,10 @@ class Tokenizer:
             memory = self.known if kind else self.turns  # type: ignore[assignment]
         new = [piece for piece in dict.fromkeys(pieces) if piece not in memory]
         for piece, tokens in zip(new, self.tokens(new), strict=True):
-            self.known[piece] = array("i", [self.id(word) for word in tokens]).tobytes()
-            self.turns[piece] = self.turned(tokens)
+            ids = [self.id(word) for word in tokens]
+            self.known[piece] = array("i", ids).tobytes()
+            self.turns[piece] = _turned(bytes([self.kinds[i] for i in ids]))
+        self.describe()
         found = list(map(memory.__getitem__, pieces))
         for piece in new:
             if len(piece) > LONGEST:
@@ -167,21 +180,21 @@ class Tokenizer:
             yield _cut(piece, lengths) if tokens is None else tokens
 
     def easy(self, piece: str) -> list[str] | None:
-        """The tokens of a piece that no rule of spaCy but those for whole words and a mark at the end can touch."""
-        word, mark = (piece, "") if piece.isalpha() else (piece[:-1], piece[-1])
-        if not (word.isascii() and word.isalpha()) or mark not in ("", ",", ";", "!", "?"):
-            return None
-        if piece in self.special or word in self.special:
-            return None
-        return [word, mark] if mark else [word]
+        """The tokens of a piece that is one word, or words with hyphens, or a number, perhaps with marks around it.
 
-    def turned(self, tokens: Sequence[str]) -> Turns:
-        """What a piece does to the sentence splitter."""
-        if len(tokens) == 1 and tokens[0].isalnum():
-            return _PLAIN
-        kinds = [2 if word in self.ends else int(_is_punctuation(word)) for word in tokens]
-        (starts, after), (starts_seen, after_seen) = _turn(kinds, False), _turn(kinds, True)
-        return Turns((starts, starts_seen), (after, after_seen))
+        Each such mark is a token by rules of spaCy that look at nothing else. None for other pieces, and where the word
+        is part of one of spaCy's special cases.
+        """
+        found = _EASY.fullmatch(piece)
+        if not found:
+            return None
+        before, word, stop, after = found.groups()
+        parts = _HYPHEN.split(word) if "-" in word else [word]
+        if not self.special.isdisjoint(_RUNS.findall(word)) or (stop and not _ENDS.search(word)):
+            return None
+        if len(piece) > len(word) + 1 and self.faces.search(piece):
+            return None
+        return [*before, *parts, *stop, *after]
 
     def id(self, word: str) -> int:
         """The number of a word."""
@@ -189,13 +202,20 @@ class Tokenizer:
         if number is None:
             number = self.index[word] = len(self.words)
             self.words.append(word)
-            if number >= self.about.shape[1]:
-                self.about = np.concatenate([self.about, np.zeros_like(self.about)], axis=1)
-            letters = word.isalpha()
-            self.about[0, number] = len(word)
-            self.about[1, number] = not letters and PUNCTUATION.issuperset(word)
-            self.about[2, number] = letters or any(map(str.isalpha, word))
+            self.kinds.append(2 if word in self.ends else int(_is_punctuation(word)))
         return number
+
+    def describe(self) -> None:
+        """Notes what is to be known of each new word."""
+        if len(self.words) > self.about.shape[1]:
+            self.about = np.concatenate([self.about, np.zeros_like(self.about)], axis=1)
+            return self.describe()
+        new = self.words[self.described :]
+        symbols = [not word.isalpha() and PUNCTUATION.issuperset(word) for word in new]
+        letters = [word.isalpha() or any(map(str.isalpha, word)) for word in new]
+        self.about[:, self.described : len(self.words)] = list(map(len, new)), symbols, letters
+        self.described = len(self.words)
+        return None
 
     def present(self, words: Words, wanted: Iterable[str]) -> int:
         """How many of the wanted words stand in a document."""
@@ -214,6 +234,44 @@ class Tokenizer:
         return _sentences(self.look_up(self.turns, pieces), gaps)
 
 
+_MARKS = re.escape(",:;!?()[]{}<>_#*&'\"`")
+_EASY = re.compile(f"([{_MARKS}]*)([A-Za-z]+(?:[-_][A-Za-z]+)*|[0-9]+)([.]?)([{_MARKS}]*)")
+_RUNS = re.compile("[A-Za-z]+|[0-9]+")
+_HYPHEN = re.compile("(-)")
+_ENDS = re.compile("(?:[0-9a-z]|[A-Z][A-Z])$")
+"""Before a full stop that is a token: an abbreviation like "A." keeps its own."""
+
+_ENDINGS = frozenset(",:;!?()[]{}<>_#*&'\"`")
+_NO_ENDING = frozenset("0123456789'")
+_BETWEEN = frozenset(".,-~:<>=/+*^")
+_ONE = re.match(".", "x")
+
+
+def _quick(made: Any) -> Any:
+    """spaCy's English tokenizer, faster on ASCII: most pieces need none of its long expressions for ends and middles.
+
+    An ASCII suffix is one mark, or has a digit or an apostrophe before its letters, or a full stop; something between
+    two tokens (an infix) has one of the marks in `_BETWEEN`.
+    """
+    suffix, infixes = made.suffix_search, made.infix_finditer
+    plain = frozenset(string.ascii_letters)
+
+    def suffix_search(text: str) -> Any:
+        if text.isascii():
+            if text[-1:] in _ENDINGS:
+                return _ONE
+            if text[-1:] in plain and _NO_ENDING.isdisjoint(text):
+                return None
+        return suffix(text)
+
+    def infix_finditer(text: str) -> Any:
+        return () if text.isascii() and _BETWEEN.isdisjoint(text) else infixes(text)
+
+    made.suffix_search, made.infix_finditer = suffix_search, infix_finditer
+    made.vocab.lex_attr_getters = {}  # attributes of words that nobody asks for take longer than splitting
+    return made
+
+
 def _cut(piece: str, lengths: Iterator[int]) -> list[str]:
     """A piece as tokens of the next lengths."""
     start, found = 0, []
@@ -225,8 +283,11 @@ def _cut(piece: str, lengths: Iterator[int]) -> list[str]:
     return found
 
 
-_PLAIN = Turns((0, 1), (False, False))
-"""A piece that is one word."""
+@functools.cache
+def _turned(kinds: bytes) -> Turns:
+    """What a piece of such tokens does to the sentence splitter."""
+    (starts, after), (starts_seen, after_seen) = _turn(kinds, False), _turn(kinds, True)
+    return Turns((starts, starts_seen), (after, after_seen))
 
 
 def _is_punctuation(word: str) -> bool:
@@ -283,6 +344,20 @@ def tokenizer() -> Tokenizer:
     return found
 
 
+def _portions(texts: Sequence[str]) -> Iterator[list[str]]:
+    """The texts in order, in lists of about `PORTION` characters."""
+    some: list[str] = []
+    characters = 0
+    for text in texts:
+        some.append(text)
+        characters += len(text)
+        if characters > PORTION:
+            yield some
+            some, characters = [], 0
+    if some:
+        yield some
+
+
 def counted(
     texts: pa.Array, count: Callable[[str], Sequence[float | str | None]], columns: Mapping[str, pa.DataType]
 ) -> Scored:
@@ -291,6 +366,14 @@ def counted(
     rows = [blank if text is None else count(text) for text in texts.to_pylist()]
     values = zip(*rows, strict=True) if rows else [()] * len(columns)
     return Scored({name: pa.array(column, columns[name]) for name, column in zip(columns, values, strict=True)})
+
+
+def counted_words(
+    texts: pa.Array, count: Callable[[str, Words], Sequence[float | str | None]], columns: Mapping[str, pa.DataType]
+) -> Scored:
+    """As `counted`, for a function that is given the words of the text too."""
+    words = iter(tokenizer().read([text for text in texts.to_pylist() if text is not None]))
+    return counted(texts, lambda text: count(text, next(words)), columns)
 
 
 def need_spacy() -> Mapping[str, Path]:

@@ -126,7 +126,7 @@ def test_the_edited_text_is_that_of_datatrove() -> None:
 def test_words_and_sentences_are_those_of_datatrove() -> None:
     reader = tokenizer()
     for text in (*real(REAL)[::7], *built()):
-        assert reader.read(text).tokens() == split_into_words(text), text[:80]
+        assert reader.read([text])[0].tokens() == split_into_words(text), text[:80]
         for line in text.splitlines():
             assert reader.sentence_count(line) == len(split_into_sentences(line)), line[:80]
 
@@ -159,7 +159,7 @@ ODD = st.lists(
 def test_words_and_sentences_of_any_text(text: str) -> None:
     text = text.encode("utf-8", "ignore").decode()
     reader = tokenizer()
-    assert reader.read(text).tokens() == split_into_words(text)
+    assert reader.read([text])[0].tokens() == split_into_words(text)
     for line in text.splitlines():
         assert reader.sentence_count(line) == len(split_into_sentences(line))
 
@@ -180,7 +180,13 @@ def test_a_word_that_datatrove_loses_now_and_then() -> None:
     for _ in range(2):
         reader = tokenizer()
         reader.forget()
-        assert reader.read("say IS_ALPHA, twice IS_ALPHA").tokens() == ["say", "IS_ALPHA", ",", "twice", "IS_ALPHA"]
+        assert reader.read(["say IS_ALPHA, twice IS_ALPHA"])[0].tokens() == [
+            "say",
+            "IS_ALPHA",
+            ",",
+            "twice",
+            "IS_ALPHA",
+        ]
 
 
 def test_the_tokenizer_may_forget(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +195,7 @@ def test_the_tokenizer_may_forget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("poolsieve.filters.words.DOCUMENTS", 2)
     texts = real(REAL)[:40]
     for text in texts:
-        assert reader.document(text).tokens() == split_into_words(text)
+        assert reader.read([text])[0].tokens() == split_into_words(text)
         assert len(reader.known) <= 51 + max(len(text.split()) for text in texts)
         assert len(reader.documents) <= 2
 

@@ -1,0 +1,137 @@
+"""N-gram statistics of many documents at once against counting them one by one."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from poolsieve.filters import ngrams
+from poolsieve.filters.ngrams import duplicate_characters, groups, top_characters
+from poolsieve.filters.words import Tokenizer, tokenizer
+from tests.filters.corpus import real
+
+SIZES = (2, 3, 4, 5, 7, 10)
+DOCUMENTS = st.lists(
+    st.lists(st.sampled_from(["a", "b", "ab", "ba", "aa", "x", "longer"]), max_size=40).map(" ".join), max_size=8
+)
+
+
+def top(tokens: list[str], size: int) -> int:
+    """Characters of all copies of the most frequent n-gram, blanks included."""
+    grams = [" ".join(tokens[i : i + size]) for i in range(len(tokens) - size + 1)]
+    gram, count = Counter(grams).most_common(1)[0] if grams else ("", 0)
+    return len(gram) * count
+
+
+def duplicated(tokens: list[str], size: int) -> int:
+    """Characters of n-grams that stood before, jumping over what was counted."""
+    seen, total, place = set[str](), 0, 0
+    while place < len(tokens) - size + 1:
+        gram = "".join(tokens[place : place + size])
+        total += len(gram) if gram in seen else 0
+        place += size if gram in seen else 1
+        seen.add(gram)
+    return total
+
+
+def assert_counts(texts: list[str]) -> None:
+    words = tokenizer().read(texts)
+    tokens = [one.tokens() for one in words]
+    found = [(top_characters(group, SIZES), duplicate_characters(group, SIZES)) for group in groups(words)]
+    for size in SIZES:
+        assert [int(n) for tops, _ in found for n in tops[size]] == [top(some, size) for some in tokens]
+        assert [int(n) for _, doubles in found for n in doubles[size]] == [duplicated(some, size) for some in tokens]
+
+
+@settings(deadline=None)  # the first call builds spaCy's tokenizer
+@given(DOCUMENTS)
+def test_documents_end_to_end_count_as_each_alone(texts: list[str]) -> None:
+    assert_counts(texts)
+
+
+def test_real_documents_count_as_each_alone() -> None:
+    assert_counts([*real(300), "", "x", "a b " * 3000])
+
+
+@settings(deadline=None)  # the first call builds spaCy's tokenizer
+@given(DOCUMENTS)
+def test_hashes_that_are_all_the_same_change_nothing(texts: list[str]) -> None:
+    words = tokenizer().read(texts)
+    for group in groups(words):
+        for size in SIZES:
+            places = group.places(size)
+            same = np.zeros(len(group.document), dtype=np.uint64)
+            tokens = [one.tokens() for one in words]
+            assert ngrams._top(group, same, size).tolist() == [top(some, size) for some in tokens]
+            sorted_ = ngrams._sorted(group, same[places], places)
+            counted = ngrams._jumping(group, *ngrams._later(group, *sorted_, size), size)
+            assert counted.tolist() == [duplicated(some, size) for some in tokens]
+
+
+def test_groups_keep_every_document_in_order() -> None:
+    words = tokenizer().read(["one two three"] * 3 + ["many words " * (ngrams.GROUP // 2)] + ["last one"])
+    found = list(groups(words))
+    assert [len(group.starts) - 1 for group in found] == [3, 1, 1]
+    assert sum(len(group.ids) for group in found) == sum(map(len, words))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_quick_tokens_are_those_of_spacy(seed: int) -> None:
+    """Marks around words, numbers, special cases and abbreviations, in any order; and every piece of real documents."""
+    import spacy
+
+    dice = random.Random(seed)
+    marks = ",:;!?()[]{}<>_#*&'\"`.-/+=$%^~@…’"
+    words = [
+        "a",
+        "b",
+        "the",
+        "can",
+        "Mr",
+        "co",
+        "AB",
+        "A",
+        "Ab",
+        "x",
+        "8",
+        "12",
+        "0",
+        "o",
+        "em",
+        "gonna",
+        "dr",
+        "vs",
+        "D",
+        "m",
+        "g",
+        "cm",
+        "km",
+        "9am",
+        "e.g",
+        "http",
+        "www.x.org",
+        "é",
+    ]
+    pieces = {
+        "".join(dice.choices(marks, k=dice.randrange(3)))
+        + dice.choice(words)
+        + dice.choice(["", "-", "_", "--", "."])
+        + dice.choice(["", *words])
+        + "".join(dice.choices(marks, k=dice.randrange(4)))
+        for _ in range(10_000)
+    }
+    pieces |= {piece for text in real(100 * (seed + 1))[100 * seed :] for piece in text.split()}
+    ours, theirs = Tokenizer(), spacy.blank("en").tokenizer
+    ordered = sorted(pieces)
+    different = [
+        (piece, tokens)
+        for piece, tokens in zip(ordered, ours.tokens(ordered), strict=True)
+        if tokens != [token.text for token in theirs(piece)]
+    ]
+    assert not different
+    assert sum(ours.easy(piece) is not None for piece in ordered) > len(ordered) // 10
