@@ -12,7 +12,7 @@ help:  ## what there is
 $(BIN)/poolsieve: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet -e '.[clip,text,dev]'
+	$(BIN)/pip install --quiet -e '.[clip,classifiers,text,dev]'
 	@touch $@
 
 $(DEMO)/pool: | $(BIN)/poolsieve

@@ -26,7 +26,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from poolsieve.dataflow.runners import threads_for
 from poolsieve.scoring_models import Celadon
 from poolsieve.scoring_models.celadon import CATEGORIES
+from poolsieve.scoring_models.celadon_files import load_model
 from poolsieve.scoring_models.driver import score_rows
+from poolsieve.scoring_models.encoder_files import load_tokenizer
 from tests.filters.corpus import real
 
 VOCABULARY = 128_100
@@ -79,8 +81,8 @@ class Published:
     def __init__(self, config: Celadon) -> None:
         import torch
 
-        loaded = config.load()
-        self.torch, self.model, self.tokenizer = torch, loaded.model.float(), loaded.tokenizer
+        files = config.files()
+        self.torch, self.model, self.tokenizer = torch, load_model(files, len(CATEGORIES), 4), load_tokenizer(files)
 
     def run(self, texts: list[str]) -> np.ndarray[Any, Any]:
         """Classes (n, 5)."""

@@ -8,8 +8,7 @@ after 512 tokens; here a longer one is read in windows, and a category's score i
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,17 +17,8 @@ import numpy as np
 import pyarrow as pa
 
 from poolsieve.scoring_models.celadon_files import model_files
-from poolsieve.scoring_models.devices import DTYPES, NO_LOCK, check_precision, device_of, gpu_lock, gpu_name
-from poolsieve.scoring_models.protocol import (
-    Config,
-    PlanError,
-    PoolsieveError,
-    Prepared,
-    Resources,
-    RowError,
-    absolute_path,
-)
-from poolsieve.scoring_models.windows import Batch, batches_of, shapes, windows_of
+from poolsieve.scoring_models.encoders import EncoderScorer, LoadedEncoder
+from poolsieve.scoring_models.protocol import PlanError, Prepared
 
 CATEGORIES = ("race_origin", "gender_sex", "religion", "ability", "violence")
 """The heads, in order (`PleIAs/celadon`, README)."""
@@ -41,43 +31,25 @@ TOXIC, MILD = 7, 4
 
 
 @dataclass(frozen=True, eq=False)
-class Celadon(Config):
+class Celadon(EncoderScorer):
     """Five severities (0 to 3) of a text, their total, and the level that the paper sorts it into.
 
     Args:
         model: a Hub repository, or a folder in the published layout.
-        revision: of the repository; a commit makes a run repeatable.
-        precision: "fp32", or "bf16" where the processor has it (some scores change).
-        overlap: tokens that neighbouring windows of a long text share.
-        tokens: of one batch that the model sees, filled up with blanks.
         probabilities: also store each category's four class probabilities.
-        device: "auto" takes a GPU if there is one.
-        text: the role to read.
+
+    `EncoderScorer` has the other arguments.
     """
 
     model: str = "PleIAs/celadon"
-    revision: str | None = None
-    precision: str = "fp32"
-    overlap: int = 50
-    tokens: int = 2048
     probabilities: bool = False
-    device: str = "auto"
-    text: str = "text"
-    version: int = 1
 
     def __post_init__(self) -> None:
-        check_precision("Celadon", self.precision)
+        super().__post_init__()
         if not 0 <= self.overlap < CONTEXT - 2 or self.tokens < CONTEXT:
             raise PlanError(
                 f"Celadon(overlap={self.overlap}, tokens={self.tokens}): overlap below 510, tokens from 512"
             )
-        if Path(absolute_path(self.model)).is_dir():
-            object.__setattr__(self, "model", absolute_path(self.model))
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """The text role."""
-        return (self.text,)
 
     @property
     def columns(self) -> Mapping[str, pa.DataType]:
@@ -91,24 +63,13 @@ class Celadon(Config):
         names = [f"{name}_probabilities" for name in CATEGORIES] if self.probabilities else []
         return {**scores, **words, **dict.fromkeys(names, pa.list_(pa.float32(), CLASSES))}
 
-    @property
-    def resources(self) -> Resources:
-        """The model lets the interpreter lock go."""
-        return Resources(device=self.device, memory_mb=1500)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Without the folder of local files, which enter the fingerprint by hash, and without the device."""
-        out = {key: value for key, value in super().to_dict().items() if key != "device"}
-        return {**out, "model": Path(self.model).name if Path(self.model).is_absolute() else self.model}
-
     def files(self) -> Mapping[str, Path]:
         """Configuration, weights and tokenizer files by name.
 
         Raises:
             PlanError: if transformers or a file is missing, or the layout is another one.
         """
-        if importlib.util.find_spec("transformers") is None or importlib.util.find_spec("torch") is None:
-            raise PlanError("Celadon needs torch and transformers: pip install 'poolsieve[clip,text]'")
+        self.need_libraries()
         return model_files(self.model, self.revision)
 
     def load(self) -> LoadedCeladon:
@@ -116,76 +77,24 @@ class Celadon(Config):
         return LoadedCeladon(self)
 
 
-class LoadedCeladon:
-    """The model in memory. Safe to call from several threads; each runs torch with one thread of its own."""
+class LoadedCeladon(LoadedEncoder):
+    """The model in memory."""
 
     def __init__(self, config: Celadon) -> None:
-        import torch
-
-        from poolsieve.scoring_models.celadon_files import load_model, load_tokenizer
+        from poolsieve.scoring_models.celadon_files import load_model
+        from poolsieve.scoring_models.encoder_files import load_tokenizer
 
         files = config.files()
-        self.config, self.torch = config, torch
-        self.device = device_of(torch, config.device)
-        self.model = load_model(files, len(CATEGORIES), CLASSES).to(
-            self.device, getattr(torch, DTYPES[config.precision])
-        )
-        self.tokenizer = load_tokenizer(files)
-        self.gpu = gpu_lock(self.device)
-        self.shapes = shapes(CONTEXT, config.tokens)
-        self.settings: Mapping[str, Any] = {
-            "dtype": config.precision,
-            "shapes": [list(shape) for shape in self.shapes],
-            "threads": 1,
-            "device": gpu_name(torch, self.device),
-        }
-
-    def micro_batches(self, batch: pa.RecordBatch) -> Iterator[Sequence[int]]:
-        """Rows that have a text, those of like length together, so that few blanks are needed."""
-        texts = batch.column(self.config.text)
-        lengths = np.array([len(text.as_buffer()) if text.is_valid else -1 for text in texts], dtype=np.int64)
-        order = [int(i) for i in np.argsort(lengths, kind="stable") if lengths[i] >= 0]
-        # Large pieces waste few blanks, several of them keep all threads busy; what they are changes no score.
-        limit = min(max(int(lengths.clip(0).sum()) // 8, 4 * self.config.tokens), 32 * self.config.tokens)
-        start = filled = 0
-        for at, row in enumerate(order):
-            filled += max(int(lengths[row]), 16)
-            if filled > limit:
-                yield order[start : at + 1]
-                start, filled = at + 1, 0
-        if start < len(order):
-            yield order[start:]
-
-    def prepare(self, batch: pa.RecordBatch, rows: Sequence[int]) -> tuple[list[Prepared], dict[int, RowError]]:
-        """Windows of all texts as batches of the listed shapes."""
-        texts = batch.column(self.config.text).take(pa.array(rows)).to_pylist()
-        ids = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
-        first, last = self.tokenizer.cls_token_id, self.tokenizer.sep_token_id
-        made = [windows_of(tokens, CONTEXT, self.config.overlap, first, last) for tokens in ids]
-        pad = self.tokenizer.pad_token_id or 0
-        return [Prepared(rows, "windows", (len(rows), batches_of(made, self.shapes, pad)))], {}
+        network, tokenizer = load_model(files, len(CATEGORIES), CLASSES), load_tokenizer(files)
+        around = ([tokenizer.cls_token_id], [tokenizer.sep_token_id])
+        super().__init__(config, network, tokenizer, context=CONTEXT, around=around)
+        self.probabilities = config.probabilities
 
     def infer(self, prepared: Prepared) -> Mapping[str, Any]:
         """The columns of each text, from the logits of all its windows."""
         count, batches = prepared.inputs
-        owners = np.concatenate([batch.owners for batch in batches])
-        logits = np.concatenate([self._logits(batch) for batch in batches])
-        return gathered(logits, owners, count, self.config.probabilities)
-
-    def _logits(self, batch: Batch) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """float32 (windows, categories, classes); what fills the batch up is left out."""
-        torch = self.torch
-        torch.set_num_threads(1)  # a setting of the calling thread; more would fight over the cores and change sums
-        ids, mask = torch.from_numpy(batch.ids), torch.from_numpy(batch.mask)
-        try:
-            with torch.inference_mode(), self.gpu or NO_LOCK:
-                made = self.model(ids.to(self.device), mask.to(self.device)).float().cpu().numpy()
-        except torch.OutOfMemoryError as error:
-            raise PoolsieveError(
-                f"the GPU has no room for {self.config.tokens} tokens at a time: say Celadon(..., tokens="
-                f"{max(CONTEXT, self.config.tokens // 2)})"
-            ) from error
-        return np.asarray(made[: len(batch.owners)], dtype=np.float32)
+        logits, owners = self.logits(batches)
+        return gathered(logits, owners, count, self.probabilities)
 
 
 def gathered(

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from poolsieve.scoring_models.hub import fetch
+from poolsieve.scoring_models.encoder_files import CONFIG, WEIGHTS, encoder_files, read_json
 from poolsieve.scoring_models.protocol import PlanError
 
-CONFIG = "config.json"
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "spm.model")
 MODEL_TYPE = "deberta-v2"
 
 
@@ -22,40 +18,13 @@ def model_files(model: str, revision: str | None) -> dict[str, Path]:
     Raises:
         PlanError: if one is missing or the configuration is another model's.
     """
-    found = {name: path for name in (CONFIG, *TOKENIZER) if (path := _file(model, revision, name)) is not None}
-    weights = next((path for name in WEIGHTS if (path := _file(model, revision, name)) is not None), None)
-    if CONFIG not in found or weights is None or ("tokenizer.json" not in found and "spm.model" not in found):
-        raise PlanError(f"{model} holds no Celadon: expected {CONFIG}, {WEIGHTS[0]} and tokenizer.json or spm.model")
-    kind = _config(found[CONFIG]).get("model_type")
+    found = encoder_files(model, revision, "Celadon")
+    kind = read_json(found[CONFIG]).get("model_type")
     if kind != MODEL_TYPE:
         raise PlanError(
             f"{model} is a {kind!r} model; the published layout of Celadon is {MODEL_TYPE!r} with deberta.* and heads.*"
         )
-    return {**found, weights.name: weights}
-
-
-def _file(model: str, revision: str | None, name: str) -> Path | None:
-    if Path(model).is_absolute():
-        path = Path(model) / name
-        return path if path.is_file() else None
-    return fetch(model, revision, name)
-
-
-def _config(path: Path) -> dict[str, Any]:
-    try:
-        data: dict[str, Any] = json.loads(path.read_text())
-    except ValueError as error:
-        raise PlanError(f"can't read the model's {path}: {error}") from error
-    return data
-
-
-def load_tokenizer(files: Mapping[str, Path]) -> Any:
-    """The tokenizer, from its files alone."""
-    from transformers import AutoTokenizer
-
-    made = AutoTokenizer.from_pretrained(str(files[CONFIG].parent), use_fast=True, trust_remote_code=False)
-    made.model_max_length = 1 << 40  # windows are cut here, not there
-    return made
+    return found
 
 
 def load_model(files: Mapping[str, Path], heads: int, classes: int) -> Any:
@@ -79,7 +48,7 @@ def load_model(files: Mapping[str, Path], heads: int, classes: int) -> Any:
             first = self.deberta(input_ids=ids, attention_mask=mask).last_hidden_state[:, 0]
             return torch.stack([head(first) for head in self.heads], dim=1)
 
-    network = Network(DebertaV2Config(**_config(files[CONFIG])))
+    network = Network(DebertaV2Config(**read_json(files[CONFIG])))
     path = next(files[name] for name in WEIGHTS if name in files)
     try:
         network.load_state_dict(_state(path, torch))

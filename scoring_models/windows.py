@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-LENGTHS = (32, 64, 128, 192, 256, 384, 512)
+LENGTHS = (32, 64, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192)
 """Tokens of a window, special ones included."""
 
 Shape = tuple[int, int]
@@ -32,12 +32,14 @@ def shapes(context: int, tokens: int) -> tuple[Shape, ...]:
     return tuple((max(1, tokens // length), length) for length in lengths)
 
 
-def windows_of(ids: Sequence[int], context: int, overlap: int, first: int, last: int) -> list[list[int]]:
+def windows_of(
+    ids: Sequence[int], context: int, overlap: int, before: Sequence[int], after: Sequence[int]
+) -> list[list[int]]:
     """A text's tokens as windows of at most `context`, each between the special tokens; at least one window."""
-    inner = context - 2
+    inner = context - len(before) - len(after)
     step = inner - overlap
     starts = range(0, max(len(ids) - overlap, 1), step)
-    return [[first, *ids[start : start + inner], last] for start in starts]
+    return [[*before, *ids[start : start + inner], *after] for start in starts]
 
 
 def batches_of(texts: Sequence[Sequence[Sequence[int]]], shapes: Sequence[Shape], pad: int) -> list[Batch]:
