@@ -13,6 +13,7 @@ $(BIN)/poolsieve: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet -e '.[clip,classifiers,text,dev]'
+	$(BIN)/pip install --quiet --no-deps --force-reinstall fasttext-community==0.11.9  # it can train as well
 	@touch $@
 
 $(DEMO)/pool: | $(BIN)/poolsieve

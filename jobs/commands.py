@@ -15,6 +15,7 @@ from rich.table import Table
 from poolsieve.dataflow import finish, planning, submit
 from poolsieve.dataflow.job import Options, RecipeSource
 from poolsieve.dataflow.runners import threads_for
+from poolsieve.jobs import training
 from poolsieve.jobs.display import Display
 from poolsieve.jobs.report import write_report
 from poolsieve.scoring_models.protocol import PlanError
@@ -248,3 +249,34 @@ def prune(out: str, *, yes: bool) -> None:
         click.confirm(f"Remove every decision in {out} but {current}?", abort=True)
     gone = planning.prune(out, current)
     click.echo("\n".join(f"removed {name}" for name in gone) or "nothing to remove")
+
+
+def train_fasttext(
+    model: str,
+    positive: str,
+    negative: str,
+    text: str | None,
+    *,
+    positive_label: str,
+    negative_label: str,
+    **settings: Any,
+) -> None:
+    """`poolsieve train fasttext`."""
+    labels = (positive_label, negative_label)
+    made = training.train_fasttext(
+        training.pool_of(positive, text),
+        training.pool_of(negative, text),
+        model,
+        labels=labels,
+        said=click.echo,
+        **settings,
+    )
+    for label, counts in made.counts.items():
+        skipped = f", {counts.empty:,} empty" * bool(counts.empty)
+        skipped += f", {counts.unreadable:,} unreadable" * bool(counts.unreadable)
+        click.echo(f"{label}: {counts.trained:,} texts, {counts.held_out:,} held out{skipped}")
+    quality = made.quality
+    if quality.precision is not None and quality.recall is not None:
+        found = f"precision {quality.precision:.1%}, recall {quality.recall:.1%} at a probability of 0.5"
+        click.echo(f"on the held-out texts: {found}")
+    click.echo(f"wrote {model}: Score(quality=FastText({model!r}, label={labels[0]!r}))")
