@@ -71,6 +71,8 @@ class State:
     scores: dict[str, pa.Array] = field(default_factory=dict)
     unknown: Mask | None = None
     funnel: list[dict[str, int]] = field(default_factory=list)
+    passed: np.ndarray[Any, np.dtype[np.int16]] = field(default_factory=lambda: np.zeros(0, dtype=np.int16))
+    """How many steps each row has come through alive."""
     env: Env | None = None
 
     def code(self, reason: str) -> int:
@@ -103,6 +105,7 @@ def walk(program: Program, source: Source, cuts: Cuts, stop: int | None = None) 
         before = int(state.alive.sum())
         quarantined = _score(state, source, step) if isinstance(step, ScoreStep) else _decide(state, source, step, cuts)
         after = int(state.alive.sum())
+        state.passed += state.alive
         state.funnel.append({"in": before, "out": after, "quarantined": quarantined})
     state.env = environment(state, source, cuts)
     return state
@@ -110,7 +113,7 @@ def walk(program: Program, source: Source, cuts: Cuts, stop: int | None = None) 
 
 def _start(source: Source) -> State:
     n = len(source.rows)
-    state = State(np.ones(n, dtype=bool), np.full(n, -1, dtype=np.int32), [])
+    state = State(np.ones(n, dtype=bool), np.full(n, -1, dtype=np.int32), [], passed=np.zeros(n, dtype=np.int16))
     _quarantine(state, source.read_errors)
     return state
 

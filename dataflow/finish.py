@@ -182,6 +182,8 @@ def manifest(job: Job, found: Mapping[str, Any], files: Mapping[str, Any], gaps:
             "dropped": found["dropped"],
             "quarantined": found["quarantined"],
         },
+        "bytes": {"in": found["nbytes"], "kept": found["kept_bytes"]},
+        **tokens(found),
         "reasons": found["reasons"],
         "cuts": found["cuts"],
         "recipe": job.recipe.to_dict(),
@@ -198,6 +200,13 @@ def manifest(job: Job, found: Mapping[str, Any], files: Mapping[str, Any], gaps:
         "fingerprints": dict(job.fingerprints),
         "versions": versions(),
     }
+
+
+def tokens(found: Mapping[str, Any]) -> dict[str, Any]:
+    """`tokens` for manifest and report: of the rows whose tokens were counted, and of those kept; empty without."""
+    if found.get("tokens") is None:
+        return {}
+    return {"tokens": {"counted": found["tokens"], "kept": found["kept_tokens"]}}
 
 
 def versions() -> dict[str, str]:

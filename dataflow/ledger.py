@@ -22,6 +22,7 @@ from poolsieve.filters.cuts import order_keys, tie_hashes
 from poolsieve.filters.lists import hex_pairs, sort_pairs
 from poolsieve.scoring_models.protocol import PoolsieveError, digest
 
+Ints = np.ndarray[Any, np.dtype[np.int64]]
 SAMPLES = 8
 """Rows kept for the report on each side of a cut and for each reason."""
 
@@ -30,8 +31,9 @@ SAMPLES = 8
 class Record:
     """What one shard (or a sum of shards) says of a decision.
 
-    `shards` holds one line a shard for `shards.parquet`; `funnel` one dict a step; `histograms` score -> key digit ->
-    [kept, dropped]; `samples` group -> best-ranked few rows, each `[order, shard name, row, uid, reason, scores]`.
+    `shards` holds one line a shard for `shards.parquet`; `funnel` one dict a step; `tokens` counts those of the rows
+    that were tokenised, None without a score for them; `histograms` score -> key digit -> [kept, dropped]; `samples`
+    group -> best-ranked few rows, each `[order, shard name, row, uid, reason, scores]`.
     """
 
     rows: int = 0
@@ -39,6 +41,8 @@ class Record:
     quarantined: int = 0
     nbytes: int = 0
     kept_bytes: int = 0
+    tokens: int | None = None
+    kept_tokens: int | None = None
     reasons: dict[str, int] = field(default_factory=dict)
     funnel: list[dict[str, int]] = field(default_factory=list)
     histograms: dict[str, dict[int, list[int]]] = field(default_factory=dict)
@@ -52,6 +56,8 @@ class Record:
         """Adds another record; the order of adding does not matter once `shards` is sorted."""
         for name in ("rows", "kept", "quarantined", "nbytes", "kept_bytes"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name in ("tokens", "kept_tokens"):
+            setattr(self, name, _sum(getattr(self, name), getattr(other, name)))
         add_counts(self.reasons, other.reasons)
         add_counts(self.nulls, other.nulls)
         add_counts(self.overlap, other.overlap)
@@ -68,6 +74,10 @@ class Record:
         self.hex_uids = self.hex_uids and other.hex_uids
         self.shards.extend(other.shards)
         return self
+
+
+def _sum(a: int | None, b: int | None) -> int | None:
+    return b if a is None else a if b is None else a + b
 
 
 def add_counts(into: dict[str, int], counts: Mapping[str, int]) -> None:
@@ -142,6 +152,7 @@ def _record(job: Job, shard: Shard, source: StoredSource, state: State, cuts: Cu
     if line["kept"] + line["dropped"] + line["quarantined"] != line["rows"] or (state.reason[kept] >= 0).any():
         raise PoolsieveError(f"{shard.path} does not add up: {line}; this is a bug, please report it")
     line |= _ends(source, kept)
+    tokens = _tokens(job, state)
     return Record(
         rows=line["rows"],
         kept=line["kept"],
@@ -149,12 +160,40 @@ def _record(job: Job, shard: Shard, source: StoredSource, state: State, cuts: Cu
         nbytes=line["nbytes"],
         kept_bytes=line["kept_bytes"],
         reasons=reasons_count(state),
-        funnel=state.funnel,
+        funnel=_funnel(job, state, nbytes, tokens),
+        tokens=None if tokens is None else int(tokens.sum()),
+        kept_tokens=None if tokens is None else int(tokens[kept].sum()),
         histograms=_histograms(state),
         samples=_samples(job, shard, source, state, cuts),
         nulls={name: int(values.null_count) for name, values in state.scores.items()},
         shards=[line],
     )
+
+
+def _tokens(job: Job, state: State) -> Ints | None:
+    """int64 (n,): tokens of each row, 0 where they were not counted; None without a score that counts them."""
+    if job.program.tokens is None:
+        return None
+    values = state.scores[job.program.tokens[1]].cast(pa.int64(), safe=False).fill_null(0)
+    return np.asarray(values.to_numpy(zero_copy_only=False), dtype=np.int64)
+
+
+def _funnel(job: Job, state: State, nbytes: Ints, tokens: Ints | None) -> list[dict[str, int]]:
+    """The walk's funnel with the bytes that are left after each step and, once they are counted, the tokens."""
+    steps = len(job.program.steps)
+    made = [{**line, "bytes": left} for line, left in zip(state.funnel, _left(state, nbytes, steps), strict=True)]
+    if tokens is not None and job.program.tokens is not None:
+        counted = job.program.tokens[0]
+        for line, left in zip(made[counted:], _left(state, tokens, steps)[counted:], strict=True):
+            line["tokens"] = left
+    return made
+
+
+def _left(state: State, amounts: Ints, steps: int) -> list[int]:
+    """The sum over the rows that are alive after each step."""
+    by_step = np.zeros(steps + 1, dtype=np.int64)
+    np.add.at(by_step, state.passed, amounts)
+    return [int(by_step[i + 1 :].sum()) for i in range(steps)]
 
 
 def source_column(source: StoredSource, name: str) -> np.ndarray[Any, Any]:

@@ -198,8 +198,8 @@ def _add_sample(job: Job, shard: Shard, chunk: Chunk, rows: int, totals: list[li
 
 def _estimate(step: RuleStep, seen: int, kept: int) -> dict[str, Any]:
     if not seen:
-        tops = [f"{top.fraction or top.count or top.budget or '1/' + str(top.tau)} of {top.of}" for top in step.tops]
-        return {"reason": step.reason, "sampled": 0, "keeps": None, "note": "; ".join(tops) or "needs a model's scores"}
+        note = "; ".join(top.asked for top in step.tops) or "needs a model's scores"
+        return {"reason": step.reason, "sampled": 0, "keeps": None, "note": note}
     low, high = wilson(kept, seen)
     return {"reason": step.reason, "sampled": seen, "keeps": kept / seen, "low": low, "high": high, "note": ""}
 

@@ -91,6 +91,14 @@ class Program:
         """Every cut that the recipe comes to, in order."""
         return tuple(top for step in self.steps if isinstance(step, RuleStep) for top in step.tops)
 
+    @property
+    def tokens(self) -> tuple[int, str] | None:
+        """(step, score) that counts tokens: the first scorer that says so, else an integer score named `tokens`."""
+        scorers = [(i, step) for i, step in enumerate(self.steps) if isinstance(step, ScoreStep)]
+        own = [(i, step.name) for i, step in scorers if getattr(step.scorer, "counts", None) == "tokens"]
+        named = [(i, "tokens") for i, step in scorers if pa.types.is_integer(step.columns.get("tokens", pa.null()))]
+        return next(iter(own + named), None)
+
     def roles(self) -> tuple[str, ...]:
         """Every role of the pool that some scorer needs."""
         return tuple(dict.fromkeys(role for step in self.scorers for role in step.pool_roles))

@@ -179,9 +179,10 @@ def _histogram(keys: Array, weights: Array, bits: int, level: int, prefix: int) 
 def advance(top: Ranked, kind: pa.DataType, searches: Searches | None, counts: Mapping[str, Counts]) -> Searches:
     """The searches one level further, from the sum of all shards' counts."""
     if searches is None:
-        return {group: _first(top, kind, found) for group, found in sorted(counts.items())} or {"": _empty(top, kind)}
+        firsts = {group: _first(top.of_group(group), kind, found) for group, found in sorted(counts.items())}
+        return firsts or {"": _empty(top, kind)}
     return {
-        group: search if search.cut else _step(top, kind, search, counts.get(group, Counts()))
+        group: search if search.cut else _step(top.of_group(group), kind, search, counts.get(group, Counts()))
         for group, search in searches.items()
     }
 

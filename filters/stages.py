@@ -7,8 +7,9 @@ scores that nothing has made yet (`text.word_count`, a pool column) bring those 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from poolsieve.filters.cuts import kept_by
-from poolsieve.filters.expr import SCORE, AllOf, AnyOf, Compare, Env, Not, Predicate, col
+from poolsieve.filters.expr import SCORE, AllOf, AnyOf, Compare, Env, IsIn, Not, Predicate, col
 from poolsieve.scoring_models.protocol import Config, PlanError, Scorer
 
 
@@ -126,14 +127,51 @@ def Drop(rule: Predicate, reason: str | None = None) -> Rule:  # noqa: N802
     return Rule(predicate, _reason(reason or (f"{default}.unwanted" if default else None), predicate, "Drop"))
 
 
-def Above(name: str, limit: float, reason: str | None = None) -> Rule:  # noqa: N802
-    """Keeps rows whose score is at least `limit`."""
-    return Rule(col(name) >= limit, reason or f"{name}.below_cut")
+Limits = float | Mapping[str, float]
+"""A limit, or a table of limits: group -> limit, with `"*"` for every group that it does not name."""
 
 
-def Below(name: str, limit: float, reason: str | None = None) -> Rule:  # noqa: N802
-    """Keeps rows whose score is at most `limit`."""
-    return Rule(col(name) <= limit, reason or f"{name}.above_cut")
+def Above(name: str, limit: Limits, reason: str | None = None, by: str | None = None) -> Rule:  # noqa: N802
+    """Keeps rows whose score is at least `limit`; with `by`, at least that of their group.
+
+    `Above("quality", {"en": 0.9, "fr": 0.7, "*": 0.5}, by="language")`. Rows of other groups than the table's are
+    dropped unless it has a `"*"`, and so are rows without a group.
+    """
+    return Rule(_limited("Above", name, limit, by, operator.ge), reason or f"{name}.below_cut")
+
+
+def Below(name: str, limit: Limits, reason: str | None = None, by: str | None = None) -> Rule:  # noqa: N802
+    """Keeps rows whose score is at most `limit`; with `by`, as `Above`."""
+    return Rule(_limited("Below", name, limit, by, operator.le), reason or f"{name}.above_cut")
+
+
+def _limited(stage: str, name: str, limit: Limits, by: str | None, compare: Callable[[Any, Any], Any]) -> Predicate:
+    if by is None and not isinstance(limit, Mapping):
+        made: Predicate = compare(col(name), limit)
+        return made
+    table = _table(stage, name, limit, by)
+    named = tuple(group for group in table if group != OTHERS)
+    parts = [AllOf((col(by or "") == group, compare(col(name), table[group]))) for group in named]
+    if OTHERS in table:
+        others = (Not(IsIn(col(by or ""), named)), compare(col(name), table[OTHERS]))
+        parts.append(AllOf(others) if named else AllOf(others[1:]))
+    return AnyOf(tuple(parts))
+
+
+OTHERS = "*"
+"""In a table by group: every group that it does not name."""
+
+
+def _table(stage: str, name: str, table: Any, by: str | None) -> Mapping[str, Any]:
+    """A table by group, once it has been checked."""
+    if by is None or not isinstance(table, Mapping) or not table:
+        raise PlanError(
+            f"{stage}({name!r}): a table of limits and `by` go together, as {{'en': 0.9, '*': 0.5}}, by='language'"
+        )
+    wrong = [group for group in table if not isinstance(group, str)]
+    if wrong:
+        raise PlanError(f"{stage}({name!r}): group {wrong[0]!r} is no string; write it as in the ledger's {by!r}")
+    return table
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,6 +192,21 @@ class Ranked(Predicate):
     ties: str = "hash"
     position: str = "exact"
     seed: int = 0
+    groups: Mapping[str, Mapping[str, Any]] | None = None
+    """Group -> what is asked for in it, as the fields above; `"*"` for groups that are not named."""
+
+    def of_group(self, group: str) -> Ranked:
+        """The same with what is asked for in one group; no row of a group that a table leaves out."""
+        if self.groups is None:
+            return self
+        return replace(self, groups=None, **self.groups.get(group, self.groups.get(OTHERS, {"count": 0})))
+
+    @property
+    def asked(self) -> str:
+        """What is asked for, for people."""
+        if self.groups is not None:
+            return "; ".join(f"{group}: {self.of_group(group).asked}" for group in self.groups)
+        return f"{self.fraction or self.count or self.budget or '1/' + str(self.tau)} of {self.of}"
 
     def names(self) -> tuple[str, ...]:
         """The score, and what it is weighed and grouped by."""
@@ -191,13 +244,16 @@ class Ranked(Predicate):
         return int(Decimal(rows) * Decimal(self.fraction or "0"))
 
 
+Amount = float | str | Decimal
+
+
 def Top(  # noqa: N802
     name: str,
     *,
-    fraction: float | str | Decimal | None = None,
-    count: int | None = None,
-    budget: str | int | None = None,
-    tau: float | str | None = None,
+    fraction: Amount | Mapping[str, Amount] | None = None,
+    count: int | Mapping[str, int] | None = None,
+    budget: str | Mapping[str, str] | None = None,
+    tau: Amount | Mapping[str, Amount] | None = None,
     of: str = "alive",
     rank: str = "alive",
     by: str | None = None,
@@ -217,7 +273,9 @@ def Top(  # noqa: N802
         tau: pool / selected, as CoLoR-Filter states it.
         of: "alive" or "pool": what the fraction is a fraction of.
         rank: "alive" or "pool": which rows compete. "pool" needs every row of the pool scored.
-        by: a score with few values; each of its groups gets a cut of its own.
+        by: a score with few values; each of its groups gets a cut of its own. Then fraction, count, budget or tau may
+            be a table, as `budget={"en": "10B tokens", "*": "1B tokens"}`: `"*"` is for the groups that it does not
+            name, of which otherwise no row stays.
         lowest: the smallest scores are the best.
         ties: "hash" keeps exactly as many as asked; "include" keeps all rows that tie with the last.
         position: "exact", or "datacomp" for the rank that DataComp's script takes.
@@ -232,26 +290,30 @@ def Top(  # noqa: N802
     _choice(name, "rank", rank, ("alive", "pool"))
     _choice(name, "ties", ties, ("hash", "include"))
     _choice(name, "position", position, ("exact", "datacomp"))
-    amount, weight = _budget(name, budget)
     side = "above_cut" if lowest else "below_cut"
     reason = reason or f"{name}.{side}"
-    ranked = Ranked(
-        name=name,
-        cut=reason,
-        fraction=_decimal(name, "fraction", fraction, low="0", high="1"),
-        count=_count(name, count),
-        budget=amount,
-        weight=weight,
-        tau=_decimal(name, "tau", tau, low="1", high=None),
-        of=of,
-        rank=rank,
-        by=by,
-        lowest=lowest,
-        ties=ties,
-        position=position,
-        seed=seed,
-    )
-    return Rule(ranked, reason)
+    asked, kind = given[named[0]], named[0]
+    if isinstance(asked, Mapping):
+        groups = {group: _asked(name, kind, one) for group, one in _table("Top", name, asked, by).items()}
+        weights = {one.pop("weight") for one in groups.values() if "weight" in one}
+        if len(weights) > 1:
+            raise PlanError(f"Top({name!r}): one score is summed for all groups, not {', '.join(sorted(weights))}")
+        amounts = {"groups": groups, "weight": next(iter(weights), None)}
+    else:
+        amounts = _asked(name, kind, asked)
+    options = {"of": of, "rank": rank, "by": by, "lowest": lowest, "ties": ties, "position": position, "seed": seed}
+    return Rule(Ranked(name=name, cut=reason, **options, **amounts), reason)  # type: ignore[arg-type]
+
+
+def _asked(name: str, kind: str, value: Any) -> dict[str, Any]:
+    """What is asked for, as fields of `Ranked`."""
+    if kind == "budget":
+        amount, weight = _budget(name, value)
+        return {"budget": amount, "weight": weight}
+    if kind == "count":
+        return {"count": _count(name, value)}
+    low, high = ("0", "1") if kind == "fraction" else ("1", None)
+    return {kind: _decimal(name, kind, value, low=low, high=high)}
 
 
 def _choice(name: str, what: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -261,9 +323,7 @@ def _choice(name: str, what: str, value: str, allowed: tuple[str, ...]) -> None:
         raise PlanError(f"Top({name!r}, {what}={value!r}): expected one of {', '.join(allowed)}{hint}")
 
 
-def _decimal(name: str, what: str, value: Any, low: str, high: str | None) -> str | None:
-    if value is None:
-        return None
+def _decimal(name: str, what: str, value: Any, low: str, high: str | None) -> str:
     try:
         number = Decimal(repr(value) if isinstance(value, float) else str(value))
     except InvalidOperation as error:
@@ -276,8 +336,8 @@ def _decimal(name: str, what: str, value: Any, low: str, high: str | None) -> st
     return str(number)
 
 
-def _count(name: str, count: int | None) -> int | None:
-    if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 0):
+def _count(name: str, count: Any) -> int:
+    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
         raise PlanError(f"Top({name!r}, count={count!r}): must be a whole number of rows, 0 or more")
     return count
 
@@ -285,10 +345,8 @@ def _count(name: str, count: int | None) -> int | None:
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
 
 
-def _budget(name: str, budget: str | int | None) -> tuple[int | None, str | None]:
+def _budget(name: str, budget: Any) -> tuple[int, str]:
     """`"10B tokens"` -> (10_000_000_000, "tokens")."""
-    if budget is None:
-        return None, None
     number, _, weight = str(budget).strip().partition(" ")
     unit = number[-1:].upper() if number[-1:].isalpha() else ""
     try:

@@ -18,6 +18,7 @@ from poolsieve.dataflow.runners import threads_for
 from poolsieve.jobs import training
 from poolsieve.jobs.display import Display
 from poolsieve.jobs.report import write_report
+from poolsieve.jobs.report_format import size
 from poolsieve.scoring_models.protocol import PlanError
 
 out_console = Console()
@@ -78,15 +79,6 @@ def _print_plan(found: Mapping[str, Any]) -> None:
         click.echo(f"warning: {warning}", err=True)
 
 
-def size(nbytes: float) -> str:
-    """Bytes for people."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if nbytes < 1000:
-            return f"{nbytes:.3g} {unit}"
-        nbytes /= 1000
-    return f"{nbytes:.4g} PB"
-
-
 def run(
     recipe: str,
     out: str,
@@ -140,6 +132,9 @@ def print_counts(summary: Mapping[str, Any]) -> None:
     """The counts of a decision, as a table."""
     rows = max(summary["rows"], 1)
     click.echo(f"{summary['rows']} rows in, {summary['kept']} kept ({summary['kept'] / rows:.2%})")
+    counted = finish.tokens(summary).get("tokens")
+    tokens = f", {counted['kept']:,} of {counted['counted']:,} tokens" if counted else ""
+    click.echo(f"{size(summary['kept_bytes'])} of {size(summary['nbytes'])} kept{tokens}")
     table = Table("reason", "rows", "share", box=None)
     for reason, count in sorted(summary["reasons"].items(), key=lambda item: (-item[1], item[0])):
         table.add_row(reason, str(count), f"{count / rows:.2%}")

@@ -6,20 +6,19 @@ import base64
 import datetime
 import json
 import math
-import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from poolsieve.dataflow import fs
-from poolsieve.dataflow.finish import dumps, versions
+from poolsieve.dataflow.finish import dumps, tokens, versions
 from poolsieve.dataflow.job import Job
 from poolsieve.dataflow.ledger import decision_url
 from poolsieve.dataflow.program import RuleStep, ScoreStep
 from poolsieve.filters.expr import Column, Compare
+from poolsieve.jobs.report_format import harmless, number, rows_text, seconds_text, share, short, size
 from poolsieve.jobs.report_histograms import chart, rebin
 from poolsieve.jobs.report_samples import samples_data
 from poolsieve.jobs.report_truth import truth_data
@@ -75,6 +74,7 @@ def report_data(
         "made": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "rows": _rows(summary),
         "bytes": {"in": summary.get("nbytes", 0), "kept": summary.get("kept_bytes", 0)},
+        "tokens": tokens(summary).get("tokens"),
         "shards": summary["shard_count"],
         "funnel": funnel(job, summary),
         "reasons": reasons(summary),
@@ -117,7 +117,8 @@ def funnel(job: Job, summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     steps = summary["funnel"]
     total = summary["rows"]
     first = steps[0]["in"] if steps else total
-    lines = [{"step": READ, "in": total, "out": first, "quarantined": total - first}, *steps]
+    read = {"step": READ, "in": total, "out": first, "quarantined": total - first, "bytes": summary.get("nbytes")}
+    lines = [read, *steps]
     kinds = [READ, *("rule" if isinstance(step, RuleStep) else "score" for step in job.program.steps)]
     return [
         {
@@ -129,6 +130,8 @@ def funnel(job: Job, summary: Mapping[str, Any]) -> list[dict[str, Any]]:
             "quarantined": line["quarantined"],
             "yield": line["out"] / line["in"] if line["in"] else None,
             "of_pool": line["out"] / total if total else None,
+            "bytes": line.get("bytes"),
+            "tokens": line.get("tokens"),
         }
         for line, kind in zip(lines, kinds, strict=False)
     ]
@@ -310,7 +313,9 @@ def render(data: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         finalize=harmless,
     )
-    environment.filters.update(rows=rows_text, share=share, size=size, number=number, seconds=seconds_text, json=_json)
+    environment.filters.update(
+        rows=rows_text, share=share, size=size, short=short, number=number, seconds=seconds_text, json=_json
+    )
     drawn = [{**item, "chart": chart(item)} for item in data["histograms"][:CHARTS]]
     return environment.get_template("report.html.j2").render(data=data, drawn=drawn, logo=_logo())
 
@@ -322,76 +327,6 @@ def _logo() -> str:
     )
     svg = f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 19 19'>{bars}</svg>"
     return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
-
-
-_JOINERS = "\u200c\u200d"
-
-
-def harmless(value: Any) -> Any:
-    """What the page shows of a value: text without characters that hide or reorder what stands around them."""
-    if value is None:
-        return ""
-    if type(value) is not str or (value.isascii() and value.isprintable()):
-        return value
-    return "".join(_visible(char) for char in value)
-
-
-def _visible(char: str) -> str:
-    if char in _JOINERS or char == "\n":
-        return char
-    category = unicodedata.category(char)
-    if category in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") or ord(char) & 0xFFFE == 0xFFFE:
-        return " " if char == "\t" else f"\N{LEFT CEILING}U+{ord(char):04X}\N{RIGHT FLOOR}"
-    return char
-
-
-def rows_text(count: int | None) -> str:
-    """`1,234,567`, or a dash."""
-    return f"{count:,}" if count is not None else "\N{EN DASH}"
-
-
-def share(part: float | None) -> str:
-    """A share in percent: 12.3 %, 0.02 %, below 0.01 %."""
-    if part is None:
-        return "\N{EN DASH}"
-    percent = part * 100
-    if 0 < percent < 0.01:
-        return "< 0.01\N{NO-BREAK SPACE}%"
-    digits = 0 if percent in (0, 100) else 1 if percent >= 1 else 2
-    # 99.97 must not read as 100: only what is whole is shown so.
-    shown = min(percent, 99.9) if digits == 1 else percent
-    return f"{shown:.{digits}f}\N{NO-BREAK SPACE}%"
-
-
-def size(nbytes: float) -> str:
-    """Bytes for people, in powers of ten."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if nbytes < 1000:
-            return f"{nbytes:.3g}\N{NO-BREAK SPACE}{unit}"
-        nbytes /= 1000
-    return f"{nbytes:.4g}\N{NO-BREAK SPACE}PB"
-
-
-def seconds_text(seconds: float | None) -> str:
-    """A duration: 0.42 s, 12.3 s, 4 min 10 s, 3 h 5 min."""
-    if seconds is None:
-        return "\N{EN DASH}"
-    if seconds < 60:
-        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
-
-
-def number(value: Any) -> str:
-    """A score with the digits that tell it from its float32 neighbours; other values as they are."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return "\N{EN DASH}" if value is None else str(value)
-    if not math.isfinite(value):
-        return str(value)
-    if value == round(value):
-        return f"{value:,.0f}"
-    return str(np.float32(value)) if float(np.float32(value)) == value else f"{value:.6g}"
 
 
 def _json(value: Any) -> str:

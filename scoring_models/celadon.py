@@ -37,8 +37,7 @@ class Celadon(EncoderScorer):
     Args:
         model: a Hub repository, or a folder in the published layout.
         probabilities: also store each category's four class probabilities.
-
-    `EncoderScorer` has the other arguments.
+        revision, precision, overlap, tokens, device, backend, text: see `EncoderScorer`.
     """
 
     model: str = "PleIAs/celadon"

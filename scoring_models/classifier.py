@@ -35,8 +35,7 @@ class Classifier(EncoderScorer):
         long: "cut" reads the first window of a text, as published classifiers are used; "mean" and "max" read all and
             take the mean, or the largest, of each label's value.
         context: tokens of a window; the model's own limit if not given.
-
-    `EncoderScorer` has the other arguments.
+        revision, precision, overlap, tokens, device, backend, text: see `EncoderScorer`.
     """
 
     model: str

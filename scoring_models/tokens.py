@@ -7,7 +7,7 @@ import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
@@ -33,6 +33,9 @@ class Tokens(Config):
     revision: str | None = None
     text: str = "text"
     version: int = 1
+
+    counts: ClassVar[str] = "tokens"
+    """What the score adds up to; funnels and reports show it beside rows and bytes."""
 
     def __post_init__(self) -> None:
         if Path(absolute_path(self.tokenizer)).exists():

@@ -198,3 +198,39 @@ def test_in_refuses_what_is_no_list(tmp_path: Any, name: str) -> None:
         path.write_bytes(b"\xff\xfe nonsense")
     with pytest.raises(PlanError, match="can't read the list"):
         truth(In(str(path)), x=[1])
+
+
+def test_limits_by_group() -> None:
+    langs = ["en", "fr", "de", None, "en", "de"]
+    scores = {"q": [0.8, 0.8, 0.8, 0.8, None, 0.4], "lang": langs}
+    assert truth(Above("q", {"en": 0.9, "fr": 0.7}, by="lang"), **scores) == [False, True, False, None, None, False]
+    assert truth(Above("q", {"en": 0.9, "*": 0.5}, by="lang"), **scores) == [False, True, True, None, None, False]
+    assert truth(Below("q", {"*": 0.5}, by="lang"), **scores)[-1] is True
+    assert Above("q", {"en": 0.9}, by="lang").reason == "q.below_cut"
+
+
+def test_a_cut_by_group_asks_each_group_for_its_own() -> None:
+    top = Top("q", by="lang", budget={"en": "10B tokens", "*": "1B tokens"}).predicate
+    assert isinstance(top, Ranked) and top.weight == "tokens"
+    assert [top.of_group(group).target(7) for group in ("en", "fr")] == [10**10, 10**9]
+    top = Top("q", by="lang", fraction={"en": 0.5}).predicate
+    assert isinstance(top, Ranked)
+    assert [top.of_group(group).target(10) for group in ("en", "fr")] == [5, 0]
+    assert top.asked == "en: 0.5 of alive"
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: Top("q", fraction={"en": 0.5}), "a table of limits and `by` go together"),
+        (lambda: Above("q", {"en": 0.5}), "a table of limits and `by` go together"),
+        (lambda: Above("q", 0.5, by="lang"), "a table of limits and `by` go together"),
+        (lambda: Top("q", fraction={}, by="lang"), "go together"),
+        (lambda: Top("q", fraction={1: 0.5}, by="lang"), "group 1 is no string"),
+        (lambda: Top("q", fraction={"en": 15}, by="lang"), "fraction=0.15"),
+        (lambda: Top("q", budget={"en": "1B a", "fr": "1B b"}, by="lang"), "not a, b"),
+    ],
+)
+def test_tables_that_can_not_work(make: Any, says: str) -> None:
+    with pytest.raises(PlanError, match=says):
+        make()

@@ -29,7 +29,8 @@ from poolsieve.dataflow.submit import Prepared, execute, prepare, prepare_stored
 from poolsieve.filters import Keep, Score, Top, col, scorer
 from poolsieve.filters.cuts import order_keys
 from poolsieve.jobs import report, report_histograms, report_samples
-from poolsieve.jobs.report import harmless, number, share, write_report
+from poolsieve.jobs.report import write_report
+from poolsieve.jobs.report_format import harmless, number, seconds_text, share, short, size
 from poolsieve.jobs.report_samples import thumbnail
 from poolsieve.jobs.report_truth import read_truth
 from poolsieve.scoring_models.protocol import PlanError
@@ -143,9 +144,10 @@ def test_header_funnel_and_reasons_are_those_of_report_json_and_the_ledger(finis
     for line in data["funnel"]:
         if line["kind"] != "score" or line["quarantined"]:
             label = {"read": "read the pool", "score": f"{line['step']}scorer"}.get(line["kind"], line["step"])
-            shown = page.line(label, 8)
+            shown = page.line(label, 9)
             assert shown[1:5] == [f"{line[key]:,}" for key in ("in", "out", "dropped", "quarantined")]
             assert shown[5] == share(line["yield"]) and shown[7] == share(line["of_pool"])
+            assert shown[8] == size(line["bytes"])
     counted = {item["values"]: item["counts"] for item in found["reason"].drop_null().value_counts().to_pylist()}
     assert {line["reason"]: line["rows"] for line in data["reasons"]} == counted
     for line in data["reasons"]:
@@ -159,6 +161,8 @@ def test_the_funnel_adds_up(finished: Run) -> None:
         assert before["out"] == after["in"]
     assert all(line["in"] == line["out"] + line["dropped"] + line["quarantined"] for line in lines)
     assert lines[-1]["out"] == data["rows"]["kept"]
+    assert lines[0]["bytes"] == data["bytes"]["in"] and lines[-1]["bytes"] == data["bytes"]["kept"]
+    assert data["tokens"] is None and "tokens left" not in finished.write()[0]
     assert sum(line["quarantined"] for line in lines) == data["rows"]["quarantined"] > 0
 
 
@@ -428,8 +432,12 @@ def test_numbers_for_people() -> None:
     assert share(0.99999) == "99.9\N{NO-BREAK SPACE}%" and share(1.0) == "100\N{NO-BREAK SPACE}%" and share(None) == "–"
     assert share(0.00001) == "< 0.01\N{NO-BREAK SPACE}%" and share(0) == "0\N{NO-BREAK SPACE}%"
     assert number(float(np.float32(0.272))) == "0.272" and number(64) == "64" and number(float("inf")) == "inf"
-    assert report.size(1234567) == "1.23\N{NO-BREAK SPACE}MB"
-    assert [report.seconds_text(s) for s in (0.123, 12.34, 250, 11100)] == [
+    assert [short(n) for n in (None, 0, 999, 1234, 999_700, 5 * 10**9, 2 * 10**12)] == [
+        *("\N{EN DASH}", "0", "999", "1.23\N{NO-BREAK SPACE}k", "1\N{NO-BREAK SPACE}M", "5\N{NO-BREAK SPACE}B"),
+        "2,000\N{NO-BREAK SPACE}B",
+    ]
+    assert size(1234567) == "1.23\N{NO-BREAK SPACE}MB"
+    assert [seconds_text(s) for s in (0.123, 12.34, 250, 11100)] == [
         "0.12 s",
         "12.3 s",
         "4 min 10 s",

@@ -10,7 +10,10 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 
 from poolsieve.dataflow import Pool
-from poolsieve.filters import Score, Top
+from poolsieve.dataflow.finish import read_manifest, write_manifest
+from poolsieve.dataflow.submit import execute, prepare
+from poolsieve.filters import Keep, Score, Top, col
+from poolsieve.jobs.report import write_report
 from poolsieve.scoring_models import Tokens
 from poolsieve.scoring_models.protocol import PlanError
 from tests.conftest import ledger, run
@@ -70,3 +73,47 @@ def test_what_is_no_tokenizer_is_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(PlanError, match="is no tokenizer"):
         counts(Tokens(str(tmp_path)), ["a"])
+
+
+def test_a_table_of_budgets_and_tokens_in_funnel_manifest_and_report(folder: Path, tmp_path: Path) -> None:
+    rows = [
+        {"text": text, "quality": float(i), "lang": lang}
+        for i in range(40)
+        for text, lang in (("the cat sat", "en"), ("a dog ate the mat", "fr"), ("x" * 9, "de"))
+    ]
+    (tmp_path / "pool").mkdir()
+    for part in range(3):
+        pq.write_table(pa.Table.from_pylist(rows[part::3]), tmp_path / "pool" / f"{part}.parquet")
+    recipe = (
+        Pool.parquet(f"{tmp_path}/pool/*.parquet", text="text")
+        | Keep(col("quality") >= 2, reason="quality.low")
+        | Score(size=Tokens(str(folder)))
+        | Top("quality", by="lang", budget={"en": "20 size", "*": "50 size"}, reason="budget.spent")
+    )
+    prepared = prepare(recipe, str(tmp_path / "out"))
+    summary = execute(prepared)
+    write_manifest(prepared.job, summary, {})
+    found = ledger(tmp_path / "out")
+    kept = found.filter(found["keep"]).to_pylist()
+    for lang, budget in (("en", 20), ("fr", 50), ("de", 50)):
+        sizes = [row["size"] for row in kept if row["lang"] == lang]
+        assert sum(sizes) <= budget < sum(sizes) + sizes[0]
+    total, left = sum(found["size"].drop_null().to_pylist()), sum(row["size"] for row in kept)
+    assert (summary["tokens"], summary["kept_tokens"]) == (total, left)
+    lines = [(line["step"], line.get("tokens")) for line in summary["funnel"]]
+    assert lines == [
+        *(("quality", None), ("quality.low", None), ("size", total), ("lang", total), ("budget.spent", left)),
+    ]
+    assert summary["funnel"][-1]["bytes"] == summary["kept_bytes"] < summary["nbytes"]
+    html = Path(write_report(prepared.job, summary)).read_text()
+    assert "tokens left" in html and f"{left} tokens" in html
+    assert read_manifest(str(tmp_path / "out"))["tokens"] == {"counted": total, "kept": left}
+
+
+def test_an_integer_column_named_tokens_counts_as_well(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": ["a", "b", "c"], "tokens": [5, 6, None]}), tmp_path / "a.parquet")
+    found = run(Pool.parquet(f"{tmp_path}/a.parquet", text="text") | Keep(col("tokens") >= 6), tmp_path / "out")
+    assert (found["tokens"], found["kept_tokens"]) == (11, 6)
+    pq.write_table(pa.table({"text": ["a"], "tokens": ["5"]}), tmp_path / "b.parquet")
+    rule = Keep(col("tokens") == "5", reason="x.y")
+    assert run(Pool.parquet(f"{tmp_path}/b.parquet", text="text") | rule, tmp_path / "out2")["tokens"] is None
