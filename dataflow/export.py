@@ -19,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 
 from poolsieve.dataflow import export_cross, export_jsonl, export_parquet, export_tar, fs, progress
+from poolsieve.dataflow.export_edits import Edits
 from poolsieve.dataflow.export_files import explain, sink
 from poolsieve.dataflow.export_rows import Export, Input, Part, Written, plan_parts
 from poolsieve.dataflow.export_survey import missing
@@ -26,9 +27,10 @@ from poolsieve.dataflow.export_target import Target
 from poolsieve.dataflow.finish import dumps, read_manifest, read_shards, shard_of, versions
 from poolsieve.dataflow.ledger import add_counts, decision_url
 from poolsieve.dataflow.pool import Pool
+from poolsieve.dataflow.recipe import Recipe
 from poolsieve.dataflow.runners import threads_for
 from poolsieve.dataflow.store import read_table, scorer_folder, stored_scorers
-from poolsieve.dataflow.submit import _Background, root_cause
+from poolsieve.dataflow.submit import _Background, role_types, root_cause, stored_source
 from poolsieve.filters.lists import file_sha256, load_list
 from poolsieve.scoring_models.protocol import PlanError, PoolsieveError, digest
 
@@ -64,6 +66,8 @@ def export(
     workers: int = 1,
     beam_flags: Sequence[str] = (),
     pool: Pool | None = None,
+    columns: Mapping[str, str] | None = None,
+    recipe: Recipe | None = None,
     watch: Callable[[Event], None] | None = None,
 ) -> dict[str, Any]:
     """Exports the rows that a run's current decision kept, in pool order.
@@ -82,6 +86,9 @@ def export(
         workers: files at a time.
         beam_flags: further Beam options.
         pool: where the pool is now, if it has moved, and how to reach it (`storage_options`).
+        columns: column (Parquet) or key (JSON lines) -> role: texts that the recipe's edits made of the role, in the
+            place of the pool's own value of that name.
+        recipe: for `columns`, of a run that was made from Python and not from a recipe file.
         watch: called in the calling thread while the export runs; returns once the event is set.
 
     Returns:
@@ -93,7 +100,7 @@ def export(
     """
     from poolsieve.dataflow import runners
 
-    made = _prepare(out, target, format, select, uids, scores, target_bytes, pool, workers)
+    made = _prepare(out, target, format, select, uids, scores, target_bytes, pool, workers, columns, recipe)
     made.target.check(replace)
     engine = runners.Engine(runner, workers, flags=beam_flags)
     progress.reset()
@@ -123,6 +130,8 @@ def _prepare(
     target_bytes: int | None,
     pool: Pool | None,
     workers: int,
+    columns: Mapping[str, str] | None,
+    recipe: Recipe | None,
 ) -> _Prepared:
     out = fs.absolute(out)
     manifest = read_manifest(out)
@@ -146,6 +155,8 @@ def _prepare(
         same_place=place.root == scored.root,
         threads=threads_for(workers) > 1,
     )
+    if columns:
+        made = dataclasses.replace(made, edits=_edits(made, manifest, lines, columns, recipe))
     size = target_bytes or TARGET_BYTES[kind]
     about = _about(made, manifest, size)
     claim = Target(url, digest([_LAYOUT, about], 8))
@@ -225,6 +236,25 @@ def _scores(
     return {name: types[name] for name in asked}
 
 
+def _edits(
+    made: Export,
+    manifest: Mapping[str, Any],
+    lines: Sequence[Mapping[str, Any]],
+    columns: Mapping[str, str],
+    recipe: Recipe | None,
+) -> Edits:
+    """The edited columns, once the recipe is known to have them."""
+    if (made.pool.kind, made.format) not in (("parquet", "parquet"), ("jsonl", "jsonl")):
+        raise PlanError(
+            f"--column goes from Parquet to Parquet and from JSON lines to JSON lines, not to {made.format}"
+        )
+    source = None if recipe is not None else stored_source(manifest, made.out)
+    types = role_types(made.pool, [shard_of(line) for line in lines])
+    edits = Edits(columns=dict(columns), role_types=types, source=source, given=recipe)
+    edits.derived(made.pool)
+    return edits
+
+
 def _pool_columns(out: str, manifest: Mapping[str, Any]) -> set[str]:
     """Scores that are nothing but a column of the pool: they leave with the row as it is."""
     found = {fs.join(out, "scores", item["folder"]): item["scorer"] for item in stored_scorers(out)}
@@ -249,6 +279,7 @@ def _about(made: Export, manifest: Mapping[str, Any], size: int) -> dict[str, An
         "uids": listed,
         "scores": list(made.scores),
         "target_bytes": size,
+        **({"columns": made.edits.about(made.pool)} if made.edits is not None else {}),
     }
 
 

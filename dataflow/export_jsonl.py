@@ -12,8 +12,19 @@ import orjson
 import zstandard
 
 from poolsieve.dataflow import progress
+from poolsieve.dataflow.export_edits import EditedRows, with_text
 from poolsieve.dataflow.export_files import Sink
-from poolsieve.dataflow.export_rows import Export, Ints, Part, Picked, Written, check_same, pick
+from poolsieve.dataflow.export_rows import (
+    Export,
+    Ints,
+    Part,
+    Picked,
+    Written,
+    check_same,
+    count_lost,
+    edited_rows,
+    pick,
+)
 from poolsieve.dataflow.export_tar import dump, plain
 from poolsieve.dataflow.read_jsonl import Stream, open_stream
 from poolsieve.dataflow.records import Shard
@@ -44,26 +55,32 @@ def write(export: Export, part: Part, sink: Sink) -> Written:
             check_same(export, item.shard)
             picked = pick(export, item.shard)
             done.unreadable += picked.unreadable
+            edited = edited_rows(export, item.shard, picked)
             with contextlib.closing(open_stream(export.pool, item.shard)) as stream:
-                for data, rows in _lines(export, item.shard, picked, stream):
+                for data, rows in _lines(export, item.shard, picked, stream, edited):
                     packed.write(data)
                     done.rows += rows
                     progress.add("export", rows)
+            count_lost(edited, done)
     return done
 
 
-def _lines(export: Export, shard: Shard, picked: Picked, stream: Stream) -> Iterator[tuple[bytes, int]]:
+def _lines(
+    export: Export, shard: Shard, picked: Picked, stream: Stream, edited: EditedRows | None
+) -> Iterator[tuple[bytes, int]]:
     """(bytes, rows) in order; neighbours that leave as they are go together."""
     source = _Ranges(export, shard, stream)
     offset, length = picked.column("offset"), picked.column("length")
-    alone = bool(export.scores)
+    alone = bool(export.scores) or edited is not None
     for first, last in _runs(offset, length, picked.copies, alone):
         start, stop = int(offset[first]), int(offset[last] + length[last])
         if not alone and picked.copies[first] == 1:
             yield from source.whole(start, stop, last - first + 1)
             continue
         line = source.take(start, stop - start)
-        made = with_scores(line, _scores(export, picked, first), shard) if alone else line
+        if edited is not None:
+            line = with_texts(line, edited, picked.row[first : first + 1])
+        made = with_scores(line, _scores(export, picked, first), shard) if export.scores else line
         yield (made + b"\n") * int(picked.copies[first]), int(picked.copies[first])
 
 
@@ -116,6 +133,13 @@ class _Ranges:
 
 def _scores(export: Export, picked: Picked, i: int) -> bytes:
     return dump(plain({name: picked.scores.column(name)[i].as_py() for name in export.scores}))
+
+
+def with_texts(line: bytes, edited: EditedRows, row: Ints) -> bytes:
+    """The line's own bytes but for the keys that hold edited texts."""
+    for name, text in zip(edited.derived, edited.take(row), strict=True):
+        line = with_text(line, name, text[0].as_py())
+    return line
 
 
 def with_scores(line: bytes, scores: bytes, shard: Shard) -> bytes:

@@ -13,8 +13,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from poolsieve.dataflow import progress, reader
+from poolsieve.dataflow.export_edits import EditedRows
 from poolsieve.dataflow.export_files import Sink
-from poolsieve.dataflow.export_rows import Export, Ints, Part, Picked, Written, check_same, pick
+from poolsieve.dataflow.export_rows import (
+    Export,
+    Ints,
+    Part,
+    Picked,
+    Written,
+    check_same,
+    count_lost,
+    edited_rows,
+    pick,
+)
+from poolsieve.dataflow.reader import is_text
 from poolsieve.dataflow.records import Shard
 from poolsieve.dataflow.scoring import ShardChanged
 from poolsieve.scoring_models.protocol import PlanError, PoolsieveError
@@ -81,7 +93,7 @@ def write(export: Export, part: Part, sink: Sink) -> Written:
         ShardChanged: if a pool file is not the one that was scored.
     """
     done = Written()
-    if len(part.inputs) == 1 and part.inputs[0].whole and not export.scores:
+    if len(part.inputs) == 1 and part.inputs[0].whole and not export.scores and export.edits is None:
         _copy_whole(export, part.inputs[0].shard, sink)
         done.rows = part.inputs[0].rows
         progress.add("export", done.rows)
@@ -102,11 +114,14 @@ def write(export: Export, part: Part, sink: Sink) -> Written:
 def _add(export: Export, shard: Shard, file: Opened, target: RowGroups, done: Written) -> None:
     picked = pick(export, shard)
     done.unreadable += picked.unreadable
-    for batch, rows in selected(file, shard, picked, done):
+    edited = edited_rows(export, shard, picked)
+    for own, rows in selected(file, shard, picked, done):
+        batch = own if edited is None else with_edits(own, edited, rows, target.schema)
         target.add(with_scores(batch, picked, rows, target.schema) if export.scores else batch)
         done.rows += batch.num_rows
         progress.add("export", batch.num_rows)
         progress.check()
+    count_lost(edited, done)
 
 
 def open_shard(export: Export, shard: Shard, stack: contextlib.ExitStack) -> Opened:
@@ -124,11 +139,16 @@ def open_shard(export: Export, shard: Shard, stack: contextlib.ExitStack) -> Ope
 
 
 def schema_of(export: Export, shard: Shard, schema: pa.Schema) -> pa.Schema:
-    """The schema of the output: the pool's, and the scores after it.
+    """The schema of the output: the pool's, new columns for edited texts, and the scores after it.
 
     Raises:
-        PlanError: if a score has a column's name.
+        PlanError: if a score has a column's name, or an edited text is to replace a column of another type.
     """
+    for name in export.edits.columns if export.edits is not None else ():
+        if name not in schema.names:
+            schema = schema.append(pa.field(name, pa.string()))
+        elif not is_text(schema.field(name).type):
+            raise PlanError(f"--column {name}: the pool's column is {schema.field(name).type}, no text ({shard.path})")
     clash = [name for name in export.scores if name in schema.names]
     if clash:
         raise PlanError(
@@ -237,6 +257,17 @@ def _taken(batch: pa.RecordBatch, start: int, copies: Ints) -> Iterator[tuple[pa
     elif len(rows) < batch.num_rows:
         batch = batch.filter(pa.array(copies.astype(bool)))
     yield batch, rows + start
+
+
+def with_edits(batch: pa.RecordBatch, edited: EditedRows, rows: Ints, schema: pa.Schema) -> pa.RecordBatch:
+    """The batch with edited texts in the place of its own columns of those names, or after them."""
+    for name, values in zip(edited.derived, edited.take(rows), strict=True):
+        item = schema.field(name)
+        if name in batch.schema.names:
+            batch = batch.set_column(batch.schema.names.index(name), item, values.cast(item.type))
+        else:
+            batch = batch.append_column(item, values)
+    return batch
 
 
 def with_scores(batch: pa.RecordBatch, picked: Picked, rows: Ints, schema: pa.Schema) -> pa.RecordBatch:

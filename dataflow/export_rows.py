@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from poolsieve.dataflow import fs
+from poolsieve.dataflow.export_edits import EditedRows, Edits
 from poolsieve.dataflow.ledger import decision_url
 from poolsieve.dataflow.pool import Pool
 from poolsieve.dataflow.records import Shard
@@ -37,6 +38,7 @@ class Export:
         uids: a list's path; takes the rows that it names instead.
         scores: score columns that go along, in order, with their types.
         types: for another format than the pool's: the roles that are read (of `pool`, which has them), and their types.
+        edits: columns that hold edited roles; None for none.
         same_place: whether the pool is where it was when it was scored, so that its files' tags can be compared.
         threads: threads for one file's decoding.
     """
@@ -51,6 +53,7 @@ class Export:
     uids: str | None = None
     scores: Mapping[str, pa.DataType] = field(default_factory=dict)
     types: Mapping[str, pa.DataType] = field(default_factory=dict)
+    edits: Edits | None = None
     same_place: bool = True
     threads: bool = True
 
@@ -167,6 +170,17 @@ def pick(export: Export, shard: Shard) -> Picked:
         unreadable=unreadable,
         found=found,
     )
+
+
+def edited_rows(export: Export, shard: Shard, picked: Picked) -> EditedRows | None:
+    """The edited columns of the picked rows; None if the export has none."""
+    return EditedRows(export.edits, export.pool, shard, picked.row) if export.edits is not None else None
+
+
+def count_lost(edited: EditedRows | None, done: Written) -> None:
+    """Counts the rows without an edited text by column."""
+    for name, count in (edited.lost if edited is not None else {}).items():
+        done.empty[name] = done.empty.get(name, 0) + count
 
 
 def _one(table: pa.Table, name: str) -> pa.Array:

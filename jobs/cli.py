@@ -157,6 +157,13 @@ def decide(recipe: str | None, out: str, parameters: tuple[str, ...], include: t
 @click.option("--reason", metavar="GLOB", help="Export the rows dropped for these reasons instead of the kept ones.")
 @click.option("--uids", metavar="FILE", help="Export the rows on this list (.npy u8,u8, .parquet, text) instead.")
 @click.option("--scores", is_flag=True, help="Add the score columns.")
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="COLUMN=ROLE",
+    help="Put what the recipe's edits made of ROLE into COLUMN, as text=text (Parquet, JSON lines). Repeatable.",
+)
 @click.option("--target-mb", type=click.IntRange(1), help="Size of an output file; 500 (Parquet) or 1024 (tar).")
 @click.option("--replace", is_flag=True, help="Replace an earlier export in the same folder.")
 @runner_options

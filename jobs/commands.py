@@ -201,6 +201,7 @@ def export(
     uids: str | None,
     scores: bool,
     target_mb: int | None,
+    columns: tuple[str, ...],
     replace: bool,
     runner: str,
     workers: int,
@@ -208,6 +209,7 @@ def export(
 ) -> None:
     """`poolsieve export`."""
     from poolsieve.dataflow.export import export as write
+    from poolsieve.dataflow.export_edits import parse_columns
 
     sized = {"target_bytes": target_mb << 20} if target_mb else {}
     found = write(
@@ -217,6 +219,7 @@ def export(
         select=reason,
         uids=uids,
         scores=scores,
+        columns=parse_columns(columns),
         replace=replace,
         runner=runner,
         workers=workers,
