@@ -16,21 +16,18 @@ from collections.abc import Callable, Mapping, Sequence
 from threading import Event
 from typing import Any
 
-import pyarrow as pa
-
 from poolsieve.dataflow import export_cross, export_jsonl, export_parquet, export_tar, fs, progress
-from poolsieve.dataflow.export_edits import Edits
+from poolsieve.dataflow.export_columns import edited_columns, score_columns
 from poolsieve.dataflow.export_files import explain, sink
 from poolsieve.dataflow.export_rows import Export, Input, Part, Written, plan_parts
 from poolsieve.dataflow.export_survey import missing
 from poolsieve.dataflow.export_target import Target
 from poolsieve.dataflow.finish import dumps, read_manifest, read_shards, shard_of, versions
-from poolsieve.dataflow.ledger import add_counts, decision_url
+from poolsieve.dataflow.ledger import add_counts
 from poolsieve.dataflow.pool import Pool
 from poolsieve.dataflow.recipe import Recipe
 from poolsieve.dataflow.runners import threads_for
-from poolsieve.dataflow.store import read_table, scorer_folder, stored_scorers
-from poolsieve.dataflow.submit import _Background, role_types, root_cause, stored_source
+from poolsieve.dataflow.submit import _Background, root_cause
 from poolsieve.filters.lists import file_sha256, load_list
 from poolsieve.scoring_models.protocol import PlanError, PoolsieveError, digest
 
@@ -151,12 +148,12 @@ def _prepare(
         format=kind,
         select=select,
         uids=fs.absolute(uids) if uids else None,
-        scores=_scores(out, manifest, lines, scores, (place.kind, kind)),
+        scores=score_columns(out, manifest, lines, scores, (place.kind, kind)),
         same_place=place.root == scored.root,
         threads=threads_for(workers) > 1,
     )
     if columns:
-        made = dataclasses.replace(made, edits=_edits(made, manifest, lines, columns, recipe))
+        made = dataclasses.replace(made, edits=edited_columns(made, manifest, lines, columns, recipe))
     size = target_bytes or TARGET_BYTES[kind]
     about = _about(made, manifest, size)
     claim = Target(url, digest([_LAYOUT, about], 8))
@@ -211,59 +208,6 @@ def _selection(select: str | None, uids: str | None, manifest: Mapping[str, Any]
         guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
         there = ", ".join(sorted(reasons)[:20]) or "none: every row was kept"
         raise PlanError(f"no row was dropped for a reason that {select!r} matches.{guess} The reasons are: {there}")
-
-
-def _scores(
-    out: str,
-    manifest: Mapping[str, Any],
-    lines: Sequence[Mapping[str, Any]],
-    asked: bool | Sequence[str],
-    kinds: tuple[str, str],
-) -> dict[str, pa.DataType]:
-    """The score columns that go along, with their types."""
-    if not asked or not lines:
-        return {}
-    first = read_table(decision_url(out, manifest["decision"], "ledger", f"{lines[0]['name']}.parquet"))
-    types = {item.name: item.type for item in first.schema if item.name not in ("row", "uid", "keep", "reason")}
-    if asked is True:
-        own = _pool_columns(out, manifest) if kinds == ("parquet", "parquet") else set()
-        return {name: kind for name, kind in types.items() if name not in own}
-    unknown = [name for name in asked if name not in types]
-    if unknown:
-        near = difflib.get_close_matches(unknown[0], types, n=3, cutoff=0.3)
-        guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-        raise PlanError(f"the ledger has no score {unknown[0]!r}.{guess} It has: {', '.join(types) or 'none'}")
-    return {name: types[name] for name in asked}
-
-
-def _edits(
-    made: Export,
-    manifest: Mapping[str, Any],
-    lines: Sequence[Mapping[str, Any]],
-    columns: Mapping[str, str],
-    recipe: Recipe | None,
-) -> Edits:
-    """The edited columns, once the recipe is known to have them."""
-    if (made.pool.kind, made.format) not in (("parquet", "parquet"), ("jsonl", "jsonl")):
-        raise PlanError(
-            f"--column goes from Parquet to Parquet and from JSON lines to JSON lines, not to {made.format}"
-        )
-    source = None if recipe is not None else stored_source(manifest, made.out)
-    types = role_types(made.pool, [shard_of(line) for line in lines])
-    edits = Edits(columns=dict(columns), role_types=types, source=source, given=recipe)
-    edits.derived(made.pool)
-    return edits
-
-
-def _pool_columns(out: str, manifest: Mapping[str, Any]) -> set[str]:
-    """Scores that are nothing but a column of the pool: they leave with the row as it is."""
-    found = {fs.join(out, "scores", item["folder"]): item["scorer"] for item in stored_scorers(out)}
-    marks = manifest["fingerprints"].items()
-    return {name for name, mark in marks if _is_column(found.get(scorer_folder(out, name, mark)))}
-
-
-def _is_column(scorer: Any) -> bool:
-    return isinstance(scorer, Mapping) and scorer.get("type") == "PoolColumn"
 
 
 def _about(made: Export, manifest: Mapping[str, Any], size: int) -> dict[str, Any]:

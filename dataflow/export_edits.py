@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from json.decoder import scanstring
 from typing import Any
 
 import numpy as np
@@ -162,7 +161,7 @@ def _value_span(whole: str, key: str) -> tuple[int, int] | None:
     """Where the value of an object's key stands (of the last one, which is the one that counts)."""
     found, at = None, _skip(whole, _skip(whole, 0) + 1)
     while whole[at] == '"':
-        name, at = scanstring(whole, at + 1, False)
+        name, at = _DECODER.raw_decode(whole, at)
         start = _skip(whole, _skip(whole, at) + 1)
         _, stop = _DECODER.raw_decode(whole, start)
         found = (start, stop) if name == key else found
