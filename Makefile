@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 DEMO   := demo
 
-.PHONY: help demo demo-pool test check lint types typing-links clean
+.PHONY: help demo demo-text demo-pool test check lint types typing-links clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -23,6 +23,13 @@ demo-pool: $(DEMO)/pool  ## a small pool with the ills of a real crawl, in demo/
 
 demo: $(DEMO)/pool  ## build the pool, run DataComp's rules and a small DFN over it, say where the report is
 	$(BIN)/poolsieve run recipes/datacomp_dfn.py --out $(DEMO)/out --truth $(DEMO)/pool/truth.parquet
+
+$(DEMO)/documents: | $(BIN)/poolsieve
+	$(BIN)/python recipes/demo/make_documents.py $@
+
+demo-text: $(DEMO)/documents  ## FineWeb's chain and a small Celadon over a pool of documents
+	$(BIN)/poolsieve run recipes/fineweb_celadon.py --out $(DEMO)/out-text --truth $(DEMO)/documents/truth.parquet \
+		-p 'pool=$(DEMO)/documents/*.jsonl.zst' -p uid=id -p model=recipes/demo/celadon
 
 # Type checkers find `poolsieve.*` by folders, and the four stand at the top of the repository.
 typing-links:

@@ -6,6 +6,7 @@
     poolsieve export OUT --reason 'celadon.toxic.*' --to OUT/toxic
 
 "Toxicity of the Commons" (arXiv 2410.22587) has toxic documents rewritten and mild ones given a content warning.
+`make demo-text` runs this on the demo's documents, with a network that knows their words.
 """
 
 from poolsieve.dataflow import Pool, Recipe
@@ -13,12 +14,17 @@ from poolsieve.filters import c4, celadon, fineweb, gopher, language
 
 
 def recipe(
-    pool: str, model: str = "PleIAs/celadon", revision: str = "", text: str = "text", at_least: float = 0.65
+    pool: str,
+    model: str = "PleIAs/celadon",
+    revision: str = "",
+    text: str = "text",
+    uid: str = "",
+    at_least: float = 0.65,
 ) -> Recipe:
-    """`model` and `revision` are what `Celadon` takes; `text` is the column of the documents."""
+    """`model` and `revision` are what `Celadon` takes; `text` and `uid` are columns or fields of the documents."""
     kind = Pool.jsonl if ".json" in pool else Pool.parquet
     return (
-        kind(pool, text=text)
+        kind(pool, text=text, uid=uid or None)
         | language("en", at_least=at_least)
         | gopher.repetition()
         | gopher.quality()
