@@ -1,11 +1,11 @@
 """FineWeb's chain against datatrove's own filters: documents a second on one core, the same documents and verdicts.
 
     python benchmarks/datatrove_chain.py --documents 500
-    python benchmarks/datatrove_chain.py --documents 300 --only-chain --html FOLDER   # or --manuals
+    python benchmarks/datatrove_chain.py --documents 300 --only-chain --manuals   # or --jsonl GLOB
 
 Both run in this process, one after the other, on documents of this machine: docstrings, readmes, licences and sources (two
-thirds code), or the paragraphs of HTML pages, or manual pages. A document that falls at an early rule is read no further, by
-both tools. Three figures of ours: "cold" starts with an empty memory of words; "next" reads other documents of the same
+thirds code), or manual pages, or a pool of JSON lines. A document that falls at an early rule is read no further, by both
+tools, so the ratio depends on how many stay. Three figures of ours: "cold" starts with an empty memory of words; "next" reads other documents of the same
 kind; "known" reads the first ones again, as where a run has met nearly all the words that it will meet.
 """
 
@@ -18,7 +18,6 @@ import re
 import sys
 import time
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,8 @@ from datatrove.pipeline.filters import (
     GopherRepetitionFilter,
 )
 
+from poolsieve.dataflow import Pool
+from poolsieve.dataflow.pool import open_chunks
 from poolsieve.dataflow.transforms import apply_stages, program_for
 from poolsieve.filters import c4, fineweb, gopher
 from poolsieve.filters.stages import Stage
@@ -92,55 +93,20 @@ def manuals(count: int) -> list[str]:
     return [text for text, _ in zip(texts, range(count), strict=False)]
 
 
-class _Paragraphs(HTMLParser):
-    """Collects the text of headings, paragraphs and list items, a line each."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-        self.open: list[str] | None = None
-        self.outside = 0
-
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        self.outside += tag in ("script", "style", "nav", "pre")
-        if tag in ("p", "li", "dd", "dt", "h1", "h2", "h3", "h4"):
-            self.close_line()
-            self.open = []
-
-    def handle_endtag(self, tag: str) -> None:
-        self.outside -= tag in ("script", "style", "nav", "pre")
-        if tag in ("p", "li", "dd", "dt", "h1", "h2", "h3", "h4"):
-            self.close_line()
-
-    def handle_data(self, data: str) -> None:
-        if self.open is not None and not self.outside:
-            self.open.append(data)
-
-    def close_line(self) -> None:
-        self.lines += filter(None, [" ".join("".join(self.open or []).split())])
-        self.open = None
+def of_pool(glob: str, count: int) -> list[str]:
+    """Texts of a pool of JSON lines."""
+    pool = Pool.jsonl(glob, text="text").absolute()
+    shards = pool.listing().shards
+    types = pool.role_types(shards)
+    chunks = (chunk for shard in shards for chunk in open_chunks(pool, shard, ("text",), types))
+    texts = (text for chunk in chunks for text in chunk.roles.column("text").to_pylist() if text)
+    return [text for text, _ in zip(texts, range(count), strict=False)]
 
 
-def pages(folder: str, count: int) -> list[str]:
-    """Different HTML pages of at least 600 characters of paragraphs, in a fixed order."""
-    paths = sorted(Path(folder).rglob("*.html"))
-    random.Random(0).shuffle(paths)
-    found: dict[str, None] = {}
-    for path in paths:
-        parser = _Paragraphs()
-        parser.feed(path.read_text("utf-8", "replace"))
-        text = "\n".join(parser.lines)
-        if len(text) >= 600:
-            found[text] = None
-        if len(found) == count:
-            break
-    return list(found)
-
-
-def documents(count: int, from_manuals: bool, folder: str | None) -> tuple[list[str], list[str]]:
+def documents(count: int, from_manuals: bool, glob: str | None) -> tuple[list[str], list[str]]:
     """(those that both tools read, those that ours reads next)."""
-    if from_manuals or folder:
-        texts = pages(folder, 3 * count) if folder else manuals(3 * count)
+    if from_manuals or glob:
+        texts = of_pool(glob, 3 * count) if glob else manuals(3 * count)
         if len(texts) < 2 * count:
             raise SystemExit(f"{len(texts)} such documents here; choose a smaller --documents")
         return texts[:count], texts[count:]
@@ -153,10 +119,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--documents", type=int, default=600)
     parser.add_argument("--manuals", action="store_true", help="manual pages")
-    parser.add_argument("--html", metavar="FOLDER", help="HTML pages under a folder")
+    parser.add_argument("--jsonl", metavar="GLOB", help="texts of JSON lines, such as your own")
     parser.add_argument("--only-chain", action="store_true", help="not each filter as well")
     given = parser.parse_args()
-    first, second = documents(given.documents, given.manuals, given.html)
+    first, second = documents(given.documents, given.manuals, given.jsonl)
     ours(CHAINS["the chain"][1], first[:5])
     theirs(CHAINS["the chain"][0], first[:5])
     print(f"{len(first)} documents of {sum(map(len, first)) / len(first):.0f} characters on average")
