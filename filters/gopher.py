@@ -157,8 +157,9 @@ class GopherRepetition(Config):
         lengths = iter(map(len, texts))
         for group in groups(tokenizer().read(texts)):
             top, duplicate = top_characters(group, self.top), duplicate_characters(group, self.duplicate)
-            found = [*(top[n] for n in self.top), *(duplicate[n] for n in self.duplicate)]
-            for characters in np.stack(found, axis=1).tolist():
+            found = np.zeros((len(self.top) + len(self.duplicate), len(group.starts) - 1), dtype=np.int64)
+            found[:] = [*(top[n] for n in self.top), *(duplicate[n] for n in self.duplicate)] or found
+            for characters in found.T.tolist():
                 length = next(lengths)
                 yield [count / length for count in characters]
 

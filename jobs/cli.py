@@ -168,7 +168,7 @@ def decide(recipe: str | None, out: str, parameters: tuple[str, ...], include: t
 @click.option("--replace", is_flag=True, help="Replace an earlier export in the same folder.")
 @runner_options
 def export(out: str, target_mb: int | None, format_: str, **options: Any) -> None:
-    """Write the kept rows of a whole run as Parquet or WebDataset, as they came."""
+    """Write the kept rows of a whole run as they came, or as Parquet, WebDataset or JSON lines."""
     from poolsieve.jobs import commands
 
     commands.export(out, target_mb=target_mb, format_=format_, **options)

@@ -14,7 +14,7 @@ LONGEST = 5000
 
 @functools.cache
 def real(count: int) -> tuple[str, ...]:
-    """The same number of docstrings, of package documents (readmes, licences) and of sources, in a fixed order."""
+    """A third docstrings, a third package documents (readmes, licences), the rest sources, in a fixed order."""
     library, packages = (Path(sysconfig.get_paths()[name]) for name in ("stdlib", "purelib"))
     sources = [
         path
@@ -24,8 +24,8 @@ def real(count: int) -> tuple[str, ...]:
     names = ("METADATA", "*.md", "*.rst", "*.txt", "LICENSE*", "*.html")
     papers = sorted({path for name in names for path in packages.rglob(name) if path.is_file()})
     third = count // 3 + 1
-    texts = [*_some(_docstrings(sources), third), *_some(map(_text, papers), third), *_some(map(_text, sources), third)]
-    return tuple(texts[:count])
+    texts = [*_some(_docstrings(sources), third), *_some(map(_text, papers), third)]
+    return tuple([*texts, *_some(map(_text, sources), count - len(texts))][:count])
 
 
 def _some(texts: Iterator[str], count: int) -> list[str]:

@@ -6,11 +6,13 @@ import random
 from collections import Counter
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poolsieve.filters import ngrams
+from poolsieve.filters.gopher import GopherRepetition
 from poolsieve.filters.ngrams import duplicate_characters, groups, top_characters
 from poolsieve.filters.words import Tokenizer, tokenizer
 from tests.filters.corpus import real
@@ -71,6 +73,14 @@ def test_hashes_that_are_all_the_same_change_nothing(texts: list[str]) -> None:
             sorted_ = ngrams._sorted(group, same[places], places)
             counted = ngrams._jumping(group, *ngrams._later(group, *sorted_, size), size)
             assert counted.tolist() == [duplicated(some, size) for some in tokens]
+
+
+def test_any_sizes_of_n_grams_or_none() -> None:
+    texts = pa.record_batch({"text": ["a b a b a b", "one", "", None]})
+    none = GopherRepetition(top=(), duplicate=()).score(texts).columns
+    assert none["char_count"].to_pylist() == [11, 3, 0, None] and "top_2_gram" not in none
+    one = GopherRepetition(top=(1,), duplicate=()).score(texts).columns
+    assert one["top_1_gram"].to_pylist() == [3 / 11, 1.0, None, None]
 
 
 def test_groups_keep_every_document_in_order() -> None:
