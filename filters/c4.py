@@ -117,9 +117,7 @@ class C4Page(LineRules, Config):
 
     def score(self, batch: pa.RecordBatch) -> Scored:
         """The three numbers of each text; null for null."""
-        texts = batch.column(self.text)
-        tokenizer().read([text for text in texts.to_pylist() if text is not None])  # learns all pieces at once
-        return counted(texts, self.page, self.columns)
+        return counted(batch.column(self.text), self.page, self.columns)
 
     def page(self, text: str) -> tuple[int, int, int | None]:
         """The three numbers of one text."""

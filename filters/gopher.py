@@ -97,7 +97,7 @@ def quality_counts(text: str, words: Words, stop_words: Sequence[str] = STOP_WOR
         _share(bullets, len(lines)),
         _share(dotted, len(lines)),
         _share(int(words.alphas.sum()), len(words)),
-        tokenizer().present(words, stop_words),
+        words.present(stop_words),
     ]
 
 

@@ -48,6 +48,10 @@ class Group(NamedTuple):
         last = self.document[size - 1 :]
         return np.flatnonzero(self.document[: len(last)] == last)
 
+    def inside(self, places: Ints, size: int) -> Bools:
+        """Whether an n-gram of that size that begins at a place lies in one document."""
+        return places + size <= self.starts[self.document[places] + 1]
+
     def string(self, place: Any, size: int) -> str:
         """The n-gram at a place, without blanks."""
         return self.joined[self.offsets[place] : self.offsets[place + size]]
@@ -86,43 +90,44 @@ def top_characters(group: Group, sizes: Sequence[int]) -> dict[int, Ints]:
     """
     found: dict[int, Ints] = {}
     codes, n = group.ids * _BASE, 1
+    likely = np.ones(len(codes), dtype=bool)  # only where all parts of an n-gram repeat can it repeat itself
     for size in sorted(sizes):
         while n < size:
             codes, n = codes[:-1] * _MIX + group.ids[n:] * _BASE, n + 1
-        found[size] = _top(group, codes, size)
+            likely = likely[:-1] & likely[1:]
+        places = group.places(size)
+        found[size], again = _top(group, codes, places[likely[places]], size)
+        likely = np.zeros(len(codes), dtype=bool)
+        likely[again] = True
     return found
 
 
-def _top(group: Group, codes: Hashes, size: int) -> Ints:
-    places = group.places(size)
-    first, most = _most_frequent(group, codes, places)
-    there = np.flatnonzero(np.diff(group.starts) >= size)
-    for document in there[_copies(group, places, first, size)[there] != most[there]]:
+def _top(group: Group, codes: Hashes, places: Ints, size: int) -> tuple[Ints, Ints]:
+    """(what `top_characters` says of one size, where n-grams repeat); those that do not need not be in `places`."""
+    ordered, same = _sorted(group, codes[places], places)
+    first, most = _most_frequent(group, ordered, same)
+    several = np.flatnonzero(most > 1)
+    for document in several[_copies(group, places, first, size)[several] != most[several]]:
         first[document], most[document] = _counted(group, int(document), size)
+    there = np.flatnonzero(np.diff(group.starts) >= size)
     made = np.zeros(len(first), dtype=np.int64)
     lengths = group.offsets[first[there] + size] - group.offsets[first[there]] + size - 1
     made[there] = lengths * most[there]
-    return made
+    return made, ordered[_repeated(same)]
 
 
-def _most_frequent(group: Group, codes: Hashes, places: Ints) -> tuple[Ints, Ints]:
+def _most_frequent(group: Group, ordered: Ints, same: Bools) -> tuple[Ints, Ints]:
     """For each document (place, count) of its most frequent code; of several, the one that comes first."""
     first, most = group.starts[:-1].copy(), np.ones(len(group.starts) - 1, dtype=np.int64)
-    starts, counts = _runs(group, codes[places], places)
+    edges = np.diff(same.astype(np.int8), prepend=0)
+    begin, end = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    starts, counts = ordered[begin], end - begin + 1
     document = group.document[starts]
     np.maximum.at(most, document, counts)
     best = counts == most[document]
     first[document[best]] = len(group.document)
     np.minimum.at(first, document[best], starts[best])
     return first, most
-
-
-def _runs(group: Group, hashes: Hashes, places: Ints) -> tuple[Ints, Ints]:
-    """(first place, count) of each hash that stands at several places of a document."""
-    ordered, same = _sorted(group, hashes, places)
-    edges = np.diff(same.astype(np.int8), prepend=0)
-    begin, end = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
-    return ordered[begin], end - begin + 1
 
 
 def _sorted(group: Group, hashes: Hashes, places: Ints) -> tuple[Ints, Bools]:
@@ -172,9 +177,9 @@ def duplicate_characters(group: Group, sizes: Sequence[int]) -> dict[int, Ints]:
     ordered, same = _sorted(group, heads, np.arange(len(heads)))
     likely = np.zeros(len(heads), dtype=bool)
     likely[ordered[_repeated(same)]] = True
-    found = {}
-    for size in sizes:
-        places = group.places(size)
+    found, places = {}, np.arange(len(heads))
+    for size in sorted(sizes):
+        places = places[group.inside(places, size)]
         places = places[likely[places] | (begins[places + size] - begins[places] < PREFIX)]
         grams = (hashes[begins[places + size]] - hashes[begins[places]]) * scale[places]
         found[size] = _jumping(group, *_later(group, *_sorted(group, grams, places), size), size)
@@ -201,8 +206,10 @@ def _later(group: Group, ordered: Ints, same: Bools, size: int) -> tuple[Ints, I
     pairs = zip(places[unlike], before[unlike], strict=True)
     if any(group.string(place, size) != group.string(other, size) for place, other in pairs):
         return _compared(group, np.sort(ordered), size)
-    order = np.argsort(places)
-    return places[order], firsts[order]
+    first_of = np.full(len(group.ids), -1)
+    first_of[places] = firsts
+    ascending = np.flatnonzero(first_of >= 0)
+    return ascending, first_of[ascending]
 
 
 def _compared(group: Group, places: Ints, size: int) -> tuple[Ints, Ints]:

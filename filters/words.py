@@ -7,22 +7,20 @@ time, so its tokens are remembered by piece: a dictionary look-up replaces nearl
 
 from __future__ import annotations
 
-import functools
 import importlib.util
-import itertools
 import re
-import string
 import threading
 import unicodedata
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
+from poolsieve.filters.pieces import Splitter
 from poolsieve.filters.punctuation import PUNCTUATION
 from poolsieve.scoring_models.protocol import PlanError, Scored
 
@@ -44,24 +42,8 @@ Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
 T = TypeVar("T")
 
-PORTION = 1 << 22
-"""Characters of texts whose pieces are looked up together."""
-
-_APART = " qz "
-"""Stands between pieces that are tokenised together: spaCy's special cases (":)") would match across a blank."""
-
 _SPACES = re.compile(r"\s+")
-
-
-class Turns(NamedTuple):
-    """What a whitespace-delimited piece does to spaCy's sentence splitter.
-
-    `starts[seen]` is the number of sentences that start in it and `after[seen]` whether its end follows a sentence's
-    final mark, where `seen` says the same of its beginning.
-    """
-
-    starts: tuple[int, int]
-    after: tuple[bool, bool]
+_OTHER, _FINAL = b"\0", b"\2"
 
 
 @dataclass(frozen=True)
@@ -70,224 +52,138 @@ class Words:
 
     Attributes:
         ids: int32 (n,): equal numbers are equal words, within this document.
-        lengths: int64 (n,): characters of each word.
-        symbols: bool (n,): the word is made of punctuation and control characters alone.
-        alphas: bool (n,): the word has an alphabetic character.
         joined: the words without blanks between them, which is the text without its whitespace.
-        words: word of an id.
+        memory: knows the words.
     """
 
     ids: Ids
-    lengths: Ints
-    symbols: Bools
-    alphas: Bools
     joined: str
-    words: Sequence[str]
+    memory: Memory
 
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def lengths(self) -> Ints:
+        """int64 (n,): characters of each word."""
+        return np.frombuffer(self.memory.lengths, dtype=np.int64)[self.ids]
+
+    @property
+    def symbols(self) -> Bools:
+        """bool (n,): the word is made of punctuation and control characters alone."""
+        return np.frombuffer(self.memory.symbols, dtype=np.bool_)[self.ids]
+
+    @property
+    def alphas(self) -> Bools:
+        """bool (n,): the word has an alphabetic character."""
+        return np.frombuffer(self.memory.alphas, dtype=np.bool_)[self.ids]
+
     def tokens(self) -> list[str]:
         """The words in order."""
-        return [self.words[i] for i in self.ids.tolist()]
+        return [self.memory.words[i] for i in self.ids.tolist()]
+
+    def present(self, wanted: Iterable[str]) -> int:
+        """How many of the wanted words stand in the document."""
+        numbers = [self.memory.numbers[word] for word in set(wanted) if word in self.memory.numbers]
+        return sum(bool((self.ids == number).any()) for number in numbers)
+
+
+class _Learned(dict[str, T]):
+    """A dictionary that asks `learn` for what it does not have; `learn` says whether it is kept."""
+
+    def __init__(self, learn: Callable[[str], T]) -> None:
+        super().__init__()
+        self.learn = learn
+
+    def __missing__(self, key: str) -> T:
+        return self.learn(key)
+
+
+class Memory:
+    """What has been found out of words, by number, and of pieces."""
+
+    def __init__(self) -> None:
+        from spacy.pipeline import Sentencizer
+
+        self.ends = frozenset(Sentencizer.default_punct_chars)
+        self.split = Splitter()
+        self.words: list[str] = []
+        self.lengths, self.symbols, self.alphas = array("q"), bytearray(), bytearray()
+        self.numbers = _Learned(self._number)
+        self.pieces = _Learned(self._piece)
+        """Piece -> the numbers of its words, as the bytes of int32."""
+        self.marks = _Learned(self._marks)
+        """Piece -> which of its words end a sentence, and which begin one after such an end."""
+
+    def _number(self, word: str) -> int:
+        number = self.numbers[word] = len(self.words)
+        letters = word.isalpha()
+        self.words.append(word)
+        self.lengths.append(len(word))
+        self.symbols.append(not letters and PUNCTUATION.issuperset(word))
+        self.alphas.append(letters or any(map(str.isalpha, word)))
+        return number
+
+    def _piece(self, piece: str) -> bytes:
+        numbers = array("i", map(self.numbers.__getitem__, self.split(piece))).tobytes()
+        if len(piece) <= LONGEST:
+            self.pieces[piece] = numbers
+        return numbers
+
+    def _marks(self, piece: str) -> bytes:
+        words = [self.words[number] for number in array("i", self.pieces[piece])]
+        marks = b"".join(map(self._mark, words))
+        if len(piece) <= LONGEST:
+            self.marks[piece] = marks
+        return marks
+
+    def _mark(self, word: str) -> bytes:
+        """spaCy's `Sentencizer`: after a final mark a sentence starts at the first token that is no punctuation."""
+        return _FINAL if word in self.ends else b"" if _is_punctuation(word) else _OTHER
+
+    @property
+    def full(self) -> bool:
+        """Whether it should start anew."""
+        return len(self.pieces) > PIECES or len(self.words) > 2 * PIECES
 
 
 class Tokenizer:
     """spaCy's English tokenizer with a memory. Not for several threads at once: see `tokenizer()`."""
 
     def __init__(self) -> None:
-        from spacy.pipeline import Sentencizer
-
-        self.ends = frozenset(Sentencizer.default_punct_chars)
-        self.documents: dict[str, Words] = {}
-        self.characters = 0
         self.forget()
 
     def forget(self) -> None:
-        """Starts the memory anew, spaCy's own included. Words made before keep what they need."""
-        import spacy
-
-        # A new tokenizer and no `memory_zone()`: in spaCy 3.8 the word "IS_ALPHA" fails in every zone but the first.
-        self.split = _quick(spacy.blank("en").tokenizer)
-        self.special = frozenset(run for rule in self.split.rules for run in _RUNS.findall(rule))
-        faces = [rule for rule in self.split.rules if len(rule) > 1 and not _RUNS.search(rule)]
-        self.faces = re.compile("|".join(map(re.escape, faces)))
-        self.known: dict[str, Any] = {}
-        self.turns: dict[str, Turns] = {}
-        self.words: list[str] = []
-        self.index: dict[str, int] = {}
-        self.kinds = bytearray()
-        self.described = 0
-        self.about = np.zeros((3, 1 << 12), dtype=np.int64)
+        """Starts anew, spaCy's own memory included. Words made before keep what they need."""
+        self.memory = Memory()
+        self.documents: dict[str, Words] = {}
+        self.characters = 0
 
     def read(self, texts: Sequence[str]) -> list[Words]:
         """The words of each text. Those of the last texts are remembered, for the scorers that come next."""
-        new = [text for text in dict.fromkeys(texts) if text not in self.documents]
-        found = dict(zip(new, itertools.chain.from_iterable(map(self.split_all, _portions(new))), strict=True))
-        characters = sum(map(len, new))
-        if len(self.documents) + len(new) > DOCUMENTS or self.characters + characters > CHARACTERS:
-            found |= {text: self.documents[text] for text in texts if text not in found}
-            self.documents, self.characters = {}, 0
-        if len(new) <= DOCUMENTS and characters <= CHARACTERS:
-            self.documents |= found
-            self.characters += characters
-        return [found[text] if text in found else self.documents[text] for text in texts]
+        return [self.documents[text] if text in self.documents else self.read_new(text) for text in texts]
 
-    def split_all(self, texts: Sequence[str]) -> Iterator[Words]:
-        """The words of each text, whose pieces are looked up together."""
-        pieces = [text.split() for text in texts]
-        tokens = iter(self.look_up(self.known, list(itertools.chain.from_iterable(pieces))))
-        numbers = [b"".join(itertools.islice(tokens, len(some))) for some in pieces]
-        ids: Ids = np.frombuffer(b"".join(numbers), dtype=np.int32)
-        lengths, symbols, alphas = self.about[:, ids]
-        stop = 0
-        for some, own in zip(pieces, numbers, strict=True):
-            start, stop = stop, stop + len(own) // ids.itemsize
-            part = slice(start, stop)
-            yield Words(ids[part], lengths[part], symbols[part] == 1, alphas[part] == 1, "".join(some), self.words)
-
-    def look_up(self, memory: dict[str, T], pieces: Sequence[str]) -> list[T]:
-        """What a memory says of each piece; new pieces are learned."""
-        try:
-            return list(map(memory.__getitem__, pieces))
-        except KeyError:
-            return self.learn(memory, pieces)
-
-    def learn(self, memory: dict[str, T], pieces: Sequence[str]) -> list[T]:
-        """Tokenises the pieces that are not known, all in one text."""
-        if len(self.known) > PIECES or len(self.words) > 2 * PIECES:
-            kind = memory is self.known
+    def read_new(self, text: str) -> Words:
+        """The words of a text that is not remembered."""
+        if self.memory.full:
             self.forget()
-            memory = self.known if kind else self.turns  # type: ignore[assignment]
-        new = [piece for piece in dict.fromkeys(pieces) if piece not in memory]
-        for piece, tokens in zip(new, self.tokens(new), strict=True):
-            ids = [self.id(word) for word in tokens]
-            self.known[piece] = array("i", ids).tobytes()
-            self.turns[piece] = _turned(bytes([self.kinds[i] for i in ids]))
-        self.describe()
-        found = list(map(memory.__getitem__, pieces))
-        for piece in new:
-            if len(piece) > LONGEST:
-                del self.known[piece], self.turns[piece]
-        return found
-
-    def tokens(self, pieces: Sequence[str]) -> Iterator[list[str]]:
-        """The tokens of each piece, which are what it is made of, in order."""
-        easy = [self.easy(piece) for piece in pieces]
-        text = _APART.join([*(piece for piece, tokens in zip(pieces, easy, strict=True) if tokens is None), ""])
-        lengths = iter(self.split(text).to_array("LENGTH").tolist())
-        for piece, tokens in zip(pieces, easy, strict=True):
-            yield _cut(piece, lengths) if tokens is None else tokens
-
-    def easy(self, piece: str) -> list[str] | None:
-        """The tokens of a piece that is one word, or words with hyphens, or a number, perhaps with marks around it.
-
-        Each such mark is a token by rules of spaCy that look at nothing else. None for other pieces, and where the word
-        is part of one of spaCy's special cases.
-        """
-        found = _EASY.fullmatch(piece)
-        if not found:
-            return None
-        before, word, stop, after = found.groups()
-        parts = _HYPHEN.split(word) if "-" in word else [word]
-        if not self.special.isdisjoint(_RUNS.findall(word)) or (stop and not _ENDS.search(word)):
-            return None
-        if len(piece) > len(word) + 1 and self.faces.search(piece):
-            return None
-        return [*before, *parts, *stop, *after]
-
-    def id(self, word: str) -> int:
-        """The number of a word."""
-        number = self.index.get(word)
-        if number is None:
-            number = self.index[word] = len(self.words)
-            self.words.append(word)
-            self.kinds.append(2 if word in self.ends else int(_is_punctuation(word)))
-        return number
-
-    def describe(self) -> None:
-        """Notes what is to be known of each new word."""
-        if len(self.words) > self.about.shape[1]:
-            self.about = np.concatenate([self.about, np.zeros_like(self.about)], axis=1)
-            return self.describe()
-        new = self.words[self.described :]
-        symbols = [not word.isalpha() and PUNCTUATION.issuperset(word) for word in new]
-        letters = [word.isalpha() or any(map(str.isalpha, word)) for word in new]
-        self.about[:, self.described : len(self.words)] = list(map(len, new)), symbols, letters
-        self.described = len(self.words)
-        return None
-
-    def present(self, words: Words, wanted: Iterable[str]) -> int:
-        """How many of the wanted words stand in a document."""
-        if words.words is not self.words:
-            return len(set(words.tokens()).intersection(wanted))
-        ids = [self.index[word] for word in set(wanted) if word in self.index]
-        there = _scratch(len(self.words))
-        there[ids] = -1
-        there[words.ids] = 0
-        return int((there[ids] == 0).sum())
+        pieces = text.split()
+        ids: Ids = np.frombuffer(b"".join(map(self.memory.pieces.__getitem__, pieces)), dtype=np.int32)
+        words = Words(ids, "".join(pieces), self.memory)
+        if len(self.documents) >= DOCUMENTS or self.characters + len(text) > CHARACTERS:
+            self.documents, self.characters = {}, 0
+        if len(text) <= CHARACTERS:
+            self.documents[text] = words
+            self.characters += len(text)
+        return words
 
     def sentence_count(self, line: str) -> int:
         """The number of sentences of a line, at least 1; blanks after a final mark may be one of their own."""
         pieces = line.split()
-        gaps = itertools.repeat(False) if " ".join(pieces) == line else _gaps(line)
-        return _sentences(self.look_up(self.turns, pieces), gaps)
-
-
-_MARKS = re.escape(",:;!?()[]{}<>_#*&'\"`")
-_EASY = re.compile(f"([{_MARKS}]*)([A-Za-z]+(?:[-_][A-Za-z]+)*|[0-9]+)([.]?)([{_MARKS}]*)")
-_RUNS = re.compile("[A-Za-z]+|[0-9]+")
-_HYPHEN = re.compile("(-)")
-_ENDS = re.compile("(?:[0-9a-z]|[A-Z][A-Z])$")
-"""Before a full stop that is a token: an abbreviation like "A." keeps its own."""
-
-_ENDINGS = frozenset(",:;!?()[]{}<>_#*&'\"`")
-_NO_ENDING = frozenset("0123456789'")
-_BETWEEN = frozenset(".,-~:<>=/+*^")
-_ONE = re.match(".", "x")
-
-
-def _quick(made: Any) -> Any:
-    """spaCy's English tokenizer, faster on ASCII: most pieces need none of its long expressions for ends and middles.
-
-    An ASCII suffix is one mark, or has a digit or an apostrophe before its letters, or a full stop; something between
-    two tokens (an infix) has one of the marks in `_BETWEEN`.
-    """
-    suffix, infixes = made.suffix_search, made.infix_finditer
-    plain = frozenset(string.ascii_letters)
-
-    def suffix_search(text: str) -> Any:
-        if text.isascii():
-            if text[-1:] in _ENDINGS:
-                return _ONE
-            if text[-1:] in plain and _NO_ENDING.isdisjoint(text):
-                return None
-        return suffix(text)
-
-    def infix_finditer(text: str) -> Any:
-        return () if text.isascii() and _BETWEEN.isdisjoint(text) else infixes(text)
-
-    made.suffix_search, made.infix_finditer = suffix_search, infix_finditer
-    made.vocab.lex_attr_getters = {}  # attributes of words that nobody asks for take longer than splitting
-    return made
-
-
-def _cut(piece: str, lengths: Iterator[int]) -> list[str]:
-    """A piece as tokens of the next lengths."""
-    start, found = 0, []
-    while start < len(piece):
-        stop = start + next(lengths)
-        found.append(piece[start:stop])
-        start = stop
-    next(lengths)  # what keeps it apart from the next piece
-    return found
-
-
-@functools.cache
-def _turned(kinds: bytes) -> Turns:
-    """What a piece of such tokens does to the sentence splitter."""
-    (starts, after), (starts_seen, after_seen) = _turn(kinds, False), _turn(kinds, True)
-    return Turns((starts, starts_seen), (after, after_seen))
+        marks = [self.memory.marks[piece] for piece in pieces]
+        if " ".join(pieces) != line:
+            marks = [part for pair in zip(_gaps(line), [*marks, b""], strict=True) for part in pair]
+        return 1 + b"".join(marks).count(_FINAL + _OTHER)
 
 
 def _is_punctuation(word: str) -> bool:
@@ -295,45 +191,15 @@ def _is_punctuation(word: str) -> bool:
     return not word.isalnum() and all(unicodedata.category(c).startswith("P") for c in word)
 
 
-def _turn(kinds: Iterable[int], seen: bool) -> tuple[int, bool]:
-    """spaCy's `Sentencizer`: a sentence starts at the first token after a final mark (2) that is no punctuation (1)."""
-    starts = 0
-    for kind in kinds:
-        if kind == 2:
-            seen = True
-        elif seen and kind == 0:
-            starts, seen = starts + 1, False
-    return starts, seen
-
-
-def _sentences(pieces: Sequence[Turns], gaps: Iterable[bool]) -> int:
-    """Sentences of pieces, given which of the gaps before, between and after them are tokens of their own."""
-    count, seen, gap = 1, False, iter(gaps)
-    for piece in pieces:
-        if next(gap) and seen:
-            count, seen = count + 1, False
-        count += piece.starts[seen]
-        seen = piece.after[seen]
-    return count + (seen and next(gap))
-
-
-def _gaps(line: str) -> list[bool]:
-    """Before each piece and at the end: whether spaCy makes a token of the whitespace there (not of one blank)."""
+def _gaps(line: str) -> list[bytes]:
+    """Before each piece and at the end: the token that spaCy makes of the whitespace there (none of one blank)."""
     runs = [match.group() for match in _SPACES.finditer(line)]
     before = [] if line[:1].isspace() else [" "]
     after = [] if line[-1:].isspace() else [" "]
-    return [run != " " for run in [*before, *runs, *after]]
+    return [b"" if run == " " else _OTHER for run in [*before, *runs, *after]]
 
 
 _local = threading.local()
-
-
-def _scratch(size: int) -> Ints:
-    """This thread's array of at least `size` numbers, with anything in it."""
-    if len(getattr(_local, "scratch", ())) < size:
-        _local.scratch = np.zeros(2 * size, dtype=np.int64)
-    found: Ints = _local.scratch
-    return found
 
 
 def tokenizer() -> Tokenizer:
@@ -342,20 +208,6 @@ def tokenizer() -> Tokenizer:
         _local.tokenizer = Tokenizer()
     found: Tokenizer = _local.tokenizer
     return found
-
-
-def _portions(texts: Sequence[str]) -> Iterator[list[str]]:
-    """The texts in order, in lists of about `PORTION` characters."""
-    some: list[str] = []
-    characters = 0
-    for text in texts:
-        some.append(text)
-        characters += len(text)
-        if characters > PORTION:
-            yield some
-            some, characters = [], 0
-    if some:
-        yield some
 
 
 def counted(

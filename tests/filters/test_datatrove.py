@@ -196,7 +196,7 @@ def test_the_tokenizer_may_forget(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = real(REAL)[:40]
     for text in texts:
         assert reader.read([text])[0].tokens() == split_into_words(text)
-        assert len(reader.known) <= 51 + max(len(text.split()) for text in texts)
+        assert len(reader.memory.pieces) <= 51 + max(len(text.split()) for text in texts)
         assert len(reader.documents) <= 2
 
 

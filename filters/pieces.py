@@ -1,0 +1,137 @@
+"""spaCy's English tokens of one whitespace-delimited piece of a text, for most pieces without asking spaCy.
+
+spaCy (explosion/spaCy, `spacy/tokenizer.pyx` and `lang/punctuation.py`, 3.8) takes marks off both ends of a piece, one
+after the other, cuts what is left at infixes, and then looks for special cases ("don't", ":)") in what it has. What a
+mark does is found out by asking its expressions; pieces in which one thing could depend on another are left to spaCy.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Callable
+from typing import Any
+
+MARKS = string.punctuation + "“”‘’«»„‚—–…§¿¡"
+"""What may be taken off a piece here, if spaCy takes it off whatever stands beside it."""
+
+_BESIDE = ("", "a", "A", "0", "é", ".", "-", "%", "'", "s")
+_BETWEEN = frozenset(".,-~:<>=/+*^")
+_INFIX = re.compile(
+    r"([+\-*^.,~:<>=/](?:(?<=[0-9][+\-*^])(?=[0-9-])|(?<=[a-z,'\"`]\.)(?=[A-Z,'\"`])|(?<=[A-Za-z],)(?=[A-Za-z])"
+    r"|(?<=[A-Za-z0-9][-~])(?=[A-Za-z])|(?<=[A-Za-z0-9]-)--?(?=[A-Za-z])|(?<=[A-Za-z0-9][:<>=/])(?=[A-Za-z])))"
+)
+"""spaCy's infixes, as far as they are ASCII; but for "..", which is left to spaCy."""
+
+_MEASURE = re.compile("[0-9][A-Za-z/]+$")
+_SMALL = frozenset(string.ascii_lowercase + string.digits)
+_CAPITALS = frozenset(string.ascii_uppercase)
+_POSSESSIVE = ("'s", "'S", "’s", "’S")
+
+
+class Splitter:
+    """Tokens of a piece. Not for several threads at once."""
+
+    def __init__(self) -> None:
+        import spacy
+
+        # A new tokenizer and no `memory_zone()`: in spaCy 3.8 the word "IS_ALPHA" fails in every zone but the first.
+        self.spacy = spacy.blank("en").tokenizer
+        self.spacy.vocab.lex_attr_getters = {}  # attributes of words that nobody asks for take longer than splitting
+        prefix, suffix = self.spacy.prefix_search, self.spacy.suffix_search
+        self.suffix, self.is_url = suffix, self.spacy.url_match
+        self.opening = _ones(lambda mark, beside: _taken(prefix(mark + beside)))
+        after = _ones(lambda mark, beside: _taken(suffix(beside + mark)))
+        self.before_stop = frozenset(mark for mark in after if _taken(suffix(f"a{mark}.")) == 1)
+        self.closing = "".join(sorted(after)) + "."
+        self.first = frozenset(
+            mark for mark in "-/\\|@~^." if not any(prefix(mark + one) for one in _BESIDE if one != ".")
+        )
+        self.last = frozenset(mark for mark in "-/\\|@~^=" if not any(suffix(one + mark) for one in _BESIDE))
+        self.special = _special_cases(self.spacy)
+        self.starts = frozenset(self.special)
+
+    def __call__(self, piece: str) -> list[str]:
+        """The tokens, which are what the piece is made of, in order."""
+        return self.easy(piece) or [token.text for token in self.spacy(piece)]
+
+    def easy(self, piece: str) -> list[str] | None:
+        """The tokens of a piece that is a word or several, with marks around and between; None for others."""
+        bare = piece.lstrip(self.opening)
+        core = bare.rstrip(self.closing)
+        tokens = [core] if core.isalpha() else self.middle(core)
+        if tokens is None:
+            return None
+        if len(core) < len(piece):
+            closing = bare[len(core) :]
+            if "." in closing and not self.stops(core, closing):
+                return None
+            tokens = [*piece[: len(piece) - len(bare)], *tokens, *closing]
+        return None if self.has_special_case(tokens) else tokens
+
+    def has_special_case(self, tokens: list[str]) -> bool:
+        """Whether spaCy would make other tokens of some of them."""
+        if self.starts.isdisjoint(tokens):
+            return False
+        return any(
+            tokens[i : i + len(case)] == case for i, token in enumerate(tokens) for case in self.special.get(token, ())
+        )
+
+    def stops(self, core: str, closing: str) -> bool:
+        """Whether each full stop of the marks after `core` is a token, as it is not in an abbreviation or ellipsis."""
+        if closing[0] == "." and core[-1] not in _SMALL and not _CAPITALS.issuperset(core[-2:].ljust(2)):
+            return False
+        places = (i for i in range(1, len(closing)) if closing[i] == ".")
+        return len(closing) == 1 or all(closing[i - 1] in self.before_stop for i in places)
+
+    def middle(self, core: str) -> list[str] | None:
+        """The tokens of what is left between the marks."""
+        stem, possessive = (core[:-2], [core[-2:]]) if core.endswith(_POSSESSIVE) else (core, [])
+        if stem.isalpha():
+            return [stem, *possessive]
+        if not stem.isascii() or not stem or ".." in stem or "$" in stem or stem.endswith(_POSSESSIVE):
+            return None
+        if not (stem[0].isalnum() or stem[0] in self.first) or not self.ends(stem):
+            return None
+        return [stem, *possessive] if _BETWEEN.isdisjoint(stem) else [*self.cut(stem), *possessive]
+
+    def ends(self, stem: str) -> bool:
+        """Whether spaCy leaves the last character where it is."""
+        last = stem[-1:]
+        if last.isdigit() or last in self.last:
+            return True
+        return last.isalpha() and not (_MEASURE.search(stem) and self.suffix(stem))
+
+    def cut(self, stem: str) -> list[str]:
+        """A word cut at its infixes, unless it is a URL."""
+        parts = _INFIX.split(stem)
+        return [stem] if len(parts) == 1 or ("." in stem and self.is_url(stem)) else parts
+
+
+def _taken(match: Any) -> int:
+    """How many characters spaCy takes off."""
+    return match.end() - match.start() if match else 0
+
+
+def _ones(taken: Callable[[str, str], int]) -> str:
+    """The marks that are taken off alone, whatever stands beside them."""
+    return "".join(mark for mark in MARKS if all(taken(mark, one) == 1 for one in (*_BESIDE, mark)))
+
+
+def _special_cases(tokenizer: Any) -> dict[str, list[list[str]]]:
+    """First token -> the tokens that special cases have before spaCy finds them, which it does in any run of tokens."""
+    from spacy.tokenizer import Tokenizer
+
+    plain = Tokenizer(
+        tokenizer.vocab,
+        prefix_search=tokenizer.prefix_search,
+        suffix_search=tokenizer.suffix_search,
+        infix_finditer=tokenizer.infix_finditer,
+        url_match=tokenizer.url_match,
+    )
+    found: dict[str, list[list[str]]] = {}
+    for rule in tokenizer.rules:
+        tokens = [token.text for token in plain(rule)]
+        if tokens != [token.text for token in tokenizer(rule)]:
+            found.setdefault(tokens[0], []).append(tokens)
+    return found
