@@ -18,7 +18,7 @@ import pyarrow as pa
 from poolsieve.filters.edits import Edit
 from poolsieve.filters.expr import col
 from poolsieve.filters.stages import Chain, Keep, Score, Stage
-from poolsieve.filters.words import counted, need_spacy, tokenizer
+from poolsieve.filters.words import Words, counted_words, need_spacy, tokenizer
 from poolsieve.scoring_models.protocol import Config, Resources, Scored
 
 POLICIES = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
@@ -27,6 +27,7 @@ POLICIES = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "
 _CITATION = re.compile(r"\[\d*]|\[edit]|\[citation needed]")
 _FINAL = (".", "?", "!", '"', "'")
 _LOREM, _CURLY = "lorem_ipsum", "curly_bracket"
+_LOREM_IPSUM, _JAVASCRIPT = "lorem ipsum", "javascript"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,20 +51,19 @@ class LineRules:
     javascript: bool = True
     policies: bool = True
 
-    def lines(self, text: str) -> Iterator[str]:
-        """The lines that stay, in order.
+    def lines(self, text: str) -> Iterator[tuple[list[str], str | None]]:
+        """For each line: its whitespace words, and the line as it stays, or None.
 
         Raises:
             PageDropped: where the whole page goes.
         """
+        phrases = self.has_phrases(text)
         for whole in text.splitlines():
-            line = self.line(whole.strip())
-            if line is not None:
-                yield line
+            words = whole.split()
+            yield words, self.line(whole.strip(), words, phrases)
 
-    def line(self, line: str) -> str | None:
-        """A stripped line as it stays, or None."""
-        words = line.split()
+    def line(self, line: str, words: list[str], phrases: bool) -> str | None:
+        """A stripped line as it stays, or None; `phrases` says whether they are to be looked for."""
         if len(line) > self.max_word_length and any(len(word) > self.max_word_length for word in words):
             return None
         if self.citations and "[" in line:
@@ -72,13 +72,20 @@ class LineRules:
             return None
         if len(words) < self.min_words:
             return None
-        return line if self.phrases(line, line.lower()) else None
+        return line if not phrases or self.phrases(line, line.lower()) else None
+
+    def has_phrases(self, text: str) -> bool:
+        """Whether a line of the text may have a phrase; one that comes of a citation that is left out as well."""
+        if "{" in text or "[" in text:
+            return True
+        lower = text.lower()
+        return any(phrase in lower for phrase in (_LOREM_IPSUM, _JAVASCRIPT, *POLICIES))
 
     def phrases(self, line: str, lower: str) -> bool:
         """Whether no phrase takes the line out."""
-        if self.lorem_ipsum and "lorem ipsum" in lower:
+        if self.lorem_ipsum and _LOREM_IPSUM in lower:
             raise PageDropped(_LOREM)
-        if self.javascript and "javascript" in lower:
+        if self.javascript and _JAVASCRIPT in lower:
             return False
         if self.curly_bracket and "{" in line:
             raise PageDropped(_CURLY)
@@ -117,15 +124,28 @@ class C4Page(LineRules, Config):
 
     def score(self, batch: pa.RecordBatch) -> Scored:
         """The three numbers of each text; null for null."""
-        return counted(batch.column(self.text), self.page, self.columns)
+        return counted_words(batch.column(self.text), self.page, self.columns)
 
-    def page(self, text: str) -> tuple[int, int, int | None]:
+    def page(self, text: str, words: Words) -> tuple[int, int, int | None]:
         """The three numbers of one text."""
-        count = tokenizer().sentence_count
         try:
-            return 0, 0, sum(count(line) for line in self.lines(text))
+            return 0, 0, self.sentences(text, words)
         except PageDropped as why:
             return int(why.args[0] == _LOREM), int(why.args[0] == _CURLY), None
+
+    def sentences(self, text: str, words: Words) -> int:
+        """Sentences of the lines that stay. Those that are as they were are counted by the words of the text."""
+        count = stop = 0
+        spans = []
+        for pieces, line in self.lines(text):
+            start, stop = stop, stop + sum(map(len, pieces))
+            if line is None:
+                continue
+            if line == " ".join(pieces):
+                spans.append((start, stop))
+            else:
+                count += tokenizer().sentence_count(line)
+        return count + words.sentences(spans)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -148,7 +168,7 @@ class C4Lines(LineRules, Config):
     def edited(self, text: str) -> str:
         """One text."""
         try:
-            return "\n".join(self.lines(text)).strip()
+            return "\n".join([line for _, line in self.lines(text) if line is not None]).strip()
         except PageDropped:
             return text
 

@@ -104,6 +104,7 @@ def top_characters(group: Group, sizes: Sequence[int]) -> dict[int, Ints]:
 
 def _top(group: Group, codes: Hashes, places: Ints, size: int) -> tuple[Ints, Ints]:
     """(what `top_characters` says of one size, where n-grams repeat); those that do not need not be in `places`."""
+    places = places[_crowded(codes[places])]
     ordered, same = _sorted(group, codes[places], places)
     first, most = _most_frequent(group, ordered, same)
     several = np.flatnonzero(most > 1)
@@ -174,7 +175,8 @@ def duplicate_characters(group: Group, sizes: Sequence[int]) -> dict[int, Ints]:
     hashes = _prefix_hashes(text)
     scale = _powers(len(text))[len(text) - begins[:-1]]
     heads = (hashes[np.minimum(begins[:-1] + PREFIX, len(text))] - hashes[begins[:-1]]) * scale
-    ordered, same = _sorted(group, heads, np.arange(len(heads)))
+    crowded = np.flatnonzero(_crowded(heads))
+    ordered, same = _sorted(group, heads[crowded], crowded)
     likely = np.zeros(len(heads), dtype=bool)
     likely[ordered[_repeated(same)]] = True
     found, places = {}, np.arange(len(heads))
@@ -183,6 +185,14 @@ def duplicate_characters(group: Group, sizes: Sequence[int]) -> dict[int, Ints]:
         places = places[likely[places] | (begins[places + size] - begins[places] < PREFIX)]
         grams = (hashes[begins[places + size]] - hashes[begins[places]]) * scale[places]
         found[size] = _jumping(group, *_later(group, *_sorted(group, grams, places), size), size)
+    return found
+
+
+def _crowded(hashes: Hashes) -> Bools:
+    """Whether another hash has the same leading bits: counting them is quicker than sorting what stands alone."""
+    bits = max(len(hashes).bit_length() + 2, 8)
+    leading = (hashes >> np.uint64(64 - bits)).astype(np.int64)
+    found: Bools = np.bincount(leading, minlength=1 << bits)[leading] > 1
     return found
 
 

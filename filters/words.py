@@ -33,7 +33,7 @@ LONGEST = 64
 DOCUMENTS = 8192
 """Documents whose tokens are remembered, so that the scorers of a recipe tokenise each batch once."""
 
-CHARACTERS = 1 << 25
+CHARACTERS = 1 << 26
 """Characters of all those documents together."""
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
@@ -43,7 +43,8 @@ Bools = np.ndarray[Any, np.dtype[np.bool_]]
 T = TypeVar("T")
 
 _SPACES = re.compile(r"\s+")
-_OTHER, _FINAL = b"\0", b"\2"
+_OTHER, _PUNCTUATION, _FINAL, _BREAK = b"\0", b"\1", b"\2", b"\3"
+"""What a word is to spaCy's sentence splitter, and what stands between lines."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,9 @@ class Words:
         return len(self.ids)
 
     @property
-    def lengths(self) -> Ints:
-        """int64 (n,): characters of each word."""
-        return np.frombuffer(self.memory.lengths, dtype=np.int64)[self.ids]
+    def lengths(self) -> Ids:
+        """int32 (n,): characters of each word."""
+        return np.frombuffer(self.memory.lengths, dtype=np.int32)[self.ids]
 
     @property
     def symbols(self) -> Bools:
@@ -85,7 +86,18 @@ class Words:
     def present(self, wanted: Iterable[str]) -> int:
         """How many of the wanted words stand in the document."""
         numbers = [self.memory.numbers[word] for word in set(wanted) if word in self.memory.numbers]
-        return sum(bool((self.ids == number).any()) for number in numbers)
+        return int((self.ids == np.array(numbers, dtype=np.int32)[:, None]).any(axis=1).sum())
+
+    def sentences(self, lines: Sequence[tuple[int, int]]) -> int:
+        """The number of sentences of lines, at least one in each; a line is given by its characters in `joined`.
+
+        Blanks of a line must be single ones.
+        """
+        ends = np.cumsum(self.lengths)
+        edges = np.searchsorted(ends, np.array(lines, dtype=np.int64).ravel(), side="right").tolist()
+        marks = np.frombuffer(self.memory.marks, dtype=np.uint8)[self.ids].tobytes()
+        parts = [marks[start:stop] for start, stop in zip(edges[::2], edges[1::2], strict=True)]
+        return len(parts) + _starts(_BREAK.join(parts))
 
 
 class _Learned(dict[str, T]):
@@ -108,12 +120,11 @@ class Memory:
         self.ends = frozenset(Sentencizer.default_punct_chars)
         self.split = Splitter()
         self.words: list[str] = []
-        self.lengths, self.symbols, self.alphas = array("q"), bytearray(), bytearray()
+        self.lengths = array("i")
+        self.symbols, self.alphas, self.marks = bytearray(), bytearray(), bytearray()
         self.numbers = _Learned(self._number)
         self.pieces = _Learned(self._piece)
         """Piece -> the numbers of its words, as the bytes of int32."""
-        self.marks = _Learned(self._marks)
-        """Piece -> which of its words end a sentence, and which begin one after such an end."""
 
     def _number(self, word: str) -> int:
         number = self.numbers[word] = len(self.words)
@@ -122,6 +133,7 @@ class Memory:
         self.lengths.append(len(word))
         self.symbols.append(not letters and PUNCTUATION.issuperset(word))
         self.alphas.append(letters or any(map(str.isalpha, word)))
+        self.marks.append(self._mark(word))
         return number
 
     def _piece(self, piece: str) -> bytes:
@@ -130,16 +142,8 @@ class Memory:
             self.pieces[piece] = numbers
         return numbers
 
-    def _marks(self, piece: str) -> bytes:
-        words = [self.words[number] for number in array("i", self.pieces[piece])]
-        marks = b"".join(map(self._mark, words))
-        if len(piece) <= LONGEST:
-            self.marks[piece] = marks
-        return marks
-
-    def _mark(self, word: str) -> bytes:
-        """spaCy's `Sentencizer`: after a final mark a sentence starts at the first token that is no punctuation."""
-        return _FINAL if word in self.ends else b"" if _is_punctuation(word) else _OTHER
+    def _mark(self, word: str) -> int:
+        return (_FINAL if word in self.ends else _PUNCTUATION if _is_punctuation(word) else _OTHER)[0]
 
     @property
     def full(self) -> bool:
@@ -179,11 +183,17 @@ class Tokenizer:
 
     def sentence_count(self, line: str) -> int:
         """The number of sentences of a line, at least 1; blanks after a final mark may be one of their own."""
-        pieces = line.split()
-        marks = [self.memory.marks[piece] for piece in pieces]
-        if " ".join(pieces) != line:
-            marks = [part for pair in zip(_gaps(line), [*marks, b""], strict=True) for part in pair]
-        return 1 + b"".join(marks).count(_FINAL + _OTHER)
+        marks = self.memory.marks
+        found = bytearray()
+        for gap, piece in zip(_gaps(line), [*line.split(), ""], strict=True):
+            found += gap
+            found += bytes([marks[number] for number in array("i", self.memory.pieces[piece])])
+        return 1 + _starts(bytes(found))
+
+
+def _starts(marks: bytes) -> int:
+    """spaCy's `Sentencizer`: after a final mark, a sentence starts at the first word that is no punctuation."""
+    return marks.translate(None, _PUNCTUATION).count(_FINAL + _OTHER)
 
 
 def _is_punctuation(word: str) -> bool:
@@ -195,7 +205,7 @@ def _gaps(line: str) -> list[bytes]:
     """Before each piece and at the end: the token that spaCy makes of the whitespace there (none of one blank)."""
     runs = [match.group() for match in _SPACES.finditer(line)]
     before = [] if line[:1].isspace() else [" "]
-    after = [] if line[-1:].isspace() else [" "]
+    after = [] if not line or line[-1:].isspace() else [" "]
     return [b"" if run == " " else _OTHER for run in [*before, *runs, *after]]
 
 
