@@ -45,7 +45,7 @@ class Celadon(EncoderScorer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.overlap < CONTEXT - 2 or self.tokens < CONTEXT:
+        if not 0 <= self.overlap < CONTEXT - 2 or not (self.tokens is None or self.tokens >= CONTEXT):
             raise PlanError(
                 f"Celadon(overlap={self.overlap}, tokens={self.tokens}): overlap below 510, tokens from 512"
             )

@@ -16,6 +16,9 @@ from poolsieve.scoring_models.engines import backend_of, check_backend, engine
 from poolsieve.scoring_models.protocol import Config, PlanError, Prepared, Resources, RowError, absolute_path
 from poolsieve.scoring_models.windows import Batch, batches_of, shapes, windows_of
 
+TOKENS = {"cpu": 512, "cuda": 16_384}
+"""Kind of device -> tokens of a batch. On a CPU one window after the other is as fast, and needs no blanks."""
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class EncoderScorer(Config):
@@ -25,7 +28,7 @@ class EncoderScorer(Config):
         revision: of the repository; a commit makes a run repeatable.
         precision: "fp32", or "bf16" where the processor has it (some scores change).
         overlap: tokens that neighbouring windows of a long text share.
-        tokens: of one batch that the model sees, filled up with blanks.
+        tokens: of one batch that the model sees, filled up with blanks; if not given, `TOKENS` of the device.
         device: "auto" takes a GPU if there is one.
         backend: "torch" or "openvino"; "auto" takes OpenVINO on a CPU where it is installed.
         text: the role to read.
@@ -35,7 +38,7 @@ class EncoderScorer(Config):
     revision: str | None = None
     precision: str = "fp32"
     overlap: int = 50
-    tokens: int = 2048
+    tokens: int | None = None
     device: str = "auto"
     backend: str = "auto"
     text: str = "text"
@@ -99,7 +102,8 @@ class LoadedEncoder:
         device = device_of(torch, config.device)
         backend = backend_of(config.backend, device, config.precision)
         self.run = engine(network, device, config.precision, backend, context)
-        self.shapes = shapes(context, config.tokens)
+        self.tokens = config.tokens or TOKENS.get(device.type, TOKENS["cuda"])
+        self.shapes = shapes(context, self.tokens)
         self.settings: Mapping[str, Any] = {
             "dtype": config.precision,
             "shapes": [list(shape) for shape in self.shapes],
@@ -114,7 +118,8 @@ class LoadedEncoder:
         lengths = np.array([len(text.as_buffer()) if text.is_valid else -1 for text in texts], dtype=np.int64)
         order = [int(i) for i in np.argsort(lengths, kind="stable") if lengths[i] >= 0]
         # Large pieces waste few blanks, several of them keep all threads busy; what they are changes no score.
-        limit = min(max(int(lengths.clip(0).sum()) // 8, 4 * self.config.tokens), 32 * self.config.tokens)
+        total = int(lengths.clip(0).sum())
+        limit = min(max(total // 8, 4 * self.tokens), max(total // 32, 32 * self.tokens))
         start = filled = 0
         for at, row in enumerate(order):
             filled += max(int(lengths[row]), 16)
