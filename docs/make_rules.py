@@ -5,30 +5,50 @@ python docs/make_rules.py
 
 from __future__ import annotations
 
+import functools
 import inspect
+import re
 import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from poolsieve import filters
+from poolsieve.dataflow import Pool
 from poolsieve.filters import c4, datacomp, fineweb, gopher
-from poolsieve.filters.expr import Arithmetic, Column, Compare, IsIn, Literal
-from poolsieve.filters.stages import Chain, Rule, Score
+from poolsieve.filters.expr import AllOf, AnyOf, Arithmetic, Column, Compare, IsIn, Literal, Not
+from poolsieve.filters.lists import Listed
+from poolsieve.filters.stages import Ranked, Rule, Score, Stage
 
 PAGE = Path(__file__).parent / "rules.md"
 SIGNS = {"less_equal": "≤", "less": "<", "greater_equal": "≥", "greater": ">", "equal": "=", "not_equal": "≠"}
 SIGNS |= {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
 
-STAGES: dict[str, tuple[Any, Chain]] = {
-    "datacomp.basic()": (datacomp.basic, datacomp.basic()),
-    "gopher.repetition()": (gopher.repetition, gopher.repetition()),
-    "gopher.quality()": (gopher.quality, gopher.quality()),
-    "c4.quality()": (c4.quality, c4.quality()),
-    "fineweb.quality()": (fineweb.quality, fineweb.quality()),
-    'language("en")': (filters.language, filters.language("en")),
-    "celadon()": (filters.celadon, filters.celadon()),
+LISTS = {"domains": "domains.txt", "urls": "urls.txt", "words": "words.txt"}
+LISTS |= {"soft_words": "soft.txt", "subwords": "subwords.txt"}
+BENCHMARK = {"gsm8k": Pool.jsonl("gsm8k.jsonl", text="question")}
+
+STAGES: dict[str, tuple[Any, Mapping[str, Any]]] = {
+    "datacomp.basic()": (datacomp.basic, {}),
+    'datacomp.clip_score("clip_l14_similarity_score", fraction=0.3)': (
+        datacomp.clip_score,
+        {"column": "clip_l14_similarity_score", "fraction": 0.3},
+    ),
+    "datacomp.laion2b()": (datacomp.laion2b, {}),
+    'dfn("hf-hub:apple/DFN-public")': (filters.dfn, {"model": "hf-hub:apple/DFN-public"}),
+    'language("en")': (filters.language, {"languages": "en"}),
+    "urls(domains=..., urls=..., words=..., soft_words=..., subwords=...)": (filters.urls, LISTS),
+    "gopher.repetition()": (gopher.repetition, {}),
+    "gopher.quality()": (gopher.quality, {}),
+    "c4.quality()": (c4.quality, {}),
+    "fineweb.quality()": (fineweb.quality, {}),
+    'decontaminate({"gsm8k": Pool.jsonl(...)})': (filters.decontaminate, {"benchmarks": BENCHMARK}),
+    "celadon()": (filters.celadon, {}),
 }
-"""How a stage is written -> its function, and the stage with its defaults."""
+"""How a stage is written -> its function, and what that is given."""
+
+SCORERS = {"PersonalData()": filters.PersonalData, "Masked()": filters.Masked}
+"""What has no rule of its own."""
 
 HEAD = """# Rules
 
@@ -46,28 +66,70 @@ def main() -> None:
 
 def page() -> str:
     """The page as it should be."""
-    return HEAD + "".join(section(name, *made) for name, made in STAGES.items())
+    made = [section(name, functools.partial(function, **given)) for name, (function, given) in STAGES.items()]
+    others = [
+        f"\n## {name}\n\n{_text(inspect.getdoc(kind) or '')}\n\n{_source(kind)}\n" for name, kind in SCORERS.items()
+    ]
+    return HEAD + "".join([*made, *others])
 
 
-def section(name: str, function: Any, stage: Chain) -> str:
-    """One stage: what it is, where it is from, its scores and its rules."""
-    module = inspect.getmodule(function)
-    lines = [f"\n## {name}\n", _first(function), "", _source(module), ""]
+def section(name: str, make: functools.partial[Stage]) -> str:
+    """One stage: what it is, where it is from, its scores, its rules and its arguments."""
+    stage, limits = make(), arguments(make)
+    lines = [f"\n## {name}\n", _first(make.func), "", _source(make.func), ""]
     for part in stage.flat():
         if isinstance(part, Score):
             for score, scorer in part.scorers.items():
                 lines += [f"Scores `{score}`: {_text(inspect.getdoc(type(scorer)) or '')}", ""]
-    lines += ["| dropped with | unless |", "|---|---|"]
-    lines += [f"| `{part.reason}` | `{shown(part.predicate)}` |" for part in stage.flat() if isinstance(part, Rule)]
-    return "\n".join(lines) + "\n"
+    lines += ["| dropped with | unless | argument |", "|---|---|---|"]
+    lines += [
+        f"| `{rule.reason}` | `{shown(rule.predicate)}` | {', '.join(limits.get(rule.reason, []))} |"
+        for rule in rules(stage)
+    ]
+    described = [f"- `{names}`: {text}" for names, text in described_arguments(make.func)]
+    return "\n".join([*lines, *([""] if described else []), *described]) + "\n"
+
+
+def rules(stage: Stage) -> list[Rule]:
+    """The rules of a stage, in order."""
+    return [part for part in stage.flat() if isinstance(part, Rule)]
+
+
+def arguments(make: functools.partial[Stage]) -> dict[str, list[str]]:
+    """Reason -> the arguments that move the rule's limit, found by moving each."""
+    plain, found = {rule.reason: shown(rule.predicate) for rule in rules(make())}, dict[str, list[str]]()
+    for name, moved in _moves(make):
+        for rule in rules(moved()):
+            if rule.reason in plain and shown(rule.predicate) != plain[rule.reason]:
+                found.setdefault(rule.reason, []).append(f"`{name}`")
+    return found
+
+
+def _moves(make: functools.partial[Stage]) -> Iterator[tuple[str, Callable[[], Stage]]]:
+    """(argument, the stage with another value of it) for every argument that has a number, or several by key."""
+    for name, parameter in inspect.signature(make.func).parameters.items():
+        value = make.keywords.get(name, parameter.default)
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            yield name, functools.partial(make, **{name: value / 2 if isinstance(value, float) else value + 1})
+        if isinstance(value, Mapping) and all(isinstance(one, float) for one in value.values()):
+            for key in value:
+                yield f"{name}[{key}]", functools.partial(make, **{name: {**value, key: value[key] / 2}})
+
+
+def described_arguments(function: Any) -> list[tuple[str, str]]:
+    """(names, text) of the docstring's `Args:`."""
+    _, _, rest = (inspect.getdoc(function) or "").partition("Args:\n")
+    block = rest.split("\n\n")[0]
+    parts = re.findall(r"^    (\w[\w, ]*): (.*(?:\n {8}.*)*)", block, re.MULTILINE)
+    return [(names, re.sub(r"\s+", " ", text)) for names, text in parts]
 
 
 def _first(function: Any) -> str:
     return (inspect.getdoc(function) or "").split("\n\n")[0].replace("\n", " ")
 
 
-def _source(module: Any) -> str:
-    paragraphs = (inspect.getdoc(module) or "").split("\n\n")
+def _source(made: Any) -> str:
+    paragraphs = (inspect.getdoc(inspect.getmodule(made)) or "").split("\n\n")
     return " ".join(paragraphs[1:]).replace("\n", " ") or paragraphs[0]
 
 
@@ -75,18 +137,62 @@ def _text(doc: str) -> str:
     return " ".join(part.replace("\n", " ") for part in doc.split("\n\n") if not part.startswith("Args:"))
 
 
+@functools.singledispatch
 def shown(part: Any) -> str:
     """A predicate or node as people write it."""
-    if isinstance(part, Compare):
-        return f"{shown(part.left)} {SIGNS[part.op]} {part.limit}"
-    if isinstance(part, IsIn):
-        return f"{shown(part.left)} in {', '.join(map(str, part.values))}"
-    if isinstance(part, Arithmetic):
-        left, right = shown(part.left), shown(part.right)
-        return f"{part.op}({left}, {right})" if part.op in ("min", "max") else f"{left} {SIGNS[part.op]} {right}"
-    if isinstance(part, Column):
-        return part.name
-    return str(part.value) if isinstance(part, Literal) else type(part).__name__
+    return type(part).__name__
+
+
+@shown.register
+def _(part: Compare) -> str:
+    return f"{shown(part.left)} {SIGNS[part.op]} {part.limit}"
+
+
+@shown.register
+def _(part: AllOf) -> str:
+    return " and ".join(map(shown, part.members))
+
+
+@shown.register
+def _(part: AnyOf) -> str:
+    return " or ".join(map(shown, part.members))
+
+
+@shown.register
+def _(part: Not) -> str:
+    inner = shown(part.member)
+    return inner.replace(" in ", " not in ") if isinstance(part.member, Listed) else f"not ({inner})"
+
+
+@shown.register
+def _(part: IsIn) -> str:
+    return f"{shown(part.left)} in {', '.join(map(str, part.values))}"
+
+
+@shown.register
+def _(part: Listed) -> str:
+    return f"{part.on} in {Path(part.path).name}"
+
+
+@shown.register
+def _(part: Ranked) -> str:
+    return f"{part.name} is among the best {part.asked}"
+
+
+@shown.register
+def _(part: Arithmetic) -> str:
+    left, right = shown(part.left), shown(part.right)
+    return f"{part.op}({left}, {right})" if part.op in ("min", "max") else f"{left} {SIGNS[part.op]} {right}"
+
+
+@shown.register
+def _(part: Column) -> str:
+    return part.name
+
+
+@shown.register
+def _(part: Literal) -> str:
+    return str(part.value)
 
 
 if __name__ == "__main__":

@@ -188,7 +188,8 @@ def quality(
         min_sentences: sentences (spaCy's rule-based splitter) that must be left; None leaves the rule out.
         edit: derive the text of the lines that stay, for later stages and for `poolsieve export --column`.
         text: the role to read.
-        rules: the other fields of `LineRules`.
+        rules: the other fields of `LineRules`: `min_words` (3) of a line, `max_word_length` (1000), and whether
+            `citations`, `lorem_ipsum`, `curly_bracket`, `javascript` and `policies` are looked for.
     """
     given = {"terminal_punctuation": terminal_punctuation, **_checked(rules)}
     stages: list[Stage] = [
