@@ -45,7 +45,7 @@ types: typing-links | $(BIN)/poolsieve  ## mypy, strict
 	cd build/typing && ../../$(BIN)/mypy --config-file ../../pyproject.toml --namespace-packages --explicit-package-bases poolsieve
 
 test: | $(BIN)/poolsieve  ## the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadscope
 
 check: lint types test  ## everything that CI checks
 

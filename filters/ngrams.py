@@ -190,7 +190,7 @@ def duplicate_characters(group: Group, sizes: Sequence[int]) -> dict[int, Ints]:
 
 def _crowded(hashes: Hashes) -> Bools:
     """Whether another hash has the same leading bits: counting them is quicker than sorting what stands alone."""
-    bits = max(len(hashes).bit_length() + 2, 8)
+    bits = min(max(len(hashes).bit_length() + 2, 8), 22)
     leading = (hashes >> np.uint64(64 - bits)).astype(np.int64)
     found: Bools = np.bincount(leading, minlength=1 << bits)[leading] > 1
     return found

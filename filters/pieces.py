@@ -7,9 +7,10 @@ mark does is found out by asking its expressions; pieces in which one thing coul
 
 from __future__ import annotations
 
+import itertools
 import re
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 MARKS = string.punctuation + "“”‘’«»„‚—–…§¿¡"
@@ -48,7 +49,7 @@ class Splitter:
             mark for mark in "-/\\|@~^." if not any(prefix(mark + one) for one in _BESIDE if one != ".")
         )
         self.last = frozenset(mark for mark in "-/\\|@~^=" if not any(suffix(one + mark) for one in _BESIDE))
-        self.special = _special_cases(self.spacy)
+        self.special, self.merged, self.joints = _special_cases(self.spacy)
         self.starts = frozenset(self.special)
 
     def __call__(self, piece: str) -> list[str]:
@@ -76,6 +77,16 @@ class Splitter:
         return any(
             tokens[i : i + len(case)] == case for i, token in enumerate(tokens) for case in self.special.get(token, ())
         )
+
+    def across(self, pieces: Sequence[str], merged: Container[int]) -> bool:
+        """Whether spaCy may see a special case across a blank beside a piece that has one, whose hash is in `merged`.
+
+        It makes no token of one, but takes it for the reason not to make one of what overlaps with it: the ":)" in
+        "above:) )" is two tokens.
+        """
+        places = [i for i, code in enumerate(map(hash, pieces)) if code in merged]
+        around = [pieces[max(i - 1, 0) : i + 2] for i in places]
+        return any(a[-1] + b[0] in self.joints for some in around for a, b in itertools.pairwise(some))
 
     def stops(self, core: str, closing: str) -> bool:
         """Whether each full stop of the marks after `core` is a token, as it is not in an abbreviation or ellipsis."""
@@ -118,8 +129,12 @@ def _ones(taken: Callable[[str, str], int]) -> str:
     return "".join(mark for mark in MARKS if all(taken(mark, one) == 1 for one in (*_BESIDE, mark)))
 
 
-def _special_cases(tokenizer: Any) -> dict[str, list[list[str]]]:
-    """First token -> the tokens that special cases have before spaCy finds them, which it does in any run of tokens."""
+def _special_cases(tokenizer: Any) -> tuple[dict[str, list[list[str]]], frozenset[str], frozenset[str]]:
+    """(cases, merged, joints) of spaCy's special cases, which it looks for in any run of tokens.
+
+    `cases`: first token -> the tokens that special cases have before spaCy finds them. `merged`: tokens that it makes
+    of several. `joints`: the last and first character of tokens that are neighbours in one.
+    """
     from spacy.tokenizer import Tokenizer
 
     plain = Tokenizer(
@@ -129,9 +144,13 @@ def _special_cases(tokenizer: Any) -> dict[str, list[list[str]]]:
         infix_finditer=tokenizer.infix_finditer,
         url_match=tokenizer.url_match,
     )
-    found: dict[str, list[list[str]]] = {}
+    cases: dict[str, list[list[str]]] = {}
+    merged, joints = set(), set()
     for rule in tokenizer.rules:
-        tokens = [token.text for token in plain(rule)]
-        if tokens != [token.text for token in tokenizer(rule)]:
-            found.setdefault(tokens[0], []).append(tokens)
-    return found
+        tokens, made = ([token.text for token in split(rule)] for split in (plain, tokenizer))
+        if tokens != made:
+            cases.setdefault(tokens[0], []).append(tokens)
+        if len(tokens) > 1:
+            merged.update(made)
+            joints.update(a[-1] + b[0] for a, b in itertools.pairwise(tokens))
+    return cases, frozenset(merged), frozenset(joints)

@@ -42,7 +42,9 @@ Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
 T = TypeVar("T")
 
-_SPACES = re.compile(r"\s+")
+_GAP = re.compile(r"\s{2,}|[^\S ]")
+"""Whitespace of which spaCy makes a token: anything but one blank."""
+
 _OTHER, _PUNCTUATION, _FINAL, _BREAK = b"\0", b"\1", b"\2", b"\3"
 """What a word is to spaCy's sentence splitter, and what stands between lines."""
 
@@ -125,6 +127,10 @@ class Memory:
         self.numbers = _Learned(self._number)
         self.pieces = _Learned(self._piece)
         """Piece -> the numbers of its words, as the bytes of int32."""
+        self.merged: set[int] = set()
+        """Hashes of the pieces in which spaCy has found a special case of several tokens."""
+        self.special = bytearray()
+        """Whether a word can come of one."""
 
     def _number(self, word: str) -> int:
         number = self.numbers[word] = len(self.words)
@@ -134,13 +140,32 @@ class Memory:
         self.symbols.append(not letters and PUNCTUATION.issuperset(word))
         self.alphas.append(letters or any(map(str.isalpha, word)))
         self.marks.append(self._mark(word))
+        self.special.append(word in self.split.merged)
         return number
 
     def _piece(self, piece: str) -> bytes:
-        numbers = array("i", map(self.numbers.__getitem__, self.split(piece))).tobytes()
+        words = self.split(piece)
+        numbers = array("i", map(self.numbers.__getitem__, words)).tobytes()
+        if not self.split.merged.isdisjoint(words):
+            self.merged.add(hash(piece))
         if len(piece) <= LONGEST:
             self.pieces[piece] = numbers
         return numbers
+
+    def read(self, text: str, pieces: Sequence[str]) -> Ids:
+        """The numbers of a text's words; `pieces` are its whitespace-delimited ones."""
+        ids: Ids = np.frombuffer(b"".join(map(self.pieces.__getitem__, pieces)), dtype=np.int32)
+        if not np.frombuffer(self.special, dtype=np.bool_)[ids].any() or not self.split.across(pieces, self.merged):
+            return ids
+        return np.concatenate([self._part(part) for part in _GAP.split(text)])
+
+    def _part(self, part: str) -> Ids:
+        """The same of a text whose pieces have one blank between them."""
+        pieces = part.split()
+        if self.split.across(pieces, self.merged):
+            words = [token.text for token in self.split.spacy(part) if not token.is_space]
+            return np.array([self.numbers[word] for word in words], dtype=np.int32)
+        return np.frombuffer(b"".join(map(self.pieces.__getitem__, pieces)), dtype=np.int32)
 
     def _mark(self, word: str) -> int:
         return (_FINAL if word in self.ends else _PUNCTUATION if _is_punctuation(word) else _OTHER)[0]
@@ -148,7 +173,7 @@ class Memory:
     @property
     def full(self) -> bool:
         """Whether it should start anew."""
-        return len(self.pieces) > PIECES or len(self.words) > 2 * PIECES
+        return len(self.pieces) > PIECES or len(self.merged) > PIECES or len(self.words) > 2 * PIECES
 
 
 class Tokenizer:
@@ -172,8 +197,7 @@ class Tokenizer:
         if self.memory.full:
             self.forget()
         pieces = text.split()
-        ids: Ids = np.frombuffer(b"".join(map(self.memory.pieces.__getitem__, pieces)), dtype=np.int32)
-        words = Words(ids, "".join(pieces), self.memory)
+        words = Words(self.memory.read(text, pieces), "".join(pieces), self.memory)
         if len(self.documents) >= DOCUMENTS or self.characters + len(text) > CHARACTERS:
             self.documents, self.characters = {}, 0
         if len(text) <= CHARACTERS:
@@ -183,12 +207,9 @@ class Tokenizer:
 
     def sentence_count(self, line: str) -> int:
         """The number of sentences of a line, at least 1; blanks after a final mark may be one of their own."""
+        parts = [self.memory.read(part, part.split()) for part in _GAP.split(line)]
         marks = self.memory.marks
-        found = bytearray()
-        for gap, piece in zip(_gaps(line), [*line.split(), ""], strict=True):
-            found += gap
-            found += bytes([marks[number] for number in array("i", self.memory.pieces[piece])])
-        return 1 + _starts(bytes(found))
+        return 1 + _starts(_OTHER.join(bytes([marks[number] for number in ids.tolist()]) for ids in parts))
 
 
 def _starts(marks: bytes) -> int:
@@ -199,14 +220,6 @@ def _starts(marks: bytes) -> int:
 def _is_punctuation(word: str) -> bool:
     """spaCy's `is_punct`: every character is of one of Unicode's P categories."""
     return not word.isalnum() and all(unicodedata.category(c).startswith("P") for c in word)
-
-
-def _gaps(line: str) -> list[bytes]:
-    """Before each piece and at the end: the token that spaCy makes of the whitespace there (none of one blank)."""
-    runs = [match.group() for match in _SPACES.finditer(line)]
-    before = [] if line[:1].isspace() else [" "]
-    after = [] if not line or line[-1:].isspace() else [" "]
-    return [b"" if run == " " else _OTHER for run in [*before, *runs, *after]]
 
 
 _local = threading.local()

@@ -189,6 +189,29 @@ def test_a_word_that_datatrove_loses_now_and_then() -> None:
         ]
 
 
+FACES = ("(see above:) )", "see:( (maybe)", "c:o )", "foo( =[1]", "x:) ) and:( (", "ok:)\n) so", "a:)  ) b", "e.g.:) .")
+
+
+def test_special_cases_across_a_blank() -> None:
+    for text in (*FACES, " ".join(FACES), "the to of and " + "word " * 41 + "x:) ) " * 5):
+        assert tokenizer().read([text])[0].tokens() == split_into_words(text), text
+        for line in text.splitlines():
+            assert tokenizer().sentence_count(line) == len(split_into_sentences(line)), line
+        for name, (filters, stage) in FILTERS.items():
+            assert ours(stage(), [text * 9]) == [theirs(filters, text * 9)[0]], (name, text)
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from([":)", ":(", "):", "(", ")", ":", "=", "[", "-", "_", "'", "x", "Mr", ".", " ", " ", "\n"])
+    )
+)
+def test_faces_anywhere(parts: list[str]) -> None:
+    text = "".join(parts)
+    assert tokenizer().read([text])[0].tokens() == split_into_words(text)
+
+
 def test_the_tokenizer_may_forget(monkeypatch: pytest.MonkeyPatch) -> None:
     reader = Tokenizer()
     monkeypatch.setattr("poolsieve.filters.words.PIECES", 50)
