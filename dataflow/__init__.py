@@ -1,4 +1,9 @@
 """Pools, passes in Beam, selection, ledger, manifest, export and runners."""
 
-from poolsieve.dataflow.pool import Pool as Pool
-from poolsieve.dataflow.recipe import Recipe as Recipe
+from poolsieve.dataflow.pool import Pool
+from poolsieve.dataflow.recipe import Recipe
+
+__all__ = [
+    "Pool",
+    "Recipe",
+]

@@ -30,16 +30,19 @@ def artefact_id(scorer: Any) -> str:
     """Hash of what the artefact is made from: configuration, and path, size and tag of the files of each pool.
 
     Raises:
-        PlanError: for a pool that is empty or has no role `text`.
+        PlanError: for a pool that is empty, or has no role `text` or nothing that it could be read from.
     """
     listed = {}
     for name, pool in scorer.pools.items():
         try:
-            listed[name] = [shard.identity for shard in pool.absolute().listing().shards]
+            whole = pool.absolute()
+            shards = whole.listing().shards
+            if TEXT not in pool.roles:
+                raise PlanError("the pool declares no role 'text'; add text=... to it")
+            whole.role_types(shards)
         except PlanError as error:
             raise PlanError(f"benchmark {name!r}: {error}") from error
-        if TEXT not in pool.roles:
-            raise PlanError(f"benchmark {name!r}: the pool declares no role 'text'; add text=... to it")
+        listed[name] = [shard.identity for shard in shards]
     return digest([scorer.to_dict(), scorer.version, listed])
 
 

@@ -62,6 +62,11 @@ class Export:
         """Whether this takes what the decision kept, so that its counts are known."""
         return self.select is None and self.uids is None
 
+    @property
+    def as_lines(self) -> bool:
+        """Whether lines leave as they are, so that even one that is no JSON can."""
+        return self.pool.kind == self.format == "jsonl" and not self.scores and self.edits is None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
@@ -156,6 +161,8 @@ def pick(export: Export, shard: Shard) -> Picked:
     copies, found = _copies(export, ledger)
     if lines is not None:
         bad = np.asarray(lines.column("read_error").is_valid().to_numpy(), dtype=bool)
+        if export.as_lines:
+            bad &= np.asarray(lines.column("offset").is_null().to_numpy(), dtype=bool)
         unreadable, copies = int(copies[bad].sum()), np.where(bad, 0, copies)
     else:
         unreadable, lines = 0, ROWS_SCHEMA.empty_table()

@@ -34,6 +34,8 @@ _EVIDENCE = 20
 _BOM = b"\xef\xbb\xbf"
 
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+_MAGIC |= {bytes([first]) + b"\x2a\x4d\x18": "zstd" for first in range(0x50, 0x60)}
+"""First bytes -> compression. A zstd file may begin with a skippable frame (RFC 8878, 3.1.2), as `pzstd` makes them."""
 
 
 class JsonlReader:

@@ -19,7 +19,7 @@ from poolsieve.filters.edits import Edit
 from poolsieve.filters.expr import col
 from poolsieve.filters.stages import Chain, Keep, Score, Stage
 from poolsieve.filters.words import Words, counted_words, need_spacy, tokenizer
-from poolsieve.scoring_models.protocol import Config, Resources, Scored
+from poolsieve.scoring_models.protocol import Config, PlanError, Resources, Scored
 
 POLICIES = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
 """A line with one of these phrases is dropped (T5's `c4_utils.py`)."""
@@ -37,19 +37,23 @@ class LineRules:
     Args:
         terminal_punctuation: lines must end in a full stop, question or exclamation mark or quote, and not in "...".
         min_words: whitespace words of a line.
-        max_word_length: characters; a line with a longer word is dropped.
+        max_word_length: characters; a line with a longer word is dropped. None for no limit.
         citations: leave "[1]", "[edit]" and "[citation needed]" out of lines.
         lorem_ipsum, curly_bracket, javascript, policies: whether these rules apply.
     """
 
     terminal_punctuation: bool = True
     min_words: int = 3
-    max_word_length: int = 1000
+    max_word_length: int | None = 1000
     citations: bool = True
     lorem_ipsum: bool = True
     curly_bracket: bool = True
     javascript: bool = True
     policies: bool = True
+
+    def __post_init__(self) -> None:
+        if self.max_word_length is not None and self.max_word_length < 1:
+            raise PlanError(f"c4.quality(max_word_length={self.max_word_length}): 1 or more, or None for no limit")
 
     def lines(self, text: str) -> Iterator[tuple[list[str], str | None]]:
         """For each line: its whitespace words, and the line as it stays, or None.
@@ -64,7 +68,8 @@ class LineRules:
 
     def line(self, line: str, words: list[str], phrases: bool) -> str | None:
         """A stripped line as it stays, or None; `phrases` says whether they are to be looked for."""
-        if len(line) > self.max_word_length and any(len(word) > self.max_word_length for word in words):
+        longest = self.max_word_length or len(line)
+        if len(line) > longest and any(len(word) > longest for word in words):
             return None
         if self.citations and "[" in line:
             line = _CITATION.sub("", line)

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import logging
 import re
+import sys
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,18 +33,27 @@ N = 13
 
 Hashes = np.ndarray[Any, np.dtype[np.uint64]]
 
-_NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
-_WORD = re.compile(r"[^\W_]+")
+_NUMBER = re.compile(r"\d+(?:[.,،٫⎖⎗⎘]\d+)?")
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _REMEMBERED = 1 << 20
+
+_log = logging.getLogger(__name__)
 
 
 def words(text: str) -> list[str]:
     """Lower-case words without punctuation and diacritics; each number is `0`."""
-    text = text.lower()
+    text = _NUMBER.sub("0", text.lower())
     if not text.isascii():
         text = "".join(c for c in unicodedata.normalize("NFD", text) if unicodedata.category(c) != "Mn")
-    return _WORD.findall(_NUMBER.sub("0", text))
+    found: list[str] = _word().findall(text)
+    return found
+
+
+@functools.cache
+def _word() -> re.Pattern[str]:
+    """Letters and digits, with the vowel signs and joiners (Unicode's Mc, ZWNJ, ZWJ) of Indic and Persian words."""
+    signs = "".join(c for c in map(chr, range(sys.maxunicode + 1)) if unicodedata.category(c) == "Mc")
+    return re.compile(rf"(?:[^\W_]|[{signs}\u200c\u200d])+")
 
 
 @functools.lru_cache(maxsize=_REMEMBERED)
@@ -81,13 +93,16 @@ class Ngrams(Config):
     benchmarks: Mapping[str, Any]
     n: int = N
     text: str = "text"
-    version: int = 1
+    version: int = 2
     artefact: str = field(default="", metadata={"runtime": True})
     """URL of what `build` made; filled in before the first pass."""
 
     def __post_init__(self) -> None:
         if not self.benchmarks:
             raise PlanError("Ngrams needs at least one benchmark, as {'gsm8k': Pool.parquet(...)}")
+        wrong = {name: pool for name, pool in self.benchmarks.items() if isinstance(pool, str)}
+        for name, url in wrong.items():
+            raise PlanError(f"benchmark {name!r} is a string: give a pool, as Pool.jsonl({url!r}, text='question')")
         if not isinstance(self.n, int) or self.n < 1:
             raise PlanError(f"Ngrams(n={self.n!r}): must be a whole number of words, 1 or more")
 
@@ -126,12 +141,14 @@ class Ngrams(Config):
             batches: (benchmark, batch with a column `text`), benchmarks in the order of `pools`.
         """
         names = list(self.pools)
-        found, short = [], 0
+        found, short = [], Counter[str]()
         for name, text in _texts(batches):
             hashes = ngram_hashes(text, self.n)
-            short += not len(hashes)
+            short[name] += not len(hashes)
             found.append((np.unique(hashes), names.index(name)))
-        return _table(found, names, short, self.n)
+        for name, count in (+short).items():
+            _log.warning("benchmark %r: %d texts have fewer than %d words and can't be found", name, count, self.n)
+        return _table(found, names, short.total(), self.n)
 
     def load(self) -> LoadedNgrams:
         """Reads the artefact."""
@@ -186,6 +203,13 @@ class LoadedNgrams:
 
 
 def decontaminate(benchmarks: Mapping[str, Any], *, n: int = N, at_most: int = 0, text: str = "text") -> Chain:
-    """Drops documents of which more than `at_most` places match an n-gram of a benchmark, with `leak.contaminated`."""
+    """Drops documents of which more than `at_most` places match an n-gram of a benchmark, with `leak.contaminated`.
+
+    Args:
+        benchmarks: name -> pool with a role `text`.
+        n: words of an n-gram. Benchmark texts with fewer words can't be found; a run warns of them.
+        at_most: places of a document that may match.
+        text: the role to read.
+    """
     rule = Keep(col("leak.matches") <= at_most, reason="leak.contaminated")
     return Score(leak=Ngrams(benchmarks, n=n, text=text)) | rule

@@ -19,7 +19,7 @@ from poolsieve.filters.expr import col
 from poolsieve.filters.ngrams import duplicate_characters, groups, top_characters
 from poolsieve.filters.stages import Chain, Keep, Rule, Score
 from poolsieve.filters.words import Words, counted, counted_words, need_spacy, tokenizer
-from poolsieve.scoring_models.protocol import Config, Resources, Scored
+from poolsieve.scoring_models.protocol import Config, PlanError, Resources, Scored
 
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 """A document of English prose has at least two of them (section A1.1)."""
@@ -117,6 +117,11 @@ class GopherRepetition(Config):
     top: tuple[int, ...] = tuple(TOP_N_GRAMS)
     duplicate: tuple[int, ...] = tuple(DUPLICATE_N_GRAMS)
     version: int = 1
+
+    def __post_init__(self) -> None:
+        for n in (*self.top, *self.duplicate):
+            if not isinstance(n, int) or n < 1:
+                raise PlanError(f"gopher.repetition(): {n!r}-grams; n is a whole number of words, 1 or more")
 
     @property
     def reads(self) -> tuple[str, ...]:

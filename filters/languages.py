@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from poolsieve.filters.expr import col
 from poolsieve.filters.stages import Chain, Keep, Score
 from poolsieve.scoring_models import Language
 from poolsieve.scoring_models.protocol import PlanError
+
+_CODE = re.compile("[a-z]{2,3}")
 
 AT_LEAST = 0.65
 """Least probability of the language: FineWeb's and datatrove's (`pipeline/filters/language_filter.py`, 0.10)."""
@@ -25,11 +28,16 @@ def language(
         text: the role to read.
 
     Raises:
-        PlanError: without a language.
+        PlanError: without a language, for what is no code, and for a probability that is none.
     """
     wanted = (languages,) if isinstance(languages, str) else tuple(languages)
     if not wanted:
         raise PlanError('language() needs at least one language, as language("en")')
+    for code in wanted:
+        if not _CODE.fullmatch(code):
+            raise PlanError(f"language({code!r}): expected a code as lid.176 has it, such as 'en' or 'ceb'")
+    if not 0 <= at_least <= 1:
+        raise PlanError(f"language(at_least={at_least}): a probability, 0 to 1")
     return Chain(
         (
             Score(language=Language(model, text)),

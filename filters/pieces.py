@@ -145,7 +145,7 @@ def _special_cases(tokenizer: Any) -> tuple[dict[str, list[list[str]]], frozense
         url_match=tokenizer.url_match,
     )
     cases: dict[str, list[list[str]]] = {}
-    merged, joints = set(), set()
+    merged, joints = set[str](), set[str]()
     for rule in tokenizer.rules:
         tokens, made = ([token.text for token in split(rule)] for split in (plain, tokenizer))
         if tokens != made:

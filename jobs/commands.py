@@ -141,6 +141,11 @@ def print_counts(summary: Mapping[str, Any]) -> None:
     out_console.print(table)
     if not summary["kept"]:
         click.echo("warning: no row was kept", err=True)
+    for name, groups in summary["cuts"].items():
+        if groups and all(cut["kind"] == "all" for cut in groups.values()):
+            click.echo(
+                f"warning: the cut {name!r} dropped no row that has a score: it asks for as many or more", err=True
+            )
 
 
 def decide(
@@ -228,6 +233,8 @@ def export(
     )
     files = found["files"]
     total = sum(file["bytes"] for file in files)
+    for warning in found["warnings"]:
+        click.echo(f"warning: {warning}", err=True)
     click.echo(f"{sum(file['rows'] for file in files)} rows in {len(files)} files, {size(total)}: {found['target']}")
 
 

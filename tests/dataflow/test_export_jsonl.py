@@ -110,3 +110,16 @@ def test_nothing_kept_and_the_same_bytes_again(tmp_path: Path) -> None:
     assert io.BytesIO((tmp_path / "one" / "part-00000.jsonl.zst").read_bytes()).read(4) == b"\x28\xb5\x2f\xfd"
     run(recipe(pool_of(tmp_path / "pool" / "*"), least=1000), tmp_path / "out")
     assert export(str(tmp_path / "out"), target=str(tmp_path / "none"))["files"] == []
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_lines_that_are_no_json_leave_as_they_came(tmp_path: Path, pack: Any) -> None:
+    broken = [b'{"text": "open', b"[1, 2]", b'{"text": "caf\xe9"}', b"{}\x00"]
+    made = [line for pair in zip(lines(4), broken, strict=True) for line in pair]
+    write(tmp_path / "pool" / "a.jsonl", pack(b"\n".join(made)))
+    run(recipe(pool_of(tmp_path / "pool" / "*"), least=0), tmp_path / "out")
+    index = export(str(tmp_path / "out"), select="quarantine.*", target=str(tmp_path / "broken"))
+    assert b"".join(unpacked(tmp_path / "broken").values()) == b"".join(line + b"\n" for line in broken)
+    assert index["rows"] == 4 and index["warnings"] == []
+    other = export(str(tmp_path / "out"), select="quarantine.*", scores=True, target=str(tmp_path / "scored"))
+    assert other["warnings"] == ["no row was exported", "4 rows could not be read and were left out"]

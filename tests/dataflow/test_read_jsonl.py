@@ -88,7 +88,9 @@ def test_the_form_is_told_by_the_bytes_and_members_follow_each_other(tmp_path: P
     write(tmp_path / "wrong.jsonl", gzip.compress(first) + gzip.compress(second))
     write(tmp_path / "wrong.jsonl.gz", zstd(first) + zstd(second))
     write(tmp_path / "wrong.zst", first + second)
-    for name in ("wrong.jsonl", "wrong.jsonl.gz", "wrong.zst"):
+    skippable = b"\x50\x2a\x4d\x18" + (4).to_bytes(4, "little") + b"abcd"  # as pzstd writes them
+    write(tmp_path / "frames.zst", skippable + zstd(first) + skippable + zstd(second))
+    for name in ("wrong.jsonl", "wrong.jsonl.gz", "wrong.zst", "frames.zst"):
         assert [row[0] for row in rows(pool_of(tmp_path / name), "text")] == list(range(50)), name
 
 

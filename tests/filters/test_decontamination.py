@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import random
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,12 @@ def test_words_ignore_case_marks_punctuation_and_digits() -> None:
     assert words("Él costó 3,50 € -- naïve_idea!") == ["el", "costo", "0", "naive", "idea"]
 
 
+def test_words_of_scripts_with_vowel_signs_stay_whole() -> None:
+    assert words("தமிழ் மொழி") == ["தமிழ", unicodedata.normalize("NFD", "மொழி")]
+    assert words("मैं ४٫५ में लिखा।") == ["म", "0", "म", "लिखा"]
+    assert words("می\u200cخواهم") == ["می\u200cخواهم"]
+
+
 def test_ties_between_benchmarks_go_to_the_first_by_name() -> None:
     scorer = Ngrams({"b": None, "a": None}, n=2)
     both = [("a", pa.record_batch({"text": ["x y z"]})), ("b", pa.record_batch({"text": ["x y", "q r"]}))]
@@ -135,6 +142,7 @@ def test_wrong_benchmarks_are_refused(benchmarks: dict[str, Pool], tmp_path: Pat
     for given_pools, message in (
         ({"arc": Pool.parquet(f"{tmp_path}/none/*.parquet", text="text")}, "benchmark 'arc': the pool is empty"),
         ({"arc": Pool.parquet(f"{tmp_path}/bench/*.parquet")}, "benchmark 'arc': the pool declares no role 'text'"),
+        ({"arc": Pool.parquet(f"{tmp_path}/bench/*.parquet", text="no")}, "benchmark 'arc': .*no"),
     ):
         with pytest.raises(PlanError, match=message):
             prepare(source | decontaminate(given_pools), str(tmp_path / "out"))
@@ -146,3 +154,19 @@ def test_wrong_benchmarks_are_refused(benchmarks: dict[str, Pool], tmp_path: Pat
     both = Pool.parquet(f"{tmp_path}/bench/*.parquet", text="text")
     with pytest.raises(PoolsieveError, match=r"benchmark 'all': arc.parquet, row 0 can't be read"):
         run(source | decontaminate({"all": both}) | Keep(col("text").word_count() > 0, reason="x.y"), tmp_path / "out")
+
+
+def test_a_benchmark_has_to_be_a_pool() -> None:
+    with pytest.raises(PlanError, match="benchmark 'arc' is a string: give a pool"):
+        decontaminate({"arc": "arc.jsonl"})
+
+
+def test_texts_that_are_too_short_to_be_found_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    batches = [
+        ("a", pa.record_batch({"text": ["one two", "one two three"]})),
+        ("b", pa.record_batch({"text": ["x y z"]})),
+    ]
+    Ngrams({"a": None, "b": None}, n=3).build(batches)
+    assert [record.getMessage() for record in caplog.records] == [
+        "benchmark 'a': 1 texts have fewer than 3 words and can't be found"
+    ]

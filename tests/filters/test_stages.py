@@ -20,13 +20,17 @@ from poolsieve.filters import (
     Top,
     all_of,
     any_of,
+    c4,
     col,
     datacomp,
     dfn,
+    gopher,
+    language,
     larger,
     scorer,
     smaller,
 )
+from poolsieve.filters.c4 import C4Lines
 from poolsieve.filters.expr import Env
 from poolsieve.filters.stages import Ranked, Rule
 from poolsieve.filters.statistics import byte_count, char_count, word_count
@@ -234,3 +238,22 @@ def test_a_cut_by_group_asks_each_group_for_its_own() -> None:
 def test_tables_that_can_not_work(make: Any, says: str) -> None:
     with pytest.raises(PlanError, match=says):
         make()
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: language("English"), "expected a code as lid.176 has it"),
+        (lambda: language("en", at_least=65), "a probability, 0 to 1"),
+        (lambda: gopher.repetition(max_top_n_grams={0: 0.5}), "0-grams"),
+        (lambda: c4.quality(max_word_length=-1), "or None for no limit"),
+    ],
+)
+def test_limits_that_would_drop_everything(make: Any, says: str) -> None:
+    with pytest.raises(PlanError, match=says):
+        make()
+
+
+def test_no_limit_to_the_length_of_a_word() -> None:
+    lines = C4Lines(terminal_punctuation=False, max_word_length=None)
+    assert lines.edited(f"one two {'w' * 5000}") == f"one two {'w' * 5000}"
