@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import re
 import string
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from typing import Any
 
 MARKS = string.punctuation + "“”‘’«»„‚—–…§¿¡"
@@ -49,15 +49,17 @@ class Splitter:
             mark for mark in "-/\\|@~^." if not any(prefix(mark + one) for one in _BESIDE if one != ".")
         )
         self.last = frozenset(mark for mark in "-/\\|@~^=" if not any(suffix(one + mark) for one in _BESIDE))
-        self.special, self.merged, self.joints = _special_cases(self.spacy)
+        self.plain = _without_special_cases(self.spacy)
+        self.special, self.merged, self.joints = _special_cases(self.spacy, self.plain)
         self.starts = frozenset(self.special)
+        self.near = frozenset(a[-1] + b[0] for a, b in self.joints)
 
-    def __call__(self, piece: str) -> list[str]:
-        """The tokens, which are what the piece is made of, in order."""
-        return self.easy(piece) or [token.text for token in self.spacy(piece)]
+    def hard(self, piece: str) -> list[str]:
+        """spaCy's tokens, which are what the piece is made of, in order."""
+        return _texts(self.spacy, piece)
 
     def easy(self, piece: str) -> list[str] | None:
-        """The tokens of a piece that is a word or several, with marks around and between; None for others."""
+        """The same of a piece that is a word or several, with marks around and between; None for others."""
         bare = piece.lstrip(self.opening)
         core = bare.rstrip(self.closing)
         tokens = [core] if core.isalpha() else self.middle(core)
@@ -72,21 +74,34 @@ class Splitter:
 
     def has_special_case(self, tokens: list[str]) -> bool:
         """Whether spaCy would make other tokens of some of them."""
-        if self.starts.isdisjoint(tokens):
-            return False
-        return any(
-            tokens[i : i + len(case)] == case for i, token in enumerate(tokens) for case in self.special.get(token, ())
-        )
+        return not self.starts.isdisjoint(tokens) and any(self.cases(tokens))
 
-    def across(self, pieces: Sequence[str], merged: Container[int]) -> bool:
-        """Whether spaCy may see a special case across a blank beside a piece that has one, whose hash is in `merged`.
+    def cases(self, tokens: list[str]) -> Iterator[list[str]]:
+        """The special cases in tokens that were made without them."""
+        for i, token in enumerate(tokens):
+            yield from (case for case in self.special.get(token, ()) if tokens[i : i + len(case)] == case)
+
+    def has_merged(self, piece: str) -> bool:
+        """Whether spaCy finds a special case of several tokens among others of a piece."""
+        if piece in self.spacy.rules:
+            return False
+        return any(len(case) > 1 for case in self.cases(_texts(self.plain, piece)))
+
+    def across(self, pieces: Sequence[str], merged: Set[str]) -> bool:
+        """Whether spaCy may see a special case across a blank beside a piece of which `has_merged` is true.
 
         It makes no token of one, but takes it for the reason not to make one of what overlaps with it: the ":)" in
-        "above:) )" is two tokens.
+        "above:) )" is two tokens. `merged` are such pieces.
         """
-        places = [i for i, code in enumerate(map(hash, pieces)) if code in merged]
-        around = [pieces[max(i - 1, 0) : i + 2] for i in places]
-        return any(a[-1] + b[0] in self.joints for some in around for a, b in itertools.pairwise(some))
+        if merged.isdisjoint(pieces):
+            return False
+        places = [i for i, piece in enumerate(pieces) if piece in merged]
+        pairs = (pair for i in places for pair in itertools.pairwise(pieces[max(i - 1, 0) : i + 2]))
+        return any(a[-1] + b[0] in self.near and self.joined(a, b) for a, b in pairs)
+
+    def joined(self, left: str, right: str) -> bool:
+        """Whether the tokens at both sides of a blank are neighbours in a special case."""
+        return (_texts(self.plain, left)[-1], _texts(self.plain, right)[0]) in self.joints
 
     def stops(self, core: str, closing: str) -> bool:
         """Whether each full stop of the marks after `core` is a token, as it is not in an abbreviation or ellipsis."""
@@ -129,28 +144,37 @@ def _ones(taken: Callable[[str, str], int]) -> str:
     return "".join(mark for mark in MARKS if all(taken(mark, one) == 1 for one in (*_BESIDE, mark)))
 
 
-def _special_cases(tokenizer: Any) -> tuple[dict[str, list[list[str]]], frozenset[str], frozenset[str]]:
-    """(cases, merged, joints) of spaCy's special cases, which it looks for in any run of tokens.
+def _texts(tokenizer: Any, text: str) -> list[str]:
+    return [token.text for token in tokenizer(text)]
 
-    `cases`: first token -> the tokens that special cases have before spaCy finds them. `merged`: tokens that it makes
-    of several. `joints`: the last and first character of tokens that are neighbours in one.
-    """
+
+def _without_special_cases(tokenizer: Any) -> Any:
+    """The same tokenizer without special cases."""
     from spacy.tokenizer import Tokenizer
 
-    plain = Tokenizer(
+    return Tokenizer(
         tokenizer.vocab,
         prefix_search=tokenizer.prefix_search,
         suffix_search=tokenizer.suffix_search,
         infix_finditer=tokenizer.infix_finditer,
         url_match=tokenizer.url_match,
     )
+
+
+def _special_cases(
+    tokenizer: Any, plain: Any
+) -> tuple[dict[str, list[list[str]]], frozenset[str], frozenset[tuple[str, str]]]:
+    """(cases, merged, joints) of spaCy's special cases, which it looks for in any run of tokens.
+
+    `cases`: first token -> the tokens that special cases have before spaCy finds them. `merged`: tokens that it makes
+    of several others. `joints`: tokens that are neighbours in one.
+    """
     cases: dict[str, list[list[str]]] = {}
-    merged, joints = set[str](), set[str]()
+    merged, joints = set[str](), set[tuple[str, str]]()
     for rule in tokenizer.rules:
-        tokens, made = ([token.text for token in split(rule)] for split in (plain, tokenizer))
+        tokens, made = _texts(plain, rule), _texts(tokenizer, rule)
+        joints.update(itertools.pairwise(tokens))
         if tokens != made:
             cases.setdefault(tokens[0], []).append(tokens)
-        if len(tokens) > 1:
-            merged.update(made)
-            joints.update(a[-1] + b[0] for a, b in itertools.pairwise(tokens))
+            merged.update(set(made).difference(tokens) if len(tokens) > 1 else ())
     return cases, frozenset(merged), frozenset(joints)

@@ -127,10 +127,10 @@ class Memory:
         self.numbers = _Learned(self._number)
         self.pieces = _Learned(self._piece)
         """Piece -> the numbers of its words, as the bytes of int32."""
-        self.merged: set[int] = set()
-        """Hashes of the pieces in which spaCy has found a special case of several tokens."""
+        self.merged: set[str] = set()
+        """Pieces in which spaCy has found a special case of several tokens."""
         self.special = bytearray()
-        """Whether a word can come of one."""
+        """Whether a word may come of one."""
 
     def _number(self, word: str) -> int:
         number = self.numbers[word] = len(self.words)
@@ -144,10 +144,12 @@ class Memory:
         return number
 
     def _piece(self, piece: str) -> bytes:
-        words = self.split(piece)
+        words = self.split.easy(piece)
+        if words is None:
+            words = self.split.hard(piece)
+            if not self.split.merged.isdisjoint(words) and self.split.has_merged(piece):
+                self.merged.add(piece)
         numbers = array("i", map(self.numbers.__getitem__, words)).tobytes()
-        if not self.split.merged.isdisjoint(words):
-            self.merged.add(hash(piece))
         if len(piece) <= LONGEST:
             self.pieces[piece] = numbers
         return numbers
@@ -173,7 +175,7 @@ class Memory:
     @property
     def full(self) -> bool:
         """Whether it should start anew."""
-        return len(self.pieces) > PIECES or len(self.merged) > PIECES or len(self.words) > 2 * PIECES
+        return len(self.pieces) > PIECES or len(self.merged) > PIECES // 16 or len(self.words) > 2 * PIECES
 
 
 class Tokenizer:
