@@ -50,8 +50,9 @@ class Splitter:
         )
         self.last = frozenset(mark for mark in "-/\\|@~^=" if not any(suffix(one + mark) for one in _BESIDE))
         self.plain = _without_special_cases(self.spacy)
-        self.special, self.merged, self.joints = _special_cases(self.spacy, self.plain)
+        self.special, self.merged, self.runs = _special_cases(self.spacy, self.plain)
         self.starts = frozenset(self.special)
+        self.joints = frozenset(pair for run in self.runs for pair in itertools.pairwise(run))
         self.near = frozenset(a[-1] + b[0] for a, b in self.joints)
 
     def hard(self, piece: str) -> list[str]:
@@ -76,26 +77,27 @@ class Splitter:
         """Whether spaCy would make other tokens of some of them."""
         return not self.starts.isdisjoint(tokens) and any(self.cases(tokens))
 
-    def cases(self, tokens: list[str]) -> Iterator[list[str]]:
-        """The special cases in tokens that were made without them."""
+    def cases(self, tokens: list[str]) -> Iterator[tuple[int, int]]:
+        """(start, stop) of the special cases in tokens that were made without them."""
         for i, token in enumerate(tokens):
-            yield from (case for case in self.special.get(token, ()) if tokens[i : i + len(case)] == case)
+            cases = (case for case in self.special.get(token, ()) if tokens[i : i + len(case)] == case)
+            yield from ((i, i + len(case)) for case in cases)
 
-    def has_merged(self, piece: str) -> bool:
-        """Whether spaCy finds a special case of several tokens among others of a piece."""
-        if piece in self.spacy.rules:
-            return False
-        return any(len(case) > 1 for case in self.cases(_texts(self.plain, piece)))
+    def is_open(self, piece: str) -> bool:
+        """Whether a special case that spaCy finds in a piece may overlap with one across the blank beside it."""
+        tokens = _texts(self.plain, piece)
+        whole = piece in self.spacy.rules
+        return not whole and any(_reached(tokens, *span, run) for span in self.cases(tokens) for run in self.runs)
 
-    def across(self, pieces: Sequence[str], merged: Set[str]) -> bool:
-        """Whether spaCy may see a special case across a blank beside a piece of which `has_merged` is true.
+    def across(self, pieces: Sequence[str], open_: Set[str]) -> bool:
+        """Whether spaCy may see a special case across a blank beside a piece of which `is_open` is true.
 
         It makes no token of one, but takes it for the reason not to make one of what overlaps with it: the ":)" in
-        "above:) )" is two tokens. `merged` are such pieces.
+        "above:) )" is two tokens. `open_` are such pieces.
         """
-        if merged.isdisjoint(pieces):
+        if open_.isdisjoint(pieces):
             return False
-        places = [i for i, piece in enumerate(pieces) if piece in merged]
+        places = [i for i, piece in enumerate(pieces) if piece in open_]
         pairs = (pair for i in places for pair in itertools.pairwise(pieces[max(i - 1, 0) : i + 2]))
         return any(a[-1] + b[0] in self.near and self.joined(a, b) for a, b in pairs)
 
@@ -163,18 +165,29 @@ def _without_special_cases(tokenizer: Any) -> Any:
 
 def _special_cases(
     tokenizer: Any, plain: Any
-) -> tuple[dict[str, list[list[str]]], frozenset[str], frozenset[tuple[str, str]]]:
-    """(cases, merged, joints) of spaCy's special cases, which it looks for in any run of tokens.
+) -> tuple[dict[str, list[list[str]]], frozenset[str], tuple[list[str], ...]]:
+    """(cases, merged, runs) of spaCy's special cases, which it looks for in any run of tokens.
 
     `cases`: first token -> the tokens that special cases have before spaCy finds them. `merged`: tokens that it makes
-    of several others. `joints`: tokens that are neighbours in one.
+    of several others. `runs`: all that have several tokens, even if spaCy leaves them as they are.
     """
     cases: dict[str, list[list[str]]] = {}
-    merged, joints = set[str](), set[tuple[str, str]]()
+    merged, runs = set[str](), []
     for rule in tokenizer.rules:
         tokens, made = _texts(plain, rule), _texts(tokenizer, rule)
-        joints.update(itertools.pairwise(tokens))
+        if len(tokens) > 1:
+            runs.append(tokens)
         if tokens != made:
             cases.setdefault(tokens[0], []).append(tokens)
             merged.update(set(made).difference(tokens) if len(tokens) > 1 else ())
-    return cases, frozenset(merged), frozenset(joints)
+    return cases, frozenset(merged), tuple(runs)
+
+
+def _reached(tokens: list[str], start: int, stop: int, run: list[str]) -> bool:
+    """Whether `run`, begun before or ended behind the tokens of a piece, could take part of [start, stop) of them."""
+    n, most = len(tokens), min(len(tokens), len(run) - 1)
+    return (
+        any(tokens[n - m :] == run[:m] for m in range(n - stop + 1, most + 1))
+        or any(tokens[:m] == run[-m:] for m in range(start + 1, most + 1))
+        or any(tokens == run[i : i + n] for i in range(1, len(run) - n))
+    )

@@ -127,10 +127,10 @@ class Memory:
         self.numbers = _Learned(self._number)
         self.pieces = _Learned(self._piece)
         """Piece -> the numbers of its words, as the bytes of int32."""
-        self.merged: set[str] = set()
-        """Pieces in which spaCy has found a special case of several tokens."""
+        self.open: set[str] = set()
+        """Pieces in which spaCy may find another special case if it sees what stands beside them."""
         self.special = bytearray()
-        """Whether a word may come of one."""
+        """Whether a word may come of a special case of several others."""
 
     def _number(self, word: str) -> int:
         number = self.numbers[word] = len(self.words)
@@ -147,8 +147,8 @@ class Memory:
         words = self.split.easy(piece)
         if words is None:
             words = self.split.hard(piece)
-            if not self.split.merged.isdisjoint(words) and self.split.has_merged(piece):
-                self.merged.add(piece)
+            if not self.split.merged.isdisjoint(words) and self.split.is_open(piece):
+                self.open.add(piece)
         numbers = array("i", map(self.numbers.__getitem__, words)).tobytes()
         if len(piece) <= LONGEST:
             self.pieces[piece] = numbers
@@ -157,14 +157,14 @@ class Memory:
     def read(self, text: str, pieces: Sequence[str]) -> Ids:
         """The numbers of a text's words; `pieces` are its whitespace-delimited ones."""
         ids: Ids = np.frombuffer(b"".join(map(self.pieces.__getitem__, pieces)), dtype=np.int32)
-        if not np.frombuffer(self.special, dtype=np.bool_)[ids].any() or not self.split.across(pieces, self.merged):
+        if not np.frombuffer(self.special, dtype=np.bool_)[ids].any() or not self.split.across(pieces, self.open):
             return ids
         return np.concatenate([self._part(part) for part in _GAP.split(text)])
 
     def _part(self, part: str) -> Ids:
         """The same of a text whose pieces have one blank between them."""
         pieces = part.split()
-        if self.split.across(pieces, self.merged):
+        if self.split.across(pieces, self.open):
             words = [token.text for token in self.split.spacy(part) if not token.is_space]
             return np.array([self.numbers[word] for word in words], dtype=np.int32)
         return np.frombuffer(b"".join(map(self.pieces.__getitem__, pieces)), dtype=np.int32)
@@ -175,7 +175,7 @@ class Memory:
     @property
     def full(self) -> bool:
         """Whether it should start anew."""
-        return len(self.pieces) > PIECES or len(self.merged) > PIECES // 16 or len(self.words) > 2 * PIECES
+        return len(self.pieces) > PIECES or len(self.open) > PIECES // 16 or len(self.words) > 2 * PIECES
 
 
 class Tokenizer:
