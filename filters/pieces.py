@@ -50,9 +50,13 @@ class Splitter:
         )
         self.last = frozenset(mark for mark in "-/\\|@~^=" if not any(suffix(one + mark) for one in _BESIDE))
         self.plain = _without_special_cases(self.spacy)
-        self.special, self.merged, self.runs = _special_cases(self.spacy, self.plain)
+        self.special, self.merged, runs = _special_cases(self.spacy, self.plain)
         self.starts = frozenset(self.special)
-        self.joints = frozenset(pair for run in self.runs for pair in itertools.pairwise(run))
+        self.longest = max(map(len, runs))
+        self.heads = frozenset(run[:m] for run in runs for m in range(1, len(run)))
+        self.tails = frozenset(run[m:] for run in runs for m in range(1, len(run)))
+        self.insides = frozenset(run[i:j] for run in runs for j in range(2, len(run)) for i in range(1, j))
+        self.joints = frozenset(pair for run in runs for pair in itertools.pairwise(run))
         self.near = frozenset(a[-1] + b[0] for a, b in self.joints)
 
     def hard(self, piece: str) -> list[str]:
@@ -87,7 +91,16 @@ class Splitter:
         """Whether a special case that spaCy finds in a piece may overlap with one across the blank beside it."""
         tokens = _texts(self.plain, piece)
         whole = piece in self.spacy.rules
-        return not whole and any(_reached(tokens, *span, run) for span in self.cases(tokens) for run in self.runs)
+        return not whole and any(self.reached(tokens, *span) for span in self.cases(tokens))
+
+    def reached(self, tokens: list[str], start: int, stop: int) -> bool:
+        """Whether a special case begun before the tokens or ended behind them could take part of [start, stop)."""
+        n, most = len(tokens), min(len(tokens), self.longest)
+        return (
+            tuple(tokens) in self.insides
+            or any(tuple(tokens[n - m :]) in self.heads for m in range(n - stop + 1, most + 1))
+            or any(tuple(tokens[:m]) in self.tails for m in range(start + 1, most + 1))
+        )
 
     def across(self, pieces: Sequence[str], open_: Set[str]) -> bool:
         """Whether spaCy may see a special case across a blank beside a piece of which `is_open` is true.
@@ -165,7 +178,7 @@ def _without_special_cases(tokenizer: Any) -> Any:
 
 def _special_cases(
     tokenizer: Any, plain: Any
-) -> tuple[dict[str, list[list[str]]], frozenset[str], tuple[list[str], ...]]:
+) -> tuple[dict[str, list[list[str]]], frozenset[str], list[tuple[str, ...]]]:
     """(cases, merged, runs) of spaCy's special cases, which it looks for in any run of tokens.
 
     `cases`: first token -> the tokens that special cases have before spaCy finds them. `merged`: tokens that it makes
@@ -176,18 +189,8 @@ def _special_cases(
     for rule in tokenizer.rules:
         tokens, made = _texts(plain, rule), _texts(tokenizer, rule)
         if len(tokens) > 1:
-            runs.append(tokens)
+            runs.append(tuple(tokens))
         if tokens != made:
             cases.setdefault(tokens[0], []).append(tokens)
             merged.update(set(made).difference(tokens) if len(tokens) > 1 else ())
-    return cases, frozenset(merged), tuple(runs)
-
-
-def _reached(tokens: list[str], start: int, stop: int, run: list[str]) -> bool:
-    """Whether `run`, begun before or ended behind the tokens of a piece, could take part of [start, stop) of them."""
-    n, most = len(tokens), min(len(tokens), len(run) - 1)
-    return (
-        any(tokens[n - m :] == run[:m] for m in range(n - stop + 1, most + 1))
-        or any(tokens[:m] == run[-m:] for m in range(start + 1, most + 1))
-        or any(tokens == run[i : i + n] for i in range(1, len(run) - n))
-    )
+    return cases, frozenset(merged), runs
