@@ -34,7 +34,7 @@ def language(
     if not wanted:
         raise PlanError('language() needs at least one language, as language("en")')
     for code in wanted:
-        if not _CODE.fullmatch(code):
+        if model.rsplit("/", 1)[-1].startswith("lid.176") and not _CODE.fullmatch(code):
             raise PlanError(f"language({code!r}): expected a code as lid.176 has it, such as 'en' or 'ceb'")
     if not 0 <= at_least <= 1:
         raise PlanError(f"language(at_least={at_least}): a probability, 0 to 1")

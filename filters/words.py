@@ -165,7 +165,7 @@ class Memory:
         """The same of a text whose pieces have one blank between them."""
         pieces = part.split()
         if self.split.across(pieces, self.open):
-            words = [token.text for token in self.split.spacy(part) if not token.is_space]
+            words = self.split.hard(" ".join(pieces))
             return np.array([self.numbers[word] for word in words], dtype=np.int32)
         return np.frombuffer(b"".join(map(self.pieces.__getitem__, pieces)), dtype=np.int32)
 

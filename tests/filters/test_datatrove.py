@@ -189,7 +189,17 @@ def test_a_word_that_datatrove_loses_now_and_then() -> None:
         ]
 
 
-FACES = ("(see above:) )", "see:( (maybe)", "c:o )", "foo( =[1]", "x:) ) and:( (", "ok:)\n) so", "a:)  ) b", "e.g.:) .")
+FACES = (
+    "(see above:) )",
+    "see:( (maybe)",
+    "c:o )",
+    "foo( =[1]",
+    "x:) ) and:( (",
+    "ok:)\n) so",
+    "a:)  ) b",
+    "e.g.:) .",
+    " (see above:) ) ",
+)
 
 
 def test_special_cases_across_a_blank() -> None:

@@ -257,3 +257,7 @@ def test_limits_that_would_drop_everything(make: Any, says: str) -> None:
 def test_no_limit_to_the_length_of_a_word() -> None:
     lines = C4Lines(terminal_punctuation=False, max_word_length=None)
     assert lines.edited(f"one two {'w' * 5000}") == f"one two {'w' * 5000}"
+
+
+def test_other_models_have_other_codes() -> None:
+    assert language("eng_Latn", model="/models/glotlid.bin").flat()[1].reason == "language.other"  # type: ignore[attr-defined]
