@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import click
@@ -75,8 +75,7 @@ def _print_plan(found: Mapping[str, Any]) -> None:
         span = f"{stage['low']:.1%} to {stage['high']:.1%}" if known else stage["note"]
         table.add_row(stage["reason"], f"{stage['keeps']:.1%}" if known else "?", span, str(stage["sampled"] or ""))
     out_console.print(table)
-    for warning in found["warnings"]:
-        click.echo(f"warning: {warning}", err=True)
+    _say(found["warnings"])
 
 
 def run(
@@ -106,13 +105,14 @@ def run(
 
 
 def _warn(prepared: submit.Prepared) -> None:
-    for warning in [*prepared.warnings, *planning.trivial_cuts(prepared.job)]:
-        click.echo(f"warning: {warning}", err=True)
+    _say([*prepared.warnings, *planning.trivial_cuts(prepared.job)])
     if prepared.gaps:
-        click.echo(
-            f"warning: names of the range without a file: {len(prepared.gaps):,}, the first {prepared.gaps[0]}",
-            err=True,
-        )
+        _say([f"names of the range without a file: {len(prepared.gaps):,}, the first {prepared.gaps[0]}"])
+
+
+def _say(warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
 
 
 def _finish(
@@ -140,12 +140,9 @@ def print_counts(summary: Mapping[str, Any]) -> None:
         table.add_row(reason, str(count), f"{count / rows:.2%}")
     out_console.print(table)
     if not summary["kept"]:
-        click.echo("warning: no row was kept", err=True)
-    for name, groups in summary["cuts"].items():
-        if groups and all(cut["kind"] == "all" for cut in groups.values()):
-            click.echo(
-                f"warning: the cut {name!r} dropped no row that has a score: it asks for as many or more", err=True
-            )
+        _say(["no row was kept"])
+    whole = [name for name, cuts in summary["cuts"].items() if cuts and all(c["kind"] == "all" for c in cuts.values())]
+    _say(f"the cut {name!r} dropped no row that has a score: it asks for as many or more" for name in whole)
 
 
 def decide(
@@ -233,8 +230,7 @@ def export(
     )
     files = found["files"]
     total = sum(file["bytes"] for file in files)
-    for warning in found["warnings"]:
-        click.echo(f"warning: {warning}", err=True)
+    _say(found["warnings"])
     click.echo(f"{sum(file['rows'] for file in files)} rows in {len(files)} files, {size(total)}: {found['target']}")
 
 
