@@ -4,12 +4,12 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 DEMO   := demo
 
-.PHONY: help demo demo-text demo-pool test check lint types typing-links clean
+.PHONY: help demo demo-text demo-pool test check lint types clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
-$(BIN)/poolsieve: pyproject.toml
+$(BIN)/poolsieve: pyproject.toml | $(LINKS)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet -e '.[clip,classifiers,text,dev]'
@@ -31,18 +31,20 @@ demo-text: $(DEMO)/documents  ## FineWeb's chain and a small Celadon over a pool
 	$(BIN)/poolsieve run recipes/fineweb_celadon.py --out $(DEMO)/out-text --truth $(DEMO)/documents/truth.parquet \
 		-p 'pool=$(DEMO)/documents/*.jsonl.zst' -p uid=id -p model=recipes/demo/celadon
 
-# Type checkers find `poolsieve.*` by folders, and the four stand at the top of the repository.
-typing-links:
-	@mkdir -p build/typing/poolsieve
-	@for room in filters scoring_models dataflow jobs; do ln -sfn ../../../$$room build/typing/poolsieve/$$room; done
+# Type checkers and editors find `poolsieve.*` by folders, and the four rooms stand at the top of the repository: links
+# beside the real `poolsieve/__init__.py` lead to them. Git does not track them; a wheel is made without them.
+LINKS := $(addprefix poolsieve/,filters scoring_models dataflow jobs)
+
+$(LINKS):
+	@ln -sfn ../$(notdir $@) $@
 
 lint: | $(BIN)/poolsieve  ## ruff and the arrows between the packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
-types: typing-links | $(BIN)/poolsieve  ## mypy, strict
-	cd build/typing && ../../$(BIN)/mypy --config-file ../../pyproject.toml --namespace-packages --explicit-package-bases poolsieve
+types: $(LINKS) | $(BIN)/poolsieve  ## mypy, strict
+	$(BIN)/mypy
 
 test: | $(BIN)/poolsieve  ## the tests
 	$(BIN)/python -m pytest -n 2 --dist loadscope

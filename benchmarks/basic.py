@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 from common import pairs
 
 from poolsieve.dataflow import Pool
-from poolsieve.dataflow.submit import execute, prepare
+from poolsieve.dataflow.passes.submit import execute, prepare
+from poolsieve.dataflow.runners.engine import Engine
 from poolsieve.filters import datacomp
 from poolsieve.scoring_models import Language
 
@@ -64,7 +65,7 @@ def whole(pool: Path, out: Path, workers: int = 1) -> int:
     """The whole job, from nothing to a ledger; rows that stay."""
     shutil.rmtree(out, ignore_errors=True)
     source = Pool.parquet(f"{pool}/*.parquet", uid="uid", text="text", width="width", height="height")
-    return int(execute(prepare(source | datacomp.basic(), str(out)), workers=workers)["kept"])
+    return int(execute(prepare(source | datacomp.basic(), str(out)), engine=Engine(workers=workers))["kept"])
 
 
 def main() -> None:

@@ -25,12 +25,12 @@ import pyarrow as pa
 from common import pairs
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from poolsieve.dataflow.runners import threads_for
+from poolsieve.dataflow.runners.base import threads_for
 from poolsieve.scoring_models import Celadon
-from poolsieve.scoring_models.celadon import CATEGORIES
-from poolsieve.scoring_models.celadon_files import load_model
-from poolsieve.scoring_models.driver import score_rows
-from poolsieve.scoring_models.encoder_files import load_tokenizer
+from poolsieve.scoring_models.base.driver import score_rows
+from poolsieve.scoring_models.encoders.celadon import CATEGORIES
+from poolsieve.scoring_models.encoders.celadon_files import load_model
+from poolsieve.scoring_models.encoders.files import load_tokenizer
 from tests.filters.corpus import real
 
 VOCABULARY = 128_100

@@ -26,15 +26,16 @@ from common import pairs
 from PIL import Image
 
 from poolsieve.dataflow import Pool
-from poolsieve.dataflow.job import Options
-from poolsieve.dataflow.ledger import decide_shard
-from poolsieve.dataflow.recipe import Recipe
-from poolsieve.dataflow.runners import threads_for
-from poolsieve.dataflow.scoring import score_shard
-from poolsieve.dataflow.submit import execute, prepare
+from poolsieve.dataflow.decisions.decide import decide_shard
+from poolsieve.dataflow.passes.scoring import score_shard
+from poolsieve.dataflow.passes.submit import execute, prepare
+from poolsieve.dataflow.recipes.recipe import Recipe
+from poolsieve.dataflow.runners.base import threads_for
+from poolsieve.dataflow.runners.engine import Engine
+from poolsieve.dataflow.store.job import Options
 from poolsieve.filters import Keep, Score, col
 from poolsieve.scoring_models import Clip
-from poolsieve.scoring_models.driver import score_rows
+from poolsieve.scoring_models.base.driver import score_rows
 
 BATCH = 32
 
@@ -120,7 +121,10 @@ def recipe_of(pool: Path, model: Path) -> Recipe:
 def whole(pool: Path, model: Path, out: Path, workers: int = 1) -> None:
     """The whole job, from nothing to a ledger."""
     shutil.rmtree(out, ignore_errors=True)
-    execute(prepare(recipe_of(pool, model), str(out), options=Options(threads=threads_for(workers))), workers=workers)
+    execute(
+        prepare(recipe_of(pool, model), str(out), options=Options(threads=threads_for(workers))),
+        engine=Engine(workers=workers),
+    )
 
 
 def plain(pool: Path, model: Path, out: Path) -> None:

@@ -42,11 +42,10 @@ from datatrove.pipeline.filters import (
 )
 
 from poolsieve.dataflow import Pool
-from poolsieve.dataflow.pool import open_chunks
 from poolsieve.dataflow.transforms import apply_stages, program_for
 from poolsieve.filters import c4, fineweb, gopher
-from poolsieve.filters.stages import Stage
-from poolsieve.filters.words import tokenizer
+from poolsieve.filters.dsl.stages import Stage
+from poolsieve.filters.words.tokenizer import tokenizer
 from poolsieve.scoring_models import Language
 from tests.filters.corpus import real
 
@@ -149,9 +148,9 @@ def files(folder: Path, patterns: tuple[str, ...], read: Callable[[Path], str]) 
 def of_pool(glob: str) -> Iterator[str]:
     """Texts of a pool of JSON lines."""
     pool = Pool.jsonl(glob, text="text").absolute()
-    shards = pool.listing().shards
-    types = pool.role_types(shards)
-    chunks = (chunk for shard in shards for chunk in open_chunks(pool, shard, ("text",), types))
+    shards = pool.located().listing().shards
+    types = pool.located().role_types(shards)
+    chunks = (chunk for shard in shards for chunk in pool.located().batches(shard, ("text",), types))
     return (text for chunk in chunks for text in chunk.roles.column("text").to_pylist() if text)
 
 

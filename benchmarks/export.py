@@ -23,11 +23,12 @@ import pyarrow.parquet as pq
 from common import pairs, text_pool
 
 from poolsieve.dataflow import Pool
-from poolsieve.dataflow.export import export
-from poolsieve.dataflow.export_parquet import ROW_GROUP_BYTES, WRITER
-from poolsieve.dataflow.finish import read_manifest, write_manifest
-from poolsieve.dataflow.recipe import Recipe
-from poolsieve.dataflow.submit import execute, prepare
+from poolsieve.dataflow.export.export import export
+from poolsieve.dataflow.passes.submit import execute, prepare
+from poolsieve.dataflow.pools.formats.parquet.write import ROW_GROUP_BYTES, WRITER
+from poolsieve.dataflow.recipes.recipe import Recipe
+from poolsieve.dataflow.runners.engine import Engine
+from poolsieve.dataflow.store.manifest import read_manifest, write_manifest
 from poolsieve.filters import Keep, col
 
 
@@ -102,7 +103,7 @@ def masks(out: Path) -> dict[str, np.ndarray[Any, Any]]:
 def ours(out: Path, workers: int) -> dict[str, Any]:
     """The whole export, from nothing."""
     shutil.rmtree(out / "export", ignore_errors=True)
-    return export(str(out), workers=workers)
+    return export(str(out), engine=Engine(workers=workers))
 
 
 def bare_parquet(pool: Path, target: Path, files: list[list[str]], keep: dict[str, np.ndarray[Any, Any]]) -> None:

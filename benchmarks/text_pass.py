@@ -17,12 +17,13 @@ import pyarrow.parquet as pq
 from common import pairs, text_pool
 
 from poolsieve.dataflow import Pool
-from poolsieve.dataflow.ledger import decide_shard
-from poolsieve.dataflow.recipe import Recipe
-from poolsieve.dataflow.scoring import score_shard
-from poolsieve.dataflow.submit import execute, prepare
+from poolsieve.dataflow.decisions.decide import decide_shard
+from poolsieve.dataflow.passes.scoring import score_shard
+from poolsieve.dataflow.passes.submit import execute, prepare
+from poolsieve.dataflow.recipes.recipe import Recipe
+from poolsieve.dataflow.runners.engine import Engine
 from poolsieve.filters import Keep, col
-from poolsieve.filters.statistics import char_count, word_count
+from poolsieve.filters.dsl.statistics import char_count, word_count
 
 
 def recipe_of(pool: Path) -> Recipe:
@@ -49,7 +50,7 @@ def bare(pool: Path) -> int:
 def whole(pool: Path, out: Path, workers: int = 1) -> None:
     """The whole job, from nothing to a ledger."""
     shutil.rmtree(out, ignore_errors=True)
-    execute(prepare(recipe_of(pool), str(out)), workers=workers)
+    execute(prepare(recipe_of(pool), str(out)), engine=Engine(workers=workers))
 
 
 def plain(pool: Path, out: Path) -> None:

@@ -21,8 +21,7 @@ from common import pairs
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from poolsieve.dataflow import Pool
-from poolsieve.dataflow.pool import open_chunks
-from poolsieve.jobs.training import train_fasttext
+from poolsieve.jobs.train.fasttext import train_fasttext
 from poolsieve.scoring_models import FastText, Tokens
 from tests.filters.corpus import real
 
@@ -86,12 +85,14 @@ def jsonl_line(folder: Path, texts: list[str], runs: int) -> str:
     path = json_lines(folder / "pool.jsonl", texts)
     size = path.stat().st_size / 1e6
     pool = Pool.jsonl(str(path), uid="id", text="text").absolute()
-    shards = pool.listing().shards
-    types = pool.role_types(shards)
+    shards = pool.located().listing().shards
+    types = pool.located().role_types(shards)
 
     def ours() -> int:
         return sum(
-            len(chunk.roles.column("text")) for shard in shards for chunk in open_chunks(pool, shard, ("text",), types)
+            len(chunk.roles.column("text"))
+            for shard in shards
+            for chunk in pool.located().batches(shard, ("text",), types)
         )
 
     def bare() -> int:

@@ -1,7 +1,6 @@
 """Pools, passes in Beam, selection, ledger, manifest, export and runners."""
 
-from poolsieve.dataflow.pool import Pool
-from poolsieve.dataflow.recipe import Recipe
+from poolsieve.dataflow.recipes.recipe import Pool, Recipe
 
 __all__ = [
     "Pool",

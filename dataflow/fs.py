@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import shutil
 import tempfile
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
 
 import fsspec
+import pyarrow as pa
 import tenacity
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
@@ -180,10 +182,78 @@ def copy_whole(source: str, target: str, options: dict[str, Any] | None = None) 
         shutil.copyfileobj(reader, writer, 8 << 20)
 
 
-def sweep(url: str) -> list[str]:
+def remove_leftovers(url: str) -> list[str]:
     """Removes what interrupted writers left below `url`; returns the paths. Only safe while no run is going on."""
     system, path = connect(url)
     left = [name for name in system.find(path) if str(name).rsplit("/", 1)[-1].startswith(TEMPORARY)]
     for name in left:
         system.rm_file(name)
     return [str(name) for name in left]
+
+
+class Watched(io.RawIOBase):
+    """A file on remote storage: reads are tried again, and what the storage refuses for good is remembered.
+
+    A decoder reports a broken connection and a broken file alike. `failure` tells them apart: only the second is a
+    verdict on the rows.
+    """
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.failure: BaseException | None = None
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most `size` bytes; all that is left for -1."""
+        try:
+            return bytes(retrying(self._file.read)(size))
+        except Exception as error:
+            self.failure = error
+            raise
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Fills `buffer` as far as the file goes; the number of bytes that were read."""
+        view = memoryview(buffer).cast("B")
+        data = self.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Moves to a position; returns it."""
+        return int(self._file.seek(offset, whence))
+
+    def tell(self) -> int:
+        """The position of the next byte."""
+        return int(self._file.tell())
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Always: object stores serve ranges."""
+        return True
+
+    def close(self) -> None:
+        """Closes the storage's file as well."""
+        if not self.closed:
+            self._file.close()
+        super().close()
+
+
+def open_remote(system: Any, path: str, **cache: Any) -> Watched:
+    """A shard on remote storage, for reading; `cache` goes to fsspec's `open`."""
+    return Watched(retrying(system.open)(path, "rb", **cache))
+
+
+def is_local(system: Any) -> bool:
+    """Whether files can be opened by the operating system itself."""
+    return isinstance(system, LocalFileSystem)
+
+
+def is_damage(error: BaseException, file: Any) -> bool:
+    """Whether `error` is about the contents of `file` (a verdict on its rows) and not about reaching them."""
+    if getattr(file, "failure", None) is not None or isinstance(error, MemoryError):
+        return False
+    arrow = isinstance(error, pa.ArrowException) and not isinstance(error, pa.ArrowCancelled)
+    # Arrow's own decoders raise a bare OSError without a number; the operating system's have one.
+    return arrow or (type(error) is OSError and error.errno is None)

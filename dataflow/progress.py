@@ -8,7 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 
-from poolsieve.scoring_models.protocol import PoolsieveError
+from poolsieve.scoring_models.base.errors import PoolsieveError
 
 
 class Interrupted(PoolsieveError):

@@ -15,15 +15,15 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
-from poolsieve.dataflow.edits import Values
-from poolsieve.dataflow.evaluate import Answer, Mask, walk
-from poolsieve.dataflow.pool import Pool
-from poolsieve.dataflow.program import Program, ScoreStep, compile_recipe
-from poolsieve.dataflow.recipe import Recipe
-from poolsieve.dataflow.store import error_columns
-from poolsieve.filters.stages import Stage
-from poolsieve.scoring_models.driver import load_shared, score_rows
-from poolsieve.scoring_models.protocol import PlanError, digest
+from poolsieve.dataflow.recipes.compile import compile_recipe
+from poolsieve.dataflow.recipes.derived import RoleValues
+from poolsieve.dataflow.recipes.program import Program, ScoreStep
+from poolsieve.dataflow.recipes.walk import Mask, StepScores, walk
+from poolsieve.dataflow.store.rows import error_columns
+from poolsieve.filters.dsl.stages import Stage
+from poolsieve.scoring_models.base.config import digest
+from poolsieve.scoring_models.base.driver import load_shared, score_rows
+from poolsieve.scoring_models.base.errors import PlanError
 
 
 class RecordBatchCoder(beam.coders.Coder):
@@ -65,9 +65,9 @@ class _BatchSource:
         self.rows = np.arange(batch.num_rows, dtype=np.int64)
         self.uid = batch.column("uid") if "uid" in batch.schema.names else pa.nulls(batch.num_rows, pa.string())
         self.read_errors = pa.nulls(batch.num_rows, pa.string())
-        self.values = Values(batch, {})
+        self.values = RoleValues(batch, {})
 
-    def answer(self, step: ScoreStep, needed: Mask) -> Answer:
+    def answer(self, step: ScoreStep, needed: Mask) -> StepScores:
         """Scores of the needed rows."""
         loaded: Any = step.scorer
         if hasattr(step.scorer, "load"):
@@ -78,7 +78,7 @@ class _BatchSource:
         spread = pa.array(np.searchsorted(good, index), mask=~np.isin(index, good))
         errors, _ = error_columns(failed | {int(good[i]): e for i, e in made.errors.items()}, len(needed))
         arrays = {n: a.take(spread) for n, a in zip(step.columns, made.columns.values(), strict=True)}
-        return Answer(arrays, errors)
+        return StepScores(arrays, errors)
 
 
 def apply_stages(program: Program, batch: pa.RecordBatch, threads: int = 1) -> pa.RecordBatch:
@@ -110,8 +110,7 @@ def program_for(stage: Stage, schema: pa.Schema) -> Program:
     Raises:
         PlanError: for a cut, which needs the whole pool, and for names that the batch has not.
     """
-    pool = Pool.parquet("batches", **{name: name for name in schema.names})
-    program = compile_recipe(Recipe(pool, stage.flat()), dict(zip(schema.names, schema.types, strict=True)))
+    program = compile_recipe(stage.flat(), schema.names, dict(zip(schema.names, schema.types, strict=True)))
     if program.tops:
         raise PlanError(f"{program.tops[0].cut!r} is a cut over the whole pool; ApplyStages sees one batch at a time")
     return program

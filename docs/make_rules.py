@@ -16,9 +16,9 @@ from typing import Any
 from poolsieve import filters
 from poolsieve.dataflow import Pool
 from poolsieve.filters import c4, datacomp, fineweb, gopher
-from poolsieve.filters.expr import AllOf, AnyOf, Arithmetic, Column, Compare, IsIn, Literal, Not
+from poolsieve.filters.dsl.expr import AllOf, AnyOf, Arithmetic, Column, Compare, IsIn, Literal, Not
+from poolsieve.filters.dsl.stages import Ranked, Rule, Score, Stage
 from poolsieve.filters.lists import Listed
-from poolsieve.filters.stages import Ranked, Rule, Score, Stage
 
 PAGE = Path(__file__).parent / "rules.md"
 SIGNS = {"less_equal": "≤", "less": "<", "greater_equal": "≥", "greater": ">", "equal": "=", "not_equal": "≠"}

@@ -2,16 +2,16 @@
 
 from poolsieve.filters import c4, datacomp, fineweb, gopher
 from poolsieve.filters.decontamination import decontaminate
-from poolsieve.filters.edits import Edit, editor
-from poolsieve.filters.expr import col, larger, smaller
+from poolsieve.filters.dsl.edits import Edit, editor
+from poolsieve.filters.dsl.expr import col, larger, smaller
+from poolsieve.filters.dsl.stages import Above, Below, Drop, Keep, Score, Top, all_of, any_of
 from poolsieve.filters.languages import language
 from poolsieve.filters.lists import In
 from poolsieve.filters.networks import dfn
 from poolsieve.filters.pii import Masked, PersonalData
-from poolsieve.filters.stages import Above, Below, Drop, Keep, Score, Top, all_of, any_of
 from poolsieve.filters.toxicity import celadon
 from poolsieve.filters.url_lists import urls
-from poolsieve.scoring_models.protocol import scorer
+from poolsieve.scoring_models.base.functions import scorer
 
 __all__ = [
     "Above",

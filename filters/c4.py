@@ -15,11 +15,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from poolsieve.filters.edits import Edit
-from poolsieve.filters.expr import col
-from poolsieve.filters.stages import Chain, Keep, Score, Stage
-from poolsieve.filters.words import Words, counted_words, need_spacy, tokenizer
-from poolsieve.scoring_models.protocol import Config, PlanError, Resources, Scored
+from poolsieve.filters.dsl.edits import Edit
+from poolsieve.filters.dsl.expr import col
+from poolsieve.filters.dsl.stages import Chain, Keep, Score, Stage
+from poolsieve.filters.words.tokenizer import Words, counted_words, need_spacy, tokenizer
+from poolsieve.scoring_models.base.config import Config
+from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.base.scorer import Resources, Scored
 
 POLICIES = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
 """A line with one of these phrases is dropped (T5's `c4_utils.py`)."""

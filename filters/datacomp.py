@@ -5,10 +5,10 @@ Gadre et al., "DataComp: In search of the next generation of multimodal datasets
 
 from __future__ import annotations
 
-from poolsieve.filters.expr import Node, col, larger, smaller
-from poolsieve.filters.stages import Above, Chain, Keep, Rule, Score, Top
+from poolsieve.filters.dsl.expr import Node, col, larger, smaller
+from poolsieve.filters.dsl.stages import Above, Chain, Keep, Rule, Score, Top
 from poolsieve.scoring_models import Gcld3, ImageSize, Language
-from poolsieve.scoring_models.protocol import PlanError
+from poolsieve.scoring_models.base.errors import PlanError
 
 MIN_WORDS, MIN_CHARS, MIN_SIDE, MAX_ASPECT = 2, 5, 200, 3.0
 """More than 2 whitespace words, more than 5 characters, both sides at least 200 pixels, aspect ratio at most 3."""

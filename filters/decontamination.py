@@ -24,9 +24,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from poolsieve.filters.expr import col
-from poolsieve.filters.stages import Chain, Keep, Score
-from poolsieve.scoring_models.protocol import Config, PlanError, Resources, Scored
+from poolsieve.filters.dsl.expr import col
+from poolsieve.filters.dsl.stages import Chain, Keep, Score
+from poolsieve.scoring_models.base.config import Config
+from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.base.scorer import Resources, Scored
 
 N = 13
 """Words in an n-gram: the length that GPT-3 used for all but short benchmarks."""

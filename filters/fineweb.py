@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from poolsieve.filters.expr import col
-from poolsieve.filters.punctuation import TERMINAL
-from poolsieve.filters.stages import Chain, Keep, Rule, Score, any_of
-from poolsieve.filters.words import Words, counted_words, need_spacy
-from poolsieve.scoring_models.protocol import Config, Resources, Scored
+from poolsieve.filters.dsl.expr import col
+from poolsieve.filters.dsl.stages import Chain, Keep, Rule, Score, any_of
+from poolsieve.filters.words.punctuation import TERMINAL
+from poolsieve.filters.words.tokenizer import Words, counted_words, need_spacy
+from poolsieve.scoring_models.base.config import Config
+from poolsieve.scoring_models.base.scorer import Resources, Scored
 
 SHORT_LINE = 30
 """Characters of a line that counts as short."""

@@ -15,11 +15,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from poolsieve.filters.expr import col
-from poolsieve.filters.ngrams import duplicate_characters, groups, top_characters
-from poolsieve.filters.stages import Chain, Keep, Rule, Score
-from poolsieve.filters.words import Words, counted, counted_words, need_spacy, tokenizer
-from poolsieve.scoring_models.protocol import Config, PlanError, Resources, Scored
+from poolsieve.filters.dsl.expr import col
+from poolsieve.filters.dsl.stages import Chain, Keep, Rule, Score
+from poolsieve.filters.words.ngrams import duplicate_characters, groups, top_characters
+from poolsieve.filters.words.tokenizer import Words, counted_words, need_spacy, score_texts, tokenizer
+from poolsieve.scoring_models.base.config import Config
+from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.base.scorer import Resources, Scored
 
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 """A document of English prose has at least two of them (section A1.1)."""
@@ -148,7 +150,7 @@ class GopherRepetition(Config):
         """The shares of each text; null for null, and for a text without characters."""
         texts = batch.column(self.text)
         grams = self.gram_shares([text for text in texts.to_pylist() if text])
-        return counted(texts, lambda text: self._row(text, grams), self.columns)
+        return score_texts(texts, lambda text: self._row(text, grams), self.columns)
 
     def _row(self, text: str, grams: Iterator[list[float]]) -> list[float | None]:
         """The values of `columns` for one text; `grams` has those of the n-grams for the next text."""

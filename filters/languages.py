@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from poolsieve.filters.expr import col
-from poolsieve.filters.stages import Chain, Keep, Score
+from poolsieve.filters.dsl.expr import col
+from poolsieve.filters.dsl.stages import Chain, Keep, Score
 from poolsieve.scoring_models import Language
-from poolsieve.scoring_models.protocol import PlanError
+from poolsieve.scoring_models.base.errors import PlanError
 
 _CODE = re.compile("[a-z]{2,3}")
 

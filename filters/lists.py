@@ -18,9 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from poolsieve.filters.expr import SCORE, Env, Predicate
-from poolsieve.filters.stages import Rule
-from poolsieve.scoring_models.protocol import PlanError, absolute_path
+from poolsieve.filters.dsl.expr import SCORE, Env, Predicate
+from poolsieve.filters.dsl.stages import Rule
+from poolsieve.scoring_models.base.config import absolute_path
+from poolsieve.scoring_models.base.errors import PlanError
 
 PAIR = np.dtype([("f0", "<u8"), ("f1", "<u8")])
 """DataComp's subset dtype `u8,u8`: the high and the low half of a 128-bit uid."""

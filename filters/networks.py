@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from poolsieve.filters.stages import Chain, Score, Top
+from poolsieve.filters.dsl.stages import Chain, Score, Top
 from poolsieve.scoring_models import Clip
-from poolsieve.scoring_models.protocol import Scorer
+from poolsieve.scoring_models.base.scorer import Scorer
 
 
 def dfn(model: str | tuple[str, str] | Scorer, fraction: float | str | Decimal = 0.15, name: str = "dfn") -> Chain:

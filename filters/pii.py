@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from poolsieve.filters.words import counted
-from poolsieve.scoring_models.protocol import Config, Resources, Scored
+from poolsieve.filters.words.tokenizer import score_texts
+from poolsieve.scoring_models.base.config import Config
+from poolsieve.scoring_models.base.scorer import Resources, Scored
 
 EMAILS = ("email@example.com", "firstname.lastname@example.org")
 """Addresses that nobody has."""
@@ -91,7 +92,9 @@ class PersonalData(Config):
 
     def score(self, batch: pa.RecordBatch) -> Scored:
         """The counts of each text; null for null."""
-        return counted(batch.column(self.text), lambda text: (len(emails_in(text)), len(ips_in(text))), self.columns)
+        return score_texts(
+            batch.column(self.text), lambda text: (len(emails_in(text)), len(ips_in(text))), self.columns
+        )
 
 
 @dataclass(frozen=True, eq=False)

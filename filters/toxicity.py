@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from poolsieve.filters.expr import col
-from poolsieve.filters.stages import Chain, Keep, Score
-from poolsieve.scoring_models.celadon import CATEGORIES, Celadon
-from poolsieve.scoring_models.protocol import PlanError, Scorer
+from poolsieve.filters.dsl.expr import col
+from poolsieve.filters.dsl.stages import Chain, Keep, Score
+from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.base.scorer import Scorer
+from poolsieve.scoring_models.encoders.celadon import CATEGORIES, Celadon
 
 KEEPS = {"none": ("toxic", "mild"), "mild": ("toxic",)}
 """What `keep` may be -> the levels that go."""

@@ -15,10 +15,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from poolsieve.filters.expr import col
+from poolsieve.filters.dsl.expr import col
+from poolsieve.filters.dsl.stages import Chain, Keep, Rule, Score, Stage
 from poolsieve.filters.lists import In
-from poolsieve.filters.stages import Chain, Keep, Rule, Score, Stage
-from poolsieve.scoring_models.protocol import Config, PlanError, Resources, Scored, absolute_path
+from poolsieve.scoring_models.base.config import Config, absolute_path
+from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.base.scorer import Resources, Scored
 
 SOFT_WORDS = 2
 """A URL with at least so many different soft words is dropped (datatrove's `soft_word_threshold`)."""

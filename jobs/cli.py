@@ -20,7 +20,7 @@ class Friendly(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Runs a command."""
         from poolsieve.jobs import logs
-        from poolsieve.scoring_models.protocol import PlanError, PoolsieveError
+        from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 
         logs.configure()
         try:

@@ -12,14 +12,21 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from poolsieve.dataflow import finish, planning, submit
-from poolsieve.dataflow.job import Options, RecipeSource
-from poolsieve.dataflow.runners import threads_for
-from poolsieve.jobs import training
+from poolsieve.dataflow.passes.estimate import describe_plan, trivial_cuts
+from poolsieve.dataflow.passes.submit import Plan, execute, prepare, prepare_stored
+from poolsieve.dataflow.recipes.source import RecipeSource
+from poolsieve.dataflow.runners.base import threads_for
+from poolsieve.dataflow.runners.engine import Engine
+from poolsieve.dataflow.store.job import Options
+from poolsieve.dataflow.store.manifest import read_cuts, read_manifest, recipe_in_manifest, write_manifest
+from poolsieve.dataflow.store.manifest import tokens as tokens_of
+from poolsieve.dataflow.store.prune import prune as prune_out
 from poolsieve.jobs.display import Display
-from poolsieve.jobs.report import write_report
-from poolsieve.jobs.report_format import size
-from poolsieve.scoring_models.protocol import PlanError
+from poolsieve.jobs.report.data import write_report
+from poolsieve.jobs.report.numbers import size
+from poolsieve.jobs.train.fasttext import pool_of
+from poolsieve.jobs.train.fasttext import train_fasttext as train_model
+from poolsieve.scoring_models.base.errors import PlanError
 
 out_console = Console()
 log = logging.getLogger("poolsieve")
@@ -47,8 +54,8 @@ def plan(
     recipe: str, out: str, parameters: tuple[str, ...], include: tuple[str, ...], *, sample_rows: int, as_json: bool
 ) -> None:
     """`poolsieve plan`."""
-    prepared = submit.prepare(source(recipe, parameters, include), out)
-    found = planning.describe_plan(prepared, sample_rows=sample_rows)
+    prepared = prepare(source(recipe, parameters, include), out)
+    found = describe_plan(prepared, sample_rows=sample_rows)
     if as_json:
         click.echo(json.dumps(found, indent=1, default=str))
         return
@@ -95,17 +102,17 @@ def run(
 ) -> None:
     """`poolsieve run`."""
     started = time.monotonic()
-    frozen = submit.read_cuts(cuts) if cuts else None
+    frozen = read_cuts(cuts) if cuts else None
     options = Options(threads=threads_for(workers), retry_quarantined=retry_quarantined, max_error_rate=max_error_rate)
-    prepared = submit.prepare(source(recipe, parameters, include), out, options=options, frozen=frozen)
+    prepared = prepare(source(recipe, parameters, include), out, options=options, frozen=frozen)
     _warn(prepared)
     display = Display(prepared.job, len(prepared.shards))
-    summary = submit.execute(prepared, runner=runner, workers=workers, beam_flags=beam_flags, watch=display.watch)
+    summary = execute(prepared, engine=Engine(runner, workers, beam_flags), watch=display.watch)
     _finish(prepared, summary, started, samples=not no_samples, truth=truth)
 
 
-def _warn(prepared: submit.Prepared) -> None:
-    _say([*prepared.warnings, *planning.trivial_cuts(prepared.job)])
+def _warn(prepared: Plan) -> None:
+    _say([*prepared.warnings, *trivial_cuts(prepared.job)])
     if prepared.gaps:
         _say([f"names of the range without a file: {len(prepared.gaps):,}, the first {prepared.gaps[0]}"])
 
@@ -115,14 +122,12 @@ def _say(warnings: Iterable[str]) -> None:
         click.echo(f"warning: {warning}", err=True)
 
 
-def _finish(
-    prepared: submit.Prepared, summary: dict[str, Any], started: float, *, samples: bool, truth: str | None
-) -> None:
+def _finish(prepared: Plan, summary: dict[str, Any], started: float, *, samples: bool, truth: str | None) -> None:
     """The report first, the manifest last: its presence says that everything else is there."""
     summary["wall_seconds"] = time.monotonic() - started
     url = write_report(prepared.job, summary, gaps=prepared.gaps, truth=truth, samples=samples)
     files = {name: parts["files"] for name, parts in prepared.job.parts.items() if parts["files"]}
-    finish.write_manifest(prepared.job, summary, files, prepared.gaps)
+    write_manifest(prepared.job, summary, files, prepared.gaps)
     print_counts(summary)
     click.echo(f"report   {url}")
     click.echo(f"manifest {prepared.job.out}/manifest.json (decision {summary['decision']})")
@@ -132,7 +137,7 @@ def print_counts(summary: Mapping[str, Any]) -> None:
     """The counts of a decision, as a table."""
     rows = max(summary["rows"], 1)
     click.echo(f"{summary['rows']} rows in, {summary['kept']} kept ({summary['kept'] / rows:.2%})")
-    counted = finish.tokens(summary).get("tokens")
+    counted = tokens_of(summary).get("tokens")
     tokens = f", {counted['kept']:,} of {counted['counted']:,} tokens" if counted else ""
     click.echo(f"{size(summary['kept_bytes'])} of {size(summary['nbytes'])} kept{tokens}")
     table = Table("reason", "rows", "share", box=None)
@@ -162,20 +167,18 @@ def decide(
 ) -> None:
     """`poolsieve decide`."""
     started = time.monotonic()
-    frozen = submit.read_cuts(cuts) if cuts else None
+    frozen = read_cuts(cuts) if cuts else None
     given = source(recipe, parameters, include) if recipe else None
     if given is None and parameters:
-        stored = submit.stored_source(finish.read_manifest(out), out)
+        stored = recipe_in_manifest(read_manifest(out), out)
         given = stored.with_parameters(_parameters(parameters))
-    prepared = submit.prepare_stored(given, out, options=Options(threads=threads_for(workers)), frozen=frozen)
+    prepared = prepare_stored(given, out, options=Options(threads=threads_for(workers)), frozen=frozen)
     display = Display(prepared.job, len(prepared.shards))
-    summary = submit.execute(
+    summary = execute(
         prepared,
         score=False,
         write=not what_if,
-        runner=runner,
-        workers=workers,
-        beam_flags=beam_flags,
+        engine=Engine(runner, workers, beam_flags),
         watch=display.watch,
     )
     if what_if:
@@ -210,8 +213,8 @@ def export(
     beam_flags: tuple[str, ...],
 ) -> None:
     """`poolsieve export`."""
-    from poolsieve.dataflow.export import export as write
-    from poolsieve.dataflow.export_edits import parse_columns
+    from poolsieve.dataflow.export.edited import parse_columns
+    from poolsieve.dataflow.export.export import export as write
 
     sized = {"target_bytes": target_mb << 20} if target_mb else {}
     found = write(
@@ -223,9 +226,7 @@ def export(
         scores=scores,
         columns=parse_columns(columns),
         replace=replace,
-        runner=runner,
-        workers=workers,
-        beam_flags=beam_flags,
+        engine=Engine(runner, workers, beam_flags),
         **sized,  # type: ignore[arg-type]
     )
     files = found["files"]
@@ -236,19 +237,19 @@ def export(
 
 def report(out: str, *, no_samples: bool, truth: str | None) -> None:
     """`poolsieve report`."""
-    prepared = submit.prepare_stored(None, out)
-    frozen = submit.read_cuts(f"{prepared.job.out}/decisions/{finish.read_manifest(out)['decision']}/cuts.json")
-    prepared = submit.prepare_stored(None, out, frozen=frozen)
-    summary = submit.execute(prepared, score=False, write=False)
+    prepared = prepare_stored(None, out)
+    frozen = read_cuts(f"{prepared.job.out}/decisions/{read_manifest(out)['decision']}/cuts.json")
+    prepared = prepare_stored(None, out, frozen=frozen)
+    summary = execute(prepared, score=False, write=False)
     click.echo(write_report(prepared.job, summary, gaps=prepared.gaps, truth=truth, samples=not no_samples))
 
 
 def prune(out: str, *, yes: bool) -> None:
     """`poolsieve prune`."""
-    current = finish.read_manifest(out)["decision"]
+    current = read_manifest(out)["decision"]
     if not yes:
         click.confirm(f"Remove every decision in {out} but {current}?", abort=True)
-    gone = planning.prune(out, current)
+    gone = prune_out(out, current)
     click.echo("\n".join(f"removed {name}" for name in gone) or "nothing to remove")
 
 
@@ -264,9 +265,9 @@ def train_fasttext(
 ) -> None:
     """`poolsieve train fasttext`."""
     labels = (positive_label, negative_label)
-    made = training.train_fasttext(
-        training.pool_of(positive, text),
-        training.pool_of(negative, text),
+    made = train_model(
+        pool_of(positive, text),
+        pool_of(negative, text),
         model,
         labels=labels,
         said=click.echo,

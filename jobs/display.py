@@ -20,8 +20,8 @@ from rich.table import Table
 from rich.text import Text
 
 from poolsieve.dataflow import fs, progress
-from poolsieve.dataflow.job import Job
-from poolsieve.dataflow.reader import is_local
+from poolsieve.dataflow.fs import is_local
+from poolsieve.dataflow.store.job import Job
 
 READ, DECIDE = "read", "decide"
 

@@ -1,10 +1,10 @@
 """Every scorer that loads a model. Nothing here imports torch or transformers before a model is loaded."""
 
-from poolsieve.scoring_models.celadon import Celadon
-from poolsieve.scoring_models.classifier import Classifier
-from poolsieve.scoring_models.clip import Clip
+from poolsieve.scoring_models.clip.scorer import Clip
+from poolsieve.scoring_models.encoders.celadon import Celadon
+from poolsieve.scoring_models.encoders.classifier import Classifier
 from poolsieve.scoring_models.fasttext import FastText
-from poolsieve.scoring_models.images import ImageSize
+from poolsieve.scoring_models.image_size import ImageSize
 from poolsieve.scoring_models.language import Gcld3, Language
 from poolsieve.scoring_models.tokens import Tokens
 

@@ -12,7 +12,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from poolsieve.scoring_models.protocol import Config, PlanError, Resources, Scored, absolute_path
+from poolsieve.scoring_models.base.config import Config, absolute_path
+from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.base.scorer import Resources, Scored
 
 LABEL = "__label__"
 """What fastText puts before its labels."""

@@ -12,8 +12,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from poolsieve.scoring_models.base.config import Config, absolute_path
+from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.base.scorer import Resources, Scored
 from poolsieve.scoring_models.fasttext import LABELLED, Guess, best, fasttext_predict, labelled, need_fasttext
-from poolsieve.scoring_models.protocol import Config, PlanError, Resources, Scored, absolute_path
 
 
 def _score(batch: pa.RecordBatch, role: str, guess: Callable[[str], Guess]) -> Scored:

@@ -11,8 +11,10 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from poolsieve.scoring_models.hub import fetch
-from poolsieve.scoring_models.protocol import Config, PlanError, Resources, Scored, absolute_path
+from poolsieve.scoring_models.base.config import Config, absolute_path
+from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.base.hub import fetch
+from poolsieve.scoring_models.base.scorer import Resources, Scored
 
 FILE = "tokenizer.json"
 BATCH = 256

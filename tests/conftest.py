@@ -12,10 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from poolsieve.dataflow.finish import read_manifest, write_manifest
-from poolsieve.dataflow.job import Options, RecipeSource
-from poolsieve.dataflow.recipe import Recipe
-from poolsieve.dataflow.submit import execute, prepare, prepare_stored
+from poolsieve.dataflow.passes.submit import execute, prepare, prepare_stored
+from poolsieve.dataflow.recipes.recipe import Recipe
+from poolsieve.dataflow.recipes.source import RecipeSource
+from poolsieve.dataflow.runners.engine import Engine
+from poolsieve.dataflow.store.job import Options
+from poolsieve.dataflow.store.manifest import read_manifest, write_manifest
 
 
 def text_table(n: int, seed: int, **columns: Any) -> pa.Table:
@@ -50,10 +52,10 @@ def pool(tmp_path: Path) -> Path:
 
 def run(recipe: Recipe | RecipeSource, out: Path | str, **options: Any) -> dict[str, Any]:
     """The whole job: score, decide, manifest. `workers`, `frozen` and `Options` fields as keywords."""
-    how = {key: options.pop(key) for key in ("workers", "runner", "beam_flags") if key in options}
+    engine = Engine(options.pop("runner", "local"), options.pop("workers", 1), options.pop("beam_flags", ()))
     frozen = options.pop("frozen", None)
     prepared = prepare(recipe, str(out), options=Options(**options), frozen=frozen)
-    summary = execute(prepared, **how)
+    summary = execute(prepared, engine=engine)
     write_manifest(prepared.job, summary, {})
     return summary
 

@@ -30,7 +30,7 @@ from poolsieve.filters import (
 from poolsieve.scoring_models import Classifier, FastText, Language, Tokens
 from tests.conftest import ledger, run
 from tests.filters.corpus import PROSE, real
-from tests.scoring_models import tiny_celadon, tiny_classifier
+from tests.scoring_models.encoders import tiny_celadon, tiny_classifier
 
 ODD: dict[str, str | None] = {
     "null": None,

@@ -19,13 +19,15 @@ import pytest
 from PIL import Image
 
 from poolsieve.dataflow import Pool
-from poolsieve.dataflow.export import export
-from poolsieve.dataflow.job import RecipeSource
-from poolsieve.dataflow.recipe import Recipe
-from poolsieve.dataflow.submit import execute, prepare, prepare_stored, read_cuts
+from poolsieve.dataflow.export.export import export
+from poolsieve.dataflow.passes.submit import execute, prepare, prepare_stored
+from poolsieve.dataflow.pools.formats.base import ShardGone
+from poolsieve.dataflow.recipes.recipe import Recipe
+from poolsieve.dataflow.recipes.source import RecipeSource
+from poolsieve.dataflow.store.manifest import read_cuts
 from poolsieve.filters import In, Keep, Score, Top, col, datacomp, scorer
 from poolsieve.scoring_models import Clip, ImageSize, Language
-from poolsieve.scoring_models.protocol import PlanError, PoolsieveError
+from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 from tests.conftest import ledger, run, text_table, write_pool
 
 Files = dict[str, bytes]
@@ -339,7 +341,7 @@ def test_pool_file_changed_between_run_and_export(pool: Path, tmp_path: Path) ->
 def test_pool_file_gone_between_plan_and_run(pool: Path, tmp_path: Path) -> None:
     prepared = prepare(Pool.parquet(f"{pool}/*.parquet") | Keep(col("clip") > 0.2), str(tmp_path / "out"))
     (pool / "part-001.parquet").unlink()
-    with pytest.raises(FileNotFoundError, match="part-001"):
+    with pytest.raises(ShardGone, match="part-001"):
         execute(prepared)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from poolsieve.dataflow.job import RecipeSource
+from poolsieve.dataflow.recipes.source import RecipeSource
 from tests.cluster import job_service
 from tests.conftest import fingerprint_of, ledger, run
 

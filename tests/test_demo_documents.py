@@ -13,8 +13,8 @@ import zstandard
 
 pytest.importorskip("torch")
 
-from poolsieve.dataflow.export import export
-from poolsieve.dataflow.job import RecipeSource
+from poolsieve.dataflow.export.export import export
+from poolsieve.dataflow.recipes.source import RecipeSource
 from tests.conftest import decide, fingerprint_of, ledger, run
 
 REPOSITORY = Path(__file__).parents[1]

@@ -12,7 +12,7 @@ from typing import Any
 import click
 import pytest
 
-from poolsieve.dataflow.recipe import Recipe
+from poolsieve.dataflow.recipes.recipe import Recipe
 from poolsieve.jobs.cli import main
 
 ROOT = Path(__file__).parent.parent

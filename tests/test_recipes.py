@@ -16,11 +16,11 @@ from datatrove.pipeline.filters import (
     GopherRepetitionFilter,
 )
 
-from poolsieve.dataflow.export import export
-from poolsieve.dataflow.job import RecipeSource
+from poolsieve.dataflow.export.export import export
+from poolsieve.dataflow.recipes.source import RecipeSource
 from tests.conftest import decide, fingerprint_of, ledger, run
 from tests.filters.corpus import real
-from tests.scoring_models.tiny_celadon import make
+from tests.scoring_models.encoders.tiny_celadon import make
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 CHAIN = (

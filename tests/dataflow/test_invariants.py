@@ -14,14 +14,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from poolsieve.dataflow import Pool, fs, records
-from poolsieve.dataflow.finish import check_whole
-from poolsieve.dataflow.job import RecipeSource
-from poolsieve.dataflow.ledger import Record
-from poolsieve.dataflow.recipe import Recipe
-from poolsieve.dataflow.submit import prepare
+from poolsieve.dataflow import Pool, fs
+from poolsieve.dataflow.decisions.record import Record
+from poolsieve.dataflow.decisions.summary import check_whole
+from poolsieve.dataflow.passes.submit import prepare
+from poolsieve.dataflow.pools.shards import derived_uid
+from poolsieve.dataflow.recipes.recipe import Recipe
+from poolsieve.dataflow.recipes.source import RecipeSource
 from poolsieve.filters import Keep, Score, Top, all_of, any_of, col, larger, scorer, smaller
-from poolsieve.scoring_models.protocol import PoolsieveError
+from poolsieve.scoring_models.base.errors import PoolsieveError
 from tests.conftest import decide, fingerprint_of, ledger, run, text_table, write_pool
 
 Make = Callable[..., RecipeSource]
@@ -103,8 +104,8 @@ def test_determinism_workers_batches_and_history(
     run(recipe, tmp_path / "two", workers=2)
     run(strict, tmp_path / "steps")
     run(recipe, tmp_path / "steps")
-    for module in ("read_parquet", "reader", "read_webdataset", "records"):
-        monkeypatch.setattr(f"poolsieve.dataflow.{module}.BATCH_ROWS", 37, raising=False)
+    for module in ("formats.base", "formats.parquet.read", "formats.webdataset.read"):
+        monkeypatch.setattr(f"poolsieve.dataflow.pools.{module}.BATCH_ROWS", 37)
     run(recipe, tmp_path / "small")
     first = fingerprint_of(tmp_path / "one")
     assert len(first) == 4
@@ -114,7 +115,7 @@ def test_determinism_workers_batches_and_history(
 
 def test_determinism_the_cut_is_the_sorted_one(pool: Path, tmp_path: Path) -> None:
     """Against NumPy on the whole table at once, ties broken by the same hash."""
-    from poolsieve.filters.cuts import tie_hashes
+    from poolsieve.filters.dsl.cuts import tie_hashes
 
     summary = run(recipe_of(pool), tmp_path / "out")
     table = pa.concat_tables(pq.read_table(path) for path in sorted(pool.glob("*.parquet")))
@@ -239,7 +240,7 @@ def test_what_if_writes_nothing_and_counts_the_overlap(pool: Path, tmp_path: Pat
 
 
 def test_frozen_cuts_judge_new_shards_by_the_old_cut(pool: Path, tmp_path: Path) -> None:
-    from poolsieve.dataflow.submit import read_cuts
+    from poolsieve.dataflow.store.manifest import read_cuts
 
     first = run(recipe_of(pool), tmp_path / "out")
     pq.write_table(text_table(250, 77), pool / "part-009.parquet")
@@ -273,7 +274,7 @@ def test_combinations_score_everything_alive_at_entry(pool: Path, tmp_path: Path
 def test_uids_are_derived_where_the_pool_has_none(pool: Path, tmp_path: Path) -> None:
     run(Pool.parquet(f"{pool}/*.parquet", text="text") | Keep(col("text").word_count() > 2), tmp_path / "out")
     found = ledger(tmp_path / "out")
-    assert found["uid"][0].as_py() == records.derived_uid("part-000.parquet", 0)
+    assert found["uid"][0].as_py() == derived_uid("part-000.parquet", 0)
     assert len(set(found["uid"].to_pylist())) == found.num_rows
 
 
@@ -294,7 +295,7 @@ def test_two_stores_of_the_same_pool_in_another_place_agree(tmp_path: Path) -> N
 
 
 def test_a_pool_file_changed_while_the_job_waits_is_refused(pool: Path, tmp_path: Path) -> None:
-    from poolsieve.dataflow.submit import execute
+    from poolsieve.dataflow.passes.submit import execute
 
     prepared = prepare(recipe_of(pool), str(tmp_path / "out"))
     os.utime(pool / "part-002.parquet", ns=(1, 1))

@@ -11,7 +11,7 @@ import fsspec
 import pytest
 
 from poolsieve.dataflow import Pool, fs
-from poolsieve.dataflow.finish import read_manifest
+from poolsieve.dataflow.store.manifest import read_manifest
 from poolsieve.filters import Keep, Top, col
 from tests.conftest import decide, fingerprint_of, run
 

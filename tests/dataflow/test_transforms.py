@@ -9,7 +9,7 @@ from apache_beam.testing.util import assert_that
 
 from poolsieve.dataflow.transforms import ApplyStages, RecordBatchCoder, program_for
 from poolsieve.filters import Keep, Top, col
-from poolsieve.scoring_models.protocol import PlanError
+from poolsieve.scoring_models.base.errors import PlanError
 
 
 def _check(found: list[pa.RecordBatch]) -> None:

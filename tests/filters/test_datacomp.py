@@ -15,7 +15,7 @@ import pytest
 from poolsieve.dataflow import Pool
 from poolsieve.filters import datacomp
 from poolsieve.scoring_models import Gcld3, Language
-from poolsieve.scoring_models.protocol import PlanError
+from poolsieve.scoring_models.base.errors import PlanError
 from tests.conftest import ledger, run
 
 CAPTIONS = [

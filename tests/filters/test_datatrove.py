@@ -23,10 +23,10 @@ from hypothesis import strategies as st
 from poolsieve.dataflow.transforms import apply_stages, program_for
 from poolsieve.filters import Edit, Keep, Masked, PersonalData, Score, c4, col, fineweb, gopher
 from poolsieve.filters.c4 import C4Lines
+from poolsieve.filters.dsl.stages import Stage
 from poolsieve.filters.pii import masked
-from poolsieve.filters.punctuation import PUNCTUATION, TERMINAL
-from poolsieve.filters.stages import Stage
-from poolsieve.filters.words import Tokenizer, tokenizer
+from poolsieve.filters.words.punctuation import PUNCTUATION, TERMINAL
+from poolsieve.filters.words.tokenizer import Tokenizer, tokenizer
 from tests.filters.corpus import built, real
 
 REAL = 2100
@@ -224,8 +224,8 @@ def test_faces_anywhere(parts: list[str]) -> None:
 
 def test_the_tokenizer_may_forget(monkeypatch: pytest.MonkeyPatch) -> None:
     reader = Tokenizer()
-    monkeypatch.setattr("poolsieve.filters.words.PIECES", 50)
-    monkeypatch.setattr("poolsieve.filters.words.DOCUMENTS", 2)
+    monkeypatch.setattr("poolsieve.filters.words.tokenizer.PIECES", 50)
+    monkeypatch.setattr("poolsieve.filters.words.tokenizer.DOCUMENTS", 2)
     texts = real(REAL)[:40]
     for text in texts:
         assert reader.read([text])[0].tokens() == split_into_words(text)

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolsieve.dataflow import Pool
-from poolsieve.dataflow.submit import prepare
+from poolsieve.dataflow.passes.submit import prepare
 from poolsieve.filters import Keep, col, decontaminate
 from poolsieve.filters.decontamination import LoadedNgrams, Ngrams, ngram_hashes, words
-from poolsieve.scoring_models.protocol import PlanError, PoolsieveError
+from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 from tests.conftest import decide, fingerprint_of, ledger, run
 
 VOCABULARY = [a + b for a in "bcdfghklmnprstvw" for b in ("ana", "eno", "ilu", "omi", "ura", "ako", "iva", "ost")]

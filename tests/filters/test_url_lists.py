@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from poolsieve.dataflow.transforms import apply_stages, program_for
 from poolsieve.filters import Score, urls
 from poolsieve.filters.url_lists import UrlParts, UrlWords
-from poolsieve.scoring_models.protocol import PlanError
+from poolsieve.scoring_models.base.errors import PlanError
 from tests.conftest import decide, ledger, run, write_pool
 
 pytestmark = pytest.mark.filterwarnings("ignore:The 'registered_domain' property:DeprecationWarning")

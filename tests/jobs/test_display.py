@@ -12,14 +12,14 @@ import pytest
 from rich.console import Console
 
 from poolsieve.dataflow import Pool, fs, progress
-from poolsieve.dataflow.submit import Prepared, execute, prepare
+from poolsieve.dataflow.passes.submit import Plan, execute, prepare
 from poolsieve.filters import Keep, col
 from poolsieve.jobs import display
 from poolsieve.jobs.display import Display, Done, Rate, duration
 
 
 @pytest.fixture
-def prepared(pool: Path, tmp_path: Path) -> Iterator[Prepared]:
+def prepared(pool: Path, tmp_path: Path) -> Iterator[Plan]:
     progress.reset()
     recipe = Pool.parquet(f"{pool}/*.parquet", uid="uid", text="text") | Keep(col("text").word_count() > 3)
     yield prepare(recipe, str(tmp_path / "out"))
@@ -35,7 +35,7 @@ def text_of(shown: Console) -> str:
     return shown.file.getvalue()
 
 
-def test_a_log_line_from_time_to_time(prepared: Prepared) -> None:
+def test_a_log_line_from_time_to_time(prepared: Plan) -> None:
     shown = console(False)
     watcher = Display(prepared.job, 3, console=shown, log_seconds=0.05)
     done = threading.Event()
@@ -49,13 +49,13 @@ def test_a_log_line_from_time_to_time(prepared: Prepared) -> None:
     assert "read 800 rows" in lines[-1] and "text.word_count 500 rows" in lines[-1] and "\x1b" not in lines[-1]
 
 
-def test_a_job_shorter_than_the_first_line_says_nothing(prepared: Prepared) -> None:
+def test_a_job_shorter_than_the_first_line_says_nothing(prepared: Plan) -> None:
     shown = console(False)
     execute(prepared, watch=Display(prepared.job, 3, console=shown).watch)
     assert text_of(shown) == ""
 
 
-def test_a_live_table_in_a_terminal(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_live_table_in_a_terminal(prepared: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(display, "_DRAW_SECONDS", 0.02)
     shown = console(True)
     execute(prepared, watch=Display(prepared.job, 3, console=shown).watch)
@@ -63,7 +63,7 @@ def test_a_live_table_in_a_terminal(prepared: Prepared, monkeypatch: pytest.Monk
     assert "read" in text and "text.word_count" in text and "1,200 rows" in text
 
 
-def test_where_workers_are_elsewhere_committed_shards_are_counted(prepared: Prepared) -> None:
+def test_where_workers_are_elsewhere_committed_shards_are_counted(prepared: Plan) -> None:
     watcher = Display(prepared.job, 4, console=console(False))
     step = prepared.job.program.scorers[0]
     rows, scores = fs.join(prepared.job.out, "rows"), prepared.job.folder(step)
@@ -82,7 +82,7 @@ def test_where_workers_are_elsewhere_committed_shards_are_counted(prepared: Prep
     assert "read, 3/4 shards, 0:05 left; " in watcher.text()
 
 
-def test_two_files_of_a_shard_are_one_shard(prepared: Prepared) -> None:
+def test_two_files_of_a_shard_are_one_shard(prepared: Plan) -> None:
     watcher = Display(prepared.job, 4, console=console(False))
     folder = prepared.job.folder(prepared.job.program.scorers[0])
     watcher.files.count()
@@ -92,7 +92,7 @@ def test_two_files_of_a_shard_are_one_shard(prepared: Prepared) -> None:
     assert [line.shards for line in watcher.lines()] == [2]
 
 
-def test_storage_trouble_ends_no_job(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_storage_trouble_ends_no_job(prepared: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(url: str) -> list[str]:
         raise PermissionError(url)
 
@@ -104,7 +104,7 @@ def test_storage_trouble_ends_no_job(prepared: Prepared, monkeypatch: pytest.Mon
     assert "starting" in text_of(watcher.console)
 
 
-def test_ctrl_c_passes_through_and_stops_the_counting(prepared: Prepared) -> None:
+def test_ctrl_c_passes_through_and_stops_the_counting(prepared: Plan) -> None:
     class Interrupting(threading.Event):
         def wait(self, timeout: float | None = None) -> bool:
             raise KeyboardInterrupt

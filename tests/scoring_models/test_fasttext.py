@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 
 from poolsieve.scoring_models import FastText, Language
-from poolsieve.scoring_models.protocol import PlanError, score_names
+from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.base.scorer import score_names
 
 MODEL = str(Language().files()["lid.176.ftz"])
 TEXTS = [

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from poolsieve.scoring_models import Gcld3, Language
-from poolsieve.scoring_models.protocol import PlanError
+from poolsieve.scoring_models.base.errors import PlanError
 
 TEXTS = {
     "en": "a photo of a dog that is running on the beach in the sun",

@@ -10,12 +10,12 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 
 from poolsieve.dataflow import Pool
-from poolsieve.dataflow.finish import read_manifest, write_manifest
-from poolsieve.dataflow.submit import execute, prepare
+from poolsieve.dataflow.passes.submit import execute, prepare
+from poolsieve.dataflow.store.manifest import read_manifest, write_manifest
 from poolsieve.filters import Keep, Score, Top, col
-from poolsieve.jobs.report import write_report
+from poolsieve.jobs.report.data import write_report
 from poolsieve.scoring_models import Tokens
-from poolsieve.scoring_models.protocol import PlanError
+from poolsieve.scoring_models.base.errors import PlanError
 from tests.conftest import ledger, run
 
 TEXTS = ["a cat sat on the mat", "", "the the the", None, "zebra " * 3000, "日本語 \U0001f600", "x" * 200]

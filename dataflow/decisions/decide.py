@@ -1,0 +1,175 @@
+"""The decision for one shard: its ledger file, its kept uids, and a record of counts for the manifest and report."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from poolsieve.dataflow import fs, progress
+from poolsieve.dataflow.decisions.record import Record
+from poolsieve.dataflow.decisions.samples import samples_of
+from poolsieve.dataflow.decisions.selection import open_stored, require_scored
+from poolsieve.dataflow.pools.shards import Shard
+from poolsieve.dataflow.recipes.walk import Cuts, State, quarantined, reasons_count, walk
+from poolsieve.dataflow.store.job import Job
+from poolsieve.dataflow.store.layout import decision_url
+from poolsieve.dataflow.store.manifest import cuts_json
+from poolsieve.dataflow.store.stored import StoredScores
+from poolsieve.dataflow.store.tables import read_table, write_table
+from poolsieve.filters.dsl.cuts import order_keys
+from poolsieve.filters.lists import hex_pairs, sort_pairs
+from poolsieve.scoring_models.base.config import digest
+from poolsieve.scoring_models.base.errors import PoolsieveError
+
+Ints = np.ndarray[Any, np.dtype[np.int64]]
+
+
+def decision_of(job: Job, cuts: Cuts) -> str:
+    """A decision's id: a hash of the rules, the cuts, the fingerprints and the pool's listing."""
+    return digest([job.program.rules(), cuts_json(cuts), dict(job.fingerprints), job.pool_id], 8)
+
+
+def decide_shard(job: Job, shard: Shard, cuts: Cuts, label: str, write: bool = True) -> Record:
+    """Decides every row of a shard; with `write`, writes its ledger (and kept uids, for `subset.npy`).
+
+    Raises:
+        NotScored: if rows need scores that are not stored.
+        PoolsieveError: if rows in are not rows kept, dropped and quarantined.
+    """
+    progress.check()
+    source = open_stored(job, shard, label)
+    state = walk(job.program, source, cuts)
+    require_scored(state.unknown, shard)
+    record = record_of(job, shard, source, state, cuts)
+    if write:
+        _write(job, shard, source, state, cuts, record)
+    elif job.compare:
+        record.overlap = _overlap(job, shard, state)
+    progress.add("decide", len(source.rows))
+    return record
+
+
+def _overlap(job: Job, shard: Shard, state: State) -> dict[str, int]:
+    """Rows kept by both, only by the new rules, only by the decision that `job.compare` names."""
+    table = read_table(decision_url(job.out, job.compare, "ledger", f"{shard.name}.parquet"))
+    old = np.asarray(table.column("keep").to_numpy(), dtype=bool)
+    new = state.alive
+    return {"both": int((old & new).sum()), "new": int((new & ~old).sum()), "old": int((old & ~new).sum())}
+
+
+def record_of(job: Job, shard: Shard, source: StoredScores, state: State, cuts: Cuts) -> Record:
+    """What a shard says of the decision, once it adds up."""
+    nbytes = source_column(source, "nbytes")
+    kept, out = state.alive, quarantined(state)
+    line: dict[str, Any] = {
+        **shard.to_dict(),
+        "name": shard.name,
+        "rows": len(kept),
+        "kept": int(kept.sum()),
+        "dropped": int((~kept).sum()) - out,
+        "quarantined": out,
+        "nbytes": int(nbytes.sum()),
+        "kept_bytes": int(nbytes[kept].sum()),
+    }
+    if line["kept"] + line["dropped"] + line["quarantined"] != line["rows"] or (state.reason[kept] >= 0).any():
+        raise PoolsieveError(f"{shard.path} does not add up: {line}; this is a bug, please report it")
+    line |= _ends(source, kept)
+    tokens = _tokens(job, state)
+    return Record(
+        rows=line["rows"],
+        kept=line["kept"],
+        quarantined=out,
+        nbytes=line["nbytes"],
+        kept_bytes=line["kept_bytes"],
+        reasons=reasons_count(state),
+        funnel=_funnel(job, state, nbytes, tokens),
+        tokens=None if tokens is None else int(tokens.sum()),
+        kept_tokens=None if tokens is None else int(tokens[kept].sum()),
+        histograms=_histograms(state),
+        samples=samples_of(job, shard, source, state, cuts),
+        nulls={name: int(values.null_count) for name, values in state.scores.items()},
+        shards=[line],
+    )
+
+
+def _tokens(job: Job, state: State) -> Ints | None:
+    """int64 (n,): tokens of each row, 0 where they were not counted; None without a score that counts them."""
+    if job.program.tokens is None:
+        return None
+    values = state.scores[job.program.tokens[1]].cast(pa.int64(), safe=False).fill_null(0)
+    return np.asarray(values.to_numpy(zero_copy_only=False), dtype=np.int64)
+
+
+def _funnel(job: Job, state: State, nbytes: Ints, tokens: Ints | None) -> list[dict[str, int]]:
+    """The walk's funnel with the bytes that are left after each step and, once they are counted, the tokens."""
+    steps = len(job.program.steps)
+    made = [{**line, "bytes": left} for line, left in zip(state.funnel, _left(state, nbytes, steps), strict=True)]
+    if tokens is not None and job.program.tokens is not None:
+        counted = job.program.tokens[0]
+        for line, left in zip(made[counted:], _left(state, tokens, steps)[counted:], strict=True):
+            line["tokens"] = left
+    return made
+
+
+def _left(state: State, amounts: Ints, steps: int) -> list[int]:
+    """The sum over the rows that are alive after each step."""
+    by_step = np.zeros(steps + 1, dtype=np.int64)
+    np.add.at(by_step, state.passed, amounts)
+    return [int(by_step[i + 1 :].sum()) for i in range(steps)]
+
+
+def source_column(source: StoredScores, name: str) -> np.ndarray[Any, Any]:
+    """A numeric column of the shard's rows as NumPy."""
+    return np.asarray(source.lines.column(name).to_numpy(zero_copy_only=False))
+
+
+def _ends(source: StoredScores, kept: np.ndarray[Any, Any]) -> dict[str, str | None]:
+    """Keys of the first and last kept samples of a tar: equal keys must not meet in an exported file."""
+    rows = np.flatnonzero(kept)
+    keys = source.lines.column("key")
+    if not len(rows):
+        return {"first_key": None, "last_key": None}
+    return {"first_key": keys[int(rows[0])].as_py(), "last_key": keys[int(rows[-1])].as_py()}
+
+
+def _histograms(state: State) -> dict[str, dict[int, list[int]]]:
+    """Score -> high 16 bits of the order key -> [kept, dropped], for numeric scores."""
+    out = {}
+    for name, values in state.scores.items():
+        if not (pa.types.is_floating(values.type) or pa.types.is_integer(values.type)):
+            continue
+        keys, valid = order_keys(values.cast(pa.float32(), safe=False), lowest=True)
+        digits = (keys >> np.uint64(16)).astype(np.int64)
+        kept = _bins(digits[valid & state.alive])
+        dropped = _bins(digits[valid & ~state.alive])
+        out[name] = {d: [kept.get(d, 0), dropped.get(d, 0)] for d in sorted({*kept, *dropped})}
+    return out
+
+
+def _bins(digits: np.ndarray[Any, Any]) -> dict[int, int]:
+    counts = np.bincount(digits, minlength=1)
+    return {int(digit): int(counts[digit]) for digit in np.flatnonzero(counts)}
+
+
+def ledger_table(source: StoredScores, state: State) -> pa.Table:
+    """The ledger of a shard: row, uid, keep, reason, then every score but embeddings, in recipe order."""
+    scores = {name: values for name, values in state.scores.items() if not pa.types.is_nested(values.type)}
+    arrays = [pa.array(source.rows), source.uid, pa.array(state.alive), state.reason_strings(), *scores.values()]
+    return pa.Table.from_arrays(arrays, names=["row", "uid", "keep", "reason", *scores])
+
+
+def _write(job: Job, shard: Shard, source: StoredScores, state: State, cuts: Cuts, record: Record) -> None:
+    decision = decision_of(job, cuts)
+    url = decision_url(job.out, decision, "ledger", f"{shard.name}.parquet")
+    sha256 = write_table(url, ledger_table(source, state), {"poolsieve.path": shard.path})
+    record.shards[0]["ledger_sha256"] = sha256
+    kept = source.uid.filter(pa.array(state.alive))
+    pairs, valid = hex_pairs(kept)
+    record.hex_uids = bool(valid.all())
+    if record.hex_uids and len(pairs):
+        sink = io.BytesIO()
+        np.save(sink, sort_pairs(pairs), allow_pickle=False)
+        fs.write_bytes(decision_url(job.out, decision, "uids", f"{shard.name}.npy"), sink.getvalue())

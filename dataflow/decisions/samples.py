@@ -1,0 +1,58 @@
+"""Rows for the report: the nearest on both sides of each cut, a few for each reason, a few that are kept."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from poolsieve.dataflow.decisions.record import SAMPLES
+from poolsieve.dataflow.pools.shards import Shard
+from poolsieve.dataflow.recipes.walk import Cuts, State
+from poolsieve.dataflow.store.job import Job
+from poolsieve.dataflow.store.stored import StoredScores
+from poolsieve.filters.dsl.cuts import tie_hashes
+
+
+def samples_of(job: Job, shard: Shard, source: StoredScores, state: State, cuts: Cuts) -> dict[str, list[list[Any]]]:
+    """Rows for the report: the nearest on both sides of each cut, a hash-chosen few for each reason and the kept."""
+    out: dict[str, list[list[Any]]] = {}
+    hashes = None
+    for code, reason in [*enumerate(state.reasons), (-1, "kept")]:
+        rows = np.flatnonzero(state.reason == code)[: SAMPLES * 64]
+        if len(rows):
+            hashes = tie_hashes(source.uid.take(pa.array(rows)), 0)
+            best = rows[np.argsort(hashes, kind="stable")[:SAMPLES]]
+            out[f"reason/{reason}"] = [
+                _sample(int(h), shard, source, state, i) for h, i in zip(np.sort(hashes), best, strict=False)
+            ]
+    for top in job.program.tops:
+        for group, cut in cuts.get(top.cut, {}).items():
+            if cut.value is not None:
+                out |= _beside(top.cut, group, cut.value, top.name, shard, source, state)
+    return out
+
+
+def _beside(
+    cut: str, group: str, value: float, score: str, shard: Shard, source: StoredScores, state: State
+) -> dict[str, list[list[Any]]]:
+    values = state.scores[score].cast(pa.float64()).to_numpy(zero_copy_only=False)
+    step = f"{cut}/{group}"
+    out = {}
+    code = state.reasons.index(cut) if cut in state.reasons else -2
+    for side, mask in (("kept", state.alive), ("dropped", state.reason == code)):
+        rows = np.flatnonzero(mask & ~np.isnan(values))
+        distance = np.abs(values[rows] - value)
+        best = np.argpartition(distance, SAMPLES)[:SAMPLES] if len(distance) > SAMPLES else np.arange(len(distance))
+        out[f"cut/{step}/{side}"] = [_sample(float(distance[b]), shard, source, state, rows[b]) for b in best]
+    return out
+
+
+def _sample(order: float, shard: Shard, source: StoredScores, state: State, i: Any) -> list[Any]:
+    scores = {
+        name: values[int(i)].as_py() for name, values in state.scores.items() if not pa.types.is_nested(values.type)
+    }
+    reason = state.reasons[state.reason[i]] if state.reason[i] >= 0 else ""
+    return [order, shard.name, int(source.rows[i]), source.uid[int(i)].as_py(), reason, json.dumps(scores)]

@@ -1,0 +1,291 @@
+"""Finds the exact cut of a `Top`, sixteen bits at a time, from histograms that add up in any order.
+
+Radix selection over the order keys of the scores, then over the 64-bit tie hashes of rows that tie with the row at the
+cut, then over files and rows. Each level is one histogram per shard (sparse) and one sum; state is constant whatever
+the size of the pool. Plain Python; `pipeline.py` lets Beam do the shards and the sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from poolsieve.dataflow.pools.shards import Shard
+from poolsieve.dataflow.recipes.walk import Cuts, walk
+from poolsieve.dataflow.store.job import Job
+from poolsieve.dataflow.store.layout import rows_url
+from poolsieve.dataflow.store.rows import read_rows
+from poolsieve.dataflow.store.stored import StoredScores
+from poolsieve.filters.dsl.cuts import Cut, key_bits, key_value, order_keys, tie_hashes
+from poolsieve.filters.dsl.stages import Ranked
+from poolsieve.scoring_models.base.errors import PoolsieveError
+
+DIGIT = 16
+Array = np.ndarray[Any, Any]
+
+
+class NotScored(PoolsieveError):
+    """Rows need scores that nobody has computed yet."""
+
+
+@dataclass(frozen=True)
+class CutSearch:
+    """How far the search for one group's cut has come.
+
+    `level` counts digits found; `key` and `hash` hold them; `left` is the rank (or budget) that remains within the
+    rows that share them.
+    """
+
+    level: int = 0
+    left: int = 0
+    key: int = 0
+    hash: int = 0
+    path: str = ""
+    of: int = 0
+    k: int = 0
+    competing: int = 0
+    cut: Cut | None = None
+
+
+Searches = Mapping[str, CutSearch]
+
+
+@dataclass
+class DigitCounts:
+    """What one shard (or a sum of shards) says of one group at one level: digit -> weight, and totals."""
+
+    of: int = 0
+    competing: int = 0
+    total: int = 0
+    digits: dict[Any, int] = field(default_factory=dict)
+
+    def add(self, other: DigitCounts) -> DigitCounts:
+        """Adds another shard's counts."""
+        self.of += other.of
+        self.competing += other.competing
+        self.total += other.total
+        for digit, weight in other.digits.items():
+            self.digits[digit] = self.digits.get(digit, 0) + weight
+        return self
+
+
+def levels(kind: pa.DataType) -> int:
+    """Number of levels for scores of a type: score digits, hash digits, then file and row."""
+    return key_bits(kind) // DIGIT + 64 // DIGIT + 2
+
+
+def count_shard(
+    job: Job, shard: Shard, cuts: Cuts, at: int, top: Ranked, searches: Searches | None, label: str
+) -> dict[str, DigitCounts]:
+    """Group -> counts of one shard at the level that `searches` has reached (None: the first).
+
+    Raises:
+        NotScored: if rows of the shard need scores that are not stored.
+    """
+    if searches is not None and all(search.cut for search in searches.values()):
+        return {}
+    level = 0 if searches is None else max(search.level for search in searches.values())
+    last = searches is not None and level == levels(job.program.types[top.name]) - 1
+    if last and searches is not None and all(search.path != shard.path for search in searches.values()):
+        return {}
+    return _Counter(job, shard, cuts, at, top, label).counts(searches, level)
+
+
+class _Counter:
+    """One shard's rows as a cut sees them."""
+
+    def __init__(self, job: Job, shard: Shard, cuts: Cuts, at: int, top: Ranked, label: str) -> None:
+        source = open_stored(job, shard, label)
+        state = walk(job.program, source, cuts, at)
+        require_scored(state.unknown, shard)
+        self.top, self.shard, self.source = top, shard, source
+        self.kind = job.program.types[top.name]
+        env = state.env
+        if env is None:
+            raise PoolsieveError("a walk without an environment")
+        self.env = env
+        self.alive = state.alive
+        self.keys, self.valid = order_keys(state.scores[top.name], top.lowest)
+        if top.rank == "alive":
+            self.valid = self.valid & state.alive
+        self.weights = self._weights()
+
+    def _weights(self) -> Array:
+        if self.top.weight is None:
+            return np.ones(len(self.keys), dtype=np.int64)
+        column = self.env.scores[self.top.weight].fill_null(0)
+        return np.asarray(pc.cast(column, pa.int64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.int64)
+
+    def groups(self) -> list[str]:
+        if self.top.by is None:
+            return [""]
+        values = self.env.scores[self.top.by].cast(pa.string())
+        return sorted(value for value in pc.unique(values).to_pylist() if value is not None)
+
+    def counts(self, searches: Searches | None, level: int) -> dict[str, DigitCounts]:
+        out = {}
+        for group in self.groups():
+            search = CutSearch() if searches is None else searches.get(group)
+            if search is not None and search.cut is None:
+                out[group] = self._group(group, search, level)
+        return out
+
+    def _group(self, group: str, search: CutSearch, level: int) -> DigitCounts:
+        inside = self.top.members(self.env, group)
+        rows = np.flatnonzero(self.valid & inside)
+        counts = DigitCounts(
+            of=int(inside.sum()) if self.top.of == "pool" else int((inside & self.alive).sum()),
+            competing=len(rows),
+            total=int(self.weights[rows].sum()),
+        )
+        counts.digits = self._digits(rows, search, level)
+        return counts
+
+    def _digits(self, rows: Array, search: CutSearch, level: int) -> dict[Any, int]:
+        bits = key_bits(self.kind)
+        score_levels = bits // DIGIT
+        if level < score_levels:
+            return _histogram(self.keys[rows], self.weights[rows], bits, level, search.key)
+        rows = rows[self.keys[rows] == np.uint64(search.key)]
+        hashes = tie_hashes(self.source.uid.take(pa.array(rows)), self.top.seed)
+        if level < score_levels + 4:
+            return _histogram(hashes, self.weights[rows], 64, level - score_levels, search.hash)
+        tied = rows[hashes == np.uint64(search.hash)]
+        if level == score_levels + 4:
+            return {self.shard.path: int(self.weights[tied].sum())} if len(tied) else {}
+        return {int(self.source.rows[i]): int(self.weights[i]) for i in tied}
+
+
+def _histogram(keys: Array, weights: Array, bits: int, level: int, prefix: int) -> dict[Any, int]:
+    """Digit `level` of those keys whose higher digits are `prefix`'s -> summed weight."""
+    shift = bits - DIGIT * (level + 1)
+    if level:
+        same = (keys >> np.uint64(shift + DIGIT)) == np.uint64(prefix >> (shift + DIGIT))
+        keys, weights = keys[same], weights[same]
+    digits = (keys >> np.uint64(shift)) & np.uint64(0xFFFF)
+    if (weights == 1).all():
+        sums = np.bincount(digits.astype(np.int64), minlength=1)
+    else:  # bincount sums in float64; exact sums of int64 weights need `add.at`
+        sums = np.zeros(1 << DIGIT, dtype=np.int64)
+        np.add.at(sums, digits.astype(np.int64), weights)
+    present = np.unique(digits).astype(np.int64)
+    return {int(d): int(sums[d]) for d in present}
+
+
+def advance(top: Ranked, kind: pa.DataType, searches: Searches | None, counts: Mapping[str, DigitCounts]) -> Searches:
+    """The searches one level further, from the sum of all shards' counts."""
+    if searches is None:
+        firsts = {group: _first(top.of_group(group), kind, cuts_of) for group, cuts_of in sorted(counts.items())}
+        return firsts or {"": _empty(top, kind)}
+    return {
+        group: search if search.cut else _step(top.of_group(group), kind, search, counts.get(group, DigitCounts()))
+        for group, search in searches.items()
+    }
+
+
+def _empty(top: Ranked, kind: pa.DataType) -> CutSearch:
+    return CutSearch(cut=Cut(kind="none", lowest=top.lowest, bits=key_bits(kind)))
+
+
+def _first(top: Ranked, kind: pa.DataType, counts: DigitCounts) -> CutSearch:
+    k = top.target(counts.of)
+    search = CutSearch(left=k, of=counts.of, k=k, competing=counts.competing)
+    if (k <= 0 and top.budget is None) or counts.competing == 0:
+        return replace(search, cut=_finished(top, kind, search, kind_of="none"))
+    if k > counts.total or (k == counts.total and top.ties == "hash"):
+        return replace(search, cut=_finished(top, kind, search, kind_of="all"))
+    return _step(top, kind, search, counts)
+
+
+def _step(top: Ranked, kind: pa.DataType, search: CutSearch, counts: DigitCounts) -> CutSearch:
+    """Finds the digit that holds the row at the cut, and what is left of the rank within it."""
+    strict = top.budget is not None
+    before = 0
+    for digit in sorted(counts.digits):
+        weight = counts.digits[digit]
+        reached = before + weight > search.left if strict else before + weight >= search.left
+        if reached:
+            return _into(top, kind, replace(search, left=search.left - before), digit, weight)
+        before += weight
+    raise PoolsieveError(f"the cut of {top.cut!r} was lost between two readings: the scores changed meanwhile")
+
+
+def _into(top: Ranked, kind: pa.DataType, search: CutSearch, digit: Any, weight: int) -> CutSearch:
+    bits, level = key_bits(kind), search.level
+    score_levels = bits // DIGIT
+    search = replace(search, level=level + 1)
+    if level < score_levels:
+        search = replace(search, key=search.key | (digit << (bits - DIGIT * (level + 1))))
+        exact = top.budget is None and weight == search.left
+        if level == score_levels - 1 and (top.ties == "include" or exact):
+            return replace(search, cut=_finished(top, kind, search, include_ties=True))
+        return search
+    if level < score_levels + 4:
+        return replace(search, hash=search.hash | (digit << (64 - DIGIT * (level - score_levels + 1))))
+    if level == score_levels + 4:
+        return replace(search, path=digit)
+    return replace(search, cut=_finished(top, kind, search, tie_row=digit))
+
+
+def _finished(
+    top: Ranked,
+    kind: pa.DataType,
+    search: CutSearch,
+    kind_of: str = "rank",
+    include_ties: bool = False,
+    tie_row: int = -1,
+) -> Cut:
+    ranked = kind_of == "rank"
+    return Cut(
+        kind=kind_of,
+        value=key_value(search.key, kind, top.lowest) if ranked else None,
+        key=search.key if ranked else 0,
+        bits=key_bits(kind),
+        lowest=top.lowest,
+        inclusive=top.budget is None,
+        include_ties=include_ties,
+        tie_hash=search.hash,
+        tie_path=search.path,
+        tie_row=tie_row,
+        of=search.of,
+        k=search.k,
+        competing=search.competing,
+    )
+
+
+def cuts_of(searches: Searches) -> dict[str, Cut]:
+    """Group -> cut, of a search that has ended."""
+    return {group: search.cut for group, search in searches.items() if search.cut is not None}
+
+
+def open_stored(job: Job, shard: Shard, label: str) -> StoredScores:
+    """The stored rows and scores of a shard.
+
+    Raises:
+        NotScored: if the shard has never been read.
+    """
+    rows = read_rows(rows_url(job.out, shard, job.reading))
+    if rows is None:
+        raise NotScored(f"shard {shard.path} has not been read yet; `poolsieve run` reads it")
+    return StoredScores(job, shard, rows, label)
+
+
+def require_scored(unknown: Any, shard: Shard) -> None:
+    """Raises `NotScored` if some rows need scores that are not stored."""
+    if unknown is not None and unknown.any():
+        raise NotScored(
+            f"{int(unknown.sum())} rows of {shard.path} need scores that have not been computed; "
+            "`poolsieve run` with the same recipe computes just those"
+        )
+
+
+def unscored(job: Job, shard: Shard, cuts: Cuts, stop: int | None, label: str) -> int:
+    """Rows of a shard that need a score (before step `stop`) which is not stored."""
+    source = open_stored(job, shard, label)
+    state = walk(job.program, source, cuts, stop)
+    return 0 if state.unknown is None else int(state.unknown.sum())

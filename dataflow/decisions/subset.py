@@ -1,0 +1,60 @@
+"""`subset.npy`: the kept uids, sorted, merged from the shards' files in a fixed amount of memory."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from poolsieve.dataflow import fs
+from poolsieve.dataflow.decisions.record import Record
+from poolsieve.dataflow.store.layout import decision_url
+from poolsieve.filters.lists import PAIR, sort_pairs
+
+
+def merge_subset(out: str, decision: str, record: Record, budget: int = 64 << 20) -> None:
+    """Merges the shards' sorted uid files into one sorted `subset.npy`, range by range, in about `budget` bytes."""
+    named = [line["name"] for line in record.shards if line["kept"]]
+    with tempfile.TemporaryDirectory(prefix=fs.TEMPORARY) as folder:
+        parts = [
+            _local_copy(decision_url(out, decision, "uids", f"{name}.npy"), folder, i) for i, name in enumerate(named)
+        ]
+        with fs.atomic_write(decision_url(out, decision, "subset.npy")) as file:
+            np.lib.format.write_array_header_1_0(file, _header(record.kept))
+            for low, high in _ranges(record.kept, budget):
+                file.write(_merged(parts, low, high).tobytes())
+    fs.remove(decision_url(out, decision, "uids"))
+
+
+def _header(n: int) -> dict[str, Any]:
+    return {"descr": PAIR.descr, "fortran_order": False, "shape": (n,)}
+
+
+def _local_copy(url: str, folder: str, i: int) -> Any:
+    path = os.path.join(folder, f"{i}.npy")
+    with open(path, "wb") as file:
+        file.write(fs.read_bytes(url))
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def _ranges(n: int, budget: int) -> list[tuple[int, int]]:
+    """Ranges of the high half that split uids, which are uniform, into pieces of about `budget` bytes."""
+    pieces = max(1, -(-n * PAIR.itemsize // budget))
+    edges = [(1 << 64) * i // pieces for i in range(pieces + 1)]
+    return list(itertools.pairwise(edges))
+
+
+def _merged(parts: Sequence[Any], low: int, high: int) -> np.ndarray[Any, Any]:
+    cut = [_slice(part, low, high) for part in parts]
+    merged = np.concatenate(cut) if cut else np.zeros(0, PAIR)
+    return sort_pairs(merged)
+
+
+def _slice(part: Any, low: int, high: int) -> Any:
+    first = np.searchsorted(part["f0"], np.uint64(low))
+    last = len(part) if high == 1 << 64 else np.searchsorted(part["f0"], np.uint64(high))
+    return part[first:last]

@@ -1,0 +1,88 @@
+"""Sums over shards, as Beam combines them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import apache_beam as beam
+
+from poolsieve.dataflow.decisions.record import Record, add_counts
+from poolsieve.dataflow.decisions.selection import (
+    DigitCounts,
+)
+
+
+class SumCounts(beam.CombineFn):
+    """Adds up group -> counts over shards."""
+
+    def create_accumulator(self) -> dict[str, DigitCounts]:
+        """No counts."""
+        return {}
+
+    def add_input(self, total: dict[str, DigitCounts], counts: dict[str, DigitCounts]) -> dict[str, DigitCounts]:
+        """Adds one shard's."""
+        for group, found_counts in counts.items():
+            total.setdefault(group, DigitCounts()).add(found_counts)
+        return total
+
+    def merge_accumulators(self, totals: Iterable[dict[str, DigitCounts]]) -> dict[str, DigitCounts]:
+        """Adds sums."""
+        out: dict[str, DigitCounts] = {}
+        for total in totals:
+            self.add_input(out, total)
+        return out
+
+    def extract_output(self, total: dict[str, DigitCounts]) -> dict[str, DigitCounts]:
+        """The sum."""
+        return total
+
+
+class SumRecords(beam.CombineFn):
+    """Adds up decision records over shards."""
+
+    def create_accumulator(self) -> Record:
+        """An empty record."""
+        return Record()
+
+    def add_input(self, total: Record, record: Record) -> Record:
+        """Adds one shard's."""
+        return total.add(record)
+
+    def merge_accumulators(self, totals: Iterable[Record]) -> Record:
+        """Adds sums."""
+        out = Record()
+        for total in totals:
+            out.add(total)
+        return out
+
+    def extract_output(self, total: Record) -> Record:
+        """The sum."""
+        return total
+
+
+class SumWork(beam.CombineFn):
+    """Adds up what passes report of their work: bytes read, seconds and rows by step."""
+
+    def create_accumulator(self) -> dict[str, Any]:
+        """No work."""
+        return {"rows": 0, "read_bytes": 0, "seconds": {}, "scored": {}}
+
+    def add_input(self, total: dict[str, Any], work: dict[str, Any]) -> dict[str, Any]:
+        """Adds one shard's."""
+        total["rows"] += work["rows"]
+        total["read_bytes"] += work["read_bytes"]
+        add_counts(total["seconds"], work["seconds"])
+        add_counts(total["scored"], work["scored"])
+        return total
+
+    def merge_accumulators(self, totals: Iterable[dict[str, Any]]) -> dict[str, Any]:
+        """Adds sums."""
+        out = self.create_accumulator()
+        for total in totals:
+            self.add_input(out, total)
+        return out
+
+    def extract_output(self, total: dict[str, Any]) -> dict[str, Any]:
+        """The sum."""
+        return total

@@ -1,0 +1,200 @@
+"""`poolsieve plan`: what a run would read and compute, and about how many rows each stage would keep."""
+
+from __future__ import annotations
+
+import collections
+import functools
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from poolsieve.dataflow import fs
+from poolsieve.dataflow.passes.submit import Plan
+from poolsieve.dataflow.pools.listing import Listing
+from poolsieve.dataflow.pools.shards import Batch, Shard
+from poolsieve.dataflow.recipes.derived import RoleValues
+from poolsieve.dataflow.recipes.program import RuleStep, ScoreStep
+from poolsieve.dataflow.recipes.schedule import Schedule
+from poolsieve.dataflow.store.job import Job
+from poolsieve.dataflow.store.layout import rows_url, score_prefix
+from poolsieve.dataflow.store.scores import Listings
+from poolsieve.filters.dsl.expr import Env
+from poolsieve.scoring_models.base.driver import score_rows
+
+SAMPLED_SHARDS = 8
+"""Shards whose first rows are read for the estimates."""
+
+
+@dataclass(frozen=True)
+class PassEstimate:
+    """One reading of the pool: its score steps, how many shards must be read for them, and about how many bytes."""
+
+    steps: tuple[str, ...]
+    shards: int
+    nbytes: int
+
+
+def wilson(kept: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval for a share (Wilson 1927, J. Am. Stat. Assoc. 22:209)."""
+    if n == 0:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    share = kept / n
+    centre = share + z * z / (2 * n)
+    half = z * ((share * (1 - share) + z * z / (4 * n)) / n) ** 0.5
+    return (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
+
+
+def describe_plan(prepared: Plan, *, sample_rows: int = 2000, seed: int = 0) -> dict[str, Any]:
+    """Everything that `poolsieve plan` prints, as JSON values."""
+    job, shards = prepared.job, prepared.shards
+    return {
+        "pool": {"kind": job.pool.kind, "urls": list(job.pool.urls), "root": job.files.root},
+        "shards": len(shards),
+        "bytes": Listing(tuple(shards)).nbytes,
+        "gaps": list(prepared.gaps),
+        "warnings": [*prepared.warnings, *trivial_cuts(job), *stragglers(job, shards)],
+        "passes": [vars(found) for found in passes(job, shards)],
+        "scorers": [scorer_state(job, shards, step) for step in job.program.scorers],
+        "stages": estimates(job, shards, sample_rows, seed) if sample_rows else [],
+    }
+
+
+def trivial_cuts(job: Job) -> list[str]:
+    """Warnings for cuts that can't drop anything."""
+    whole = [top for top in job.program.tops if top.fraction is not None and float(top.fraction) == 1]
+    return [f"the cut {top.cut!r} keeps everything (fraction 1)" for top in whole]
+
+
+def stragglers(job: Job, shards: Sequence[Shard]) -> list[str]:
+    """Warnings for compressed files that are too big to be one shard, but can't be split."""
+    big = [shard for shard in shards if shard.row_groups is None and shard.size > job.pool.split_bytes]
+    if job.pool.kind != "jsonl" or len(shards) < 2:
+        return []
+    return [
+        f"{shard.path} ({shard.size / 1e9:.3g} GB) is compressed, so it is one shard and one worker's: smaller files "
+        "would finish sooner"
+        for shard in big
+    ]
+
+
+def passes(job: Job, shards: Sequence[Shard]) -> list[PassEstimate]:
+    """The readings of the pool that are still to be done, with the bytes of the shards that each touches."""
+    schedule, out = Schedule.of(job.program, job.frozen), []
+    for i in range(len(schedule.stops)):
+        steps = schedule.scored_in(i)
+        if schedule.reads(i):
+            todo = [shard for shard in shards if not _scored(job, shard, steps, first=i == 0)]
+            roles = dict.fromkeys(["uid"] * (i == 0) + [role for step in steps for role in step.pool_roles])
+            nbytes = needed_bytes(job, todo, shards, tuple(roles))
+            out.append(PassEstimate(tuple(s.name for s in steps), len(todo), nbytes))
+    return out
+
+
+def needed_bytes(job: Job, todo: Sequence[Shard], shards: Sequence[Shard], roles: tuple[str, ...]) -> int:
+    """About how many bytes a reading of `todo` takes: the share that a few shards need of their size, times all sizes.
+
+    A tar is read whole; of Parquet only the columns of these roles.
+    """
+    parts = collections.Counter(shard.path for shard in shards)
+    chosen = random.Random(0).sample(list(todo), min(SAMPLED_SHARDS, len(todo)))  # noqa: S311
+    sampled = sum(shard.size / parts[shard.path] for shard in chosen)
+    needed = sum(job.files.needed_bytes(shard, roles) for shard in chosen)
+    whole = sum(shard.size / parts[shard.path] for shard in todo)
+    return round(whole * needed / sampled) if sampled else 0
+
+
+def _scored(job: Job, shard: Shard, steps: Iterable[ScoreStep], first: bool) -> bool:
+    if first and _name(rows_url(job.out, shard, job.reading)) not in _row_files(job):
+        return False
+    prefix = score_prefix(shard)
+    return all(Listings.files(job.phase("plan"), job.folder(step), prefix) for step in steps)
+
+
+def _name(url: str) -> str:
+    return url.rsplit("/", 1)[-1]
+
+
+_row_listings: dict[str, frozenset[str]] = {}
+
+
+def _row_files(job: Job) -> frozenset[str]:
+    if job.run_id not in _row_listings:
+        _row_listings[job.run_id] = frozenset(fs.names(fs.join(job.out, "rows")))
+    return _row_listings[job.run_id]
+
+
+def scorer_state(job: Job, shards: Sequence[Shard], step: ScoreStep) -> dict[str, Any]:
+    """A scorer's fingerprint and how many shards have scores of it already."""
+    found = [s for s in shards if Listings.files(job.phase("plan"), job.folder(step), score_prefix(s))]
+    return {
+        "name": step.name,
+        "scorer": type(step.scorer).__name__,
+        "fingerprint": job.fingerprints[step.name],
+        "reads": list(step.scorer.reads),
+        "columns": {name: str(kind) for name, kind in step.columns.items()},
+        "whole_pool": step.whole_pool,
+        "scored_shards": len(found),
+        "files": dict(job.parts[step.name]["files"]),
+    }
+
+
+def estimates(job: Job, shards: Sequence[Shard], rows: int, seed: int) -> list[dict[str, Any]]:
+    """For each rule: rows of the sample in and out, and the share that stays with its 95 % interval.
+
+    The sample is the first rows of a few shards chosen by `seed`. Scorers that load a model are not run, so a rule on
+    their scores has no estimate; a `Top` keeps what it is asked to.
+    """
+    chosen = random.Random(seed).sample(list(shards), min(SAMPLED_SHARDS, len(shards)))  # noqa: S311
+    steps = [step for step in job.program.scorers if not hasattr(step.scorer, "load")]
+    roles = tuple(dict.fromkeys(role for step in steps for role in step.pool_roles))
+    types = {role: job.role_types[role] for role in roles}
+    totals = [[0, 0] for _ in job.program.steps]
+    for shard in chosen:
+        for chunk in islice(job.files.batches(shard, roles, types), 1):
+            _add_sample(job, shard, chunk, max(1, rows // len(chosen)), totals)
+    return [
+        _estimate(step, *total)
+        for step, total in zip(job.program.steps, totals, strict=True)
+        if isinstance(step, RuleStep)
+    ]
+
+
+def _add_sample(job: Job, shard: Shard, chunk: Batch, rows: int, totals: list[list[int]]) -> None:
+    n = min(rows, chunk.num_rows)
+    errors = {role: {i: e for i, e in found.items() if i < n} for role, found in chunk.role_errors.items()}
+    values = RoleValues(chunk.roles.slice(0, n), errors)
+    alive = np.array([i not in chunk.read_errors for i in range(n)], dtype=bool)
+    scores: dict[str, pa.Array] = {}
+    for step, total in zip(job.program.steps, totals, strict=True):
+        if isinstance(step, ScoreStep):
+            plain: Any = step.scorer
+            if not hasattr(plain, "load"):
+                inputs, good, _ = values.batch(step.inputs, np.arange(n))
+                made = score_rows(plain, inputs, plain.columns, threads=1)
+                place = pa.array(np.searchsorted(good, np.arange(n)), mask=~np.isin(np.arange(n), good))
+                scores.update(
+                    {name: array.take(place) for name, array in zip(step.columns, made.columns.values(), strict=True)}
+                )
+        elif not step.tops and all(name in scores for name in step.predicate.names()):
+            env = Env(scores, functools.partial(chunk.uid.slice, 0, n), np.arange(n), shard.path, {}, alive)
+            kept = alive & np.array(
+                step.predicate.truth(env).fill_null(False).to_numpy(zero_copy_only=False), dtype=bool
+            )
+            total[0] += int(alive.sum())
+            total[1] += int(kept.sum())
+            alive = kept
+
+
+def _estimate(step: RuleStep, seen: int, kept: int) -> dict[str, Any]:
+    if not seen:
+        note = "; ".join(top.asked for top in step.tops) or "needs a model's scores"
+        return {"reason": step.reason, "sampled": 0, "keeps": None, "note": note}
+    low, high = wilson(kept, seen)
+    return {"reason": step.reason, "sampled": seen, "keeps": kept / seen, "low": low, "high": high, "note": ""}

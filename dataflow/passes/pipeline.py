@@ -1,0 +1,163 @@
+"""The job as Beam sees it. Only shard records, sparse histograms and cuts pass between its steps, never rows.
+
+    Create(shards) | Reshuffle | score the shard | histograms -> cuts | decide the shard | records -> summary
+
+Everything that is done to a shard is a plain function elsewhere; here it is only wired.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.pvalue import AsSingleton
+
+from poolsieve.dataflow import fs
+from poolsieve.dataflow.decisions.decide import decide_shard
+from poolsieve.dataflow.decisions.record import Record
+from poolsieve.dataflow.decisions.selection import (
+    DigitCounts,
+    NotScored,
+    Searches,
+    advance,
+    count_shard,
+    cuts_of,
+    levels,
+)
+from poolsieve.dataflow.decisions.selection import unscored as unscored_rows
+from poolsieve.dataflow.decisions.summary import finish_decision
+from poolsieve.dataflow.passes.combiners import SumCounts, SumRecords, SumWork
+from poolsieve.dataflow.passes.scoring import score_shard
+from poolsieve.dataflow.pools.shards import Shard
+from poolsieve.dataflow.recipes.program import RuleStep
+from poolsieve.dataflow.recipes.schedule import Schedule
+from poolsieve.dataflow.recipes.walk import Cuts
+from poolsieve.dataflow.store.job import Job
+from poolsieve.dataflow.store.manifest import dumps
+from poolsieve.filters.dsl.stages import Ranked
+
+
+def build(
+    pipeline: beam.Pipeline, job: Job, shards: Sequence[Shard], *, score: bool = True, write: bool = True
+) -> None:
+    """Adds the whole job to a pipeline.
+
+    Args:
+        pipeline: where to.
+        job: what travels to workers.
+        shards: the pool's listing.
+        score: read the pool and compute what is missing; else missing scores are an error (`decide`).
+        write: write ledger and decision; else only the summary is made (`--what-if`).
+    """
+    todo = pipeline | "Shards" >> beam.Create(list(shards), reshuffle=False) | "Spread" >> beam.Reshuffle()
+    cuts = pipeline | "FrozenCuts" >> beam.Create([dict(job.frozen)])
+    schedule = Schedule.of(job.program, job.frozen)
+    work = []
+    for i, stop in enumerate(schedule.stops):
+        if schedule.reads(i):
+            todo, done = _score(todo, job, cuts, stop, f"Pass{i + 1}", score)
+            work.append(done)
+        if stop is not None:
+            step = job.program.steps[stop]
+            assert isinstance(step, RuleStep)
+            for top in step.tops:
+                if top.cut not in job.frozen:
+                    cuts = _cut(pipeline, todo, job, cuts, stop, top)
+    records = todo | "Decide" >> beam.Map(_decide, job, write, AsSingleton(cuts))
+    total = records | "Records" >> beam.CombineGlobally(SumRecords())
+    works = work | "Works" >> beam.Flatten() | "Work" >> beam.CombineGlobally(SumWork())
+    total | "Finish" >> beam.Map(_finish, job, write, AsSingleton(cuts), AsSingleton(works))
+
+
+def _score(todo: Any, job: Job, cuts: Any, stop: int | None, label: str, score: bool) -> tuple[Any, Any]:
+    """(shards that are scored, work done): nothing that needs the shards goes on before all of them are scored."""
+    if not score:
+        missing = todo | f"{label}/Missing" >> beam.Map(_missing, job, stop, label, AsSingleton(cuts))
+        gate = missing | f"{label}/Sum" >> beam.CombineGlobally(sum) | f"{label}/Gate" >> beam.Map(_require)
+        return todo | f"{label}/Wait" >> beam.Map(_first, AsSingleton(gate)), gate
+    scored = todo | f"{label}/Score" >> beam.Map(_score_shard, job, stop, label, AsSingleton(cuts))
+    # Without the reshuffle an engine that recomputes a collection for each of its readers would score again.
+    done = scored | f"{label}/Commit" >> beam.Reshuffle()
+    return done | f"{label}/Shard" >> beam.Map(_shard), done | f"{label}/Work" >> beam.Map(_work)
+
+
+def _cut(pipeline: beam.Pipeline, todo: Any, job: Job, cuts: Any, stop: int, top: Ranked) -> Any:
+    """One combine for each level of the search; levels that have nothing left to find cost nothing."""
+    kind = job.program.types[top.name]
+    searches = pipeline | f"{top.cut}/Start" >> beam.Create([None])
+    for level in range(levels(kind)):
+        label = f"{top.cut}/Level{level + 1}"
+        counts = todo | f"{label}/Count" >> beam.Map(
+            _count, job, stop, top, top.cut, AsSingleton(cuts), AsSingleton(searches)
+        )
+        total = counts | f"{label}/Sum" >> beam.CombineGlobally(SumCounts())
+        searches = total | f"{label}/Advance" >> beam.Map(_advance, top, kind, AsSingleton(searches))
+    return searches | f"{top.cut}/Cut" >> beam.Map(_with_cut, top, AsSingleton(cuts))
+
+
+def _score_shard(shard: Shard, job: Job, stop: int | None, label: str, cuts: Cuts) -> tuple[Shard, dict[str, Any]]:
+    return shard, score_shard(job, shard, cuts, stop, label)
+
+
+def _shard(pair: tuple[Shard, dict[str, Any]]) -> Shard:
+    return pair[0]
+
+
+def _work(pair: tuple[Shard, dict[str, Any]]) -> dict[str, Any]:
+    return pair[1]
+
+
+def _first(shard: Shard, _: Any) -> Shard:
+    return shard
+
+
+def _missing(shard: Shard, job: Job, stop: int | None, label: str, cuts: Cuts) -> int:
+    return unscored_rows(job, shard, cuts, stop, label)
+
+
+def _require(missing: int) -> dict[str, Any]:
+    if missing:
+        raise NotScored(
+            f"{missing} rows need scores that have not been computed; `poolsieve run` with the same recipe and --out "
+            "computes just those"
+        )
+    return SumWork().create_accumulator()
+
+
+def _count(
+    shard: Shard, job: Job, stop: int, top: Ranked, label: str, cuts: Cuts, searches: Searches
+) -> dict[str, DigitCounts]:
+    return count_shard(job, shard, cuts, stop, top, searches, label)
+
+
+def _advance(counts: dict[str, DigitCounts], top: Ranked, kind: Any, searches: Searches | None) -> Searches:
+    return advance(top, kind, searches, counts)
+
+
+def _with_cut(searches: Searches, top: Ranked, cuts: Cuts) -> Cuts:
+    return {**cuts, top.cut: cuts_of(searches)}
+
+
+def _decide(shard: Shard, job: Job, write: bool, cuts: Cuts) -> Record:
+    return decide_shard(job, shard, cuts, "Decide", write)
+
+
+def _finish(record: Record, job: Job, write: bool, cuts: Cuts, work: dict[str, Any]) -> None:
+    """Leaves the summary where whoever submitted the job finds it: runners have no other way to give it back."""
+    made = finish_decision(job, record, cuts, write)
+    fs.write_bytes(result_url(job), dumps({**made, "work": work}))
+
+
+def result_url(job: Job) -> str:
+    """Where a finished pipeline leaves its summary."""
+    return fs.join(job.out, "runs", f"{job.run_id}.json")
+
+
+def take_result(job: Job) -> dict[str, Any]:
+    """Reads and removes a finished pipeline's summary."""
+    url = result_url(job)
+    result: dict[str, Any] = json.loads(fs.read_bytes(url))
+    fs.remove(url)
+    return result

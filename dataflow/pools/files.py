@@ -1,0 +1,123 @@
+"""The files of a pool, once it is known where they are: listing them, opening them, reading rows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from poolsieve.dataflow.pools.formats import FORMATS
+from poolsieve.dataflow.pools.formats.base import UID, Location, Reader, Want
+from poolsieve.dataflow.pools.listing import Listing, expand, find, first, gap_message
+from poolsieve.dataflow.pools.shards import Batch, Shard
+from poolsieve.scoring_models.base.errors import PlanError, unknown_name
+
+_THREADS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolFiles(Location):
+    """A pool that has been located, made once by `Pool.located()`; small and picklable.
+
+    Attributes:
+        format: name of the format, a key of `FORMATS`.
+        patterns: absolute URLs, globs and brace ranges.
+        allow_gaps: whether names of a range may have no file.
+    """
+
+    format: str
+    patterns: tuple[str, ...]
+    allow_gaps: bool = False
+
+    @property
+    def reader(self) -> Reader:
+        """What reads this format."""
+        return FORMATS[self.format].reader
+
+    def listing(self) -> Listing:
+        """Lists the files, with sizes and tags; splits the big ones (their footers are read).
+
+        Raises:
+            PlanError: for a pool without files, and for gaps unless they are allowed.
+        """
+        files, gaps = find(self.patterns, self.root, self.storage_options)
+        if gaps and not self.allow_gaps:
+            raise PlanError(gap_message(gaps, sum(len(expand(url)) for url in self.patterns)))
+        return Listing(tuple(sorted(self._split(files))), tuple(gaps))
+
+    def look_ahead(self) -> list[Shard]:
+        """A few of the files, found without listing the pool; none where only the whole listing tells."""
+        return first(self.patterns, self.root, self.storage_options)
+
+    def _split(self, files: Sequence[Shard]) -> Iterator[Shard]:
+        large = [shard for shard in files if shard.size > self.split_bytes]
+        yield from (shard for shard in files if shard.size <= self.split_bytes)
+        if large:
+            with ThreadPoolExecutor(min(_THREADS, len(large))) as threads:
+                for shards in threads.map(lambda shard: self.reader.split(self, shard), large):
+                    yield from shards
+
+    def columns(self, shards: Sequence[Shard]) -> dict[str, pa.DataType]:
+        """Columns that are usable without declaring a role (Parquet: the top-level ones; WebDataset: none).
+
+        Raises:
+            PlanError: when none of the first shards can be read.
+        """
+        return self.reader.columns(self, shards)
+
+    def role_types(self, shards: Sequence[Shard], extra: Sequence[str] = ()) -> dict[str, pa.DataType]:
+        """The Arrow type of every declared role, and of `extra` undeclared columns, by the first readable shard.
+
+        Raises:
+            PlanError: for a source that is not there, with the nearest names; when no shard can be read.
+        """
+        return self.reader.role_types(self, shards, [name for name in extra if name not in self.roles])
+
+    def all_types(self, shards: Sequence[Shard]) -> dict[str, pa.DataType]:
+        """Arrow type of every role, and of every column that a rule could name without declaring it."""
+        return {**self.columns(shards), **self.role_types(shards)}
+
+    def needed_bytes(self, shard: Shard, roles: Sequence[str]) -> int:
+        """About how many bytes of a shard have to be read for these roles (Parquet: a look at its footer)."""
+        return self.reader.needed_bytes(self, shard, roles)
+
+    def sources(self, roles: Sequence[str]) -> dict[str, str]:
+        """The source of each role in one spelling: `column:text`, `member:jpg;png`, `json:width`, `derived`.
+
+        An undeclared name is a column of that name; an undeclared uid is derived.
+
+        Raises:
+            PlanError: for an undeclared role of a format that has no columns.
+        """
+        return {role: self._source(role) for role in roles}
+
+    def _source(self, role: str) -> str:
+        if role in self.roles:
+            return self.reader.source(role, self.roles[role])
+        if role == UID:
+            return "derived"
+        if not self.reader.has_columns:
+            hint = f"Declare it: Pool.{self.format}(..., {role}=...)"
+            raise unknown_name(f"the pool has no role {role!r}", role, self.roles, hint)
+        return self.reader.source(role, role)
+
+    def batches(
+        self, shard: Shard, roles: Sequence[str], types: Mapping[str, pa.DataType], want: Want | None = None
+    ) -> Iterator[Batch]:
+        """The rows of a shard in file order, as batches of at most `BATCH_ROWS` rows and about `BATCH_BYTES`.
+
+        What is wrong with a value or a row comes back in the batch; storage trouble is tried again and then raised.
+
+        Args:
+            shard: from the listing.
+            roles: what to read. For Parquet, undeclared column names as well. `uid` gives the batch's uids.
+            types: role -> Arrow type, from `role_types`.
+            want: `want(start, n)` is False when no row of start ... start + n - 1 is needed; the reader may then skip
+                them, and yields no batch for what it skipped. `n` may reach past the end of the file.
+
+        Raises:
+            OSError: when the file is missing, may not be read, or the storage goes on failing.
+        """
+        return self.reader.batches(self, shard, roles, types, want)

@@ -1,0 +1,325 @@
+"""JSON lines as chunks: one object a line, plain, gzip or zstd, in flat memory."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from poolsieve.dataflow.fs import is_damage, is_local, open_remote
+from poolsieve.dataflow.pools.casts import Errors
+from poolsieve.dataflow.pools.formats.base import (
+    UID,
+    Location,
+    NoneReadable,
+    Skip,
+    Want,
+    batch_of,
+    fill_uids,
+    unreadable_rows,
+)
+from poolsieve.dataflow.pools.formats.jsonl.lines import Line, is_blank, lines_of
+from poolsieve.dataflow.pools.json_values import Value, field_of, fitting
+from poolsieve.dataflow.pools.shards import BATCH_BYTES, BATCH_ROWS, Batch, Shard
+from poolsieve.scoring_models.base.errors import PlanError, RowError, unknown_name
+
+_TRIES = 16
+"""Shards to look at for keys and types before a plan gives up."""
+
+_SAMPLES = 200
+"""Rows that say which keys there are and what they hold."""
+
+_EVIDENCE = 20
+"""So many rows without a key are taken to mean that it is misspelt."""
+
+_BOM = b"\xef\xbb\xbf"
+
+_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+_MAGIC |= {bytes([first]) + b"\x2a\x4d\x18": "zstd" for first in range(0x50, 0x60)}
+"""First bytes -> compression. A zstd file may begin with a skippable frame (RFC 8878, 3.1.2), as `pzstd` makes them."""
+
+
+class JsonlReader:
+    """Reads pools of JSON lines. A source is a key, or else a nested field written with dots.
+
+    Blank lines are no rows. Numbers are float64, since JSON does not tell integers from others.
+    """
+
+    has_columns = True
+
+    def source(self, role: str, source: str) -> str:
+        """`field:<source>`.
+
+        Raises:
+            PlanError: for an empty name.
+        """
+        if not source:
+            raise PlanError(f"role {role!r} needs the name of a key, like {role}='text'")
+        return f"field:{source}"
+
+    def split(self, files: Location, shard: Shard) -> list[Shard]:
+        """A plain file as byte ranges of at most `files.split_bytes` (or one line); it is read once to count its rows.
+
+        A compressed file is one shard.
+        """
+        with contextlib.closing(open_stream(files, shard)) as stream:
+            return [shard] if stream.compression else _ranges(shard, stream.file, files.split_bytes)
+
+    def needed_bytes(self, files: Location, shard: Shard, roles: Sequence[str]) -> int:
+        """All of them."""
+        return shard.size if shard.row_groups is None else shard.row_groups
+
+    def columns(self, files: Location, shards: Sequence[Shard]) -> dict[str, pa.DataType]:
+        """The keys of the first rows, nested ones with dots, that hold a text, a number or a boolean."""
+        kinds = {name: _kind(value) for name, value in _fields(_sample(files, shards)).items()}
+        return {name: kind for name, kind in kinds.items() if kind is not None}
+
+    def role_types(self, files: Location, shards: Sequence[Shard], extra: Sequence[str]) -> dict[str, pa.DataType]:
+        """The types of the roles and of `extra` keys, by the first rows of the first readable shards."""
+        rows = _sample(files, shards)
+        wanted = {**files.roles, **{name: name for name in extra if name != UID}}
+        types = {role: _role_type(role, source, rows) for role, source in wanted.items()}
+        return {**({UID: pa.string()} if UID in extra else {}), **types}
+
+    def batches(
+        self, files: Location, shard: Shard, roles: Sequence[str], types: Mapping[str, pa.DataType], want: Want | None
+    ) -> Iterator[Batch]:
+        """The shard's rows, in file order; see `PoolFiles.batches`."""
+        sources = {role: files.roles.get(role, role) for role in roles if role != UID}
+        if UID in files.roles:
+            sources[UID] = files.roles[UID]
+        rows, number = _Rows(shard, tuple(roles), types, sources), shard.start
+        skip = None if want is None else Skip(want)
+        with contextlib.closing(open_stream(files, shard)) as stream:
+            for line in lines_of(stream.read):
+                if is_blank(line) or (not line.ended and stream.damage is not None):
+                    continue
+                skipped = skip is not None and skip(number)
+                if skipped or rows.full(line):
+                    yield from rows.flush()
+                if not skipped:
+                    rows.add(number, line)
+                number += 1
+            yield from rows.flush()
+            if stream.damage is not None:
+                yield from unreadable_rows(shard, number, roles, types, stream.damage)
+
+
+@dataclass
+class Stream:
+    """The bytes of a shard, decompressed; `damage` says why it ended before its end."""
+
+    file: Any
+    compression: str | None
+    source: Any
+    start: int
+    left: int | None
+    damage: RowError | None = None
+    position: int = 0
+    failed: Any = None
+
+    def read(self, size: int) -> bytes:
+        """At most `size` bytes; none at the end, and where the rest can't be read."""
+        if self.damage is not None:
+            return b""
+        size = size if self.left is None else min(size, self.left)
+        try:
+            data = bytes(self.file.read(size))
+        except OSError as error:
+            if not self.compression or not is_damage(error, self.source):
+                raise
+            data = self._what_is_left(size, error)
+        self.position += len(data)
+        self.left = None if self.left is None else self.left - len(data)
+        return data
+
+    def _what_is_left(self, size: int, error: OSError) -> bytes:
+        """The good bytes of the block in which the damage is: Arrow gives nothing of a block that it can't finish."""
+        self.damage = RowError("truncated", f"the {self.compression} stream can't be read to its end: {error}")
+        self.source.seek(0)
+        # The stream that failed must live on: Arrow closes the file below a stream that is thrown away.
+        self.failed, self.file = self.file, _decompressed(self.source, self.compression)
+        skipped = 0
+        while skipped < self.position:
+            skipped += len(self.file.read(min(1 << 20, self.position - skipped)))
+        found = []
+        with contextlib.suppress(OSError):
+            for _ in range(size):
+                found.append(bytes(self.file.read(1)))
+        return b"".join(found)
+
+    def close(self) -> None:
+        """Closes the file."""
+        self.source.close()
+
+
+def open_stream(files: Location, shard: Shard) -> Stream:
+    """The bytes of a shard; what it is compressed with is told by its first bytes, not by its name."""
+    system, path = files.connect(shard)
+    local = is_local(system)
+    remote = None if local else open_remote(system, path, cache_type="readahead", block_size=4 << 20)
+    source = open(path, "rb", buffering=1 << 20) if remote is None else remote  # noqa: SIM115  (closed by `close`)
+    first = source.read(4)
+    compression = next((name for magic, name in _MAGIC.items() if first.startswith(magic)), None)
+    source.seek(shard.first)
+    file = source if compression is None else _decompressed(source, compression)
+    return Stream(file, compression, source, shard.first, shard.row_groups, position=shard.first)
+
+
+def _decompressed(source: Any, compression: str | None) -> Any:
+    return pa.CompressedInputStream(pa.PythonFile(source, mode="r"), compression)
+
+
+def _ranges(shard: Shard, file: Any, limit: int) -> list[Shard]:
+    """Byte ranges that end with lines, with the number of rows before each."""
+    file.seek(0)
+    found: list[tuple[int, int, int]] = []
+    begin = row = before = 0
+    for line in lines_of(file.read):
+        if begin < line.offset and line.offset + line.length + 1 - begin > limit:
+            found.append((begin, line.offset - begin, before))
+            begin, before = line.offset, row
+        row += not is_blank(line)
+    found.append((begin, shard.size - begin, before))
+    if len(found) == 1:
+        return [shard]
+    return [
+        Shard(path=shard.path, first=first, row_groups=size, start=start, size=shard.size, tag=shard.tag)
+        for first, size, start in found
+    ]
+
+
+class _Rows:
+    """Lines on their way into a chunk."""
+
+    def __init__(
+        self, shard: Shard, roles: tuple[str, ...], types: Mapping[str, pa.DataType], sources: Mapping[str, str]
+    ) -> None:
+        self._shard, self._roles, self._types, self._sources = shard, roles, types, sources
+        kinds = {role: pa.string() if role == UID else types[role] for role in sources}
+        self._kinds, self._fit = kinds, {role: fitting(kind, role) for role, kind in kinds.items()}
+        self._start = shard.start
+        self._clear()
+
+    def _clear(self) -> None:
+        self._places: list[tuple[int, int]] = []
+        self._bytes = 0
+        self._values: dict[str, list[Value]] = {role: [] for role in self._sources}
+        self._errors: dict[str, Errors] = {role: {} for role in self._sources}
+        self._bad: Errors = {}
+
+    def full(self, line: Line) -> bool:
+        """Whether a chunk would be too large with one more line."""
+        return len(self._places) == BATCH_ROWS or self._bytes + line.length > BATCH_BYTES
+
+    def add(self, row: int, line: Line) -> None:
+        """Takes one more line."""
+        at = len(self._places)
+        if not at:
+            self._start = row
+        found = parsed(line)
+        if isinstance(found, RowError):
+            self._bad[at] = found
+            found = {}
+        for role, source in self._sources.items():
+            value = field_of(found, source)
+            if value is not None:
+                value = self._fit[role](value)
+                if isinstance(value, RowError):
+                    self._errors[role][at], value = value, None
+            self._values[role].append(value)
+        mark = len(_BOM) if line.data is not None and line.data.startswith(_BOM) else 0
+        self._places.append((line.offset + self._shard.first + mark, line.length - mark))
+        self._bytes += line.length
+
+    def flush(self) -> Iterator[Batch]:
+        """The rows so far, if there are any."""
+        if self._places:
+            yield self._chunk()
+
+    def _chunk(self) -> Batch:
+        count, places = len(self._places), np.array(self._places, dtype=np.int64).reshape(-1, 2)
+        columns = {role: pa.array(values, self._kinds[role]) for role, values in self._values.items()}
+        labels = columns[UID] = fill_uids(columns.get(UID), self._shard.path, self._start, count)
+        made = Batch(
+            start=self._start,
+            uid=labels,
+            nbytes=places[:, 1] + 1,
+            roles=batch_of(self._roles, self._types, [columns[role] for role in self._roles], count),
+            role_errors={role: self._errors[role] for role in self._roles if self._errors.get(role)},
+            read_errors=self._bad,
+            offset=places[:, 0],
+            length=places[:, 1],
+        )
+        self._clear()
+        return made
+
+
+def parsed(line: Line) -> dict[str, Any] | RowError:
+    """The object of a line, or what is wrong with it. Of a key that stands twice the last value counts."""
+    if line.data is None:
+        return RowError("line_too_long", f"a line of {line.length:,} bytes")
+    data = line.data[len(_BOM) :] if line.data.startswith(_BOM) else line.data
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        return RowError("json_decode", str(error)[:200])
+    if not isinstance(value, dict):
+        return RowError("json_decode", f"the line is no JSON object but {type(value).__name__}")
+    return value
+
+
+def _sample(files: Location, shards: Sequence[Shard]) -> list[dict[str, Any]]:
+    """The first rows that are objects."""
+    rows: list[dict[str, Any]] = []
+    reasons = []
+    for shard in shards[:_TRIES]:
+        with contextlib.closing(open_stream(files, shard)) as stream:
+            lines = (line for line in lines_of(stream.read) if not is_blank(line))
+            first = [parsed(line) for line in itertools.islice(lines, _SAMPLES)]
+        rows += [row for row in first if isinstance(row, dict)]
+        bad = next((row for row in first if isinstance(row, RowError)), stream.damage)
+        if rows:
+            return rows
+        if bad is not None:
+            reasons.append(f"{shard.path}: {bad.kind}")
+    if reasons:
+        raise NoneReadable(f"none of the pool's first {len(reasons)} shards has a JSON object ({reasons[0]})")
+    return rows
+
+
+def _fields(rows: Sequence[Mapping[str, Any]], prefix: str = "") -> dict[str, Value]:
+    """Every key, nested ones with dots, with its first value that is not null."""
+    found: dict[str, Value] = {}
+    for row in rows:
+        for key, value in row.items():
+            if found.get(prefix + key) is None:
+                found[prefix + key] = value
+            if isinstance(value, dict):
+                found = {**_fields([value], f"{prefix}{key}."), **found}
+    return found
+
+
+def _kind(value: Value) -> pa.DataType | None:
+    if isinstance(value, bool):
+        return pa.bool_()
+    if isinstance(value, (int, float)):
+        return pa.float64()
+    return pa.string() if value is None or isinstance(value, str) else None
+
+
+def _role_type(role: str, source: str, rows: Sequence[Mapping[str, Any]]) -> pa.DataType:
+    value = next((found for row in rows if (found := field_of(dict(row), source)) is not None), None)
+    if value is None and len(rows) >= _EVIDENCE and source not in (known := _fields(rows)):
+        asked = f"role {role!r} reads key {source!r}, which" if role != source else f"key {source!r}"
+        raise unknown_name(f"{asked} none of the first {len(rows)} rows has", source, known)
+    kind = pa.string() if role == UID else _kind(value)
+    if kind is None:
+        raise PlanError(f"role {role!r} reads key {source!r}, which holds a {type(value).__name__}: name a field in it")
+    return kind

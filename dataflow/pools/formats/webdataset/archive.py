@@ -1,0 +1,182 @@
+"""Tars as WebDataset samples: one forward pass, members grouped by the library's rules, damage told apart.
+
+Headers are parsed by `tarfile.TarInfo.fromtarfile`, in a loop of our own: `TarFile.next` ends in silence at a corrupt
+header in the middle, as if the archive were over. Nothing is ever extracted; member names are only labels.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tarfile
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import IO, Any, cast
+
+from poolsieve.scoring_models.base.errors import PoolsieveError, RowError
+
+MEMBER_BYTES = 256 << 20
+"""A larger member is not read; it costs its sample the roles that need it."""
+
+_HEADER_BYTES = 1 << 20
+"""A longer name or PAX record is taken for damage: its length alone could fill the memory."""
+
+_NAME = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)", re.DOTALL)
+_META = re.compile(r"__[^/]*__($|/)")
+_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+
+
+@dataclass(slots=True)
+class Sample:
+    """Adjacent members with one key.
+
+    Attributes:
+        key: the members' common name up to the first dot after the last slash.
+        offset: where the first header of the first member starts (its PAX or long-name headers included).
+        end: where the last member's padding ends. An archive that was cut right after a last byte may be shorter.
+        members: the lower-case extensions, with the bytes or the error of those that were asked for, else None.
+        error: what is wrong with the sample as a whole.
+        damage: whether this is no sample but what is left of a file that can't be read any further.
+    """
+
+    key: str
+    offset: int
+    end: int
+    members: dict[str, bytes | RowError | None] = field(default_factory=dict)
+    error: RowError | None = None
+    damage: bool = False
+
+
+class _Damage(Exception):
+    """Why the archive can't be read from some position on."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(kind, message)
+        self.error = RowError(kind, message)
+
+
+class _Headers:
+    """What `fromtarfile` reads from. A header that claims to be huge is refused before it is read."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.tell, self.seek, self._read = file.tell, file.seek, file.read
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= _HEADER_BYTES:
+            raise tarfile.HeaderError(f"a header of {size} bytes")
+        return self._read(size)
+
+
+def split_name(name: str) -> tuple[str, str] | None:
+    """Key and lower-case extension of a member by WebDataset's rule; None for one that belongs to no sample.
+
+    Skipped are names without a dot, WebDataset's own `__meta__` names, and what macOS adds to archives.
+    """
+    match = _NAME.fullmatch(name)
+    if match is None or (name.startswith("__") and _META.match(name)):
+        return None
+    if "__MACOSX/" in name or ("._" in name and name.rpartition("/")[2].startswith("._")):
+        return None
+    return match.group(1), match.group(2).lower()
+
+
+def samples(file: IO[bytes], wanted: Collection[str], skip: Callable[[int], bool] | None = None) -> Iterator[Sample]:
+    """The samples of an archive, and after a damage one last `Sample` with `damage` for all that is lost.
+
+    A sample that the damage cut in two is part of what is lost. An archive without its closing zero blocks is whole.
+
+    Args:
+        file: open for reading, at its start.
+        wanted: extensions whose data is read.
+        skip: whether the data of the sample of this number (from 0) is not needed.
+    """
+    current: Sample | None = None
+    number = -1
+    try:
+        for info, end, whole in _members(file):
+            key, extension = (split_name(info.name) if info.isreg() else None) or ("", None)
+            if current is not None and extension is not None and current.key != key:
+                yield current
+                current = None
+            if not whole:
+                current = None if extension is not None else current
+                raise _Damage("truncated", f"the file ends within the member {info.name[:200]!r}")
+            if extension is None:
+                continue
+            if current is None:
+                number += 1
+                current = Sample(key, info.offset, end)
+                needed = () if skip is not None and skip(number) else wanted
+            _add(current, extension, end, _data(file, info) if extension in needed else None)
+    except _Damage as damage:
+        if current is not None:
+            yield current
+        yield Sample("", 0, 0, error=damage.error, damage=True)
+        return
+    if current is not None:
+        yield current
+
+
+def _add(sample: Sample, extension: str, end: int, data: bytes | RowError | None) -> None:
+    sample.end = end
+    if extension in sample.members:
+        sample.error = RowError("duplicate_member", f"sample {sample.key[:200]!r} has two members .{extension}")
+    else:
+        sample.members[extension] = data
+
+
+def _data(file: IO[bytes], info: tarfile.TarInfo) -> bytes | RowError:
+    if info.size > MEMBER_BYTES:
+        return RowError("member_too_big", f"{info.name[:200]!r} has {info.size:,} bytes, above {MEMBER_BYTES:,}")
+    if info.issparse():
+        return RowError("sparse_member", f"{info.name[:200]!r} is stored with holes, which is not read")
+    data = file.read(info.size)
+    if len(data) != info.size:
+        raise PoolsieveError(f"the archive changed while it was read, at {info.name[:200]!r}; start the run again")
+    return data
+
+
+def _members(file: IO[bytes]) -> Iterator[tuple[tarfile.TarInfo, int, bool]]:
+    """Each member with the end of its padding and whether the file has all of its data; raises `_Damage`."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    # What fromtarfile needs of a TarFile, without one that would read and collect members by itself.
+    archive: Any = SimpleNamespace(
+        fileobj=_Headers(file), encoding="utf-8", errors="surrogateescape", pax_headers={}, offset=0
+    )
+    position = 0
+    while (info := _header(archive, position, size)) is not None:
+        yield info, archive.offset, info.offset_data + info.size <= size
+        position = archive.offset
+        if file.tell() != position:
+            file.seek(position)
+
+
+def _header(archive: Any, position: int, size: int) -> tarfile.TarInfo | None:
+    """The next member, or None at the archive's end; sets `archive.offset` to where the one after it starts."""
+    try:
+        info = tarfile.TarInfo.fromtarfile(cast(tarfile.TarFile, archive))
+    except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+        return None
+    except (tarfile.HeaderError, ValueError, OverflowError, RecursionError) as error:
+        if position and isinstance(error, tarfile.EmptyHeaderError):  # type: ignore[attr-defined]
+            return None
+        raise _diagnosis(archive.fileobj, position, size, error) from None
+    # A size below zero, which a header can state, would lead backwards and round in a circle.
+    if info.size < 0 or archive.offset < info.offset_data:
+        raise _Damage("tar_header", f"a member at byte {position:,} states a size of {info.size}")
+    return info
+
+
+def _diagnosis(file: _Headers, position: int, size: int, error: Exception) -> _Damage:
+    if size == 0:
+        return _Damage("empty_file", "the file has no bytes")
+    plain = type(error).__name__ in ("InvalidHeaderError", "TruncatedHeaderError")
+    if position == 0 and plain:
+        file.seek(0)
+        packed = file.read(4).startswith((_GZIP, _ZSTD))
+        return _Damage("not_tar", "the tar is compressed; unpack it first" if packed else f"no tar archive: {error}")
+    if type(error).__name__ != "InvalidHeaderError" and file.tell() >= size:
+        return _Damage("truncated", f"the file ends within the header at byte {position:,}")
+    return _Damage("tar_header", f"corrupt header at byte {position:,}: {error}")

@@ -1,0 +1,72 @@
+"""Values of JSON objects as what a role of a pool is: a text, a number, a boolean; or why one can't be that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+
+from poolsieve.dataflow.pools.casts import is_text
+from poolsieve.dataflow.pools.formats.base import UID
+from poolsieve.scoring_models.base.errors import RowError
+
+Value = Any
+"""What a source gives for one row: a value, None where there is none, or a `RowError`."""
+
+
+def field_of(value: dict[str, Any], path: str) -> Value:
+    """The field of exactly that name, else what the dots lead to; None where it is missing."""
+    if path in value:
+        return value[path]
+    found: Any = value
+    for name in path.split("."):
+        found = found.get(name) if isinstance(found, dict) else None
+    return found
+
+
+def fitting(kind: pa.DataType, role: str) -> Callable[[Any], Value]:
+    """A function that gives a JSON value as Python's counterpart of `kind`, or the error."""
+    if is_text(kind):
+        return _label if role == UID else _text
+    if pa.types.is_boolean(kind):
+        return _bool
+    return _integer if pa.types.is_integer(kind) else _number if pa.types.is_floating(kind) else _wrong
+
+
+def _wrong(value: Any) -> RowError:
+    return RowError("json_type", f"unexpected {type(value).__name__}: {repr(value)[:60]}")
+
+
+def _text(value: Any) -> Value:
+    if not isinstance(value, str):
+        return _wrong(value)
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            return RowError("text_utf8", f"character {error.start}: {error.reason}")
+    return value
+
+
+def _label(value: Any) -> Value:
+    plain = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return _text(str(value) if plain else value)
+
+
+def _bool(value: Any) -> Value:
+    return value if isinstance(value, bool) else _wrong(value)
+
+
+def _number(value: Any) -> Value:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return _wrong(value)
+    try:
+        return float(value)
+    except OverflowError:
+        return _wrong(value)
+
+
+def _integer(value: Any) -> Value:
+    exact = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    return int(value) if exact and not isinstance(value, bool) and abs(value) < 1 << 63 else _wrong(value)

@@ -1,0 +1,234 @@
+"""Which files a pool is made of: brace ranges, globs, gaps, sizes and tags. Reads listings only, never contents."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import posixpath
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from glob import iglob
+from typing import Any
+
+from braceexpand import braceexpand
+
+from poolsieve.dataflow import fs
+from poolsieve.dataflow.fs import is_local
+from poolsieve.dataflow.pools.shards import Shard
+from poolsieve.scoring_models.base.errors import PlanError
+
+_FEW = 8
+"""Up to this many names of one folder are asked for one by one; for more, the folder is listed."""
+
+_THREADS = 16
+
+Info = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The shards of a pool, sorted by path and row group, and the patterns or names that matched nothing."""
+
+    shards: tuple[Shard, ...]
+    gaps: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> int:
+        """The number of files; one file may be several shards."""
+        return len({shard.path for shard in self.shards})
+
+    @property
+    def nbytes(self) -> int:
+        """The size of all files, each counted once (every shard of a file bears the file's size)."""
+        return sum({shard.path: shard.size for shard in self.shards}.values())
+
+
+def wildcard_at(url: str) -> int:
+    """Where the first glob or brace character of `url` stands; its length if there is none.
+
+    In an http URL a `?` starts the query, so it is no wildcard there.
+    """
+    special = "*[{" if url.startswith(("http://", "https://")) else "*?[{"
+    return min((place for place in map(url.find, special) if place >= 0), default=len(url))
+
+
+def expand(url: str) -> list[str]:
+    """`url` with its brace ranges written out.
+
+    Raises:
+        PlanError: when a brace is not closed.
+    """
+    if "{" not in url:
+        return [url]
+    try:
+        return list(braceexpand(url))
+    except ValueError as error:
+        raise PlanError(f"the pool's URL {url!r} has a brace that is never closed; ranges read {{00..99}}") from error
+
+
+def split_scheme(url: str) -> tuple[str, str]:
+    """`("s3://", "bucket/key")`; a local path has the scheme "" and keeps its leading slash."""
+    place = url.rfind("://")
+    return (url[: place + 3], url[place + 3 :]) if place >= 0 else ("", url)
+
+
+def common_root(urls: Sequence[str]) -> str:
+    """The longest folder that all (absolute) patterns share, free of glob and brace characters, without a final slash.
+
+    Raises:
+        PlanError: when they share none, so that there is nothing that paths could be relative to.
+    """
+    heads = [
+        (scheme, rest.rpartition("/")[0]) for scheme, rest in (split_scheme(url[: wildcard_at(url)]) for url in urls)
+    ]
+    schemes = {scheme for scheme, _ in heads}
+    parts = posixpath.commonprefix([tuple(rest.split("/")) for _, rest in heads]) if len(schemes) == 1 else ()
+    scheme = heads[0][0]
+    if not parts or (scheme not in ("", "memory://") and not parts[0]):
+        raise PlanError(
+            f"the pool's URLs share no folder or bucket: {', '.join(urls[:3])}. Use one pool for each storage."
+        )
+    return (scheme + "/".join(parts)) or "/"
+
+
+def url_of(root: str, path: str) -> str:
+    """The URL of the file `path` below `root`."""
+    return (root if root.endswith("/") else root + "/") + path
+
+
+def find(urls: Sequence[str], root: str, options: Mapping[str, Any]) -> tuple[list[Shard], list[str]]:
+    """The files that `urls` (absolute) match, as shards sorted by path, and the names and patterns without a file.
+
+    Raises:
+        PlanError: when nothing matches at all.
+    """
+    system, base = fs.connect(root, dict(options))
+    system.invalidate_cache()
+    pieces = list(dict.fromkeys(piece for url in urls for piece in expand(url)))
+    found, gaps = _lookup(system, pieces)
+    if not found:
+        raise PlanError(_nothing(system, urls, pieces))
+    shards = (_shard(_relative(name, base), info) for name, info in found.items())
+    return sorted(shards), gaps
+
+
+def first(urls: Sequence[str], root: str, options: Mapping[str, Any]) -> list[Shard]:
+    """A few of the files that `urls` (absolute) match, without listing a folder of a million: a look ahead.
+
+    The first names of brace ranges and, on local disk, the first that a glob finds. Empty where only a whole listing
+    tells.
+    """
+    system, base = fs.connect(root, dict(options))
+    pieces = list(dict.fromkeys(itertools.islice((piece for url in urls for piece in expand(url)), _FEW)))
+    literal = [piece for piece in pieces if wildcard_at(piece) == len(piece)]
+    if len(literal) == len(pieces) < _FEW:
+        return []  # so few that the listing itself is as quick
+    if is_local(system):
+        literal += itertools.islice((name for piece in pieces if piece not in literal for name in iglob(piece)), _FEW)
+    found = {_path(system, piece): info for piece in literal if (info := _info(system, piece))}
+    return sorted(_shard(_relative(name, base), info) for name, info in found.items())
+
+
+def gap_message(gaps: Sequence[str], pieces: int) -> str:
+    """What to say about names of a range that have no file."""
+    first = ", ".join(gaps[:5]) + (", ..." if len(gaps) > 5 else "")
+    count = f"{len(gaps):,} of the {pieces:,} names" if pieces > 1 else "1 name"
+    return f"{count} in the pool's URLs have no file: {first}. Pass allow_gaps=True to go on without them."
+
+
+def _shard(path: str, info: Info) -> Shard:
+    size, tag = fs.stat_of(info)
+    return Shard(path=path, size=size, tag=tag)
+
+
+def _relative(name: str, base: str) -> str:
+    return name.removeprefix(base.rstrip("/")).lstrip("/")
+
+
+def _lookup(system: Any, pieces: Sequence[str]) -> tuple[dict[str, Info], list[str]]:
+    globs = [piece for piece in pieces if wildcard_at(piece) < len(piece)]
+    found = dict(_literal(system, [piece for piece in pieces if wildcard_at(piece) == len(piece)]))
+    matches = {piece: {} if info is None else {_path(system, piece): info} for piece, info in found.items()}
+    for piece in globs:
+        # A file may be named "a[1].parquet": what matches nothing as a glob is looked for by its own name.
+        literal = {} if (match := _glob(system, piece)) else dict(_literal(system, [piece]))
+        matches[piece] = match or {_path(system, piece): info for info in literal.values() if info}
+    files = {name: info for match in matches.values() for name, info in match.items()}
+    return files, [piece for piece in pieces if not matches[piece]]
+
+
+def _path(system: Any, url: str) -> str:
+    return str(system._strip_protocol(url))
+
+
+def _usable(info: Info) -> bool:
+    base = str(info["name"]).rstrip("/").rpartition("/")[2]
+    return info.get("type") != "directory" and not base.startswith(fs.TEMPORARY)
+
+
+def _glob(system: Any, piece: str) -> dict[str, Info]:
+    result = fs.retrying(system.glob)(piece, detail=True)
+    return {str(name): info for name, info in result.items() if _usable(info)}
+
+
+def _literal(system: Any, pieces: Sequence[str]) -> Iterator[tuple[str, Info | None]]:
+    folders: dict[str, list[str]] = {}
+    for piece in pieces:
+        folders.setdefault(piece.rpartition("/")[0], []).append(piece)
+    one_by_one = [piece for group in folders.values() if not _listable(system, group) for piece in group]
+    if one_by_one:
+        with ThreadPoolExecutor(min(_THREADS, len(one_by_one))) as threads:
+            yield from zip(one_by_one, threads.map(lambda piece: _info(system, piece), one_by_one), strict=True)
+    for folder, group in folders.items():
+        if _listable(system, group):
+            entries = _entries(system, folder)
+            yield from ((piece, entries.get(piece.rpartition("/")[2])) for piece in group)
+
+
+def _listable(system: Any, group: Sequence[str]) -> bool:
+    protocols = (system.protocol,) if isinstance(system.protocol, str) else system.protocol
+    return len(group) > _FEW and "http" not in protocols
+
+
+def _info(system: Any, piece: str) -> Info | None:
+    try:
+        info: Info = fs.retrying(system.info)(piece)
+    except FileNotFoundError:
+        return None
+    return info if _usable(info) else None
+
+
+def _entries(system: Any, folder: str) -> dict[str, Info]:
+    try:
+        listed = fs.retrying(system.ls)(_path(system, folder) or "/", detail=True)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    return {str(info["name"]).rpartition("/")[2]: info for info in listed if _usable(info)}
+
+
+def _nothing(system: Any, urls: Sequence[str], pieces: Sequence[str]) -> str:
+    folder = urls[0][: wildcard_at(urls[0])].rpartition("/")[0] or "/"
+    text = f"the pool is empty: no file matches {', '.join(map(repr, urls[:3]))}."
+    try:
+        listed = system.ls(_path(system, folder) or "/", detail=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return f"{text} There is no folder {folder}.{_nearest_folder(system, folder)}"
+    names = sorted(str(name).rstrip("/").rpartition("/")[2] for name in listed)
+    near = difflib.get_close_matches(pieces[0].rpartition("/")[2], names, n=1, cutoff=0.4)
+    guess = f" Nearest: {near[0]}." if near else ""
+    return (
+        f"{text} {folder} has {len(names):,} entries: {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}.{guess}"
+    )
+
+
+def _nearest_folder(system: Any, folder: str) -> str:
+    parent, _, base = folder.rpartition("/")
+    try:
+        names = [
+            str(name).rstrip("/").rpartition("/")[2] for name in system.ls(_path(system, parent) or "/", detail=False)
+        ]
+    except (OSError, ValueError):
+        return ""
+    near = difflib.get_close_matches(base, names, n=1, cutoff=0.4)
+    return f" Did you mean {parent}/{near[0]}?" if near else ""

@@ -1,0 +1,99 @@
+"""The small records that passes hand to one another: shards, and chunks of rows as a reader yields them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from poolsieve.scoring_models.base.config import digest
+from poolsieve.scoring_models.base.errors import RowError
+
+BATCH_ROWS = 4096
+"""Most rows in a batch."""
+BATCH_BYTES = 64 << 20
+"""Most bytes in a batch, by the reader's best knowledge before it reads."""
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Shard:
+    """One file, or a part of a big one: the unit of work, resume and atomic output.
+
+    `path` is relative to the pool's root and orders shards. A part is `row_groups` row groups of a Parquet file, or as
+    many bytes of a file of JSON lines, from number `first` on (0 for a whole file); `start` is its first row.
+    `tag` is the storage's word for the file's contents (ETag, or mtime in nanoseconds).
+    """
+
+    path: str
+    first: int = 0
+    row_groups: int | None = None
+    start: int = 0
+    size: int = 0
+    tag: str = ""
+
+    @property
+    def name(self) -> str:
+        """File stem, short hash of the relative path, and the row-group range: stable, and safe as a file name."""
+        stem = self.path.rsplit("/", 1)[-1].split(".", 1)[0] or "shard"
+        safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in stem)[:80]
+        short = hashlib.blake2b(self.path.encode("utf-8", "surrogateescape"), digest_size=5).hexdigest()
+        part = "" if self.row_groups is None else f"-rg{self.first:05d}-{self.first + self.row_groups - 1:05d}"
+        return f"{safe}-{short}{part}"
+
+    @property
+    def identity(self) -> str:
+        """Hash of everything that tells this version of the shard from another one."""
+        return digest([self.path, self.first, self.row_groups, self.size, self.tag])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON and Arrow."""
+        return {
+            "path": self.path,
+            "first": self.first,
+            "row_groups": self.row_groups,
+            "start": self.start,
+            "size": self.size,
+            "tag": self.tag,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Rows of one shard in file order, as a reader yields them: at most `BATCH_ROWS` rows and about `BATCH_BYTES`.
+
+    Attributes:
+        start: the position in the file (from 0) of the first row; the chunk's rows follow without gaps.
+        uid: string array, length n, never null (derived where the pool has none).
+        nbytes: int64 (n,), payload bytes of each row, for planning exports.
+        roles: one column for each role asked for (string, binary, numeric ...), length n. A value that could not be
+            read is null, and the reason stands in `role_errors`.
+        role_errors: role -> row index in the chunk -> error. It costs a row only what reads that role.
+        read_errors: row index in the chunk -> error. It costs the row everything (`quarantine.<kind>`).
+        offset: int64 (n,), where the sample's first header starts in the tar, or the line in the decompressed file.
+        length: int64 (n,), bytes from there to the padded end of the sample's last member, or to the end of the line.
+        key: string array (n,), WebDataset only: the samples' keys.
+    """
+
+    start: int
+    uid: pa.Array
+    nbytes: np.ndarray[Any, np.dtype[np.int64]]
+    roles: pa.RecordBatch
+    role_errors: Mapping[str, Mapping[int, RowError]] = field(default_factory=dict)
+    read_errors: Mapping[int, RowError] = field(default_factory=dict)
+    offset: np.ndarray[Any, np.dtype[np.int64]] | None = None
+    length: np.ndarray[Any, np.dtype[np.int64]] | None = None
+    key: pa.Array | None = None
+
+    @property
+    def num_rows(self) -> int:
+        """Rows in the chunk."""
+        return len(self.uid)
+
+
+def derived_uid(path: str, row: int) -> str:
+    """128-bit hexadecimal hash of (relative path, row): the uid of a row that has none."""
+    return hashlib.blake2b(f"{path}\0{row}".encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()

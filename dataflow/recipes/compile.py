@@ -1,0 +1,200 @@
+"""Checks a recipe against its pool and resolves every name in it.
+
+A rule's name is a score made earlier, else a statistic of a role (`text.word_count`), else a
+pool column, which becomes a scorer of its own just before the rule that first reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+
+from poolsieve.dataflow.recipes.derived import DerivedRole, RoleSource
+from poolsieve.dataflow.recipes.program import Program, RuleStep, ScoreStep, Step
+from poolsieve.filters.dsl.cuts import key_bits
+from poolsieve.filters.dsl.edits import Edit, Editor
+from poolsieve.filters.dsl.expr import Arithmetic, Compare, IsIn, Literal, Node, Predicate, renamed
+from poolsieve.filters.dsl.expr import Column as ColumnNode
+from poolsieve.filters.dsl.stages import Ranked, Rule, Score, Stage
+from poolsieve.filters.dsl.statistics import pool_column, statistic_of
+from poolsieve.scoring_models.base.errors import PlanError, unknown_name
+from poolsieve.scoring_models.base.scorer import Scorer, score_names
+
+POOL = "pool."
+"""`pool.text` is the pool's own text, whatever edits there are."""
+
+
+def compile_recipe(stages: Sequence[Stage], roles: Collection[str], role_types: Mapping[str, pa.DataType]) -> Program:
+    """Checks a recipe and resolves its names.
+
+    Args:
+        stages: the recipe's.
+        roles: the roles that the pool declares.
+        role_types: Arrow type of every role and readable pool column.
+
+    Raises:
+        PlanError: for an unknown role, column or score, a name or reason given twice, or a type that a rule can't use.
+    """
+    builder = _Builder(roles, role_types)
+    for position, stage in enumerate(stages, 1):
+        builder.add(position, stage)
+    if not any(isinstance(step, RuleStep) for step in builder.steps) and not builder.steps:
+        raise PlanError("the recipe has no stages: add at least one, as `pool | Keep(col('text').word_count() <= 64)`")
+    return Program(tuple(builder.marked()), builder.edited)
+
+
+class _Builder:
+    """Collects steps while names become known."""
+
+    def __init__(self, roles: Collection[str], role_types: Mapping[str, pa.DataType]) -> None:
+        self.declared, self.role_types = roles, dict(role_types)
+        self.steps: list[Step] = []
+        self.types: dict[str, pa.DataType] = {}
+        self.scorer_of: dict[str, str] = {}
+        self.whole_pool: set[str] = set()
+        self.reasons: dict[str, int] = {}
+        self.recipe_roles = frozenset(role_types)
+        self.edited: dict[str, DerivedRole] = {}
+        self.edits: dict[str, int] = {}
+        self.implicit: set[str] = set()
+        self.implied: dict[str, str] = {}
+
+    def add(self, position: int, stage: Any) -> None:
+        where = f"stage {position}"
+        if isinstance(stage, Score):
+            for name, scorer in stage.scorers.items():
+                self.add_scorer(f"{where}, Score({name}=...)", name, scorer)
+        elif isinstance(stage, Edit):
+            for role, editor in stage.editors.items():
+                self.add_edit(f"{where}, Edit({role}=...)", role, editor)
+        elif isinstance(stage, Rule):
+            self.add_rule(f"{where} ({stage.reason})", position, stage)
+        else:
+            raise PlanError(f"{where}: {stage!r} is not a stage")
+
+    def add_edit(self, where: str, role: str, editor: Editor) -> None:
+        """From here on `role` is what the editor makes."""
+        known = self.role_types.get(role, pa.string())
+        if not (pa.types.is_string(known) or pa.types.is_large_string(known)):
+            raise PlanError(f"{where}: the role is {known}, and an edit makes a text; give the new role another name")
+        if role.startswith(POOL):
+            raise PlanError(f"{where}: {role!r} names the pool's own value, which no edit changes")
+        count = self.edits[role] = self.edits.get(role, 0) + 1
+        label = f"{role}.edited{count if count > 1 else ''}"
+        self.edited[role] = DerivedRole(label, editor, {name: self.input(where, name) for name in editor.reads})
+        self.role_types[role] = pa.string()
+
+    def input(self, where: str, role: str) -> RoleSource:
+        """Where a role comes from at this point of the recipe."""
+        if role in self.edited:
+            return self.edited[role]
+        own = role if role in self.recipe_roles else role.removeprefix(POOL)
+        if own not in self.recipe_roles:
+            raise unknown_name(f"{where} reads role {role!r}, which the pool has not", role, self.role_types)
+        return own
+
+    def add_scorer(self, where: str, name: str, scorer: Scorer) -> None:
+        inputs = {role: self.input(where, role) for role in scorer.reads}
+        columns = score_names(name, scorer)
+        taken = [column for column in columns if column in self.types]
+        if taken:
+            raise PlanError(f"{where}: a score named {taken[0]!r} exists already; give this one another name")
+        self.steps.append(ScoreStep(name, scorer, columns, inputs))
+        self.types.update(columns)
+        self.scorer_of.update(dict.fromkeys(columns, name))
+
+    def add_rule(self, where: str, position: int, rule: Rule) -> None:
+        if rule.reason in self.reasons:
+            first = self.reasons[rule.reason]
+            raise PlanError(
+                f"{where}: stage {first} has the same reason; give one of them another, as reason='my.what'"
+            )
+        self.reasons[rule.reason] = position
+        predicate = renamed(rule.predicate, self.edited_names(rule.predicate.names()))
+        for role, help_text in rule.needs.items():
+            if role not in self.declared:
+                raise PlanError(f"{where}: the pool declares no role {role!r}. {help_text}")
+        tops = tuple(part for part in predicate.parts() if isinstance(part, Ranked))
+        for name in dict.fromkeys(predicate.names()):
+            self.resolve(where, name)
+        self.check_types(where, predicate)
+        for top in tops:
+            self.check_top(where, top)
+        self.steps.append(RuleStep(predicate, rule.reason, tops))
+
+    def edited_names(self, names: Iterable[str]) -> dict[str, str]:
+        """Names in a rule that mean an edited role or a statistic of one -> what is stored under a name of its own."""
+        found = {}
+        for name in names:
+            statistic = statistic_of(name)
+            role = name if name in self.edited else statistic.role if statistic else ""
+            if role in self.edited and (name not in self.types or name in self.implicit):
+                label = self.edited[role].label
+                found[name] = label if name == role else f"{label}.{name.rpartition('.')[2]}"
+                self.implied.setdefault(found[name], name)
+        return found
+
+    def resolve(self, where: str, name: str) -> None:
+        if name in self.types:
+            return
+        asked = self.implied.get(name, name)
+        own = asked if asked in self.role_types else asked.removeprefix(POOL)
+        statistic = statistic_of(asked)
+        self.implicit.add(name)
+        if own in self.role_types:
+            self.add_scorer(where, name, pool_column(asked, self.role_types[own]))
+        elif statistic is not None:
+            self.add_scorer(where, name, statistic)
+        else:
+            known = [*self.types, *self.role_types]
+            raise unknown_name(
+                f"{where} reads {name!r}, which is no score made before it and no column of the pool", name, known
+            )
+
+    def check_types(self, where: str, predicate: Predicate) -> None:
+        for part in predicate.parts():
+            if isinstance(part, Compare):
+                kind = node_type(part.left, self.types)
+                wants_text = isinstance(part.limit, str)
+                if kind is not None and wants_text != pa.types.is_string(kind):
+                    raise PlanError(f"{where} compares {', '.join(part.names())} ({kind}) with {part.limit!r}")
+            if isinstance(part, IsIn):
+                kind = node_type(part.left, self.types)
+                _castable(where, part, kind)
+
+    def check_top(self, where: str, top: Ranked) -> None:
+        for name in filter(None, (top.name, top.weight)):
+            try:
+                key_bits(self.types[name])
+            except PlanError as error:
+                raise PlanError(f"{where}: score {name!r}: {error}") from error
+        if top.rank == "pool" or (top.of == "pool" and top.by):
+            self.whole_pool.update(self.scorer_of[name] for name in top.names())
+
+    def marked(self) -> list[Step]:
+        """The steps, those that must score the whole pool marked so."""
+        return [
+            replace(step, whole_pool=True) if isinstance(step, ScoreStep) and step.name in self.whole_pool else step
+            for step in self.steps
+        ]
+
+
+def _castable(where: str, part: IsIn, kind: pa.DataType | None) -> None:
+    try:
+        pa.array(part.values, type=kind)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise PlanError(
+            f"{where}: {list(part.values)!r} are no values of {', '.join(part.names())} ({kind})"
+        ) from error
+
+
+def node_type(node: Node, types: Mapping[str, pa.DataType]) -> pa.DataType | None:
+    """Arrow type of a node's values; None where arithmetic decides."""
+    if isinstance(node, ColumnNode):
+        return types[node.name]
+    if isinstance(node, (Arithmetic, Literal)):
+        return pa.float64()
+    return None

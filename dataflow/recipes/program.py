@@ -1,0 +1,113 @@
+"""A recipe, checked and resolved against its pool: a flat list of score steps and rule steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from poolsieve.dataflow.recipes.derived import DerivedRole, RoleSource, editors, pool_roles
+from poolsieve.filters.dsl.expr import Predicate
+from poolsieve.filters.dsl.stages import Ranked
+from poolsieve.scoring_models.base.scorer import Scorer
+
+
+@dataclass(frozen=True)
+class ScoreStep:
+    """A scorer under its name.
+
+    `inputs` says where each role that it reads comes from: the pool, or an edit. `whole_pool`: it scores every readable
+    row, not only those alive.
+    """
+
+    name: str
+    scorer: Scorer
+    columns: Mapping[str, pa.DataType]
+    inputs: Mapping[str, RoleSource]
+    whole_pool: bool = False
+
+    @property
+    def pool_roles(self) -> tuple[str, ...]:
+        """The roles of the pool that the step needs."""
+        return tuple(dict.fromkeys(pool_roles(self.inputs)))
+
+    @property
+    def label(self) -> str:
+        """What progress and reports call the step."""
+        return self.name
+
+
+@dataclass(frozen=True)
+class RuleStep:
+    """A rule; `tops` are the cuts inside it, which must be known before it can decide."""
+
+    predicate: Predicate
+    reason: str
+    tops: tuple[Ranked, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """What progress and reports call the step."""
+        return self.reason
+
+
+Step = ScoreStep | RuleStep
+
+
+@dataclass(frozen=True)
+class Program:
+    """The steps of a recipe in order; `edited` holds each derived role as it is at the end of the recipe."""
+
+    steps: tuple[Step, ...]
+    edited: Mapping[str, DerivedRole] = field(default_factory=dict)
+
+    @property
+    def scorers(self) -> tuple[ScoreStep, ...]:
+        """The score steps in order."""
+        return tuple(step for step in self.steps if isinstance(step, ScoreStep))
+
+    @property
+    def types(self) -> dict[str, pa.DataType]:
+        """Score name -> type, in recipe order."""
+        return {name: kind for step in self.scorers for name, kind in step.columns.items()}
+
+    @property
+    def tops(self) -> tuple[Ranked, ...]:
+        """Every cut that the recipe comes to, in order."""
+        return tuple(top for step in self.steps if isinstance(step, RuleStep) for top in step.tops)
+
+    @property
+    def tokens(self) -> tuple[int, str] | None:
+        """(step, score) that counts tokens: the first scorer that says so, else an integer score named `tokens`."""
+        scorers = [(i, step) for i, step in enumerate(self.steps) if isinstance(step, ScoreStep)]
+        own = [(i, step.name) for i, step in scorers if getattr(step.scorer, "counts", None) == "tokens"]
+        named = [(i, "tokens") for i, step in scorers if pa.types.is_integer(step.columns.get("tokens", pa.null()))]
+        return next(iter(own + named), None)
+
+    def roles(self) -> tuple[str, ...]:
+        """Every role of the pool that some scorer needs."""
+        return tuple(dict.fromkeys(role for step in self.scorers for role in step.pool_roles))
+
+    def barriers(self, known: Iterable[str] = ()) -> tuple[int, ...]:
+        """Positions of the rules that must see the whole pool first; those with frozen cuts (`known`) need not."""
+        frozen = set(known)
+        return tuple(
+            i
+            for i, step in enumerate(self.steps)
+            if isinstance(step, RuleStep) and any(top.cut not in frozen for top in step.tops)
+        )
+
+    @property
+    def wants_processes(self) -> bool:
+        """Whether workers should be processes: a scorer holds Python's lock, and no model would be loaded twice."""
+        locked = any(step.scorer.resources.holds_gil or any(editors(step.inputs)) for step in self.scorers)
+        return locked and not any(hasattr(step.scorer, "load") for step in self.scorers)
+
+    def rules(self) -> list[Any]:
+        """The rules as plain values: what a decision's id is made from beside fingerprints and cuts."""
+        return [
+            {"reason": step.reason, "rule": step.predicate.to_dict()} if isinstance(step, RuleStep) else step.name
+            for step in self.steps
+        ]

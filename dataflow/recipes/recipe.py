@@ -1,0 +1,167 @@
+"""A recipe: a pool (its files, and how uid, text, image and other *roles* are read from them) and its stages.
+
+Data only: printable, comparable, nothing read yet.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from poolsieve.dataflow import fs
+from poolsieve.dataflow.pools.files import PoolFiles
+from poolsieve.dataflow.pools.formats import FORMATS
+from poolsieve.dataflow.pools.listing import common_root
+from poolsieve.filters.dsl.edits import Edit
+from poolsieve.filters.dsl.stages import Rule, Score, Stage
+from poolsieve.scoring_models.base.config import Config
+from poolsieve.scoring_models.base.errors import PlanError, unknown_name
+
+SPLIT_BYTES = 1 << 30
+"""Files above this size are several shards, where the kind allows it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pool(Config):
+    """The corpus to filter: files and roles, nothing read yet. Equality is by content, without the secrets.
+
+    Attributes:
+        kind: `parquet`, `webdataset` or `jsonl`.
+        urls: as written; globs (`*`, `?`, `[..]`) and brace ranges (`{00..99}`, `{a,b}`) on any fsspec storage.
+        roles: role -> source. In Parquet a column or a nested field (`meta.width`); in WebDataset members by
+            extension (`jpg;png`: the first that a sample has), a field of a JSON member (`json:original_width`) or
+            `__key__`.
+        allow_gaps: whether names of a range may have no file.
+        split_bytes: Parquet files above this are several shards, by runs of row groups that the footer fixes.
+        storage_options: for fsspec (keys, endpoints). Never stored: it may hold secrets.
+    """
+
+    kind: str
+    urls: tuple[str, ...]
+    roles: Mapping[str, str] = field(default_factory=dict)
+    allow_gaps: bool = False
+    split_bytes: int = SPLIT_BYTES
+    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False, metadata={"runtime": True})
+
+    def __post_init__(self) -> None:
+        if self.kind not in FORMATS:
+            raise unknown_name(f"there is no kind of pool {self.kind!r}", self.kind, FORMATS)
+        if not self.urls:
+            raise PlanError(f"Pool.{self.kind}() needs at least one URL, like 'data/*.parquet'")
+        if self.split_bytes < 1:
+            raise PlanError(f"split_bytes={self.split_bytes} must be a positive number of bytes")
+        for role, source in self.roles.items():
+            FORMATS[self.kind].reader.source(role, source)
+
+    @classmethod
+    def parquet(
+        cls,
+        *urls: str,
+        allow_gaps: bool = False,
+        storage_options: Mapping[str, Any] | None = None,
+        split_bytes: int = SPLIT_BYTES,
+        **roles: str | None,
+    ) -> Self:
+        """A pool of Parquet files: `Pool.parquet("data/*.parquet", uid="id", text="caption", width="meta.width")`.
+
+        Raises:
+            PlanError: without a URL, or when a source can't exist.
+        """
+        return cls("parquet", tuple(urls), _given(roles), allow_gaps, split_bytes, dict(storage_options or {}))
+
+    @classmethod
+    def webdataset(
+        cls,
+        *urls: str,
+        allow_gaps: bool = False,
+        storage_options: Mapping[str, Any] | None = None,
+        split_bytes: int = SPLIT_BYTES,
+        **roles: str | None,
+    ) -> Self:
+        """A pool of tars: `Pool.webdataset("s3://pool/{000..099}.tar", uid="json:uid", text="txt", image="jpg;png")`.
+
+        Raises:
+            PlanError: without a URL, or when a source can't exist.
+        """
+        return cls("webdataset", tuple(urls), _given(roles), allow_gaps, split_bytes, dict(storage_options or {}))
+
+    @classmethod
+    def jsonl(
+        cls,
+        *urls: str,
+        allow_gaps: bool = False,
+        storage_options: Mapping[str, Any] | None = None,
+        split_bytes: int = SPLIT_BYTES,
+        **roles: str | None,
+    ) -> Self:
+        """A pool of JSON lines, plain, gzip or zstd: `Pool.jsonl("docs/*.jsonl.zst", text="text", url="meta.url")`.
+
+        Raises:
+            PlanError: without a URL, or when a source can't exist.
+        """
+        return cls("jsonl", tuple(urls), _given(roles), allow_gaps, split_bytes, dict(storage_options or {}))
+
+    def __or__(self, stage: Any) -> Recipe:
+        """A recipe that starts with this pool."""
+        return Recipe(pool=self, stages=()) | stage
+
+    def absolute(self) -> Self:
+        """The same pool with URLs that mean the same from any directory."""
+        return dataclasses.replace(self, urls=tuple(fs.absolute(url) for url in self.urls))
+
+    def located(self) -> PoolFiles:
+        """The pool's files: where they are, how they are read. Nothing is listed yet.
+
+        Raises:
+            PlanError: when the URLs share no folder or bucket.
+        """
+        patterns = tuple(fs.absolute(url) for url in self.urls)
+        return PoolFiles(
+            format=self.kind,
+            root=common_root(patterns),
+            patterns=patterns,
+            roles=dict(self.roles),
+            allow_gaps=self.allow_gaps,
+            split_bytes=self.split_bytes,
+            storage_options=dict(self.storage_options),
+        )
+
+
+def _given(roles: Mapping[str, str | None]) -> dict[str, str]:
+    return {role: source for role, source in roles.items() if source is not None}
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe(Config):
+    """A pool and the stages that its rows go through, in order."""
+
+    pool: Pool
+    stages: tuple[Stage, ...] = ()
+
+    def __or__(self, stage: Stage) -> Recipe:
+        if not isinstance(stage, Stage):
+            raise PlanError(f"can't add {stage!r} to a recipe: expected a stage such as Keep, Drop, Score or Top")
+        return Recipe(self.pool, self.stages + stage.flat())
+
+    def to_dict(self) -> dict[str, Any]:
+        """`{"pool": ..., "stages": [...]}` in plain JSON values."""
+        return {"pool": self.pool.to_dict(), "stages": [stage.to_dict() for stage in self.stages]}
+
+    def __str__(self) -> str:
+        lines = [f"{self.pool.kind} pool {', '.join(self.pool.urls)}"]
+        for stage in self.stages:
+            lines.append(f"  | {describe(stage)}")
+        return "\n".join(lines)
+
+
+def describe(stage: Stage) -> str:
+    """One line for people: what a stage scores, or the reason that it drops rows with."""
+    if isinstance(stage, Score):
+        return ", ".join(f"score {name} = {scorer!r}" for name, scorer in stage.scorers.items())
+    if isinstance(stage, Rule):
+        return f"rule  {stage.reason}"
+    if isinstance(stage, Edit):
+        return ", ".join(f"edit  {role} = {editor!r}" for role, editor in stage.editors.items())
+    return repr(stage)

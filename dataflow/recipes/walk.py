@@ -1,0 +1,175 @@
+"""Walks a program over the rows of one shard or chunk: who is alive, who was dropped and why. No Beam, no files.
+
+The same walk serves scoring (a source that computes what is missing), selection and decisions (a source that only
+reads what is stored), so what a score was computed for and what a rule sees can't drift apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from poolsieve.dataflow.recipes.program import Program, RuleStep, ScoreStep
+from poolsieve.filters.dsl.cuts import Cut
+from poolsieve.filters.dsl.expr import Env
+
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+Cuts = Mapping[str, Mapping[str, Cut]]
+QUARANTINE = "quarantine."
+
+
+@dataclass(frozen=True)
+class StepScores:
+    """Scores of one step for all n rows (null where not asked for), and error kinds (string array, null = none)."""
+
+    columns: Mapping[str, pa.Array]
+    errors: pa.Array | None = None
+    unknown: Mask | None = None
+    """Rows asked for whose score the source can't give; they leave the walk without a verdict."""
+
+
+class ScoreSource(Protocol):
+    """Where a walk gets its rows and scores from."""
+
+    @property
+    def path(self) -> str:
+        """The file, relative to the pool."""
+        ...
+
+    @property
+    def rows(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """int64 (n,): positions in the file."""
+        ...
+
+    @property
+    def uid(self) -> pa.Array:
+        """string (n,)."""
+        ...
+
+    @property
+    def read_errors(self) -> pa.Array:
+        """string (n,): null where the row could be read."""
+        ...
+
+    def answer(self, step: ScoreStep, needed: Mask) -> StepScores:
+        """The step's scores for the rows that are needed."""
+        ...
+
+
+@dataclass
+class State:
+    """How far a walk came. `reason` holds codes into `reasons` (-1: none)."""
+
+    alive: Mask
+    reason: np.ndarray[Any, np.dtype[np.int32]]
+    reasons: list[str]
+    scores: dict[str, pa.Array] = field(default_factory=dict)
+    unknown: Mask | None = None
+    funnel: list[dict[str, int]] = field(default_factory=list)
+    passed: np.ndarray[Any, np.dtype[np.int16]] = field(default_factory=lambda: np.zeros(0, dtype=np.int16))
+    """How many steps each row has come through alive."""
+    env: Env | None = None
+
+    def code(self, reason: str) -> int:
+        """The code of a reason, made if new."""
+        if reason not in self.reasons:
+            self.reasons.append(reason)
+        return self.reasons.index(reason)
+
+    def drop(self, mask: Mask, reason: str) -> None:
+        """Takes rows out of the living with a reason."""
+        self.reason[mask] = self.code(reason)
+        self.alive &= ~mask
+
+    def reason_strings(self) -> pa.Array:
+        """string (n,): null for rows that no event took out."""
+        codes = pa.array(self.reason, mask=self.reason < 0)
+        return pa.DictionaryArray.from_arrays(codes, pa.array(self.reasons, pa.string())).cast(pa.string())
+
+
+def walk(program: Program, source: ScoreSource, cuts: Cuts, stop: int | None = None) -> State:
+    """Walks `program` up to (not into) step `stop`, or to the end.
+
+    Rows that could not be read are out before the first step; a needed score's failure takes a row out at the score's
+    own step; a rule takes out the rows for which it is not true.
+    """
+    state = _start(source)
+    for position, step in enumerate(program.steps):
+        if stop is not None and position >= stop:
+            break
+        before = int(state.alive.sum())
+        quarantined = _score(state, source, step) if isinstance(step, ScoreStep) else _decide(state, source, step, cuts)
+        after = int(state.alive.sum())
+        state.passed += state.alive
+        state.funnel.append({"in": before, "out": after, "quarantined": quarantined})
+    state.env = environment(state, source, cuts)
+    return state
+
+
+def _start(source: ScoreSource) -> State:
+    n = len(source.rows)
+    state = State(np.ones(n, dtype=bool), np.full(n, -1, dtype=np.int32), [], passed=np.zeros(n, dtype=np.int16))
+    _quarantine(state, source.read_errors)
+    return state
+
+
+def _quarantine(state: State, errors: pa.Array | None) -> int:
+    """Takes out the living rows that have an error; returns how many."""
+    if errors is None or errors.null_count == len(errors):
+        return 0
+    failed = _bool(errors.is_valid()) & state.alive
+    kinds = errors.to_pylist() if failed.any() else []
+    for i in np.flatnonzero(failed):
+        state.reason[i] = state.code(QUARANTINE + kinds[i])
+    state.alive &= ~failed
+    return int(failed.sum())
+
+
+def _score(state: State, source: ScoreSource, step: ScoreStep) -> int:
+    needed = _bool(source.read_errors.is_null()) if step.whole_pool else state.alive.copy()
+    answer = source.answer(step, needed)
+    mask = pa.array(needed)
+    for name, kind in step.columns.items():
+        values = answer.columns[name]
+        state.scores[name] = values if needed.all() else pc.if_else(mask, values, pa.scalar(None, kind))
+    if answer.unknown is not None and answer.unknown.any():
+        state.unknown = answer.unknown if state.unknown is None else state.unknown | answer.unknown
+        state.alive &= ~answer.unknown
+    return _quarantine(state, answer.errors)
+
+
+def _decide(state: State, source: ScoreSource, step: RuleStep, cuts: Cuts) -> int:
+    truth = step.predicate.truth(environment(state, source, cuts))
+    kept = _bool(truth.fill_null(False))
+    state.drop(state.alive & ~kept, step.reason)
+    return 0
+
+
+def environment(state: State, source: ScoreSource, cuts: Cuts) -> Env:
+    """What rules may look at, at this point of a walk."""
+    return Env(state.scores, lambda: source.uid, source.rows, source.path, cuts, state.alive)
+
+
+def _bool(values: Any) -> Mask:
+    return np.array(values.to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def reasons_count(state: State) -> dict[str, int]:
+    """Reason -> rows."""
+    codes, counts = np.unique(state.reason[state.reason >= 0], return_counts=True)
+    return {state.reasons[int(code)]: int(count) for code, count in zip(codes, counts, strict=True)}
+
+
+def quarantined(state: State) -> int:
+    """Rows out because something failed."""
+    return sum(count for reason, count in reasons_count(state).items() if reason.startswith(QUARANTINE))
+
+
+def concat(parts: Sequence[pa.Array], kind: pa.DataType) -> pa.Array:
+    """One array of many, also of none."""
+    return pa.concat_arrays(list(parts)) if parts else pa.array([], kind)

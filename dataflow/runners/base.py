@@ -1,0 +1,58 @@
+"""What a runner is: a few settings in, Beam's pipeline options and its runner out. No Beam is imported here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What every runner is told.
+
+    Attributes:
+        workers: shards at a time.
+        processes: whether the program gains nothing from threads, and its workers should be processes.
+        flags: further Beam flags, as on a command line.
+    """
+
+    workers: int = 1
+    processes: bool = False
+    flags: Sequence[str] = ()
+
+
+class Runner(Protocol):
+    """One place where pipelines run. Has no state; a module of its own and one line in `engine.RUNNERS`."""
+
+    @property
+    def about(self) -> str:
+        """One line for `--help`."""
+        ...
+
+    def check(self, setting: Setting) -> None:
+        """Refuses what can't work, before any work starts.
+
+        Raises:
+            PlanError: saying what is missing.
+        """
+        ...
+
+    def flags(self, setting: Setting) -> list[str]:
+        """Beam's flags for this runner, those of the user left out."""
+        ...
+
+    def beam_runner(self, setting: Setting) -> Any:
+        """What `beam.Pipeline(runner=...)` takes."""
+        ...
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads_for(workers: int) -> int:
+    """Threads that one worker may keep busy, so that all of them together fill the machine."""
+    return max(1, cores() // max(1, workers))

@@ -1,0 +1,40 @@
+"""This machine: Beam's FnApiRunner, by name, since `DirectRunner` tries to download another runner at each start."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import Any
+
+from poolsieve.dataflow.runners.base import Setting
+from poolsieve.scoring_models.base.errors import PlanError
+
+
+class LocalRunner:
+    """Threads of this process, or processes where a scorer holds the interpreter lock."""
+
+    about = "this machine, with --workers threads, or processes where scorers hold Python's lock"
+
+    def check(self, setting: Setting) -> None:
+        """At least one worker."""
+        if setting.workers < 1:
+            raise PlanError(f"--workers {setting.workers}: at least one worker is needed")
+
+    def flags(self, setting: Setting) -> list[str]:
+        """Beam's flags for so many threads or processes."""
+        workers = f"--direct_num_workers={setting.workers}"
+        if setting.workers == 1 or setting.processes:
+            return [workers]
+        return ["--direct_running_mode=multi_threading", workers]
+
+    def beam_runner(self, setting: Setting) -> Any:
+        """FnApiRunner; with worker processes that end when this one does."""
+        from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+        from apache_beam.transforms.environments import SubprocessSDKEnvironment
+
+        if setting.workers == 1 or not setting.processes:
+            return FnApiRunner()
+        logging.getLogger("apache_beam.runners.portability.fn_api_runner.fn_runner").setLevel(logging.ERROR)
+        command = f"{sys.executable} -m poolsieve.dataflow.runners.worker {os.getpid()}"
+        return FnApiRunner(default_environment=SubprocessSDKEnvironment.from_command_string(command_string=command))

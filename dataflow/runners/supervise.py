@@ -1,0 +1,83 @@
+"""A job in a thread of its own: watched, stopped by Ctrl-C, and its error as the user should read it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from poolsieve.dataflow import progress
+from poolsieve.scoring_models.base.errors import PoolsieveError
+
+Watch = Callable[[threading.Event], None]
+"""Shows progress in the calling thread; returns once the event, which says that the job has ended, is set."""
+
+_GOODBYE = 60.0
+"""Seconds that Ctrl-C gives the worker threads to come to the end of their batches."""
+
+
+def supervised(work: Callable[[], None], watch: Watch | None = None) -> None:
+    """Runs `work` in a thread while `watch` shows its progress; Ctrl-C stops it between two batches.
+
+    Raises:
+        BaseException: what stopped the work, as `root_cause` has it.
+    """
+    progress.reset()
+    thread = _Work(work)
+    thread.start()
+    try:
+        if watch is not None:
+            watch(thread.done)
+        thread.join()
+    except KeyboardInterrupt:
+        progress.ask_to_stop()
+        thread.join(timeout=_GOODBYE)
+        raise
+    if thread.error is not None:
+        raise root_cause(thread.error)
+
+
+class _Work(threading.Thread):
+    """A thread that keeps what it raised. A daemon, so that a stuck runner can't hold the process."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        super().__init__(daemon=True, name="poolsieve-job")
+        self.work, self.done = work, threading.Event()
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        """Runs the work; sets `done` however it ends."""
+        try:
+            self.work()
+        except BaseException as error:  # noqa: BLE001  (handed to the caller)
+            self.error = error
+        finally:
+            self.done.set()
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """The error that a worker raised, from what Beam makes of it: the same class, without Beam's trace in its text."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, (PoolsieveError, OSError, MemoryError)):
+            return _clean(seen)
+        seen = seen.__cause__ or seen.__context__
+    return _named(error)
+
+
+def _clean(error: BaseException) -> BaseException:
+    text = str(error)
+    mark = text.find(" [while running ")
+    if mark < 0 or isinstance(error, OSError):
+        return error
+    return type(error)(text[:mark])
+
+
+def _named(error: BaseException) -> BaseException:
+    """An error that crossed a process boundary as text: its last line that names one of ours."""
+    lines = [
+        line.strip() for line in str(error).splitlines() if ("poolsieve." in line and "Error" in line) or ": " in line
+    ]
+    ours = [line for line in lines if line.startswith("poolsieve.")]
+    if ours:
+        return PoolsieveError(ours[-1].partition(": ")[2].partition(" [while running ")[0])
+    return error

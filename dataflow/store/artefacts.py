@@ -1,0 +1,82 @@
+"""Artefacts: files that a scorer needs and that are made from a pool before the first pass, once, under OUT/artefacts.
+
+A scorer with `pools` and `build(batches) -> pa.Table` has one. Its name holds a hash of the scorer's configuration and
+of the listing of its pools, so that another benchmark file is another artefact and other scores.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from poolsieve.dataflow import fs
+from poolsieve.dataflow.recipes.recipe import Pool
+from poolsieve.dataflow.store.tables import write_table
+from poolsieve.scoring_models.base.config import digest
+from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
+
+TEXT = "text"
+"""The role of the pools that `build` reads."""
+
+
+def needs_artefact(scorer: Any) -> bool:
+    """Whether a scorer is built from pools of its own."""
+    return hasattr(scorer, "build")
+
+
+def artefact_id(scorer: Any) -> str:
+    """Hash of what the artefact is made from: configuration, and path, size and tag of the files of each pool.
+
+    Raises:
+        PlanError: for a pool that is empty, or has no role `text` or nothing that it could be read from.
+    """
+    listed = {}
+    for name, pool in scorer.pools.items():
+        try:
+            whole = pool.located()
+            shards = whole.listing().shards
+            if TEXT not in pool.roles:
+                raise PlanError("the pool declares no role 'text'; add text=... to it")
+            whole.role_types(shards)
+        except PlanError as error:
+            raise PlanError(f"benchmark {name!r}: {error}") from error
+        listed[name] = [shard.identity for shard in shards]
+    return digest([scorer.to_dict(), scorer.version, listed])
+
+
+def artefact_url(out: str, name: str, identity: str) -> str:
+    """Where an artefact is kept."""
+    return fs.join(out, "artefacts", f"{name}-{identity}.parquet")
+
+
+def with_artefact(scorer: Any, out: str, name: str, files: Mapping[str, str]) -> Any:
+    """The scorer with the URL of its artefact filled in; other scorers as they are."""
+    if not needs_artefact(scorer):
+        return scorer
+    return dataclasses.replace(scorer, artefact=artefact_url(out, name, files["artefact"]))
+
+
+def build_missing(scorer: Any) -> None:
+    """Makes the artefact of a scorer unless it is there."""
+    if needs_artefact(scorer) and not fs.exists(scorer.artefact):
+        write_table(scorer.artefact, scorer.build(_batches(scorer.pools)))
+
+
+def _batches(pools: Mapping[str, Pool]) -> Iterator[tuple[str, pa.RecordBatch]]:
+    for name, given in pools.items():
+        pool = given.located()
+        shards = pool.listing().shards
+        types = pool.role_types(shards)
+        for shard in shards:
+            for chunk in pool.batches(shard, (TEXT,), types):
+                bad = {**chunk.read_errors, **chunk.role_errors.get(TEXT, {})}
+                if bad:
+                    row, error = next(iter(bad.items()))
+                    raise PoolsieveError(
+                        f"benchmark {name!r}: {shard.path}, row {chunk.start + row} can't be read ({error.kind}: "
+                        f"{error.message}); a benchmark has to be whole"
+                    )
+                yield name, chunk.roles

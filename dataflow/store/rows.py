@@ -1,0 +1,103 @@
+"""What is kept of a shard's rows: positions, uids, bytes, read errors, places in the file."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from poolsieve.dataflow import fs
+from poolsieve.dataflow.pools.shards import Batch
+from poolsieve.dataflow.store.tables import damaged, one_array, write_table
+from poolsieve.scoring_models.base.errors import PoolsieveError, RowError
+
+ROWS_SCHEMA = pa.schema(
+    [
+        ("row", pa.int64()),
+        ("uid", pa.string()),
+        ("nbytes", pa.int64()),
+        ("read_error", pa.string()),
+        ("read_message", pa.string()),
+        ("offset", pa.int64()),
+        ("length", pa.int64()),
+        ("key", pa.string()),
+    ]
+)
+"""`rows/<shard>.parquet`: one line a row. offset, length and key are null for pools that are not tars."""
+
+
+class Rows:
+    """The rows of one shard, as `rows/<shard>.parquet` has them; columns are decoded when they are asked for.
+
+    Most phases need positions and read errors only, and uids are most of the bytes.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._file = pq.ParquetFile(pa.BufferReader(data))
+        self._columns: dict[str, pa.Array] = {}
+
+    @functools.cached_property
+    def row(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """int64 (n,): positions in the file."""
+        return np.asarray(self.column("row").to_numpy(), dtype=np.int64)
+
+    def column(self, name: str) -> pa.Array:
+        """One column, in one piece."""
+        if name not in self._columns:
+            self._columns[name] = one_array(self._file.read(columns=[name], use_threads=False), name)
+        return self._columns[name]
+
+    def __len__(self) -> int:
+        return int(self._file.metadata.num_rows)
+
+
+def write_rows(url: str, chunks: Sequence[pa.Table]) -> None:
+    """Writes the rows of a shard."""
+    table = pa.concat_tables(chunks) if chunks else ROWS_SCHEMA.empty_table()
+    write_table(url, table)
+
+
+def read_rows(url: str) -> Rows | None:
+    """The rows of a shard, or None if it has not been read yet.
+
+    Raises:
+        PoolsieveError: if the file is damaged.
+    """
+    try:
+        return Rows(fs.read_bytes(url))
+    except FileNotFoundError:
+        return None
+    except pa.ArrowInvalid as error:
+        raise PoolsieveError(damaged(url, error)) from error
+
+
+def rows_table(chunk: Batch) -> pa.Table:
+    """A reader's chunk as lines of `rows/`."""
+    n = chunk.num_rows
+    arrays = [
+        pa.array(np.arange(chunk.start, chunk.start + n, dtype=np.int64)),
+        chunk.uid,
+        pa.array(np.asarray(chunk.nbytes, dtype=np.int64)),
+        *error_columns(chunk.read_errors, n),
+        pa.nulls(n, pa.int64()) if chunk.offset is None else pa.array(chunk.offset),
+        pa.nulls(n, pa.int64()) if chunk.length is None else pa.array(chunk.length),
+        pa.nulls(n, pa.string()) if chunk.key is None else chunk.key,
+    ]
+    return pa.Table.from_arrays(arrays, schema=ROWS_SCHEMA)
+
+
+def error_columns(errors: Mapping[int, RowError], n: int) -> tuple[pa.Array, pa.Array]:
+    """(kinds, messages): string arrays of length n, null where there is no error."""
+    if not errors:
+        return no_texts(n), no_texts(n)
+    found = [errors.get(i, (None, None)) for i in range(n)]
+    return pa.array([kind for kind, _ in found], pa.string()), pa.array([text for _, text in found], pa.string())
+
+
+def no_texts(n: int) -> pa.Array:
+    """string (n,): null everywhere."""
+    return pa.nulls(n, pa.string())

@@ -1,0 +1,129 @@
+"""What is kept of a shard between runs: its rows, and the scores of every scorer, as immutable Parquet files.
+
+A file's name holds the shard's name, the identity of the shard's contents and (for scores) a hash of the rows inside,
+so nothing is ever overwritten by something else, and what belongs to another version of a pool file is not seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from poolsieve.dataflow import fs
+from poolsieve.dataflow.pools.shards import Shard
+from poolsieve.dataflow.store.layout import score_prefix
+from poolsieve.dataflow.store.rows import no_texts
+from poolsieve.dataflow.store.tables import one_array, read_table, write_table
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The stored scores of one scorer for all n rows of a shard."""
+
+    present: np.ndarray[Any, np.dtype[np.bool_]]
+    columns: Mapping[str, pa.Array]
+    errors: pa.Array
+    messages: pa.Array
+
+
+class Listings:
+    """Names of score files by shard, from one listing of each folder for each phase of a job in each process.
+
+    A listing for each shard would cost the square of the number of shards. A phase only reads what earlier phases
+    committed, or what this process committed itself and added here.
+    """
+
+    _lock = threading.Lock()
+    _cache: ClassVar[dict[tuple[str, str], dict[str, list[str]]]] = {}
+
+    @classmethod
+    def files(cls, phase: str, folder: str, prefix: str) -> list[str]:
+        """Score files in `folder` whose name begins with `prefix` (shard name and identity)."""
+        with cls._lock:
+            listing = cls._cache.get((phase, folder))
+            if listing is None:
+                listing = cls._listed(folder)
+                cls._forget(phase)
+                cls._cache[(phase, folder)] = listing
+            return list(listing.get(prefix, ()))
+
+    @staticmethod
+    def _listed(folder: str) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for name in fs.names(folder):
+            if name.endswith(".parquet"):
+                found.setdefault(name.rsplit("-", 1)[0], []).append(name)
+        return found
+
+    @classmethod
+    def _forget(cls, phase: str) -> None:
+        run = phase.split("/", 1)[0]
+        for key in [key for key in cls._cache if key[0].split("/", 1)[0] != run]:
+            del cls._cache[key]
+
+    @classmethod
+    def add(cls, phase: str, folder: str, prefix: str, name: str) -> None:
+        """Notes a file that this process has just committed."""
+        with cls._lock:
+            listing = cls._cache.get((phase, folder))
+            if listing is not None and name not in listing.setdefault(prefix, []):
+                listing[prefix].append(name)
+
+
+def read_scores(
+    phase: str, folder: str, shard: Shard, first_row: int, n: int, columns: Mapping[str, pa.DataType]
+) -> Stored:
+    """The union of a scorer's files for one shard, laid out by row."""
+    prefix = score_prefix(shard)
+    tables = [read_table(fs.join(folder, name)) for name in sorted(Listings.files(phase, folder, prefix))]
+    present = np.zeros(n, dtype=bool)
+    if not tables:
+        return Stored(present, {c: pa.nulls(n, k) for c, k in columns.items()}, no_texts(n), no_texts(n))
+    table = _failures_first(tables) if len(tables) > 1 else tables[0]
+    position = table.column("row").to_numpy() - first_row
+    present[position] = True
+    if len(position) == n and (len(tables) == 1) and bool((position == np.arange(n)).all()):
+        return Stored(
+            present, {c: one_array(table, c) for c in columns}, one_array(table, "error"), one_array(table, "message")
+        )
+    take = np.zeros(n, dtype=np.int64)
+    take[position] = np.arange(len(position))
+    index = pa.array(take, mask=~present)
+    laid = table.take(index)
+    return Stored(
+        present, {c: one_array(laid, c) for c in columns}, one_array(laid, "error"), one_array(laid, "message")
+    )
+
+
+def _failures_first(tables: Sequence[pa.Table]) -> pa.Table:
+    """All lines, failures before scores: a row that was tried again and succeeded has both, and the last one counts."""
+    table = pa.concat_tables(tables)
+    failed = table.column("error").is_valid()
+    return pa.concat_tables([table.filter(failed), table.filter(pc.invert(failed))])
+
+
+def score_table(
+    rows: np.ndarray[Any, Any], columns: Mapping[str, pa.Array], errors: pa.Array, messages: pa.Array
+) -> pa.Table:
+    """Lines of a score file."""
+    arrays = [pa.array(rows, pa.int64()), *columns.values(), errors, messages]
+    return pa.Table.from_arrays(arrays, names=["row", *columns, "error", "message"])
+
+
+def write_scores(phase: str, folder: str, shard: Shard, tables: Sequence[pa.Table]) -> str:
+    """Commits newly computed scores of a shard as one file; returns its name. Same rows, same name, same bytes."""
+    table = pa.concat_tables(tables).combine_chunks()
+    rows = np.ascontiguousarray(table.column("row").to_numpy())
+    failed = np.packbits(table.column("error").is_valid().to_numpy())
+    prefix = score_prefix(shard)
+    name = f"{prefix}-{hashlib.blake2b(rows.tobytes() + failed.tobytes(), digest_size=6).hexdigest()}.parquet"
+    write_table(fs.join(folder, name), table)
+    Listings.add(phase, folder, prefix, name)
+    return name

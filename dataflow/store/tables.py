@@ -1,0 +1,57 @@
+"""Our own Parquet files: written atomically, with one layout, and read with a clear error where one is damaged."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from poolsieve.dataflow import fs
+from poolsieve.scoring_models.base.errors import PoolsieveError
+
+
+def write_table(url: str, table: pa.Table, metadata: Mapping[str, str] | None = None) -> str:
+    """Writes a table atomically with settings that never change; returns the file's SHA-256."""
+    if metadata:
+        table = table.replace_schema_metadata(dict(metadata))
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd", compression_level=1, use_dictionary=_dictionaries(table))
+    data = sink.getbuffer()
+    with fs.atomic_write(url) as file:
+        file.write(data)
+    return hashlib.sha256(data).hexdigest()
+
+
+@fs.retrying
+def read_table(url: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Reads one of our own Parquet files, or some columns of it.
+
+    Raises:
+        PoolsieveError: if it is damaged, naming it and what to do.
+    """
+    system, path = fs.connect(url)
+    try:
+        with system.open(path, "rb") as file:
+            return pq.read_table(file, columns=None if columns is None else list(columns), use_threads=False)
+    except pa.ArrowInvalid as error:
+        raise PoolsieveError(damaged(url, error)) from error
+
+
+def damaged(url: str, error: Exception) -> str:
+    """What to say of one of our own files that can't be read."""
+    return f"{url} is damaged ({error}); remove it, then run again to make it anew"
+
+
+def one_array(table: pa.Table, name: str) -> pa.Array:
+    """One column of a table, in one piece."""
+    column = table.column(name)
+    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks or [pa.array([], column.type)])
+
+
+def _dictionaries(table: pa.Table) -> list[str]:
+    """Columns with few values. uids and numbers only lose time and space in a dictionary."""
+    few = {"reason", "error", "read_error"}
+    return [f.name for f in table.schema if f.name in few or (pa.types.is_string(f.type) and f.name.endswith(".label"))]

@@ -1,0 +1,167 @@
+"""The exact threshold that a `Top` comes to, and how it is applied. Pure NumPy.
+
+Scores are mapped to unsigned integers in rank order (smaller key = better rank), 32 bits for float32 and 64 for wider
+types, so that a cut is an integer comparison. Ties are broken by the named hash BLAKE2b-64 of (seed, uid), then by
+file and row.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from poolsieve.scoring_models.base.errors import PlanError
+
+Keys = np.ndarray[Any, np.dtype[np.uint64]]
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """One cut. `kind` is "all" (every row with a score stays), "none", or "rank".
+
+    Attributes:
+        value: the score of the last row in rank order that stays (for a budget: of the first that does not).
+        key: the same as an order key, which is exact; `bits` wide.
+        inclusive: whether the row at the cut stays.
+        include_ties: whether every row with the cut's score stays, whatever its tie hash.
+        tie_hash, tie_path, tie_row: where the cut lies among rows with the same score.
+        of, k, competing: rows that the fraction was of, rows (or budget) asked for, rows that competed.
+    """
+
+    kind: str = "rank"
+    value: float | int | None = None
+    key: int = 0
+    bits: int = 32
+    lowest: bool = False
+    inclusive: bool = True
+    include_ties: bool = False
+    tie_hash: int = 0
+    tie_path: str = ""
+    tie_row: int = -1
+    of: int = 0
+    k: int = 0
+    competing: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values; 64-bit integers as hexadecimal strings, since JSON readers round them."""
+        out = dataclasses.asdict(self)
+        out["key"], out["tie_hash"] = f"{self.key:0{self.bits // 4}x}", f"{self.tie_hash:016x}"
+        return out
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Cut:
+        """The inverse of `to_dict`.
+
+        Raises:
+            PlanError: if the file is not one of ours.
+        """
+        try:
+            fields = {**data, "key": int(data["key"], 16), "tie_hash": int(data["tie_hash"], 16)}
+            return cls(**fields)
+        except (KeyError, TypeError, ValueError) as error:
+            raise PlanError(f"not a cut as `cuts.json` has it: {error}; give a cuts.json of an earlier run") from error
+
+
+def key_bits(kind: pa.DataType) -> int:
+    """Width of the order key for scores of an Arrow type.
+
+    Raises:
+        PlanError: for a type without an order of numbers.
+    """
+    if pa.types.is_float16(kind) or pa.types.is_float32(kind):
+        return 32
+    if pa.types.is_integer(kind):
+        return 32 if kind.bit_width <= 16 else 64
+    if pa.types.is_float64(kind):
+        return 64
+    raise PlanError(f"can't rank scores of type {kind}: Top needs numbers")
+
+
+def order_keys(scores: pa.Array, lowest: bool) -> tuple[Keys, Mask]:
+    """(keys, valid): uint64 keys, smaller = better, equal for equal scores (-0.0 and 0.0 too); NaN is not valid."""
+    valid = _valid(scores)
+    bits = key_bits(scores.type)
+    ordered = (_integer_keys if pa.types.is_integer(scores.type) else _float_keys)(scores, bits)
+    top = np.uint64((1 << bits) - 1)
+    return (ordered if lowest else top - ordered), valid
+
+
+def _valid(scores: pa.Array) -> Mask:
+    valid = np.asarray(scores.is_valid().to_numpy(zero_copy_only=False), dtype=bool)
+    if pa.types.is_floating(scores.type):
+        valid &= ~np.isnan(scores.fill_null(0).to_numpy(zero_copy_only=False))
+    return valid
+
+
+def _integer_keys(scores: pa.Array, bits: int) -> Keys:
+    if pa.types.is_uint64(scores.type):
+        return scores.fill_null(0).to_numpy(zero_copy_only=False).astype(np.uint64)
+    values = scores.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    if bits == 64:
+        return np.asarray(values.view(np.uint64) ^ np.uint64(1 << 63), dtype=np.uint64)
+    return (values + (1 << 31)).astype(np.uint64)
+
+
+def _float_keys(scores: pa.Array, bits: int) -> Keys:
+    # Set the sign bit of positive numbers, invert negative ones: the usual radix order of IEEE floats.
+    kind, word = (np.float32, np.uint32) if bits == 32 else (np.float64, np.uint64)
+    values = scores.fill_null(0).to_numpy(zero_copy_only=False).astype(kind) + kind(0.0)
+    raw: np.ndarray[Any, np.dtype[Any]] = np.ascontiguousarray(values).view(word)
+    negative = raw >> word(bits - 1)
+    mask = (word(0) - negative) | word(1 << (bits - 1))
+    return np.asarray(raw ^ mask, dtype=np.uint64)
+
+
+def key_value(key: int, kind: pa.DataType, lowest: bool) -> float | int:
+    """The score that an order key stands for: the inverse of `order_keys`."""
+    bits = key_bits(kind)
+    ordered = key if lowest else (1 << bits) - 1 - key
+    if pa.types.is_uint64(kind):
+        return ordered
+    if pa.types.is_integer(kind):
+        return ordered - (1 << (bits - 1))
+    word, real = (np.uint32, np.float32) if bits == 32 else (np.uint64, np.float64)
+    sign = 1 << (bits - 1)
+    raw = ordered ^ sign if ordered & sign else ordered ^ ((1 << bits) - 1)
+    return float(np.array([raw], dtype=word).view(real)[0])
+
+
+def tie_hashes(uids: pa.Array, seed: int) -> Keys:
+    """uint64 BLAKE2b-64 of (seed, uid) for each row."""
+    salt = seed.to_bytes(8, "little", signed=True)
+    made = (hashlib.blake2b((uid or "").encode(), digest_size=8, key=salt).digest() for uid in uids.to_pylist())
+    return np.frombuffer(b"".join(made), dtype=">u8").astype(np.uint64)
+
+
+def kept_by(
+    cut: Cut, scores: pa.Array, uid_of: Callable[[], pa.Array], rows: np.ndarray[Any, Any], path: str, seed: int
+) -> Mask:
+    """bool (n,): rows on the good side of the cut. Rows with a null or NaN score never are.
+
+    `uid_of` gives all n uids; it is called only if some row ties with the cut.
+    """
+    keys, valid = order_keys(scores, cut.lowest)
+    if cut.kind == "all":
+        return valid
+    if cut.kind == "none":
+        return np.zeros(len(valid), dtype=bool)
+    better = valid & (keys < np.uint64(cut.key))
+    tied = np.flatnonzero(valid & (keys == np.uint64(cut.key)))
+    if len(tied):
+        better[tied] = cut.include_ties or _tied_kept(cut, uid_of().take(pa.array(tied)), rows[tied], path, seed)
+    return better
+
+
+def _tied_kept(cut: Cut, uids: pa.Array, rows: np.ndarray[Any, Any], path: str, seed: int) -> Mask:
+    hashes = tie_hashes(uids, seed)
+    boundary = np.uint64(cut.tie_hash)
+    last = rows <= cut.tie_row if cut.inclusive else rows < cut.tie_row
+    before = last if path == cut.tie_path else np.full(len(rows), path < cut.tie_path)
+    return np.asarray((hashes < boundary) | ((hashes == boundary) & before), dtype=bool)

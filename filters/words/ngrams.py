@@ -1,0 +1,269 @@
+"""Repeated n-grams of many documents at once: words lie end to end, and one sort finds what repeats in any document.
+
+NumPy takes longer to be called than to work on one short document, hence the groups. Hashes only propose: what is
+counted has been compared word by word or character by character.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from poolsieve.filters.words.tokenizer import Bools, Ints, Words
+
+GROUP = 1 << 16
+"""Words of a group, unless one document has more."""
+
+PREFIX = 16
+"""Characters that two n-grams of at least that length must share to be equal, whatever n is."""
+
+Hashes = np.ndarray[Any, np.dtype[np.uint64]]
+_BASE = np.uint64(0x9E3779B97F4A7C15)
+_MIX = np.uint64(0xD6E8FEB86659FD93)
+
+
+class Group(NamedTuple):
+    """Documents end to end.
+
+    Attributes:
+        ids: uint64 (n,): equal numbers are equal words, within a document.
+        document: int64 (n,): which document a word is of.
+        starts: int64 (documents + 1,): where each document begins.
+        offsets: int64 (n + 1,): where each word begins in `joined`.
+        joined: all words without blanks.
+    """
+
+    ids: Hashes
+    document: Ints
+    starts: Ints
+    offsets: Ints
+    joined: str
+
+    def places(self, size: int) -> Ints:
+        """Where an n-gram of that size begins that lies in one document."""
+        last = self.document[size - 1 :]
+        return np.flatnonzero(self.document[: len(last)] == last)
+
+    def inside(self, places: Ints, size: int) -> Bools:
+        """Whether an n-gram of that size that begins at a place lies in one document."""
+        return places + size <= self.starts[self.document[places] + 1]
+
+    def string(self, place: Any, size: int) -> str:
+        """The n-gram at a place, without blanks."""
+        return self.joined[self.offsets[place] : self.offsets[place + size]]
+
+
+def groups(documents: Sequence[Words]) -> Iterator[Group]:
+    """The documents in order, as groups of about `GROUP` words."""
+    some: list[Words] = []
+    count = 0
+    for words in documents:
+        if some and count + len(words) > GROUP:
+            yield _group(some)
+            some, count = [], 0
+        some.append(words)
+        count += len(words)
+    if some:
+        yield _group(some)
+
+
+def _group(documents: Sequence[Words]) -> Group:
+    counts = np.array([len(words) for words in documents], dtype=np.int64)
+    lengths = np.concatenate([words.lengths for words in documents])
+    return Group(
+        np.concatenate([words.ids for words in documents]).astype(np.uint64),
+        np.repeat(np.arange(len(counts)), counts),
+        np.concatenate([[0], np.cumsum(counts)]),
+        np.concatenate([[0], np.cumsum(lengths)]),
+        "".join([words.joined for words in documents]),
+    )
+
+
+def top_characters(group: Group, sizes: Sequence[int]) -> dict[int, Ints]:
+    """n -> for each document: characters (blanks between words included) of all copies of its most frequent n-gram.
+
+    Among equally frequent ones the first in the text counts. 0 where a document has fewer than n words.
+    """
+    found: dict[int, Ints] = {}
+    codes, n = group.ids * _BASE, 1
+    likely = np.ones(len(codes), dtype=bool)  # only where all parts of an n-gram repeat can it repeat itself
+    for size in sorted(sizes):
+        while n < size:
+            codes, n = codes[:-1] * _MIX + group.ids[n:] * _BASE, n + 1
+            likely = likely[:-1] & likely[1:]
+        places = group.places(size)
+        found[size], again = _top(group, codes, places[likely[places]], size)
+        likely = np.zeros(len(codes), dtype=bool)
+        likely[again] = True
+    return found
+
+
+def _top(group: Group, codes: Hashes, places: Ints, size: int) -> tuple[Ints, Ints]:
+    """(what `top_characters` says of one size, where n-grams repeat); those that do not need not be in `places`."""
+    places = places[_crowded(codes[places])]
+    ordered, same = _sorted(group, codes[places], places)
+    first, most = _most_frequent(group, ordered, same)
+    several = np.flatnonzero(most > 1)
+    for document in several[_copies(group, places, first, size)[several] != most[several]]:
+        first[document], most[document] = _counted(group, int(document), size)
+    there = np.flatnonzero(np.diff(group.starts) >= size)
+    made = np.zeros(len(first), dtype=np.int64)
+    lengths = group.offsets[first[there] + size] - group.offsets[first[there]] + size - 1
+    made[there] = lengths * most[there]
+    return made, ordered[_repeated(same)]
+
+
+def _most_frequent(group: Group, ordered: Ints, same: Bools) -> tuple[Ints, Ints]:
+    """For each document (place, count) of its most frequent code; of several, the one that comes first."""
+    first, most = group.starts[:-1].copy(), np.ones(len(group.starts) - 1, dtype=np.int64)
+    edges = np.diff(same.astype(np.int8), prepend=0)
+    begin, end = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    starts, counts = ordered[begin], end - begin + 1
+    document = group.document[starts]
+    np.maximum.at(most, document, counts)
+    best = counts == most[document]
+    first[document[best]] = len(group.document)
+    np.minimum.at(first, document[best], starts[best])
+    return first, most
+
+
+def _sorted(group: Group, hashes: Hashes, places: Ints) -> tuple[Ints, Bools]:
+    """(places in the order of their hashes, then their own; whether each has the hash and document of the next one).
+
+    One sort of plain numbers: the places are in the low bits, in the stead of the hashes' own.
+    """
+    bits = np.uint64(max(int(places[-1]).bit_length() if len(places) else 0, 1))
+    low = (np.uint64(1) << bits) - np.uint64(1)
+    keys = (hashes & ~low) | places.astype(np.uint64)
+    keys.sort()
+    ordered = (keys & low).astype(np.int64)
+    same = np.zeros(len(keys), dtype=bool)
+    like = np.flatnonzero(keys[1:] ^ keys[:-1] <= low)
+    same[like] = group.document[ordered[like]] == group.document[ordered[like + 1]]
+    return ordered, same
+
+
+def _copies(group: Group, places: Ints, first: Ints, size: int) -> Ints:
+    """For each document: n-grams that are, word by word, the one at its place `first`."""
+    same = np.ones(len(places), dtype=bool)
+    wanted = first[group.document[places]]
+    for i in range(size):
+        same &= group.ids[places + i] == group.ids[wanted + i]
+    return np.bincount(group.document[places[same]], minlength=len(first))
+
+
+def _counted(group: Group, document: int, size: int) -> tuple[int, int]:
+    """(place, count) of a document's most frequent n-gram, for the document in which two share a hash."""
+    start, stop = group.starts[document : document + 2].tolist()
+    ids = group.ids[start:stop].tolist()
+    grams = [tuple(ids[i : i + size]) for i in range(len(ids) - size + 1)]
+    gram, most = Counter(grams).most_common(1)[0]
+    return start + grams.index(gram), most
+
+
+def duplicate_characters(group: Group, sizes: Sequence[int]) -> dict[int, Ints]:
+    """n -> for each document: characters of the n-grams (without blanks) that stood in it before.
+
+    A reading from left to right that jumps over what it counts. n-grams are compared as strings without blanks, as
+    datatrove does it.
+    """
+    begins, text = group.offsets, group.joined
+    hashes = _prefix_hashes(text)
+    scale = _powers(len(text))[len(text) - begins[:-1]]
+    heads = (hashes[np.minimum(begins[:-1] + PREFIX, len(text))] - hashes[begins[:-1]]) * scale
+    crowded = np.flatnonzero(_crowded(heads))
+    ordered, same = _sorted(group, heads[crowded], crowded)
+    likely = np.zeros(len(heads), dtype=bool)
+    likely[ordered[_repeated(same)]] = True
+    found, places = {}, np.arange(len(heads))
+    for size in sorted(sizes):
+        places = places[group.inside(places, size)]
+        places = places[likely[places] | (begins[places + size] - begins[places] < PREFIX)]
+        grams = (hashes[begins[places + size]] - hashes[begins[places]]) * scale[places]
+        found[size] = _jumping(group, *_later(group, *_sorted(group, grams, places), size), size)
+    return found
+
+
+def _crowded(hashes: Hashes) -> Bools:
+    """Whether another hash has the same leading bits: counting them is quicker than sorting what stands alone."""
+    bits = min(max(len(hashes).bit_length() + 2, 8), 22)
+    leading = (hashes >> np.uint64(64 - bits)).astype(np.int64)
+    found: Bools = np.bincount(leading, minlength=1 << bits)[leading] > 1
+    return found
+
+
+def _repeated(same: Bools) -> Bools:
+    """Of each sorted place: whether it is like the one before or the one after."""
+    made = same.copy()
+    made[1:] |= same[:-1]
+    return made
+
+
+def _later(group: Group, ordered: Ints, same: Bools, size: int) -> tuple[Ints, Ints]:
+    """(places in order, first place of the same string) of the n-grams that stood in their document before."""
+    later = np.flatnonzero(same) + 1
+    places, before = ordered[later], ordered[later - 1]
+    begins = np.arange(len(ordered))
+    begins[later] = 0
+    firsts = ordered[np.maximum.accumulate(begins)[later]]
+    unlike = np.zeros(len(later), dtype=bool)
+    for i in range(size):
+        unlike |= group.ids[places + i] != group.ids[before + i]
+    pairs = zip(places[unlike], before[unlike], strict=True)
+    if any(group.string(place, size) != group.string(other, size) for place, other in pairs):
+        return _compared(group, np.sort(ordered), size)
+    first_of = np.full(len(group.ids), -1)
+    first_of[places] = firsts
+    ascending = np.flatnonzero(first_of >= 0)
+    return ascending, first_of[ascending]
+
+
+def _compared(group: Group, places: Ints, size: int) -> tuple[Ints, Ints]:
+    """As `_later`, string by string, for when two of them share a hash."""
+    seen: dict[tuple[int, str], int] = {}
+    keys = ((int(group.document[place]), group.string(place, size)) for place in places)
+    firsts = np.array([seen.setdefault(key, place) for key, place in zip(keys, places, strict=True)], dtype=np.int64)
+    return places[firsts != places], firsts[firsts != places]
+
+
+def _jumping(group: Group, places: Ints, firsts: Ints, size: int) -> Ints:
+    """Characters of the n-grams that were read before, for each document."""
+    counted, free, again = [], 0, set()
+    jumped, jump = bytearray(len(group.ids)), b"\1" * size
+    for place, first in zip(places.tolist(), firsts.tolist(), strict=True):
+        if place < free:
+            continue
+        if jumped[first] and first not in again:
+            again.add(first)  # the ones before were jumped over, so this is the first that is read
+            continue
+        counted.append(place)
+        free = place + size
+        jumped[place:free] = jump
+    begin = np.array(counted, dtype=np.int64)
+    made = np.zeros(len(group.starts) - 1, dtype=np.int64)
+    np.add.at(made, group.document[begin], group.offsets[begin + size] - group.offsets[begin])
+    return made
+
+
+def _prefix_hashes(text: str) -> Hashes:
+    """Polynomial hashes, modulo 2^64, of every prefix."""
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    made = np.zeros(len(codes) + 1, dtype=np.uint64)
+    np.cumsum((codes + np.uint64(1)) * _powers(len(codes))[: len(codes)], out=made[1:])
+    return made
+
+
+def _powers(size: int) -> Hashes:
+    """Powers 0 to `size` of the hashes' base, and perhaps more."""
+    return _some_powers(1 << max(12, size.bit_length()))
+
+
+@functools.lru_cache(maxsize=4)
+def _some_powers(size: int) -> Hashes:
+    made = np.full(size + 1, _BASE, dtype=np.uint64)
+    made[0] = 1
+    return np.cumprod(made, dtype=np.uint64)

@@ -1,0 +1,265 @@
+"""Words and sentences of a document, tokenised once for all rules that count them.
+
+A word is a token of spaCy's rule-based English tokenizer (`spacy.blank("en")`), as in datatrove's filters
+(huggingface/datatrove, `utils/word_tokenizers.py`, 0.10). That tokenizer looks at one whitespace-delimited piece at a
+time, so its tokens are remembered by piece: a dictionary look-up replaces nearly all of its work.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import threading
+import unicodedata
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from poolsieve.filters.words.pieces import Splitter
+from poolsieve.filters.words.punctuation import PUNCTUATION
+from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.base.scorer import Scored
+
+PIECES = 1 << 19
+"""Pieces that are remembered; beyond that the memory starts anew."""
+
+LONGEST = 64
+"""Characters of the longest piece that is remembered."""
+
+DOCUMENTS = 8192
+"""Documents whose tokens are remembered, so that the scorers of a recipe tokenise each batch once."""
+
+CHARACTERS = 1 << 26
+"""Characters of all those documents together."""
+
+Ints = np.ndarray[Any, np.dtype[np.int64]]
+Ids = np.ndarray[Any, np.dtype[np.int32]]
+Bools = np.ndarray[Any, np.dtype[np.bool_]]
+
+T = TypeVar("T")
+
+_GAP = re.compile(r"\s{2,}|[^\S ]")
+"""Whitespace of which spaCy makes a token: anything but one blank."""
+
+_OTHER, _PUNCTUATION, _FINAL, _BREAK = b"\0", b"\1", b"\2", b"\3"
+"""What a word is to spaCy's sentence splitter, and what stands between lines."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """The words of one document.
+
+    Attributes:
+        ids: int32 (n,): equal numbers are equal words, within this document.
+        joined: the words without blanks between them, which is the text without its whitespace.
+        memory: knows the words.
+    """
+
+    ids: Ids
+    joined: str
+    memory: Memory
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def lengths(self) -> Ids:
+        """int32 (n,): characters of each word."""
+        return np.frombuffer(self.memory.lengths, dtype=np.int32)[self.ids]
+
+    @property
+    def symbols(self) -> Bools:
+        """bool (n,): the word is made of punctuation and control characters alone."""
+        return np.frombuffer(self.memory.symbols, dtype=np.bool_)[self.ids]
+
+    @property
+    def alphas(self) -> Bools:
+        """bool (n,): the word has an alphabetic character."""
+        return np.frombuffer(self.memory.alphas, dtype=np.bool_)[self.ids]
+
+    def tokens(self) -> list[str]:
+        """The words in order."""
+        return [self.memory.words[i] for i in self.ids.tolist()]
+
+    def present(self, wanted: Iterable[str]) -> int:
+        """How many of the wanted words stand in the document."""
+        numbers = [self.memory.numbers[word] for word in set(wanted) if word in self.memory.numbers]
+        return int((self.ids == np.array(numbers, dtype=np.int32)[:, None]).any(axis=1).sum())
+
+    def sentences(self, lines: Sequence[tuple[int, int]]) -> int:
+        """The number of sentences of lines, at least one in each; a line is given by its characters in `joined`.
+
+        Blanks of a line must be single ones.
+        """
+        ends = np.cumsum(self.lengths)
+        edges = np.searchsorted(ends, np.array(lines, dtype=np.int64).ravel(), side="right").tolist()
+        marks = np.frombuffer(self.memory.marks, dtype=np.uint8)[self.ids].tobytes()
+        parts = [marks[start:stop] for start, stop in zip(edges[::2], edges[1::2], strict=True)]
+        return len(parts) + _starts(_BREAK.join(parts))
+
+
+class _Learned(dict[str, T]):
+    """A dictionary that asks `learn` for what it does not have; `learn` says whether it is kept."""
+
+    def __init__(self, learn: Callable[[str], T]) -> None:
+        super().__init__()
+        self.learn = learn
+
+    def __missing__(self, key: str) -> T:
+        return self.learn(key)
+
+
+class Memory:
+    """What has been found out of words, by number, and of pieces."""
+
+    def __init__(self) -> None:
+        from spacy.pipeline import Sentencizer
+
+        self.ends = frozenset(Sentencizer.default_punct_chars)
+        self.split = Splitter()
+        self.words: list[str] = []
+        self.lengths = array("i")
+        self.symbols, self.alphas, self.marks = bytearray(), bytearray(), bytearray()
+        self.numbers = _Learned(self._number)
+        self.pieces = _Learned(self._piece)
+        """Piece -> the numbers of its words, as the bytes of int32."""
+        self.open: set[str] = set()
+        """Pieces in which spaCy may find another special case if it sees what stands beside them."""
+        self.special = bytearray()
+        """Whether a word may come of a special case of several others."""
+
+    def _number(self, word: str) -> int:
+        number = self.numbers[word] = len(self.words)
+        letters = word.isalpha()
+        self.words.append(word)
+        self.lengths.append(len(word))
+        self.symbols.append(not letters and PUNCTUATION.issuperset(word))
+        self.alphas.append(letters or any(map(str.isalpha, word)))
+        self.marks.append(self._mark(word))
+        self.special.append(word in self.split.merged)
+        return number
+
+    def _piece(self, piece: str) -> bytes:
+        words = self.split.easy(piece)
+        if words is None:
+            words = self.split.hard(piece)
+            if not self.split.merged.isdisjoint(words) and self.split.is_open(piece):
+                self.open.add(piece)
+        numbers = array("i", map(self.numbers.__getitem__, words)).tobytes()
+        if len(piece) <= LONGEST:
+            self.pieces[piece] = numbers
+        return numbers
+
+    def read(self, text: str, pieces: Sequence[str]) -> Ids:
+        """The numbers of a text's words; `pieces` are its whitespace-delimited ones."""
+        ids: Ids = np.frombuffer(b"".join(map(self.pieces.__getitem__, pieces)), dtype=np.int32)
+        if not np.frombuffer(self.special, dtype=np.bool_)[ids].any() or not self.split.across(pieces, self.open):
+            return ids
+        return np.concatenate([self._part(part) for part in _GAP.split(text)])
+
+    def _part(self, part: str) -> Ids:
+        """The same of a text whose pieces have one blank between them."""
+        pieces = part.split()
+        if self.split.across(pieces, self.open):
+            words = self.split.hard(" ".join(pieces))
+            return np.array([self.numbers[word] for word in words], dtype=np.int32)
+        return np.frombuffer(b"".join(map(self.pieces.__getitem__, pieces)), dtype=np.int32)
+
+    def _mark(self, word: str) -> int:
+        return (_FINAL if word in self.ends else _PUNCTUATION if _is_punctuation(word) else _OTHER)[0]
+
+    @property
+    def full(self) -> bool:
+        """Whether it should start anew."""
+        return len(self.pieces) > PIECES or len(self.open) > PIECES // 16 or len(self.words) > 2 * PIECES
+
+
+class Tokenizer:
+    """spaCy's English tokenizer with a memory. Not for several threads at once: see `tokenizer()`."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Starts anew, spaCy's own memory included. Words made before keep what they need."""
+        self.memory = Memory()
+        self.documents: dict[str, Words] = {}
+        self.characters = 0
+
+    def read(self, texts: Sequence[str]) -> list[Words]:
+        """The words of each text. Those of the last texts are remembered, for the scorers that come next."""
+        return [self.documents[text] if text in self.documents else self.read_new(text) for text in texts]
+
+    def read_new(self, text: str) -> Words:
+        """The words of a text that is not remembered."""
+        if self.memory.full:
+            self.forget()
+        pieces = text.split()
+        words = Words(self.memory.read(text, pieces), "".join(pieces), self.memory)
+        if len(self.documents) >= DOCUMENTS or self.characters + len(text) > CHARACTERS:
+            self.documents, self.characters = {}, 0
+        if len(text) <= CHARACTERS:
+            self.documents[text] = words
+            self.characters += len(text)
+        return words
+
+    def sentence_count(self, line: str) -> int:
+        """The number of sentences of a line, at least 1; blanks after a final mark may be one of their own."""
+        parts = [self.memory.read(part, part.split()) for part in _GAP.split(line)]
+        marks = self.memory.marks
+        return 1 + _starts(_OTHER.join(bytes([marks[number] for number in ids.tolist()]) for ids in parts))
+
+
+def _starts(marks: bytes) -> int:
+    """spaCy's `Sentencizer`: after a final mark, a sentence starts at the first word that is no punctuation."""
+    return marks.translate(None, _PUNCTUATION).count(_FINAL + _OTHER)
+
+
+def _is_punctuation(word: str) -> bool:
+    """spaCy's `is_punct`: every character is of one of Unicode's P categories."""
+    return not word.isalnum() and all(unicodedata.category(c).startswith("P") for c in word)
+
+
+_local = threading.local()
+
+
+def tokenizer() -> Tokenizer:
+    """This thread's tokenizer."""
+    if not hasattr(_local, "tokenizer"):
+        _local.tokenizer = Tokenizer()
+    found: Tokenizer = _local.tokenizer
+    return found
+
+
+def score_texts(
+    texts: pa.Array, count: Callable[[str], Sequence[float | str | None]], columns: Mapping[str, pa.DataType]
+) -> Scored:
+    """What `count` gives for each text (one value for each column), as columns; null for null."""
+    blank = [None] * len(columns)
+    rows = [blank if text is None else count(text) for text in texts.to_pylist()]
+    values = zip(*rows, strict=True) if rows else [()] * len(columns)
+    return Scored({name: pa.array(column, columns[name]) for name, column in zip(columns, values, strict=True)})
+
+
+def counted_words(
+    texts: pa.Array, count: Callable[[str, Words], Sequence[float | str | None]], columns: Mapping[str, pa.DataType]
+) -> Scored:
+    """As `counted`, for a function that is given the words of the text too."""
+    words = iter(tokenizer().read([text for text in texts.to_pylist() if text is not None]))
+    return score_texts(texts, lambda text: count(text, next(words)), columns)
+
+
+def need_spacy() -> Mapping[str, Path]:
+    """No model files, once spaCy has been found.
+
+    Raises:
+        PlanError: without spaCy.
+    """
+    if importlib.util.find_spec("spacy") is None:
+        raise PlanError("rules that count words need spaCy's tokenizer: pip install 'poolsieve[text]'")
+    return {}

@@ -1,0 +1,109 @@
+"""Precision and recall of a decision, where it is known which rows are good (the demo's pool says so)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from poolsieve.dataflow import fs
+from poolsieve.dataflow.recipes.program import RuleStep
+from poolsieve.dataflow.store.job import Job
+from poolsieve.dataflow.store.layout import decision_url
+from poolsieve.dataflow.store.manifest import read_shards
+from poolsieve.scoring_models.base.errors import PlanError
+
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+def read_truth(url: str) -> pa.Table:
+    """uid and matches, one line a uid.
+
+    Raises:
+        PlanError: if the file is missing, has other columns, or contradicts itself.
+    """
+    try:
+        system, path = fs.connect(fs.absolute(url))
+        with system.open(path, "rb") as file:
+            table = pq.read_table(file, columns=["uid", "matches"])
+    except (OSError, pa.ArrowException) as error:
+        raise PlanError(f"--truth {url}: can't be read ({error}); give a Parquet file") from error
+    if set(table.column_names) != {"uid", "matches"} or not pa.types.is_boolean(table.schema.field("matches").type):
+        raise PlanError(
+            f"--truth {url}: expected columns uid (string) and matches (boolean), found {table.schema.names}"
+        )
+    table = table.filter(table["matches"].is_valid()).group_by(["uid", "matches"]).aggregate([])
+    if len(table) != len(pc.unique(table["uid"])):
+        raise PlanError(f"--truth {url}: some uids are said to match and not to match")
+    return table.combine_chunks()
+
+
+def truth_data(job: Job, decision: str, url: str) -> dict[str, Any]:
+    """How many rows match, of all, of those that reached the last cut, and of those kept; and what follows from it.
+
+    Rows whose uid the file does not name are left out of every figure, and counted.
+    """
+    table = read_truth(url)
+    stages = _stages(job)
+    counts: dict[str, list[int]] = {name: [0, 0] for name in stages}
+    unknown = 0
+    for uid, keep, reason in _ledger(job, decision):
+        matches, known = _looked_up(table, uid)
+        unknown += int((~known).sum())
+        for name, reasons in stages.items():
+            here = known & (keep | _one_of(reason, reasons))
+            counts[name][0] += int(here.sum())
+            counts[name][1] += int((here & matches).sum())
+    return {"file": url, "unknown": unknown, "stages": _figures(counts)}
+
+
+def _stages(job: Job) -> dict[str, set[str] | None]:
+    """Name -> reasons of rows that count as well as the kept ones (None: any reason)."""
+    out: dict[str, set[str] | None] = {"all rows": None}
+    rules = [step for step in job.program.steps if isinstance(step, RuleStep)]
+    cuts = [i for i, step in enumerate(rules) if step.tops]
+    if cuts and cuts[-1] > 0:
+        out[f"before {rules[cuts[-1]].reason}"] = {step.reason for step in rules[cuts[-1] :]}
+    return {**out, "kept rows": set()}
+
+
+def _ledger(job: Job, decision: str) -> Iterator[tuple[pa.Array, Mask, pa.Array]]:
+    for line in read_shards(job.out, decision):
+        system, path = fs.connect(decision_url(job.out, decision, "ledger", f"{line['name']}.parquet"))
+        with system.open(path, "rb") as file:
+            table = pq.read_table(file, columns=["uid", "keep", "reason"]).combine_chunks()
+        keep = np.asarray(table.column("keep").to_numpy(), dtype=bool)
+        yield table.column("uid"), keep, table.column("reason")
+
+
+def _looked_up(truth: pa.Table, uid: pa.Array) -> tuple[Mask, Mask]:
+    """(matches, known) for each uid."""
+    index = pc.index_in(uid, value_set=truth.column("uid"))
+    known = np.asarray(pc.is_valid(index).to_numpy(), dtype=bool)
+    matches = pc.fill_null(pc.take(truth.column("matches"), index), False)
+    return np.asarray(matches.to_numpy(), dtype=bool), known
+
+
+def _one_of(reason: pa.Array, reasons: set[str] | None) -> Mask:
+    if reasons is None:
+        return np.ones(len(reason), dtype=bool)
+    found = pc.is_in(reason, value_set=pa.array(sorted(reasons), pa.string()))
+    return np.asarray(found.to_numpy(), dtype=bool)
+
+
+def _figures(counts: Mapping[str, list[int]]) -> list[dict[str, Any]]:
+    matching = counts["all rows"][1]
+    return [
+        {
+            "stage": name,
+            "rows": rows,
+            "matching": good,
+            "precision": good / rows if rows else None,
+            "recall": good / matching if matching else None,
+        }
+        for name, (rows, good) in counts.items()
+    ]

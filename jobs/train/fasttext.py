@@ -1,0 +1,231 @@
+"""Trains a fastText classifier from two labelled pools, as DCLM's quality filter was made (arXiv 2406.11794)."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+
+from poolsieve.dataflow.pools.shards import Batch
+from poolsieve.dataflow.recipes.recipe import Pool
+from poolsieve.filters.dsl.cuts import tie_hashes
+from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
+from poolsieve.scoring_models.fasttext import LABEL
+
+TEXT = "text"
+KINDS: Mapping[str, tuple[str, ...]] = {
+    "jsonl": (".jsonl", ".json", ".ndjson", ".jsonl.gz", ".json.gz", ".jsonl.zst", ".json.zst"),
+    "parquet": (".parquet",),
+    "webdataset": (".tar",),
+}
+"""Kind of pool -> how its files' names end."""
+
+
+@dataclass
+class Counted:
+    """What became of the texts of one label."""
+
+    trained: int = 0
+    held_out: int = 0
+    empty: int = 0
+    unreadable: int = 0
+
+
+@dataclass
+class Quality:
+    """Held-out texts by what they are and what the model says at a probability of one half."""
+
+    true_positive: int = 0
+    false_positive: int = 0
+    true_negative: int = 0
+    false_negative: int = 0
+
+    @property
+    def precision(self) -> float | None:
+        """Of those that the model calls positive, the share that are."""
+        found = self.true_positive + self.false_positive
+        return self.true_positive / found if found else None
+
+    @property
+    def recall(self) -> float | None:
+        """Of the positive ones, the share that the model finds."""
+        there = self.true_positive + self.false_negative
+        return self.true_positive / there if there else None
+
+
+@dataclass
+class Trained:
+    """What a training came to."""
+
+    model: str
+    labels: tuple[str, str]
+    counts: dict[str, Counted] = field(default_factory=dict)
+    quality: Quality = field(default_factory=Quality)
+
+
+def pool_of(url: str, text: str | None) -> Pool:
+    """The pool of a glob, its kind read off the files' names.
+
+    Args:
+        url: glob or brace range, on any fsspec storage.
+        text: column, field or member of the text; `text` (`txt` in tars) if not given.
+
+    Raises:
+        PlanError: for another ending.
+    """
+    kind = next((kind for kind, endings in KINDS.items() if url.endswith(endings)), None)
+    if kind is None:
+        endings = ", ".join(ending for endings in KINDS.values() for ending in endings)
+        raise PlanError(f"can't tell what {url!r} holds: its name should end with one of {endings}")
+    return Pool(kind, (url,), {TEXT: text or ("txt" if kind == "webdataset" else "text")})
+
+
+def train_fasttext(
+    positive: Pool,
+    negative: Pool,
+    model: str,
+    *,
+    labels: tuple[str, str] = ("hq", "lq"),
+    holdout: float = 0.1,
+    seed: int = 0,
+    replace: bool = False,
+    said: Callable[[str], None] = lambda line: None,
+    **settings: Any,
+) -> Trained:
+    """Trains a classifier that tells the texts of two pools apart, and measures it on texts that it has not seen.
+
+    A text is one line, line breaks as blanks, as `FastText` scores it. Which texts are held out is a matter of their
+    uid and `seed` alone. With one thread the same pools give the same model.
+
+    Args:
+        positive, negative: pools with a role `text`.
+        model: path of the `.bin` to write.
+        labels: of the two pools.
+        holdout: share of the texts kept for measuring.
+        seed: chooses the held-out texts.
+        replace: an existing `model` may be replaced.
+        said: is told what is being done.
+        settings: for fastText's `train_supervised` (`dim`, `lr`, `epoch`, `wordNgrams`, `thread`, ...).
+
+    Raises:
+        PlanError: if fastText can't train, the labels are no two words, or a pool has no text.
+        PoolsieveError: if the training fails.
+    """
+    train = trainer()
+    _check(labels, model, replace)
+    result = Trained(model, labels)
+    with tempfile.TemporaryDirectory() as folder:
+        lines, unseen = Path(folder, "train.txt"), Path(folder, "unseen.txt")
+        with lines.open("w", encoding="utf-8") as seen, unseen.open("w", encoding="utf-8") as held:
+            for label, pool in zip(labels, (positive, negative), strict=True):
+                said(f"reading {', '.join(pool.urls)} as {label}")
+                result.counts[label] = _write(pool, label, holdout, seed, seen, held)
+        made = _trained(train, lines, said, settings)
+        _save(made, model)
+        _measure(made, unseen, labels, result.quality)
+    return result
+
+
+def trainer() -> Callable[..., Any]:
+    """fastText's `train_supervised`.
+
+    Raises:
+        PlanError: without fastText, or with a build of it that only predicts.
+    """
+    try:
+        import fasttext
+    except ImportError as error:
+        raise PlanError("training needs fastText: pip install fasttext-community") from error
+    found: Callable[..., Any] | None = getattr(fasttext, "train_supervised", None)
+    if found is None:
+        raise PlanError(
+            "the installed fastText can predict but not train; over it, the full one has the same name: "
+            "pip install --no-deps --force-reinstall fasttext-community"
+        )
+    return found
+
+
+def _check(labels: tuple[str, str], model: str, replace: bool) -> None:
+    if len(set(labels)) != 2 or not all(label and not any(map(str.isspace, label)) for label in labels):
+        raise PlanError(f"labels {labels}: two different words")
+    if Path(model).exists() and not replace:
+        raise PlanError(f"{model} is there already; say --replace to put another in its place")
+    if not Path(model).absolute().parent.is_dir():
+        raise PlanError(f"no folder {Path(model).absolute().parent} to write the model to")
+
+
+def _write(pool: Pool, label: str, holdout: float, seed: int, seen: IO[str], held: IO[str]) -> Counted:
+    """Writes the texts of a pool as fastText reads them.
+
+    Raises:
+        PlanError: if there is none to train with.
+    """
+    counts = Counted()
+    for chunk in _chunks(pool):
+        bad = {*chunk.read_errors, *chunk.role_errors.get(TEXT, {})}
+        counts.unreadable += len(bad)
+        texts = chunk.roles.column(TEXT).to_pylist()
+        for i, (text, unseen) in enumerate(zip(texts, _held_out(chunk.uid, holdout, seed), strict=True)):
+            if i in bad:
+                continue
+            line = _line(text)
+            counts.empty += not line
+            counts.held_out += bool(line) and unseen
+            counts.trained += bool(line) and not unseen
+            if line:
+                (held if unseen else seen).write(f"{LABEL}{label} {line}\n")
+    if not counts.trained:
+        raise PlanError(f"{', '.join(pool.urls)} has no text to train with: {counts}")
+    return counts
+
+
+def _chunks(given: Pool) -> Iterator[Batch]:
+    pool = given.located()
+    shards = pool.listing().shards
+    types = pool.role_types(shards)
+    for shard in shards:
+        yield from pool.batches(shard, (TEXT,), types)
+
+
+def _held_out(uids: pa.Array, holdout: float, seed: int) -> list[bool]:
+    limit = int(holdout * (1 << 64))
+    return [int(one) < limit for one in tie_hashes(uids, seed)]
+
+
+def _line(text: str | None) -> str:
+    """A text as one line of no labels: fastText takes any word with the prefix for one."""
+    words = (text or "").encode("utf-8", "replace").decode().replace(LABEL, " ")
+    return " ".join(words.split())
+
+
+def _trained(train: Callable[..., Any], lines: Path, said: Callable[[str], None], settings: Mapping[str, Any]) -> Any:
+    said(f"training on {lines.stat().st_size / 1e6:,.1f} MB of text")
+    try:
+        return train(input=str(lines), verbose=0, **settings)
+    except (RuntimeError, ValueError) as error:
+        hint = "; try a smaller --lr" if "NaN" in str(error) else ""
+        raise PoolsieveError(f"fastText could not train: {error}{hint}") from error
+
+
+def _save(made: Any, model: str) -> None:
+    """Writes the model under another name first, so that a killed run leaves nothing that looks finished."""
+    partial = f"{model}.{os.getpid()}.partial"
+    try:
+        made.save_model(partial)
+        os.replace(partial, model)
+    finally:
+        Path(partial).unlink(missing_ok=True)
+
+
+def _measure(made: Any, unseen: Path, labels: tuple[str, str], quality: Quality) -> None:
+    with unseen.open(encoding="utf-8") as lines:
+        for line in lines:
+            label, _, text = line.rstrip("\n").partition(" ")
+            found, really = made.predict(text)[0][0] == LABEL + labels[0], label == LABEL + labels[0]
+            name = f"{'true' if found == really else 'false'}_{'positive' if found else 'negative'}"
+            setattr(quality, name, getattr(quality, name) + 1)

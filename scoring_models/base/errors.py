@@ -1,0 +1,40 @@
+"""What goes wrong, in words for the user: in a plan, in a run, in one row."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+class PoolsieveError(Exception):
+    """The root of every error that poolsieve raises on purpose; its text is meant for the user."""
+
+
+class PlanError(PoolsieveError, ValueError):
+    """A recipe, an argument or a pool that can't work, found before any work starts."""
+
+
+class RowError(NamedTuple):
+    """Why one row has no score: a short class for reasons (`image_decode`) and a message for people."""
+
+    kind: str
+    message: str
+
+
+def unknown_name(what: str, wrong: str, known: Iterable[str], hint: str = "") -> PlanError:
+    """The error for a name that does not exist, naming the nearest that do, else what there is.
+
+    Args:
+        what: the sentence that refuses it, without a full stop: "there is no kind of pool 'parket'".
+        wrong: the name as it was given.
+        known: the names that exist, in the order in which to list them.
+        hint: a further sentence.
+    """
+    names = list(dict.fromkeys(map(str, known)))
+    near = difflib.get_close_matches(wrong, names, n=3, cutoff=0.5)
+    if near:
+        found = f"Did you mean {' or '.join(map(repr, near))}?"
+    else:
+        found = "There is " + (", ".join(names[:20]) or "none") + (", ..." if len(names) > 20 else ".")
+    return PlanError(f"{what}. {found}" + (f" {hint}" if hint else ""))

@@ -1,0 +1,135 @@
+"""What a scorer is: rows in, numbers out, with nothing of Beam in it.
+
+A *scorer* is a frozen, picklable configuration. It says which roles it reads and which columns it makes,
+so that a plan can be checked, fingerprinted and costed before anything heavy is imported. Two kinds exist:
+
+* a plain scorer has `score(batch) -> Scored`;
+* a model scorer has `load() -> Loaded`, and the loaded thing has `prepare` (decoding, tokenising; runs ahead in
+  threads) and `infer` (the model, always at one of a fixed list of shapes).
+
+A row's score depends on the row alone. Errors are strings, never live exceptions: an exception that is kept
+alive keeps its traceback, and with it the whole batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import pyarrow as pa
+
+from poolsieve.scoring_models.base.errors import RowError
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The scores of one batch of `n` rows: column -> array of length n, and row index -> error.
+
+    A row with an error has null in every column. A null without an error means "nothing to score" (a null role).
+    """
+
+    columns: Mapping[str, pa.Array]
+    errors: Mapping[int, RowError] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What a scorer wants of a worker.
+
+    `holds_gil`: its work is Python or holds the interpreter lock, so two threads gain nothing and local runs use
+    processes. `device`: "cpu" or "cuda". `memory_mb`: a hint for one loaded copy.
+    """
+
+    holds_gil: bool = False
+    device: str = "cpu"
+    memory_mb: int = 100
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """The part of a scorer that every kind has. `columns` is ordered; see `score_names` for what is stored."""
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The roles whose values `score` or `prepare` finds as columns of its batch."""
+        ...
+
+    @property
+    def columns(self) -> Mapping[str, pa.DataType]:
+        """Column name -> Arrow type. The name "" is the scorer's main number."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """Bumped by hand whenever the same input would give another number."""
+        ...
+
+    @property
+    def resources(self) -> Resources:
+        """What one copy of the scorer needs."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """The configuration, as plain JSON values."""
+        ...
+
+    def files(self) -> Mapping[str, Path]:
+        """Model files by a name that does not depend on the machine; their contents enter the fingerprint.
+
+        Raises `PlanError` when the model can't be found. May download (the hub's cache is used).
+        """
+        ...
+
+
+class BatchScorer(Scorer, Protocol):
+    """A scorer without a model."""
+
+    def score(self, batch: pa.RecordBatch) -> Scored:
+        """Scores of a batch with exactly the columns named in `reads`."""
+        ...
+
+
+class ModelBatch(NamedTuple):
+    """One micro-batch, ready for the model: `rows` are its positions in the batch, `shape` one of the listed shapes."""
+
+    rows: Sequence[int]
+    shape: str
+    inputs: Any
+
+
+class Loaded(Protocol):
+    """A model in memory. Both methods must be safe to call from several threads at once."""
+
+    settings: Mapping[str, Any]
+    """What scores depend on beside the configuration: dtype, shapes, threads, device, preprocessing. JSON values;
+    written to `scorer.json` at first use, and a later worker whose settings differ is refused."""
+
+    def micro_batches(self, batch: pa.RecordBatch) -> Iterator[Sequence[int]]:
+        """Row positions that go through the model together, cheap to compute (from sizes, not from contents)."""
+        ...
+
+    def prepare(self, batch: pa.RecordBatch, rows: Sequence[int]) -> tuple[list[ModelBatch], dict[int, RowError]]:
+        """Decodes or tokenises `rows` of `batch`; a row that can't be read comes back as an error."""
+        ...
+
+    def infer(self, prepared: ModelBatch) -> Mapping[str, Any]:
+        """Column -> array whose first len(prepared.rows) entries belong to those rows (the rest is filling)."""
+        ...
+
+
+class ModelScorer(Scorer, Protocol):
+    """A scorer whose numbers come from a model that must be loaded."""
+
+    def load(self) -> Loaded:
+        """Loads the model. Called once a process and device."""
+        ...
+
+
+def score_names(name: str, scorer: Scorer) -> dict[str, pa.DataType]:
+    """Stored score name -> type: `name` for a single or the main ("") column, else `name.column`."""
+    columns = scorer.columns
+    if len(columns) == 1:
+        return {name: next(iter(columns.values()))}
+    return {f"{name}.{column}" if column else name: kind for column, kind in columns.items()}

@@ -1,0 +1,240 @@
+"""CLIP similarity of an image and its caption through open_clip: the scorer of data filtering networks.
+
+Fang et al., "Data Filtering Networks", arXiv 2309.17425, section 3: the score is the cosine of the L2-normalised
+embeddings, without the model's logit scale. The network that was published as a filter is `hf-hub:apple/DFN-public`;
+`apple/DFN2B-CLIP-*` and `DFN5B-CLIP-*` are models trained on what a filter kept.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from poolsieve.scoring_models.base.config import Config, absolute_path
+from poolsieve.scoring_models.base.devices import DTYPES, NO_LOCK, check_precision, device_of, gpu_lock, gpu_name
+from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, RowError
+from poolsieve.scoring_models.base.images_io import decode
+from poolsieve.scoring_models.base.scorer import ModelBatch, Resources
+from poolsieve.scoring_models.clip.files import (
+    HUB,
+    LOCAL,
+    embedding_size,
+    folder_files,
+    folder_of,
+    layout_of,
+    read_json,
+    registry_config,
+    require_open_clip,
+    tag_file,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Clip(Config):
+    """Cosine similarity of image and caption, float32 in [-1, 1]. A row without image or caption has a null score.
+
+    Args:
+        model: `"hf-hub:apple/DFN-public"`, `"local-dir:/path"` (either in open_clip's or in `transformers`' layout),
+            `("ViT-B-16-quickgelu", "dfn2b")` (open_clip's names), or `("ViT-B-32", "/path/weights.safetensors")`.
+        precision: of weights and activations. bf16 is several times faster where the processor has it, and its scores
+            differ from fp32's in the third digit.
+        batch_size: pairs that the model sees at a time; the last ones of a shard are filled up with blanks.
+        device: "auto" takes a GPU if there is one.
+        embeddings: also store both normalised embeddings, as float16.
+        revision: of a hub repository; a commit makes a run repeatable.
+        image: the image role.
+        text: the caption role.
+    """
+
+    model: str | tuple[str, str]
+    precision: str = "fp32"
+    batch_size: int = 32
+    device: str = "auto"
+    embeddings: bool = False
+    revision: str | None = None
+    image: str = "image"
+    text: str = "text"
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        check_precision("Clip", self.precision)
+        if self.batch_size < 1:
+            raise PlanError(f"Clip(batch_size={self.batch_size}): must be at least 1")
+        object.__setattr__(self, "model", _absolute(self.model))
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Image and caption."""
+        return (self.image, self.text)
+
+    @property
+    def columns(self) -> Mapping[str, pa.DataType]:
+        """The similarity, and with `embeddings` two `fixed_size_list<float16>[dim]`."""
+        if not self.embeddings:
+            return {"": pa.float32()}
+        kind = pa.list_(pa.float16(), _embedding_size(self.model, self.revision))
+        return {"": pa.float32(), "image_embedding": kind, "text_embedding": kind}
+
+    @property
+    def resources(self) -> Resources:
+        """Decoding and the model let the interpreter lock go."""
+        return Resources(device=self.device, memory_mb=2000)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Without the folder of local files, which enter the fingerprint by hash, and without the device."""
+        out = {key: value for key, value in super().to_dict().items() if key != "device"}
+        return {**out, "model": _portable(self.model)}
+
+    def files(self) -> Mapping[str, Path]:
+        """Configuration, weights and tokenizer files by name.
+
+        Raises:
+            PlanError: if open_clip or a file is missing, or QuickGELU does not match.
+        """
+        require_open_clip()
+        if isinstance(self.model, str):
+            return folder_files(folder_of(self.model, self.revision))
+        arch, weights = self.model
+        registry_config(arch)
+        path = Path(weights) if Path(weights).is_file() else tag_file(arch, weights)
+        return {path.name: path}
+
+    def load(self) -> LoadedClip:
+        """Loads the model."""
+        return LoadedClip(self)
+
+
+def _absolute(model: Any) -> str | tuple[str, str]:
+    if isinstance(model, (tuple, list)) and len(model) == 2:
+        arch, weights = model
+        return (arch, absolute_path(weights) if "/" in weights or Path(weights).is_file() else weights)
+    if isinstance(model, str) and model.startswith(LOCAL):
+        return LOCAL + absolute_path(model.removeprefix(LOCAL))
+    if isinstance(model, str) and model.startswith(HUB):
+        return model
+    raise PlanError(
+        f"Clip({model!r}): expected 'hf-hub:organisation/name', 'local-dir:/path', or two strings: an open_clip "
+        "architecture and a tag or weights file"
+    )
+
+
+def _portable(model: str | tuple[str, str]) -> str | list[str]:
+    if isinstance(model, tuple):
+        return [model[0], model[1].rsplit("/", 1)[-1]]
+    return LOCAL + model.rsplit("/", 1)[-1] if model.startswith(LOCAL) else model
+
+
+@functools.cache
+def _embedding_size(model: str | tuple[str, str], revision: str | None) -> int:
+    if isinstance(model, tuple):
+        return embedding_size(registry_config(model[0]))
+    config, _ = layout_of(folder_of(model, revision))
+    return embedding_size(read_json(config))
+
+
+class LoadedClip:
+    """A CLIP model in memory. Safe to call from several threads; each runs torch with one thread of its own."""
+
+    def __init__(self, config: Clip) -> None:
+        import torch
+
+        from poolsieve.scoring_models.clip.weights import load_parts
+
+        self.config, self.torch = config, torch
+        parts = load_parts(config.model, config.revision)
+        self.device = device_of(torch, config.device)
+        self.dtype = getattr(torch, DTYPES[config.precision])
+        self.model = parts.model.to(self.device, self.dtype)
+        self.tokenizer, self.context = parts.tokenizer, parts.context
+        self.pil, self.normalise = _split_transform(parts.transform)
+        self.gpu = gpu_lock(self.device)
+        self.settings: Mapping[str, Any] = {
+            "dtype": config.precision,
+            "shape": [config.batch_size, self.context],
+            "threads": 1,
+            "device": gpu_name(torch, self.device),
+            "preprocessing": str(parts.transform),
+        }
+
+    def micro_batches(self, batch: pa.RecordBatch) -> Iterator[Sequence[int]]:
+        """Rows that have both image and caption, `batch_size` at a time."""
+        both = [batch.column(role).is_valid().to_numpy(zero_copy_only=False) for role in self.config.reads]
+        rows = np.flatnonzero(both[0] & both[1])
+        size = self.config.batch_size
+        return (rows[i : i + size].tolist() for i in range(0, len(rows), size))
+
+    def prepare(self, batch: pa.RecordBatch, rows: Sequence[int]) -> tuple[list[ModelBatch], dict[int, RowError]]:
+        """Decodes images to uint8 (batch_size, height, width, 3), tokenises captions to int64 (batch_size, context)."""
+        images, errors = batch.column(self.config.image), {}
+        good, pixels = [], []
+        for row in rows:
+            found = self._pixels(images[row].as_py())
+            if isinstance(found, RowError):
+                errors[row] = found
+            else:
+                good.append(row)
+                pixels.append(found)
+        if not good:
+            return [], errors
+        texts = batch.column(self.config.text).take(pa.array(good)).to_pylist()
+        return [ModelBatch(good, "pairs", (self._filled(np.stack(pixels)), self._filled(self._tokens(texts))))], errors
+
+    def _pixels(self, data: bytes) -> Any:
+        image = decode(data)
+        if isinstance(image, RowError):
+            return image
+        return np.asarray(self.pil(image))
+
+    def _tokens(self, texts: list[str]) -> np.ndarray[Any, Any]:
+        tokens = self.tokenizer(texts, context_length=self.context)
+        return np.asarray(tokens.numpy())
+
+    def _filled(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """The fixed shape: blank images and empty captions after the real ones."""
+        missing = self.config.batch_size - len(values)
+        return np.concatenate([values, np.zeros((missing, *values.shape[1:]), values.dtype)]) if missing else values
+
+    def infer(self, prepared: ModelBatch) -> Mapping[str, Any]:
+        """Similarity float32 (batch_size,), and with `embeddings` float16 (batch_size, dim) of both sides."""
+        torch = self.torch
+        torch.set_num_threads(1)  # a setting of the calling thread; more would fight over the cores and change sums
+        pixels, tokens = (torch.from_numpy(values) for values in prepared.inputs)
+        try:
+            with torch.inference_mode(), self.gpu or NO_LOCK:
+                return self._embed(pixels, tokens)
+        except torch.OutOfMemoryError as error:
+            raise PoolsieveError(
+                f"the GPU has no room for {self.config.batch_size} pairs at a time: say Clip(..., batch_size="
+                f"{max(1, self.config.batch_size // 2)})"
+            ) from error
+
+    def _embed(self, pixels: Any, tokens: Any) -> Mapping[str, Any]:
+        x = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float().div(255)
+        image = self.model.encode_image(self.normalise(x).to(self.dtype), normalize=True).float()
+        text = self.model.encode_text(tokens.to(self.device, non_blocking=True), normalize=True).float()
+        made = {"": (image * text).sum(-1).cpu().numpy()}
+        if self.config.embeddings:
+            made["image_embedding"] = image.half().cpu().numpy()
+            made["text_embedding"] = text.half().cpu().numpy()
+        return made
+
+
+def _split_transform(transform: Any) -> tuple[Any, Any]:
+    """(the part on PIL images, the normalisation): so that pixels travel as uint8 and are normalised in batches.
+
+    `ToTensor` on uint8 is a division by 255 in float32, and both it and `Normalize` work pixel by pixel, so that doing
+    them on a batch gives the same bits.
+    """
+    from torchvision.transforms import Compose, Normalize, ToTensor
+
+    steps = list(transform.transforms)
+    at = next((i for i, step in enumerate(steps) if isinstance(step, ToTensor)), None)
+    if at is None or len(steps) != at + 2 or not isinstance(steps[-1], Normalize):
+        raise PlanError(f"this model's preprocessing is not one that poolsieve can batch: {transform}")
+    return Compose(steps[:at]), steps[-1]

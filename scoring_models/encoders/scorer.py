@@ -1,0 +1,146 @@
+"""Encoders that classify texts: tokens, windows, a fixed list of batch shapes, logits."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from poolsieve.scoring_models.base.config import Config, absolute_path
+from poolsieve.scoring_models.base.devices import check_precision, device_of, gpu_name
+from poolsieve.scoring_models.base.errors import PlanError, RowError
+from poolsieve.scoring_models.base.scorer import ModelBatch, Resources
+from poolsieve.scoring_models.encoders.engines import backend_of, check_backend, engine
+from poolsieve.scoring_models.encoders.windows import WindowBatch, batches_of, shapes, windows_of
+
+TOKENS = {"cpu": 512, "cuda": 16_384}
+"""Kind of device -> tokens of a batch. On a CPU one window after the other is as fast, and needs no blanks."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class EncoderScorer(Config):
+    """What scorers that classify texts by an encoder have in common.
+
+    Args:
+        revision: of the repository; a commit makes a run repeatable.
+        precision: "fp32", or "bf16" where the processor has it (some scores change).
+        overlap: tokens that neighbouring windows of a long text share.
+        tokens: of one batch that the model sees, filled up with blanks; if not given, `TOKENS` of the device.
+        device: "auto" takes a GPU if there is one.
+        backend: "torch" or "openvino"; "auto" takes OpenVINO on a CPU where it is installed.
+        text: the role to read.
+    """
+
+    model: str
+    revision: str | None = None
+    precision: str = "fp32"
+    overlap: int = 50
+    tokens: int | None = None
+    device: str = "auto"
+    backend: str = "auto"
+    text: str = "text"
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        check_precision(name, self.precision)
+        check_backend(name, self.backend, self.precision)
+        if Path(absolute_path(self.model)).is_dir():
+            object.__setattr__(self, "model", absolute_path(self.model))
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The text role."""
+        return (self.text,)
+
+    @property
+    def resources(self) -> Resources:
+        """The model lets the interpreter lock go."""
+        return Resources(device=self.device, memory_mb=2500)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Without the folder of local files, which enter the fingerprint by hash, and without the device."""
+        out = {key: value for key, value in super().to_dict().items() if key != "device"}
+        return {**out, "model": Path(self.model).name if Path(self.model).is_absolute() else self.model}
+
+    def need_libraries(self) -> None:
+        """Raises `PlanError` without torch or transformers."""
+        if importlib.util.find_spec("transformers") is None or importlib.util.find_spec("torch") is None:
+            name = type(self).__name__
+            raise PlanError(f"{name} needs torch and transformers: pip install 'poolsieve[classifiers]'")
+
+
+class LoadedEncoder:
+    """A model in memory. Safe to call from several threads, each of which keeps one core busy.
+
+    Args:
+        config: the scorer.
+        network: torch module in evaluation mode, `network(ids, mask) -> logits (windows, ...)`.
+        tokenizer: of transformers.
+        context: tokens of a window, special ones included.
+        around: special tokens before and after a window's own.
+        longest: windows of a text that are read at most; None for all.
+    """
+
+    def __init__(
+        self,
+        config: EncoderScorer,
+        network: Any,
+        tokenizer: Any,
+        *,
+        context: int,
+        around: tuple[Sequence[int], Sequence[int]],
+        longest: int | None = None,
+    ) -> None:
+        import torch
+
+        self.config, self.tokenizer = config, tokenizer
+        self.context, self.around, self.longest = context, around, longest
+        device = device_of(torch, config.device)
+        backend = backend_of(config.backend, device, config.precision)
+        self.run = engine(network, device, config.precision, backend, context)
+        self.tokens = config.tokens or TOKENS.get(device.type, TOKENS["cuda"])
+        self.shapes = shapes(context, self.tokens)
+        self.settings: Mapping[str, Any] = {
+            "dtype": config.precision,
+            "shapes": [list(shape) for shape in self.shapes],
+            "threads": 1,
+            "device": gpu_name(torch, device),
+            "backend": backend,
+        }
+
+    def micro_batches(self, batch: pa.RecordBatch) -> Iterator[Sequence[int]]:
+        """Rows that have a text, those of like length together, so that few blanks are needed."""
+        texts = batch.column(self.config.text)
+        lengths = np.array([len(text.as_buffer()) if text.is_valid else -1 for text in texts], dtype=np.int64)
+        order = [int(i) for i in np.argsort(lengths, kind="stable") if lengths[i] >= 0]
+        # Large pieces waste few blanks, several of them keep all threads busy; what they are changes no score.
+        total = int(lengths.clip(0).sum())
+        limit = min(max(total // 8, 4 * self.tokens), max(total // 32, 32 * self.tokens))
+        start = filled = 0
+        for at, row in enumerate(order):
+            filled += max(int(lengths[row]), 16)
+            if filled > limit:
+                yield order[start : at + 1]
+                start, filled = at + 1, 0
+        if start < len(order):
+            yield order[start:]
+
+    def prepare(self, batch: pa.RecordBatch, rows: Sequence[int]) -> tuple[list[ModelBatch], dict[int, RowError]]:
+        """Windows of all texts as batches of the listed shapes."""
+        texts = batch.column(self.config.text).take(pa.array(rows)).to_pylist()
+        ids = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        made = [windows_of(some, self.context, self.config.overlap, *self.around)[: self.longest] for some in ids]
+        pad = self.tokenizer.pad_token_id or 0
+        return [ModelBatch(rows, "windows", (len(rows), batches_of(made, self.shapes, pad)))], {}
+
+    def logits(self, batches: Sequence[WindowBatch]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """(float32 (windows, ...), int64 (windows,): which text each is of); what fills a batch up is left out."""
+        owners = np.concatenate([batch.owners for batch in batches])
+        made = [self.run(batch.ids, batch.mask)[: len(batch.owners)] for batch in batches]
+        return np.concatenate(made), owners

@@ -1,0 +1,182 @@
+"""Celadon on a tiny checkpoint in the published layout."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from poolsieve.dataflow import Pool  # noqa: E402
+from poolsieve.dataflow.export.export import export  # noqa: E402
+from poolsieve.filters import celadon  # noqa: E402
+from poolsieve.scoring_models import Celadon  # noqa: E402
+from poolsieve.scoring_models.base.driver import score_rows  # noqa: E402
+from poolsieve.scoring_models.base.errors import PlanError  # noqa: E402
+from poolsieve.scoring_models.encoders.celadon import CATEGORIES, gathered, levels  # noqa: E402
+from poolsieve.scoring_models.encoders.celadon_files import load_model  # noqa: E402
+from poolsieve.scoring_models.encoders.windows import batches_of, shapes, windows_of  # noqa: E402
+from tests.conftest import fingerprint_of, ledger, run  # noqa: E402
+from tests.scoring_models.encoders.tiny_celadon import WORDS, make  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make(tmp_path_factory.mktemp("celadon") / "tiny")
+
+
+def texts(n: int, seed: int = 0, longest: int = 500) -> list[str]:
+    dice = random.Random(seed)
+    return [" ".join(dice.choices(WORDS, k=dice.choice([1, 3, 20, 60, 150, longest]))) for _ in range(n)]
+
+
+def score(scorer: Celadon, given: list[str | None], threads: int = 1) -> dict[str, list[Any]]:
+    batch = pa.record_batch({"text": pa.array(given, pa.string())})
+    made = score_rows(scorer.load(), batch, scorer.columns, threads=threads)
+    assert not made.errors
+    return {name: column.to_pylist() for name, column in made.columns.items()}
+
+
+def published(model: Path, given: list[str]) -> np.ndarray[Any, Any]:
+    """The published script's way: every text padded to 512 tokens and cut there, one by one; argmax of each head."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    network = load_model(Celadon(str(model)).files(), 5, 4)
+    found = []
+    for text in given:
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"][:510]
+        ids = [tokenizer.cls_token_id, *ids, tokenizer.sep_token_id]
+        padded = torch.tensor([ids + [0] * (512 - len(ids))])
+        mask = torch.tensor([[1] * len(ids) + [0] * (512 - len(ids))])
+        with torch.inference_mode():
+            found.append(network(padded, mask)[0].argmax(-1).numpy())
+    return np.array(found)
+
+
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+def test_scores_are_those_of_the_published_way(model: Path, backend: str) -> None:
+    given = texts(40)
+    found = score(Celadon(str(model), backend=backend), list(given))
+    expected = published(model, given)
+    assert np.array_equal(np.array([found[name] for name in CATEGORIES]).T, expected)
+    assert len(np.unique(expected)) == 4 and len(np.unique(expected, axis=0)) > 10
+    assert found["total"] == expected.sum(axis=1).tolist()
+    assert found["windows"] == [1] * 40
+
+
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+def test_a_row_depends_on_itself_alone(model: Path, backend: str) -> None:
+    scorer = Celadon(str(model), probabilities=True, backend=backend)
+    given: list[str | None] = [*texts(30, 1, 1400), None, ""]
+    whole = score(scorer, given)
+    for part in (given[::-1], given[::3], given[5:6]):
+        some = score(scorer, part, threads=2)
+        rows = [given.index(text) for text in part]
+        for name, values in whole.items():
+            assert some[name] == [values[i] for i in rows], name
+
+
+def test_what_stands_late_in_a_long_text_counts(model: Path) -> None:
+    scorer = Celadon(str(model), overlap=0)
+    parts = [" ".join(random.Random(i).choices(WORDS, k=510)) for i in range(6)]
+    alone, together = score(scorer, list(parts)), score(scorer, [" ".join(parts)])
+    for name in CATEGORIES:
+        assert together[name] == [max(alone[name])]
+    assert together["windows"] == [6]
+    assert max(together[name][0] - alone[name][0] for name in CATEGORIES) > 0
+
+
+def test_null_is_null_and_an_empty_text_is_two_special_tokens(model: Path) -> None:
+    found = score(Celadon(str(model)), [None, "", " \n"])
+    assert found["level"][0] is found["windows"][0] is found["violence"][0] is None
+    assert found["windows"][1:] == [1, 1] and found["total"][1] == found["total"][2]
+
+
+def test_levels_partition_all_scores() -> None:
+    every = np.array(list(itertools.product(range(4), repeat=5)))
+    found = levels(every)
+    for scores, level in zip(every, found, strict=True):
+        total, most = sum(scores), max(scores)
+        toxic = total >= 7
+        mild = 4 <= total <= 6 or (total == 3 and most == 3)
+        assert level == ("toxic" if toxic else "mild" if mild else "none")
+        assert (level == "none") == (total <= 3 and most <= 2)
+
+
+def test_the_verdict_names_the_first_of_the_worst() -> None:
+    logits = np.zeros((3, 5, 4), dtype=np.float32)
+    for window, scores in enumerate([(0, 2, 3, 3, 0), (0, 0, 0, 0, 1), (0, 1, 0, 0, 0)]):
+        for head, value in enumerate(scores):
+            logits[window, head, value] = 5
+    made = gathered(logits, np.array([0, 1, 1]), 2, probabilities=True)
+    assert made["verdict"].tolist() == ["toxic.religion", "none"]
+    assert made["gender_sex"].tolist() == [2, 1] and made["violence"].tolist() == [0, 1]
+    assert made["gender_sex_probabilities"][1].argmax() == 1 and made["violence_probabilities"][1].argmax() == 1
+    assert np.allclose(made["ability_probabilities"].sum(axis=-1), 1)
+
+
+@pytest.mark.parametrize(
+    ("n", "overlap", "windows"), [(0, 50, 1), (510, 50, 1), (511, 50, 2), (970, 50, 2), (971, 50, 3), (1020, 0, 2)]
+)
+def test_windows_cover_every_token(n: int, overlap: int, windows: int) -> None:
+    made = windows_of(range(n), 512, overlap, [-1], [-2])
+    assert len(made) == windows
+    assert all(window[0] == -1 and window[-1] == -2 and len(window) <= 512 for window in made)
+    assert sorted({token for window in made for token in window[1:-1]}) == list(range(n))
+    (batch,) = batches_of([[[1, 2, 3]]], shapes(512, 4096), 0)
+    assert batch.ids.shape == (128, 32) and batch.mask.sum(axis=1).tolist() == [3] + [1] * 127
+
+
+def test_the_stage_names_level_and_category(model: Path, tmp_path: Path) -> None:
+    given: list[str | None] = [*texts(60, 2, 900), None]
+    pq.write_table(pa.table({"text": pa.array(given, pa.string())}), tmp_path / "a.parquet")
+    source = Pool.parquet(f"{tmp_path}/a.parquet", text="text")
+    strict = run(source | celadon(str(model)), tmp_path / "out")
+    run(source | celadon(str(model)), tmp_path / "two", workers=2)
+    assert fingerprint_of(tmp_path / "out") == fingerprint_of(tmp_path / "two")
+    found = ledger(tmp_path / "out")
+    for verdict, reason in zip(found["celadon.verdict"].to_pylist(), found["reason"].to_pylist(), strict=True):
+        assert reason == ("celadon.no_text" if verdict is None else None if verdict == "none" else f"celadon.{verdict}")
+    toxic = export(str(tmp_path / "out"), select="celadon.toxic.*", target=str(tmp_path / "toxic"))
+    assert toxic["rows"] == found["celadon.level"].to_pylist().count("toxic") > 0
+    loose = run(source | celadon(str(model), keep="mild"), tmp_path / "out")
+    assert loose["kept"] - strict["kept"] == found["celadon.level"].to_pylist().count("mild") > 0
+    assert loose["work"]["scored"] == {}
+
+
+def test_wrong_files_are_refused(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="holds no Celadon"):
+        Celadon(str(tmp_path)).files()
+    other = make(tmp_path / "other", model_type="multi-head-deberta-for-sequence-classification")
+    with pytest.raises(PlanError, match="the published layout of Celadon is 'deberta-v2'"):
+        Celadon(str(other)).files()
+    small = make(tmp_path / "small", hidden_size=16)
+    with pytest.raises(PlanError, match="does not hold Celadon's weights"):
+        Celadon(str(small)).load()
+    broken = make(tmp_path / "broken")
+    (broken / "model.safetensors").write_bytes(b"nothing")
+    with pytest.raises(PlanError, match="can't read the weights"):
+        Celadon(str(broken)).load()
+    for wrong in ({"overlap": 510}, {"tokens": 100}, {"precision": "int3"}, {"backend": "x"}):
+        with pytest.raises(PlanError, match="Celadon"):
+            Celadon(str(model), **wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+def test_golden_scores_guard_the_version(model: Path, backend: str) -> None:
+    """Raise `Celadon.version` when these change."""
+    found = score(Celadon(str(model), backend=backend), list(texts(4, 7, 800)))
+    assert Celadon(str(model)).version == 1
+    assert [found[name] for name in CATEGORIES] == GOLDEN
+
+
+GOLDEN = [[2, 3, 2, 3], [2, 2, 2, 3], [3, 0, 2, 3], [2, 3, 3, 3], [1, 0, 0, 0]]
