@@ -40,7 +40,7 @@ def language(
         raise PlanError(f"language(at_least={at_least}): a probability, 0 to 1")
     return Chain(
         (
-            Score(language=Language(model, text)),
+            Score(language=Language(model, text=text)),
             Keep(col("language.label").is_in(wanted), reason="language.other"),
             Keep(col("language.probability") >= at_least, reason="language.uncertain"),
         )

@@ -6,7 +6,6 @@ scores that nothing has made yet (`text.word_count`, a pool column) bring those 
 
 from __future__ import annotations
 
-import difflib
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,7 +19,7 @@ import pyarrow.compute as pc
 from poolsieve.filters.dsl.cuts import kept_by
 from poolsieve.filters.dsl.expr import SCORE, AllOf, AnyOf, Compare, Env, IsIn, Not, Predicate, col
 from poolsieve.scoring_models.base.config import Config
-from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.base.errors import PlanError, unknown_name
 from poolsieve.scoring_models.base.scorer import Scorer
 
 
@@ -320,9 +319,7 @@ def _asked(name: str, kind: str, value: Any) -> dict[str, Any]:
 
 def _choice(name: str, what: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
-        near = difflib.get_close_matches(str(value), allowed, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise PlanError(f"Top({name!r}, {what}={value!r}): expected one of {', '.join(allowed)}{hint}")
+        raise unknown_name(f"Top({name!r}, {what}={value!r}): no such choice", str(value), allowed)
 
 
 def _decimal(name: str, what: str, value: Any, low: str, high: str | None) -> str:

@@ -7,14 +7,12 @@ time, so its tokens are remembered by piece: a dictionary look-up replaces nearl
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import threading
 import unicodedata
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,7 +20,6 @@ import pyarrow as pa
 
 from poolsieve.filters.words.pieces import Splitter
 from poolsieve.filters.words.punctuation import PUNCTUATION
-from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.scorer import Scored
 
 PIECES = 1 << 19
@@ -252,14 +249,3 @@ def counted_words(
     """As `counted`, for a function that is given the words of the text too."""
     words = iter(tokenizer().read([text for text in texts.to_pylist() if text is not None]))
     return score_texts(texts, lambda text: count(text, next(words)), columns)
-
-
-def need_spacy() -> Mapping[str, Path]:
-    """No model files, once spaCy has been found.
-
-    Raises:
-        PlanError: without spaCy.
-    """
-    if importlib.util.find_spec("spacy") is None:
-        raise PlanError("rules that count words need spaCy's tokenizer: pip install 'poolsieve[text]'")
-    return {}

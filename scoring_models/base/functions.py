@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from poolsieve.scoring_models.base.config import Config
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
-from poolsieve.scoring_models.base.scorer import Resources, Scored
+from poolsieve.scoring_models.base.scorer import Resources, Scored, ScorerConfig
 
 
 @dataclass(frozen=True, eq=False)
-class FunctionScorer(Config):
+class FunctionScorer(ScorerConfig):
     """A user's own function as a scorer; made by `scorer(...)`.
 
     The function takes one `pyarrow.Array` for each role it reads, in order, and returns an array (or a sequence) of
@@ -28,10 +26,6 @@ class FunctionScorer(Config):
     version: int = 1
     name: str = ""
     resources: Resources = field(default=Resources(holds_gil=True), metadata={"runtime": True})
-
-    def files(self) -> Mapping[str, Path]:
-        """No model files."""
-        return {}
 
     def score(self, batch: pa.RecordBatch) -> Scored:
         """Calls the function and casts what it returns to the declared types."""
