@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from poolsieve.filters.dsl.edits import Edit
 from poolsieve.filters.dsl.expr import col
+from poolsieve.filters.dsl.ready import stage
 from poolsieve.filters.dsl.stages import Chain, Keep, Score, Stage
 from poolsieve.filters.words.tokenizer import Words, counted_words, tokenizer
 from poolsieve.scoring_models.base.config import Config
@@ -165,6 +166,7 @@ class C4Lines(LineRules, Config):
             return text
 
 
+@stage(example="c4.quality()")
 def quality(
     *,
     terminal_punctuation: bool = True,

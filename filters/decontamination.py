@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from poolsieve.filters.dsl.expr import col
+from poolsieve.filters.dsl.ready import stage
 from poolsieve.filters.dsl.stages import Chain, Keep, Score
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.scorer import Scored, TextScorer
@@ -187,6 +188,7 @@ class LoadedNgrams:
         return len(hits), self.names[self.owner[place[hits[0]]]] if len(hits) else None
 
 
+@stage(example='decontaminate({"gsm8k": Pool.jsonl("gsm8k.jsonl", text="question")})', pools=("benchmarks",))
 def decontaminate(benchmarks: Mapping[str, Any], *, n: int = N, at_most: int = 0, text: str = "text") -> Chain:
     """Drops documents of which more than `at_most` places match an n-gram of a benchmark, with `leak.contaminated`.
 

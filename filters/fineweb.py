@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from poolsieve.filters.dsl.expr import col
+from poolsieve.filters.dsl.ready import stage
 from poolsieve.filters.dsl.stages import Chain, Keep, Rule, Score, any_of
 from poolsieve.filters.words.punctuation import TERMINAL
 from poolsieve.filters.words.tokenizer import Words, counted_words
@@ -62,6 +63,7 @@ class FineWeb(TextScorer):
         ]
 
 
+@stage(example="fineweb.quality()")
 def quality(
     *,
     min_line_punct_ratio: float = 0.12,

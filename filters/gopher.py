@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from poolsieve.filters.dsl.expr import col
+from poolsieve.filters.dsl.ready import stage
 from poolsieve.filters.dsl.stages import Chain, Keep, Rule, Score
 from poolsieve.filters.words.ngrams import duplicate_characters, groups, top_characters
 from poolsieve.filters.words.tokenizer import Words, counted_words, score_texts, tokenizer
@@ -164,6 +165,7 @@ def _repeats(parts: list[str], text: str) -> tuple[float, float]:
     return (len(parts) - len(once)) / len(parts), characters / len(text)
 
 
+@stage(example="gopher.quality()")
 def quality(
     *,
     min_words: int | None = 50,
@@ -205,6 +207,7 @@ def quality(
     return Chain((Score(gopher=GopherQuality(tuple(stop_words), text=text)), *(rule for rule in rules if rule)))
 
 
+@stage(example="gopher.repetition()")
 def repetition(
     *,
     max_dup_para_frac: float | None = 0.3,

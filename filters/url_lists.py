@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from poolsieve.filters.dsl.expr import col
+from poolsieve.filters.dsl.ready import stage
 from poolsieve.filters.dsl.stages import Chain, Keep, Rule, Score, Stage
 from poolsieve.filters.lists import In
 from poolsieve.scoring_models.base.config import absolute_path
@@ -175,6 +176,12 @@ def _extractor() -> Any:
     return tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
 
 
+_EXAMPLE = (
+    'urls(domains="domains.txt", urls="urls.txt", words="words.txt", soft_words="soft.txt", subwords="subwords.txt")'
+)
+
+
+@stage(example=_EXAMPLE)
 def urls(
     *,
     domains: str | None = None,
