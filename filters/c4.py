@@ -18,7 +18,7 @@ from poolsieve.filters.dsl.edits import Edit
 from poolsieve.filters.dsl.expr import col
 from poolsieve.filters.dsl.ready import stage
 from poolsieve.filters.dsl.stages import Chain, Keep, Score, Stage
-from poolsieve.filters.words.tokenizer import Words, counted_words, tokenizer
+from poolsieve.filters.words.tokenizer import Words, score_words, tokenizer
 from poolsieve.scoring_models.base.config import Config
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.scorer import Scored, TextScorer
@@ -117,7 +117,7 @@ class C4Page(LineRules, TextScorer):
 
     def score(self, batch: pa.RecordBatch) -> Scored:
         """The three numbers of each text; null for null."""
-        return counted_words(batch.column(self.text), self.page, self.columns)
+        return score_words(batch.column(self.text), self.page, self.columns)
 
     def page(self, text: str, words: Words) -> tuple[int, int, int | None]:
         """The three numbers of one text."""

@@ -41,7 +41,7 @@ _REMEMBERED = 1 << 20
 _log = logging.getLogger(__name__)
 
 
-def words(text: str) -> list[str]:
+def normalised_words(text: str) -> list[str]:
     """Lower-case words without punctuation and diacritics; each number is `0`."""
     text = _NUMBER.sub("0", text.lower())
     if not text.isascii():
@@ -64,7 +64,7 @@ def _word_hash(word: str) -> int:
 
 def ngram_hashes(text: str, n: int = N) -> Hashes:
     """uint64 (max(0, number of words - n + 1),): a hash of each n-gram, the same on any machine."""
-    ids = np.array([_word_hash(word) for word in words(text)], dtype=np.uint64)
+    ids = np.array([_word_hash(word) for word in normalised_words(text)], dtype=np.uint64)
     count = len(ids) - n + 1
     if count <= 0:
         return np.zeros(0, dtype=np.uint64)

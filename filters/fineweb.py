@@ -16,7 +16,7 @@ from poolsieve.filters.dsl.expr import col
 from poolsieve.filters.dsl.ready import stage
 from poolsieve.filters.dsl.stages import Chain, Keep, Rule, Score, any_of
 from poolsieve.filters.words.punctuation import TERMINAL
-from poolsieve.filters.words.tokenizer import Words, counted_words
+from poolsieve.filters.words.tokenizer import Words, score_words
 from poolsieve.scoring_models.base.scorer import Scored, TextScorer
 
 SHORT_LINE = 30
@@ -45,7 +45,7 @@ class FineWeb(TextScorer):
 
     def score(self, batch: pa.RecordBatch) -> Scored:
         """The counts of each text; null for null."""
-        return counted_words(batch.column(self.text), self.counts, self.columns)
+        return score_words(batch.column(self.text), self.counts, self.columns)
 
     def counts(self, text: str, words: Words) -> list[float | None]:
         """The values of `columns` for one text."""

@@ -18,7 +18,7 @@ from poolsieve.filters.dsl.expr import col
 from poolsieve.filters.dsl.ready import stage
 from poolsieve.filters.dsl.stages import Chain, Keep, Rule, Score
 from poolsieve.filters.words.ngrams import duplicate_characters, groups, top_characters
-from poolsieve.filters.words.tokenizer import Words, counted_words, score_texts, tokenizer
+from poolsieve.filters.words.tokenizer import Words, score_texts, score_words, tokenizer
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.scorer import Scored, TextScorer
 
@@ -65,7 +65,7 @@ class GopherQuality(TextScorer):
 
     def score(self, batch: pa.RecordBatch) -> Scored:
         """The counts of each text; null for null."""
-        return counted_words(
+        return score_words(
             batch.column(self.text), lambda text, words: quality_counts(text, words, self.stop_words), self.columns
         )
 
@@ -85,7 +85,7 @@ def quality_counts(text: str, words: Words, stop_words: Sequence[str] = STOP_WOR
         _share(bullets, len(lines)),
         _share(dotted, len(lines)),
         _share(int(words.alphas.sum()), len(words)),
-        words.present(stop_words),
+        words.count_present(stop_words),
     ]
 
 

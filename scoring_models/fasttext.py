@@ -70,7 +70,7 @@ class FastText(TextScorer):
         """Probabilities of each text."""
         texts, predict = batch.column(self.text).to_pylist(), fasttext_predict(self.model)
         if self.label is None:
-            return labelled([(None, None) if text is None else best(predict, text) for text in texts])
+            return guesses_as_columns([(None, None) if text is None else best_label(predict, text) for text in texts])
         wanted = _known(self.model, self.label)
         made = [None if text is None else _probability(predict, text, wanted) for text in texts]
         return Scored({"": pa.array(made, pa.float32())})
@@ -82,14 +82,14 @@ Guess = tuple[str | None, float | None]
 LABELLED: Mapping[str, pa.DataType] = {"label": pa.string(), "probability": pa.float32()}
 
 
-def labelled(guesses: Sequence[Guess]) -> Scored:
+def guesses_as_columns(guesses: Sequence[Guess]) -> Scored:
     """Guesses as the columns of `LABELLED`."""
     columns = zip(*guesses, strict=True) if guesses else ((), ())
     made = zip(LABELLED.items(), columns, strict=True)
     return Scored({name: pa.array(values, kind) for (name, kind), values in made})
 
 
-def best(predict: Predict, text: str) -> Guess:
+def best_label(predict: Predict, text: str) -> Guess:
     """The best label of a text, without `__label__`, and its probability; (None, None) if the model has none."""
     labels, probabilities = predict(text.replace("\n", " "))
     return (labels[0].removeprefix(LABEL), float(probabilities[0])) if len(labels) else (None, None)

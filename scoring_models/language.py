@@ -16,13 +16,21 @@ from poolsieve.scoring_models.base.config import absolute_path
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.packages import need
 from poolsieve.scoring_models.base.scorer import Resources, Scored, TextScorer
-from poolsieve.scoring_models.fasttext import FASTTEXT, LABELLED, MODULE, Guess, best, fasttext_predict, labelled
+from poolsieve.scoring_models.fasttext import (
+    FASTTEXT,
+    LABELLED,
+    MODULE,
+    Guess,
+    best_label,
+    fasttext_predict,
+    guesses_as_columns,
+)
 
 
 def _score(batch: pa.RecordBatch, role: str, guess: Callable[[str], Guess]) -> Scored:
     """Label and probability of each text; null for null and for blank ones, which have no language."""
     texts = batch.column(role).to_pylist()
-    return labelled([guess(text) if text is not None and text.strip() else (None, None) for text in texts])
+    return guesses_as_columns([guess(text) if text is not None and text.strip() else (None, None) for text in texts])
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +87,7 @@ class Language(TextScorer):
 
     def score(self, batch: pa.RecordBatch) -> Scored:
         """Label and probability of each text."""
-        return _score(batch, self.text, functools.partial(best, fasttext_predict(str(self._path()))))
+        return _score(batch, self.text, functools.partial(best_label, fasttext_predict(str(self._path()))))
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,7 +32,7 @@ def open_image(data: bytes) -> Image.Image | RowError:
     return image
 
 
-def decode(data: bytes) -> Image.Image | RowError:
+def decode_image(data: bytes) -> Image.Image | RowError:
     """The decoded image in its own mode, or why it can't be decoded.
 
     EXIF rotation is ignored, as in open_clip. The one mode that is changed is 16-bit grayscale: converting it to RGB,

@@ -19,7 +19,7 @@ import pyarrow as pa
 from poolsieve.scoring_models.base.config import absolute_path
 from poolsieve.scoring_models.base.devices import DTYPES, NO_LOCK, check_precision, device_of, gpu_lock, gpu_name
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, RowError
-from poolsieve.scoring_models.base.images_io import decode
+from poolsieve.scoring_models.base.images_io import decode_image
 from poolsieve.scoring_models.base.packages import need
 from poolsieve.scoring_models.base.scorer import ModelBatch, Resources, ScorerConfig
 from poolsieve.scoring_models.clip.files import (
@@ -189,7 +189,7 @@ class LoadedClip:
         return [ModelBatch(good, "pairs", (self._filled(np.stack(pixels)), self._filled(self._tokens(texts))))], errors
 
     def _pixels(self, data: bytes) -> Any:
-        image = decode(data)
+        image = decode_image(data)
         if isinstance(image, RowError):
             return image
         return np.asarray(self.pil(image))

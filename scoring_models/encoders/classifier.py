@@ -68,10 +68,10 @@ class Classifier(EncoderScorer):
         """
         self.need_libraries()
         found = encoder_files(self.model, self.revision, "sequence classifier")
-        self.position(labels_of(read_json(found[CONFIG])))
+        self.label_position(labels_of(read_json(found[CONFIG])))
         return found
 
-    def position(self, labels: Sequence[str]) -> int | None:
+    def label_position(self, labels: Sequence[str]) -> int | None:
         """Which of the model's labels is wanted; None for the best one.
 
         Raises:
@@ -110,7 +110,7 @@ class LoadedClassifier(LoadedEncoder):
         around = special_tokens(tokenizer)
         if config.overlap >= context - sum(map(len, around)):
             raise PlanError(f"Classifier(overlap={config.overlap}): the window has {context} tokens")
-        self.position = config.position(labels_of(about))
+        self.position = config.label_position(labels_of(about))
         self.several = about.get("problem_type") == "multi_label_classification"
         self.labels, self.long = labels_of(about), config.long
         super().__init__(
