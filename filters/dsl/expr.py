@@ -169,7 +169,18 @@ class Arithmetic(Node):
 
 
 def col(name: str) -> Column:
-    """A score or pool column by name: `Keep(col("text").word_count() <= 64)`, `Keep(col("dfn") >= 0.2)`."""
+    """A score or pool column by name: `Keep(col("text").word_count() <= 64)`, `Keep(col("dfn") >= 0.2)`.
+
+    >>> col("text").word_count()
+    Column(name='text.word_count')
+    >>> (col("width") / col("height") <= 3).names()
+    ('width', 'height')
+    >>> (col("lang").is_in(["en", "de"]) & (col("edu") >= 2.5)).names()
+    ('lang', 'edu')
+
+    Raises:
+        PlanError: if the name is no string, or empty.
+    """
     if not isinstance(name, str) or not name:
         raise PlanError(f"col() takes the name of a score or column, not {name!r}")
     return Column(name)

@@ -62,6 +62,12 @@ def scorer(
 
     Raise `version` whenever the function gives other numbers: stored scores are looked up by it.
 
+    >>> def shouting(text):
+    ...     return [sum(map(str.isupper, value)) / len(value) for value in text.to_pylist()]
+    >>> made = scorer(shouting, reads=("text",), columns={"share": "float32"})
+    >>> made.score(pa.record_batch({"text": ["LOUD", "or Not"]})).columns["share"].to_pylist()
+    [1.0, 0.1666666716337204]
+
     Raises:
         PlanError: for a lambda or a nested function, which can't be sent to a worker.
     """
