@@ -166,5 +166,11 @@ def file_sha256(path: str) -> str:
 
 
 def In(path: str, on: str = "uid", reason: str | None = None) -> Rule:  # noqa: N802  (a stage's name)
-    """Keeps the rows whose uid (or string score `on`) stands in a list file (.npy `u8,u8`, .parquet or text)."""
+    """Keeps the rows whose uid (or string score `on`) stands in a list file (.npy `u8,u8`, .parquet or text).
+
+    >>> In("kept.npy").reason
+    'uid.not_listed'
+    >>> (~In("blocked.txt", on="urls.at.domain", reason="urls.domain")).reason
+    'urls.domain.inverted'
+    """
     return Rule(Listed(absolute_path(str(path)), on), reason or f"{on}.not_listed")

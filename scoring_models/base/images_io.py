@@ -32,7 +32,7 @@ def open_image(data: bytes) -> Image.Image | RowError:
     return image
 
 
-def decode(data: bytes) -> Image.Image | RowError:
+def decode_image(data: bytes) -> Image.Image | RowError:
     """The decoded image in its own mode, or why it can't be decoded.
 
     EXIF rotation is ignored, as in open_clip. The one mode that is changed is 16-bit grayscale: converting it to RGB,
@@ -43,11 +43,12 @@ def decode(data: bytes) -> Image.Image | RowError:
         return image
     try:
         image.load()
-        return _eight_bits(image) if image.mode.startswith("I") else image
+        return eight_bits(image) if image.mode.startswith("I") else image
     except Exception as error:  # noqa: BLE001
         return RowError("image_decode", f"{type(error).__name__}: {error}"[:300])
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
+def eight_bits(image: Image.Image) -> Image.Image:
+    """A 16-bit grayscale image (modes `I`, `I;16` and their like) scaled to 8 bits: 65535 is white, and so is more."""
     values = np.asarray(image).astype(np.uint32) // 257
     return Image.fromarray(np.minimum(values, 255).astype(np.uint8))

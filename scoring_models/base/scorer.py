@@ -16,11 +16,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import pyarrow as pa
 
+from poolsieve.scoring_models.base.config import Config
 from poolsieve.scoring_models.base.errors import RowError
+from poolsieve.scoring_models.base.packages import need
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,10 @@ class Resources:
 
 @runtime_checkable
 class Scorer(Protocol):
-    """The part of a scorer that every kind has. `columns` is ordered; see `score_names` for what is stored."""
+    """The part of a scorer that every kind has. `columns` is ordered; see `score_names` for what is stored.
+
+    A class may also have `packages`, names of distributions whose versions the manifest then has (`ScorerConfig`).
+    """
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -125,6 +130,54 @@ class ModelScorer(Scorer, Protocol):
     def load(self) -> Loaded:
         """Loads the model. Called once a process and device."""
         ...
+
+
+class ScorerConfig(Config):
+    """Mix-in for the configurations of poolsieve's own scorers: packages, and no model files.
+
+    `packages` is no part of the protocol `Scorer`, so that a user's class in a recipe file needs none.
+    """
+
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Distributions that scores depend on; their versions go into the manifest, those not installed are left out."""
+
+    extra: ClassVar[str] = ""
+    """The extra of poolsieve that installs them; "" where none does."""
+
+    def files(self) -> Mapping[str, Path]:
+        """No model files.
+
+        Raises:
+            PlanError: if one of `packages` is not installed.
+        """
+        need(type(self).__name__, *self.packages, extra=self.extra)
+        return {}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TextScorer(ScorerConfig):
+    """What scorers of one text role have in common; a subclass adds `columns`, and `score` or `load`.
+
+    The fields are keyword-only, so that a subclass may put its own before them. One whose numbers change says
+    `version: int = field(default=2, kw_only=True)`.
+
+    Args:
+        text: the role to read.
+        version: see `Scorer`.
+    """
+
+    text: str = "text"
+    version: int = 1
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The text role."""
+        return (self.text,)
+
+    @property
+    def resources(self) -> Resources:
+        """Python string work, which holds the interpreter lock."""
+        return Resources(holds_gil=True)
 
 
 def score_names(name: str, scorer: Scorer) -> dict[str, pa.DataType]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.base.errors import PlanError, unknown_name
 from poolsieve.scoring_models.base.hub import fetch
 
 OPEN_CLIP_CONFIG = "open_clip_config.json"
@@ -26,12 +26,6 @@ TRANSFORMERS_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 OPTIONAL = ("preprocessor_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt")
 
 HUB, LOCAL = "hf-hub:", "local-dir:"
-
-
-def require_open_clip() -> None:
-    """Raises `PlanError` if open_clip is not installed."""
-    if importlib.util.find_spec("open_clip") is None:
-        raise PlanError("Clip needs open_clip and torch: pip install 'poolsieve[clip]'")
 
 
 def folder_of(model: str, revision: str | None) -> Path:
@@ -104,13 +98,11 @@ def registry_config(arch: str) -> dict[str, Any]:
     Raises:
         PlanError: for an unknown one, with the nearest names.
     """
-    import difflib
-
     spec = importlib.util.find_spec("open_clip")
     folder = Path(spec.origin).parent / "model_configs" if spec is not None and spec.origin is not None else Path()
     if not (folder / f"{arch}.json").is_file():
-        near = difflib.get_close_matches(arch, [path.stem for path in folder.glob("*.json")], 3)
-        raise PlanError(f"open_clip knows no architecture {arch!r}; nearest: {', '.join(near) or 'none'}")
+        known = sorted(path.stem for path in folder.glob("*.json"))
+        raise unknown_name(f"open_clip knows no architecture {arch!r}", arch, known)
     return read_json(folder / f"{arch}.json")
 
 

@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from poolsieve.scoring_models.base.config import Config, absolute_path
+from poolsieve.scoring_models.base.config import absolute_path
 from poolsieve.scoring_models.base.devices import DTYPES, NO_LOCK, check_precision, device_of, gpu_lock, gpu_name
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, RowError
-from poolsieve.scoring_models.base.images_io import decode
-from poolsieve.scoring_models.base.scorer import ModelBatch, Resources
+from poolsieve.scoring_models.base.images_io import decode_image
+from poolsieve.scoring_models.base.packages import need
+from poolsieve.scoring_models.base.scorer import ModelBatch, Resources, ScorerConfig
 from poolsieve.scoring_models.clip.files import (
     HUB,
     LOCAL,
@@ -30,13 +31,12 @@ from poolsieve.scoring_models.clip.files import (
     layout_of,
     read_json,
     registry_config,
-    require_open_clip,
     tag_file,
 )
 
 
 @dataclass(frozen=True, eq=False)
-class Clip(Config):
+class Clip(ScorerConfig):
     """Cosine similarity of image and caption, float32 in [-1, 1]. A row without image or caption has a null score.
 
     Args:
@@ -61,6 +61,9 @@ class Clip(Config):
     image: str = "image"
     text: str = "text"
     version: int = 1
+
+    packages = ("open_clip_torch", "torch", "torchvision", "transformers", "pillow")
+    extra = "clip"
 
     def __post_init__(self) -> None:
         check_precision("Clip", self.precision)
@@ -97,7 +100,7 @@ class Clip(Config):
         Raises:
             PlanError: if open_clip or a file is missing, or QuickGELU does not match.
         """
-        require_open_clip()
+        need("Clip", "open_clip_torch", "torch", extra=self.extra)
         if isinstance(self.model, str):
             return folder_files(folder_of(self.model, self.revision))
         arch, weights = self.model
@@ -186,7 +189,7 @@ class LoadedClip:
         return [ModelBatch(good, "pairs", (self._filled(np.stack(pixels)), self._filled(self._tokens(texts))))], errors
 
     def _pixels(self, data: bytes) -> Any:
-        image = decode(data)
+        image = decode_image(data)
         if isinstance(image, RowError):
             return image
         return np.asarray(self.pil(image))

@@ -94,10 +94,10 @@ class LoadedCeladon(LoadedEncoder):
         """The columns of each text, from the logits of all its windows."""
         count, batches = prepared.inputs
         logits, owners = self.logits(batches)
-        return gathered(logits, owners, count, self.probabilities)
+        return columns_of_texts(logits, owners, count, self.probabilities)
 
 
-def gathered(
+def columns_of_texts(
     logits: np.ndarray[Any, Any], owners: np.ndarray[Any, Any], count: int, probabilities: bool
 ) -> dict[str, np.ndarray[Any, Any]]:
     """Columns of `count` texts from the logits (windows, 5, 4) of their windows; `owners` names each window's text."""

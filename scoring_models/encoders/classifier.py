@@ -5,7 +5,6 @@ The usual one is FineWeb-Edu's (Penedo et al., arXiv 2406.17557, section 4).
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.base.errors import PlanError, unknown_name
 from poolsieve.scoring_models.base.scorer import ModelBatch
 from poolsieve.scoring_models.encoders.files import CONFIG, encoder_files, load_tokenizer, read_json
 from poolsieve.scoring_models.encoders.scorer import EncoderScorer, LoadedEncoder
@@ -69,10 +68,10 @@ class Classifier(EncoderScorer):
         """
         self.need_libraries()
         found = encoder_files(self.model, self.revision, "sequence classifier")
-        self.position(labels_of(read_json(found[CONFIG])))
+        self.label_position(labels_of(read_json(found[CONFIG])))
         return found
 
-    def position(self, labels: Sequence[str]) -> int | None:
+    def label_position(self, labels: Sequence[str]) -> int | None:
         """Which of the model's labels is wanted; None for the best one.
 
         Raises:
@@ -84,11 +83,10 @@ class Classifier(EncoderScorer):
             return 0
         if self.label in labels:
             return labels.index(self.label)
-        known = difflib.get_close_matches(self.label or "", labels, 3) or labels[:12]
-        asked = (
-            f"has no label {self.label!r}" if self.label else f"has {len(labels)} labels: say label=... or best=True"
-        )
-        raise PlanError(f"{self.model} {asked}; there is {', '.join(map(repr, known))}")
+        if self.label is not None:
+            raise unknown_name(f"{self.model} has no label {self.label!r}", self.label, labels)
+        some = ", ".join(map(repr, labels[:12]))
+        raise PlanError(f"{self.model} has {len(labels)} labels: say label=... or best=True; there is {some}")
 
     def load(self) -> LoadedClassifier:
         """Loads the model."""
@@ -112,7 +110,7 @@ class LoadedClassifier(LoadedEncoder):
         around = special_tokens(tokenizer)
         if config.overlap >= context - sum(map(len, around)):
             raise PlanError(f"Classifier(overlap={config.overlap}): the window has {context} tokens")
-        self.position = config.position(labels_of(about))
+        self.position = config.label_position(labels_of(about))
         self.several = about.get("problem_type") == "multi_label_classification"
         self.labels, self.long = labels_of(about), config.long
         super().__init__(
