@@ -18,7 +18,7 @@ class Registered(click.ParamType):  # type: ignore[type-arg]  # generic in newer
     def __init__(self, names: Callable[[], Iterable[str]]) -> None:
         self.names = names
 
-    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
         """`[a|b]`, as click shows choices."""
         return f"[{'|'.join(self.names())}]"
 

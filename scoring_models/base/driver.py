@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from poolsieve.scoring_models.base.errors import PoolsieveError, RowError
-from poolsieve.scoring_models.base.scorer import BatchScorer, Loaded, ModelBatch, ModelScorer, Scored
+from poolsieve.scoring_models.base.scorer import BatchScorer, Loaded, ModelBatch, Scored
 
 MESSAGE_LENGTH = 300
 """Characters of an exception's text that are stored with a row."""
@@ -155,15 +155,3 @@ def _arrow(values: np.ndarray[Any, Any], kind: pa.DataType) -> pa.Array:
         return pa.array(values, kind)
     flat = pa.array(np.ascontiguousarray(values).reshape(-1), kind.value_type)
     return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
-
-
-_loaded: dict[str, Loaded] = {}
-_load_lock = threading.Lock()
-
-
-def load_shared(scorer: ModelScorer, tag: str) -> Loaded:
-    """The model of a scorer, loaded once a process; `tag` (its fingerprint) names it."""
-    with _load_lock:
-        if tag not in _loaded:
-            _loaded[tag] = scorer.load()
-        return _loaded[tag]
