@@ -94,7 +94,7 @@ def decided(pool: Path, out: Path, share: float) -> Path:
 def masks(out: Path) -> dict[str, np.ndarray[Any, Any]]:
     """Path of each shard -> which of its rows stay."""
     found = {}
-    for path in (out / read_manifest(str(out))["ledger"]).glob("*.parquet"):
+    for path in (out / read_manifest(str(out)).ledger).glob("*.parquet"):
         table = pq.read_table(path)
         found[table.schema.metadata[b"poolsieve.path"].decode()] = np.asarray(table.column("keep").to_numpy())
     return found

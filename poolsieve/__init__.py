@@ -1,1 +1,48 @@
-"""poolsieve."""
+"""poolsieve: filter a pool of training data; score once, decide many; every row has a line in the ledger.
+
+    import poolsieve
+
+    out = poolsieve.run("recipe.py", "OUT", workers=2)
+    out.counts, out.cuts, out.ledger(columns=["uid", "keep", "reason"])
+    out.decide(params={"fraction": 0.2}, what_if=True)
+    out.export()
+
+Stages and scorers are in `poolsieve.filters` and `poolsieve.scoring_models`. Nothing is imported before it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from poolsieve.dataflow.recipes.recipe import Pool, Recipe
+    from poolsieve.jobs.api import decide, export, open, plan, run
+
+    __version__: str
+
+_HOMES = {
+    "Pool": "poolsieve.dataflow.recipes.recipe",
+    "Recipe": "poolsieve.dataflow.recipes.recipe",
+    "decide": "poolsieve.jobs.api",
+    "export": "poolsieve.jobs.api",
+    "open": "poolsieve.jobs.api",
+    "plan": "poolsieve.jobs.api",
+    "run": "poolsieve.jobs.api",
+}
+
+__all__ = ["Pool", "Recipe", "__version__", "decide", "export", "open", "plan", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("poolsieve")
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'poolsieve' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

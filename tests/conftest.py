@@ -12,12 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from poolsieve.dataflow.passes.submit import execute, prepare, prepare_stored
+from poolsieve.dataflow.passes.submit import carry_out, prepare, prepare_stored, what_if
 from poolsieve.dataflow.recipes.recipe import Recipe
 from poolsieve.dataflow.recipes.source import RecipeSource
 from poolsieve.dataflow.runners.engine import Engine
 from poolsieve.dataflow.store.job import Options
-from poolsieve.dataflow.store.manifest import read_manifest, write_manifest
+from poolsieve.dataflow.store.manifest import read_manifest
+from poolsieve.dataflow.store.summary import Summary
 
 
 def text_table(n: int, seed: int, **columns: Any) -> pa.Table:
@@ -50,35 +51,30 @@ def pool(tmp_path: Path) -> Path:
     return write_pool(tmp_path / "pool")
 
 
-def run(recipe: Recipe | RecipeSource, out: Path | str, **options: Any) -> dict[str, Any]:
-    """The whole job: score, decide, manifest. `workers`, `frozen` and `Options` fields as keywords."""
+def run(recipe: Recipe | RecipeSource, out: Path | str, **options: Any) -> Summary:
+    """The whole run, without a report. `workers`, `frozen` and `Options` fields as keywords."""
     engine = Engine(options.pop("runner", "local"), options.pop("workers", 1), options.pop("beam_flags", ()))
     frozen = options.pop("frozen", None)
-    prepared = prepare(recipe, str(out), options=Options(**options), frozen=frozen)
-    summary = execute(prepared, engine=engine)
-    write_manifest(prepared.job, summary, {})
-    return summary
+    plan = prepare(recipe, str(out), options=Options(**options), frozen=frozen)
+    return carry_out(plan, engine=engine).summary
 
 
-def decide(recipe: Recipe | RecipeSource | None, out: Path | str, **options: Any) -> dict[str, Any]:
-    """A decision from stored scores alone."""
+def decide(recipe: Recipe | RecipeSource | None, out: Path | str, **options: Any) -> Summary:
+    """A decision from stored scores alone; with `write=False` a what-if."""
     write = options.pop("write", True)
-    prepared = prepare_stored(recipe, str(out), frozen=options.pop("frozen", None), options=Options(**options))
-    summary = execute(prepared, score=False, write=write)
-    if write:
-        write_manifest(prepared.job, summary, {})
-    return summary
+    plan = prepare_stored(recipe, str(out), frozen=options.pop("frozen", None), options=Options(**options))
+    return carry_out(plan, score=False).summary if write else what_if(plan)
 
 
 def ledger(out: Path | str) -> pa.Table:
     """The current ledger, all shards in order of name."""
-    folder = Path(out) / read_manifest(str(out))["ledger"]
+    folder = Path(out) / read_manifest(str(out)).ledger
     return pa.concat_tables(pq.read_table(path) for path in sorted(folder.glob("*.parquet")))
 
 
 def fingerprint_of(out: Path | str) -> dict[str, str]:
     """SHA-256 of every ledger file and of subset.npy of the current decision."""
-    folder = (Path(out) / read_manifest(str(out))["ledger"]).parent
+    folder = (Path(out) / read_manifest(str(out)).ledger).parent
     files = [*folder.glob("ledger/*.parquet"), folder / "subset.npy"]
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)}
 

@@ -102,7 +102,7 @@ BAD_SAMPLES: dict[str, tuple[list[tuple[str, bytes]], dict[str, int]]] = {
 def test_bad_sample_in_a_tar(name: str, tmp_path: Path) -> None:
     members, reasons = BAD_SAMPLES[name]
     summary = run(tars(tmp_path / "pool", members), tmp_path / "out")
-    assert summary["reasons"] == reasons
+    assert summary.reasons == reasons
     found = ledger(tmp_path / "out")
     assert found["keep"][0].as_py() is True
     assert found["keep"][found.num_rows - 1].as_py() is True, "the neighbours are scored"
@@ -113,7 +113,7 @@ def test_decompression_bomb_costs_the_row(tmp_path: Path, monkeypatch: pytest.Mo
     bomb = io.BytesIO()
     Image.new("1", (20_000, 20_000)).save(bomb, "PNG")
     summary = run(tars(tmp_path / "pool", sample("x", jpg=bomb.getvalue())), tmp_path / "out")
-    assert summary["reasons"] == {"quarantine.image_bomb": 1}
+    assert summary.reasons == {"quarantine.image_bomb": 1}
 
 
 def _cut(folder: Path, member: int) -> None:
@@ -150,8 +150,8 @@ def test_bad_tar(name: str, tmp_path: Path) -> None:
     damage(tmp_path / "pool")
     tar(tmp_path / "pool" / "1.tar", [*sample("fine")])
     summary = run(recipe, tmp_path / "out")
-    assert {k: v for k, v in summary["reasons"].items() if k.startswith("quarantine")} == reasons
-    assert summary["kept"] >= least + 1, "the other shard, and what could be read"
+    assert {k: v for k, v in summary.reasons.items() if k.startswith("quarantine")} == reasons
+    assert summary.kept >= least + 1, "the other shard, and what could be read"
 
 
 def _bytes_of(table: pa.Table) -> bytes:
@@ -213,9 +213,9 @@ def test_bad_parquet(name: str, tmp_path: Path) -> None:
     pool = Pool.parquet(f"{tmp_path}/pool/*.parquet", uid="uid", text="text", width="original_width")
     recipe = pool | Keep(col("text").word_count() > 1, reason="t.short") | Keep(col("width") > 0, reason="t.width")
     summary = run(recipe, tmp_path / "out")
-    assert summary["reasons"] == reasons
-    assert summary["rows"] == 100 + rows
-    assert len(set(ledger(tmp_path / "out")["uid"].to_pylist())) == summary["rows"]
+    assert summary.reasons == reasons
+    assert summary.rows == 100 + rows
+    assert len(set(ledger(tmp_path / "out")["uid"].to_pylist())) == summary.rows
 
 
 def test_nan_and_infinite_scores_in_a_column(tmp_path: Path) -> None:
@@ -232,8 +232,8 @@ def test_all_rows_dropped_is_a_whole_run(pool: Path, tmp_path: Path) -> None:
     summary = run(
         Pool.parquet(f"{pool}/*.parquet", text="text") | Keep(col("text").word_count() > 99), tmp_path / "out"
     )
-    assert (summary["kept"], summary["rows"]) == (0, 1200)
-    subset = np.load(tmp_path / "out" / "decisions" / summary["decision"] / "subset.npy")
+    assert (summary.kept, summary.rows) == (0, 1200)
+    subset = np.load(tmp_path / "out" / "decisions" / summary.decision / "subset.npy")
     assert subset.shape == (0,)
 
 

@@ -93,8 +93,8 @@ def test_the_network_tells_matching_captions_from_others(demo: Path, tmp_path: P
     assert (true[:, None] > false[None, :]).mean() > 0.9
     keep = np.array(found["keep"].to_pylist())
     assert label[keep].mean() > 0.9 > 0.7 > label.mean()
-    reasons = {reason.split(".")[0] for reason in summary["reasons"]}
-    assert reasons == {"datacomp", "caption", "quarantine", "dfn"}, summary["reasons"]
+    reasons = {reason.split(".")[0] for reason in summary.reasons}
+    assert reasons == {"datacomp", "caption", "quarantine", "dfn"}, summary.reasons
 
 
 def test_the_parquet_variant_comes_to_the_same(demo: Path, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_each_kind_of_document_falls_at_the_rule_that_is_meant_for_it(pool: Path
 
 
 def test_the_same_ledger_with_two_workers_and_an_edited_export(pool: Path, tmp_path: Path) -> None:
-    kept = run(source(pool, uid=""), tmp_path / "out")["kept"]
+    kept = run(source(pool, uid=""), tmp_path / "out").kept
     run(source(pool, uid=""), tmp_path / "two", workers=2)
     assert fingerprint_of(tmp_path / "out") == fingerprint_of(tmp_path / "two")
     index = export(str(tmp_path / "out"), columns={"text": "text"}, target=str(tmp_path / "clean"))

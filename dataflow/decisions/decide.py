@@ -5,19 +5,20 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 
 from poolsieve.dataflow import fs, progress
 from poolsieve.dataflow.decisions.record import Record
 from poolsieve.dataflow.decisions.samples import samples_of
-from poolsieve.dataflow.decisions.selection import open_stored, require_scored
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.walk import Cuts, State, quarantined, reasons_count, walk
 from poolsieve.dataflow.store.job import Job
-from poolsieve.dataflow.store.layout import decision_url
-from poolsieve.dataflow.store.manifest import cuts_json
-from poolsieve.dataflow.store.stored import StoredScores
+from poolsieve.dataflow.store.layout import ledger_url, uids_url
+from poolsieve.dataflow.store.manifest import ShardLine
+from poolsieve.dataflow.store.stored import StoredScores, open_stored, require_scored
+from poolsieve.dataflow.store.summary import FunnelLine, cuts_to_json
 from poolsieve.dataflow.store.tables import read_table, write_table
 from poolsieve.filters.dsl.cuts import order_keys
 from poolsieve.filters.lists import hex_pairs, sort_pairs
@@ -29,7 +30,7 @@ Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 def decision_of(job: Job, cuts: Cuts) -> str:
     """A decision's id: a hash of the rules, the cuts, the fingerprints and the pool's listing."""
-    return digest([job.program.rules(), cuts_json(cuts), dict(job.fingerprints), job.pool_id], 8)
+    return digest([job.program.rules(), cuts_to_json(cuts), dict(job.fingerprints), job.pool_id], 8)
 
 
 def decide_shard(job: Job, shard: Shard, cuts: Cuts, label: str, write: bool = True) -> Record:
@@ -54,7 +55,7 @@ def decide_shard(job: Job, shard: Shard, cuts: Cuts, label: str, write: bool = T
 
 def _overlap(job: Job, shard: Shard, state: State) -> dict[str, int]:
     """Rows kept by both, only by the new rules, only by the decision that `job.compare` names."""
-    table = read_table(decision_url(job.out, job.compare, "ledger", f"{shard.name}.parquet"))
+    table = read_table(ledger_url(job.out, job.compare, shard.name))
     old = np.asarray(table.column("keep").to_numpy(), dtype=bool)
     new = state.alive
     return {"both": int((old & new).sum()), "new": int((new & ~old).sum()), "old": int((old & ~new).sum())}
@@ -63,36 +64,43 @@ def _overlap(job: Job, shard: Shard, state: State) -> dict[str, int]:
 def record_of(job: Job, shard: Shard, source: StoredScores, state: State, cuts: Cuts) -> Record:
     """What a shard says of the decision, once it adds up."""
     nbytes = source_column(source, "nbytes")
-    kept, out = state.alive, quarantined(state)
-    line: dict[str, Any] = {
-        **shard.to_dict(),
-        "name": shard.name,
-        "rows": len(kept),
-        "kept": int(kept.sum()),
-        "dropped": int((~kept).sum()) - out,
-        "quarantined": out,
-        "nbytes": int(nbytes.sum()),
-        "kept_bytes": int(nbytes[kept].sum()),
-    }
-    if line["kept"] + line["dropped"] + line["quarantined"] != line["rows"] or (state.reason[kept] >= 0).any():
-        raise PoolsieveError(f"{shard.path} does not add up: {line}; this is a bug, please report it")
-    line |= _ends(source, kept)
     tokens = _tokens(job, state)
+    line = _line(shard, source, state, nbytes)
     return Record(
-        rows=line["rows"],
-        kept=line["kept"],
-        quarantined=out,
-        nbytes=line["nbytes"],
-        kept_bytes=line["kept_bytes"],
+        rows=line.rows,
+        kept=line.kept,
+        quarantined=line.quarantined,
+        nbytes=line.nbytes,
+        kept_bytes=line.kept_bytes,
         reasons=reasons_count(state),
         funnel=_funnel(job, state, nbytes, tokens),
         tokens=None if tokens is None else int(tokens.sum()),
-        kept_tokens=None if tokens is None else int(tokens[kept].sum()),
+        kept_tokens=None if tokens is None else int(tokens[state.alive].sum()),
         histograms=_histograms(state),
         samples=samples_of(job, shard, source, state, cuts),
         nulls={name: int(values.null_count) for name, values in state.scores.items()},
         shards=[line],
     )
+
+
+def _line(shard: Shard, source: StoredScores, state: State, nbytes: Ints) -> ShardLine:
+    kept, out = state.alive, quarantined(state)
+    first_key, last_key = _ends(source, kept)
+    line = ShardLine(
+        **shard.to_dict(),
+        name=shard.name,
+        rows=len(kept),
+        kept=int(kept.sum()),
+        dropped=int((~kept).sum()) - out,
+        quarantined=out,
+        nbytes=int(nbytes.sum()),
+        kept_bytes=int(nbytes[kept].sum()),
+        first_key=first_key,
+        last_key=last_key,
+    )
+    if line.kept + line.dropped + line.quarantined != line.rows or (state.reason[kept] >= 0).any():
+        raise PoolsieveError(f"{shard.path} does not add up: {line}; this is a bug, please report it")
+    return line
 
 
 def _tokens(job: Job, state: State) -> Ints | None:
@@ -103,15 +111,23 @@ def _tokens(job: Job, state: State) -> Ints | None:
     return np.asarray(values.to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
-def _funnel(job: Job, state: State, nbytes: Ints, tokens: Ints | None) -> list[dict[str, int]]:
+def _funnel(job: Job, state: State, nbytes: Ints, tokens: Ints | None) -> list[FunnelLine]:
     """The walk's funnel with the bytes that are left after each step and, once they are counted, the tokens."""
-    steps = len(job.program.steps)
-    made = [{**line, "bytes": left} for line, left in zip(state.funnel, _left(state, nbytes, steps), strict=True)]
-    if tokens is not None and job.program.tokens is not None:
-        counted = job.program.tokens[0]
-        for line, left in zip(made[counted:], _left(state, tokens, steps)[counted:], strict=True):
-            line["tokens"] = left
-    return made
+    steps = job.program.steps
+    left, left_tokens = _left(state, nbytes, len(steps)), _tokens_left(job, state, tokens)
+    return [
+        FunnelLine(step=step.label, **counts._asdict(), bytes=left[i], tokens=left_tokens[i])
+        for i, (step, counts) in enumerate(zip(steps, state.funnel, strict=True))
+    ]
+
+
+def _tokens_left(job: Job, state: State, tokens: Ints | None) -> list[int | None]:
+    """Tokens left after each step; None before the step that counts them."""
+    n = len(job.program.steps)
+    if tokens is None or job.program.tokens is None:
+        return [None] * n
+    counted = job.program.tokens[0]
+    return [None if i < counted else left for i, left in enumerate(_left(state, tokens, n))]
 
 
 def _left(state: State, amounts: Ints, steps: int) -> list[int]:
@@ -126,13 +142,13 @@ def source_column(source: StoredScores, name: str) -> np.ndarray[Any, Any]:
     return np.asarray(source.lines.column(name).to_numpy(zero_copy_only=False))
 
 
-def _ends(source: StoredScores, kept: np.ndarray[Any, Any]) -> dict[str, str | None]:
+def _ends(source: StoredScores, kept: np.ndarray[Any, Any]) -> tuple[str | None, str | None]:
     """Keys of the first and last kept samples of a tar: equal keys must not meet in an exported file."""
     rows = np.flatnonzero(kept)
-    keys = source.lines.column("key")
     if not len(rows):
-        return {"first_key": None, "last_key": None}
-    return {"first_key": keys[int(rows[0])].as_py(), "last_key": keys[int(rows[-1])].as_py()}
+        return None, None
+    keys = source.lines.column("key")
+    return keys[int(rows[0])].as_py(), keys[int(rows[-1])].as_py()
 
 
 def _histograms(state: State) -> dict[str, dict[int, list[int]]]:
@@ -163,13 +179,13 @@ def ledger_table(source: StoredScores, state: State) -> pa.Table:
 
 def _write(job: Job, shard: Shard, source: StoredScores, state: State, cuts: Cuts, record: Record) -> None:
     decision = decision_of(job, cuts)
-    url = decision_url(job.out, decision, "ledger", f"{shard.name}.parquet")
+    url = ledger_url(job.out, decision, shard.name)
     sha256 = write_table(url, ledger_table(source, state), {"poolsieve.path": shard.path})
-    record.shards[0]["ledger_sha256"] = sha256
+    record.shards = [msgspec.structs.replace(line, ledger_sha256=sha256) for line in record.shards]
     kept = source.uid.filter(pa.array(state.alive))
     pairs, valid = hex_pairs(kept)
     record.hex_uids = bool(valid.all())
     if record.hex_uids and len(pairs):
         sink = io.BytesIO()
         np.save(sink, sort_pairs(pairs), allow_pickle=False)
-        fs.write_bytes(decision_url(job.out, decision, "uids", f"{shard.name}.npy"), sink.getvalue())
+        fs.write_bytes(uids_url(job.out, decision, shard.name), sink.getvalue())

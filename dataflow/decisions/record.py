@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+
+from poolsieve.dataflow.store.manifest import ShardLine
+from poolsieve.dataflow.store.summary import FunnelLine, Sample, sum_known
 
 SAMPLES = 8
 """Rows kept for the report on each side of a cut and for each reason."""
@@ -12,11 +14,13 @@ SAMPLES = 8
 
 @dataclass
 class Record:
-    """What one shard (or a sum of shards) says of a decision.
+    """What one shard (or a sum of shards) says of a decision; see `Summary` for the fields that they share.
 
-    `shards` holds one line a shard for `shards.parquet`; `funnel` one dict a step; `tokens` counts those of the rows
-    that were tokenised, None without a score for them; `histograms` score -> key digit -> [kept, dropped]; `samples`
-    group -> best-ranked few rows, each `[order, shard name, row, uid, reason, scores]`.
+    Attributes:
+        tokens: of the rows that were tokenised; None without a score for them.
+        histograms: score -> high 16 bits of the order key -> [kept, dropped].
+        samples: group -> the best-ranked few rows.
+        shards: one line a shard, for `shards.parquet`.
     """
 
     rows: int = 0
@@ -27,29 +31,24 @@ class Record:
     tokens: int | None = None
     kept_tokens: int | None = None
     reasons: dict[str, int] = field(default_factory=dict)
-    funnel: list[dict[str, int]] = field(default_factory=list)
+    funnel: list[FunnelLine] = field(default_factory=list)
     histograms: dict[str, dict[int, list[int]]] = field(default_factory=dict)
-    samples: dict[str, list[list[Any]]] = field(default_factory=dict)
+    samples: dict[str, list[Sample]] = field(default_factory=dict)
     nulls: dict[str, int] = field(default_factory=dict)
     hex_uids: bool = True
     overlap: dict[str, int] = field(default_factory=dict)
-    shards: list[dict[str, Any]] = field(default_factory=list)
+    shards: list[ShardLine] = field(default_factory=list)
 
     def add(self, other: Record) -> Record:
         """Adds another record; the order of adding does not matter once `shards` is sorted."""
         for name in ("rows", "kept", "quarantined", "nbytes", "kept_bytes"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        for name in ("tokens", "kept_tokens"):
-            setattr(self, name, _sum(getattr(self, name), getattr(other, name)))
+        self.tokens = sum_known(self.tokens, other.tokens)
+        self.kept_tokens = sum_known(self.kept_tokens, other.kept_tokens)
         add_counts(self.reasons, other.reasons)
         add_counts(self.nulls, other.nulls)
         add_counts(self.overlap, other.overlap)
-        self.funnel = [
-            {key: a.get(key, 0) + b.get(key, 0) for key in {**a, **b}}
-            for a, b in zip(
-                self.funnel or [{}] * len(other.funnel), other.funnel or [{}] * len(self.funnel), strict=True
-            )
-        ]
+        self._add_funnel(other.funnel)
         for score, bins in other.histograms.items():
             _add_bins(self.histograms.setdefault(score, {}), bins)
         for group, rows in other.samples.items():
@@ -58,9 +57,11 @@ class Record:
         self.shards.extend(other.shards)
         return self
 
-
-def _sum(a: int | None, b: int | None) -> int | None:
-    return b if a is None else a if b is None else a + b
+    def _add_funnel(self, lines: list[FunnelLine]) -> None:
+        if not self.funnel:
+            self.funnel = [FunnelLine(step=line.step) for line in lines]
+        for mine, theirs in zip(self.funnel, lines or [FunnelLine() for _ in self.funnel], strict=True):
+            mine.add(theirs)
 
 
 def add_counts(into: dict[str, int], counts: Mapping[str, int]) -> None:

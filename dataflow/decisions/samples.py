@@ -13,12 +13,13 @@ from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.walk import Cuts, State
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.stored import StoredScores
+from poolsieve.dataflow.store.summary import Sample
 from poolsieve.filters.dsl.cuts import tie_hashes
 
 
-def samples_of(job: Job, shard: Shard, source: StoredScores, state: State, cuts: Cuts) -> dict[str, list[list[Any]]]:
+def samples_of(job: Job, shard: Shard, source: StoredScores, state: State, cuts: Cuts) -> dict[str, list[Sample]]:
     """Rows for the report: the nearest on both sides of each cut, a hash-chosen few for each reason and the kept."""
-    out: dict[str, list[list[Any]]] = {}
+    out: dict[str, list[Sample]] = {}
     hashes = None
     for code, reason in [*enumerate(state.reasons), (-1, "kept")]:
         rows = np.flatnonzero(state.reason == code)[: SAMPLES * 64]
@@ -37,7 +38,7 @@ def samples_of(job: Job, shard: Shard, source: StoredScores, state: State, cuts:
 
 def _beside(
     cut: str, group: str, value: float, score: str, shard: Shard, source: StoredScores, state: State
-) -> dict[str, list[list[Any]]]:
+) -> dict[str, list[Sample]]:
     values = state.scores[score].cast(pa.float64()).to_numpy(zero_copy_only=False)
     step = f"{cut}/{group}"
     out = {}
@@ -50,9 +51,10 @@ def _beside(
     return out
 
 
-def _sample(order: float, shard: Shard, source: StoredScores, state: State, i: Any) -> list[Any]:
+def _sample(rank: float, shard: Shard, source: StoredScores, state: State, i: Any) -> Sample:
     scores = {
         name: values[int(i)].as_py() for name, values in state.scores.items() if not pa.types.is_nested(values.type)
     }
     reason = state.reasons[state.reason[i]] if state.reason[i] >= 0 else ""
-    return [order, shard.name, int(source.rows[i]), source.uid[int(i)].as_py(), reason, json.dumps(scores)]
+    uid = source.uid[int(i)].as_py()
+    return Sample(rank, shard.name, int(source.rows[i]), uid, reason, json.dumps(scores))

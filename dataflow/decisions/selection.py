@@ -18,19 +18,13 @@ import pyarrow.compute as pc
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.walk import Cuts, walk
 from poolsieve.dataflow.store.job import Job
-from poolsieve.dataflow.store.layout import rows_url
-from poolsieve.dataflow.store.rows import read_rows
-from poolsieve.dataflow.store.stored import StoredScores
+from poolsieve.dataflow.store.stored import open_stored, require_scored
 from poolsieve.filters.dsl.cuts import Cut, key_bits, key_value, order_keys, tie_hashes
 from poolsieve.filters.dsl.stages import Ranked
 from poolsieve.scoring_models.base.errors import PoolsieveError
 
 DIGIT = 16
 Array = np.ndarray[Any, Any]
-
-
-class NotScored(PoolsieveError):
-    """Rows need scores that nobody has computed yet."""
 
 
 @dataclass(frozen=True)
@@ -261,31 +255,3 @@ def _finished(
 def cuts_of(searches: Searches) -> dict[str, Cut]:
     """Group -> cut, of a search that has ended."""
     return {group: search.cut for group, search in searches.items() if search.cut is not None}
-
-
-def open_stored(job: Job, shard: Shard, label: str) -> StoredScores:
-    """The stored rows and scores of a shard.
-
-    Raises:
-        NotScored: if the shard has never been read.
-    """
-    rows = read_rows(rows_url(job.out, shard, job.reading))
-    if rows is None:
-        raise NotScored(f"shard {shard.path} has not been read yet; `poolsieve run` reads it")
-    return StoredScores(job, shard, rows, label)
-
-
-def require_scored(unknown: Any, shard: Shard) -> None:
-    """Raises `NotScored` if some rows need scores that are not stored."""
-    if unknown is not None and unknown.any():
-        raise NotScored(
-            f"{int(unknown.sum())} rows of {shard.path} need scores that have not been computed; "
-            "`poolsieve run` with the same recipe computes just those"
-        )
-
-
-def unscored(job: Job, shard: Shard, cuts: Cuts, stop: int | None, label: str) -> int:
-    """Rows of a shard that need a score (before step `stop`) which is not stored."""
-    source = open_stored(job, shard, label)
-    state = walk(job.program, source, cuts, stop)
-    return 0 if state.unknown is None else int(state.unknown.sum())

@@ -12,22 +12,20 @@ import numpy as np
 
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.decisions.record import Record
-from poolsieve.dataflow.store.layout import decision_url
+from poolsieve.dataflow.store.layout import subset_url, uids_folder, uids_url
 from poolsieve.filters.lists import PAIR, sort_pairs
 
 
 def merge_subset(out: str, decision: str, record: Record, budget: int = 64 << 20) -> None:
     """Merges the shards' sorted uid files into one sorted `subset.npy`, range by range, in about `budget` bytes."""
-    named = [line["name"] for line in record.shards if line["kept"]]
+    named = [line.name for line in record.shards if line.kept]
     with tempfile.TemporaryDirectory(prefix=fs.TEMPORARY) as folder:
-        parts = [
-            _local_copy(decision_url(out, decision, "uids", f"{name}.npy"), folder, i) for i, name in enumerate(named)
-        ]
-        with fs.atomic_write(decision_url(out, decision, "subset.npy")) as file:
+        parts = [_local_copy(uids_url(out, decision, name), folder, i) for i, name in enumerate(named)]
+        with fs.atomic_write(subset_url(out, decision)) as file:
             np.lib.format.write_array_header_1_0(file, _header(record.kept))
             for low, high in _ranges(record.kept, budget):
                 file.write(_merged(parts, low, high).tobytes())
-    fs.remove(decision_url(out, decision, "uids"))
+    fs.remove(uids_folder(out, decision))
 
 
 def _header(n: int) -> dict[str, Any]:

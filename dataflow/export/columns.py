@@ -12,8 +12,8 @@ from poolsieve.dataflow import fs
 from poolsieve.dataflow.export.edited import EditedColumns
 from poolsieve.dataflow.export.rows import ExportPlan
 from poolsieve.dataflow.recipes.recipe import Recipe
-from poolsieve.dataflow.store.layout import decision_url, scorer_folder
-from poolsieve.dataflow.store.manifest import recipe_in_manifest, shard_of
+from poolsieve.dataflow.store.layout import ledger_url, scorer_folder, scores_folder
+from poolsieve.dataflow.store.manifest import Manifest, ShardLine
 from poolsieve.dataflow.store.settings import stored_scorers
 from poolsieve.dataflow.store.tables import read_table
 from poolsieve.scoring_models.base.errors import PlanError
@@ -21,8 +21,8 @@ from poolsieve.scoring_models.base.errors import PlanError
 
 def score_columns(
     out: str,
-    manifest: Mapping[str, Any],
-    lines: Sequence[Mapping[str, Any]],
+    manifest: Manifest,
+    lines: Sequence[ShardLine],
     asked: bool | Sequence[str],
     kinds: tuple[str, str],
 ) -> dict[str, pa.DataType]:
@@ -33,7 +33,7 @@ def score_columns(
     """
     if not asked or not lines:
         return {}
-    first = read_table(decision_url(out, manifest["decision"], "ledger", f"{lines[0]['name']}.parquet"))
+    first = read_table(ledger_url(out, manifest.decision, lines[0].name))
     types = {item.name: item.type for item in first.schema if item.name not in ("row", "uid", "keep", "reason")}
     if asked is True:
         own = _pool_columns(out, manifest) if kinds == ("parquet", "parquet") else set()
@@ -48,8 +48,8 @@ def score_columns(
 
 def edited_columns(
     made: ExportPlan,
-    manifest: Mapping[str, Any],
-    lines: Sequence[Mapping[str, Any]],
+    manifest: Manifest,
+    lines: Sequence[ShardLine],
     columns: Mapping[str, str],
     recipe: Recipe | None,
 ) -> EditedColumns:
@@ -62,17 +62,17 @@ def edited_columns(
         raise PlanError(
             f"--column goes from Parquet to Parquet and from JSON lines to JSON lines, not to {made.format}"
         )
-    source = None if recipe is not None else recipe_in_manifest(manifest, made.out)
-    types = made.files.all_types([shard_of(line) for line in lines])
+    source = None if recipe is not None else manifest.recipe_source(made.out)
+    types = made.files.all_types([line.shard for line in lines])
     edits = EditedColumns(columns=dict(columns), role_types=types, source=source, given=recipe)
     edits.derived(made.files)
     return edits
 
 
-def _pool_columns(out: str, manifest: Mapping[str, Any]) -> set[str]:
+def _pool_columns(out: str, manifest: Manifest) -> set[str]:
     """Scores that are nothing but a column of the pool: they leave with the row as it is."""
-    found = {fs.join(out, "scores", item["folder"]): item["scorer"] for item in stored_scorers(out)}
-    marks = manifest["fingerprints"].items()
+    found = {fs.join(scores_folder(out), item.folder): item.scorer for item in stored_scorers(out)}
+    marks = manifest.fingerprints.items()
     return {name for name, mark in marks if _is_column(found.get(scorer_folder(out, name, mark)))}
 
 

@@ -33,7 +33,8 @@ from poolsieve.dataflow.recipes.recipe import Pool, Recipe
 from poolsieve.dataflow.runners.base import threads_for
 from poolsieve.dataflow.runners.engine import Engine
 from poolsieve.dataflow.runners.supervise import Watch, supervised
-from poolsieve.dataflow.store.manifest import dumps, read_manifest, read_shards, shard_of, versions
+from poolsieve.dataflow.store.manifest import Manifest, ShardLine, read_manifest, read_shards, versions
+from poolsieve.dataflow.store.summary import dumps
 from poolsieve.filters.lists import file_sha256, load_list
 from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
@@ -115,7 +116,7 @@ class _Prepared:
 
     export: ExportPlan
     target: Target
-    lines: Sequence[Mapping[str, Any]]
+    lines: Sequence[ShardLine]
     target_bytes: int
     about: Mapping[str, Any]
 
@@ -135,8 +136,8 @@ def _prepare(
 ) -> _Prepared:
     out = fs.absolute(out)
     manifest = read_manifest(out)
-    lines = read_shards(out, manifest["decision"])
-    scored = _scored_pool(manifest).located()
+    lines = read_shards(out, manifest.decision)
+    scored = manifest.pool.pool().located()
     place = _place(scored, pool)
     kind = _format(format, place)
     _selection(select, uids, manifest)
@@ -144,7 +145,7 @@ def _prepare(
     _outside(place, lines, url)
     made = ExportPlan(
         out=out,
-        decision=manifest["decision"],
+        decision=manifest.decision,
         target=url,
         files=place,
         reading=digest([scored.format, scored.roles.get("uid")]),
@@ -161,16 +162,9 @@ def _prepare(
     about = _about(made, manifest, size)
     claim = Target(url, digest([_LAYOUT, about], 8))
     if kind != place.format:
-        crossed, types = crossing(place, [shard_of(line) for line in lines], kind)
+        crossed, types = crossing(place, [line.shard for line in lines], kind)
         made = dataclasses.replace(made, files=crossed, types=types)
     return _Prepared(export=made, target=claim, lines=lines, target_bytes=size, about=about)
-
-
-def _scored_pool(manifest: Mapping[str, Any]) -> Pool:
-    """The pool as the manifest has it."""
-    names = [item.name for item in dataclasses.fields(Pool) if item.name != "storage_options"]
-    known = {name: manifest["pool"][name] for name in names if name in manifest["pool"]}
-    return Pool(**{**known, "urls": tuple(known["urls"])})
 
 
 def _place(scored: PoolFiles, now: Pool | None) -> PoolFiles:
@@ -193,20 +187,18 @@ def _format(format: str, files: PoolFiles) -> str:
     return kind
 
 
-def _outside(files: PoolFiles, lines: Sequence[Mapping[str, Any]], target: str) -> None:
-    inside = next(
-        (line["path"] for line in lines if files.url(shard_of(line)).startswith(target.rstrip("/") + "/")), None
-    )
+def _outside(files: PoolFiles, lines: Sequence[ShardLine], target: str) -> None:
+    inside = next((line.path for line in lines if files.url(line.shard).startswith(target.rstrip("/") + "/")), None)
     if inside is not None:
         raise PlanError(f"{target} holds the pool ({inside}), which an export must not touch: choose another folder")
 
 
-def _selection(select: str | None, uids: str | None, manifest: Mapping[str, Any]) -> None:
+def _selection(select: str | None, uids: str | None, manifest: Manifest) -> None:
     if select is not None and uids is not None:
         raise PlanError("--reason and --uids each say which rows to export: give one of them")
     if uids is not None:
         load_list(fs.absolute(uids))
-    reasons = list(manifest["reasons"])
+    reasons = list(manifest.reasons)
     if select is not None and not fnmatch.filter(reasons, select):
         near = difflib.get_close_matches(select, reasons, n=3, cutoff=0.3)
         guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
@@ -214,14 +206,14 @@ def _selection(select: str | None, uids: str | None, manifest: Mapping[str, Any]
         raise PlanError(f"no row was dropped for a reason that {select!r} matches.{guess} The reasons are: {there}")
 
 
-def _about(made: ExportPlan, manifest: Mapping[str, Any], size: int) -> dict[str, Any]:
+def _about(made: ExportPlan, manifest: Manifest, size: int) -> dict[str, Any]:
     """What tells this export from another one: the same text, the same files."""
     listed = None
     if made.uids is not None:
         listed = {"sha256": file_sha256(made.uids), "entries": len(load_list(made.uids))}
     return {
         "decision": made.decision,
-        "pool": manifest["pool"]["id"],
+        "pool": manifest.pool.id,
         "format": made.format,
         "select": made.select,
         "uids": listed,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -14,13 +14,14 @@ from poolsieve.dataflow.export.rows import ExportPlan, OutputFile, ShardExtract
 from poolsieve.dataflow.export.survey import survey
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.runners.engine import Engine
+from poolsieve.dataflow.store.manifest import ShardLine
 
 
-def survey_all(engine: Engine, lines: Sequence[Mapping[str, Any]], export: ExportPlan, work: str) -> list[ShardExtract]:
+def survey_all(engine: Engine, lines: Sequence[ShardLine], export: ExportPlan, work: str) -> list[ShardExtract]:
     """Surveys every shard; the inputs in pool order. `work` is a folder for notes."""
     url = fs.join(work, "survey.json")
     pipeline = engine.pipeline()
-    shards = pipeline | "Shards" >> beam.Create([dict(line) for line in lines]) | "Spread" >> beam.Reshuffle()
+    shards = pipeline | "Shards" >> beam.Create(list(lines)) | "Spread" >> beam.Reshuffle()
     inputs = shards | "Survey" >> beam.Map(survey, export, fs.join(work, "found"))
     _ = inputs | "Collect" >> beam.combiners.ToList() | "Leave" >> beam.Map(_leave, url)
     pipeline.run().wait_until_finish()

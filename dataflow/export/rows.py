@@ -13,7 +13,7 @@ import pyarrow as pa
 from poolsieve.dataflow.export.edited import EditedColumns, EditedRows
 from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.shards import Shard
-from poolsieve.dataflow.store.layout import decision_url, rows_url
+from poolsieve.dataflow.store.layout import ledger_url, rows_url
 from poolsieve.dataflow.store.rows import ROWS_SCHEMA
 from poolsieve.dataflow.store.tables import read_table
 from poolsieve.filters.lists import counts_in, load_list, pairs_of
@@ -157,7 +157,7 @@ def pick(export: ExportPlan, shard: Shard) -> Picked:
     Raises:
         PoolsieveError: if the run's own files are missing.
     """
-    url = decision_url(export.out, export.decision, "ledger", f"{shard.name}.parquet")
+    url = ledger_url(export.out, export.decision, shard.name)
     ledger = _own(url, ["row", "uid", "keep", "reason", *export.scores])
     lines = _own(rows_url(export.out, shard, export.reading), _LINES) if _needs_lines(export) else None
     copies, found = _copies(export, ledger)

@@ -14,11 +14,11 @@ from poolsieve.dataflow.pools.formats.jsonl.write import check_line
 from poolsieve.dataflow.pools.formats.parquet.write import footer_of
 from poolsieve.dataflow.pools.formats.webdataset.write import check_members
 from poolsieve.dataflow.pools.shards import Shard
-from poolsieve.dataflow.store.manifest import shard_of
+from poolsieve.dataflow.store.manifest import ShardLine
 from poolsieve.filters.lists import Pairs
 
 
-def survey(line: Mapping[str, Any], export: ExportPlan, found: str) -> ShardExtract:
+def survey(line: ShardLine, export: ExportPlan, found: str) -> ShardExtract:
     """What one shard (a line of `shards.parquet`) gives to the export; its file is checked if that is anything.
 
     Args:
@@ -31,7 +31,7 @@ def survey(line: Mapping[str, Any], export: ExportPlan, found: str) -> ShardExtr
         PlanError: if scores can't be added to it.
     """
     progress.check()
-    shard = shard_of(line)
+    shard = line.shard
     made = _counted(line, shard) if export.kept else _picked(export, line, shard, found)
     if not made["rows"]:
         return ShardExtract(shard=shard, rows=0, unreadable=made["unreadable"])
@@ -39,15 +39,15 @@ def survey(line: Mapping[str, Any], export: ExportPlan, found: str) -> ShardExtr
     return ShardExtract(shard=shard, **{**made, **_place(export, shard, made)})
 
 
-def _counted(line: Mapping[str, Any], shard: Shard) -> dict[str, Any]:
+def _counted(line: ShardLine, shard: Shard) -> dict[str, Any]:
     """From the decision's own counts."""
-    keys = {"first_key": line["first_key"], "last_key": line["last_key"]}
-    return {"rows": line["kept"], "nbytes": line["kept_bytes"], "unreadable": 0, **keys}
+    keys = {"first_key": line.first_key, "last_key": line.last_key}
+    return {"rows": line.kept, "nbytes": line.kept_bytes, "unreadable": 0, **keys}
 
 
-def _picked(export: ExportPlan, line: Mapping[str, Any], shard: Shard, found: str) -> dict[str, Any]:
+def _picked(export: ExportPlan, line: ShardLine, shard: Shard, found: str) -> dict[str, Any]:
     """From the ledger's lines."""
-    if export.select is not None and line["kept"] == line["rows"]:
+    if export.select is not None and line.kept == line.rows:
         return {"rows": 0, "unreadable": 0}
     picked = pick(export, shard)
     if len(picked.found):

@@ -9,7 +9,7 @@ from typing import Any
 
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.export.rows import OutputFile
-from poolsieve.dataflow.store.manifest import dumps
+from poolsieve.dataflow.store.summary import dumps
 from poolsieve.scoring_models.base.errors import PlanError
 
 WORK = ".poolsieve-export"

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import apache_beam as beam
 
-from poolsieve.dataflow.decisions.record import Record, add_counts
-from poolsieve.dataflow.decisions.selection import (
-    DigitCounts,
-)
+from poolsieve.dataflow.decisions.record import Record
+from poolsieve.dataflow.decisions.selection import DigitCounts
+from poolsieve.dataflow.store.summary import Work
 
 
 class SumCounts(beam.CombineFn):
@@ -62,27 +60,23 @@ class SumRecords(beam.CombineFn):
 
 
 class SumWork(beam.CombineFn):
-    """Adds up what passes report of their work: bytes read, seconds and rows by step."""
+    """Adds up what passes report of their work."""
 
-    def create_accumulator(self) -> dict[str, Any]:
+    def create_accumulator(self) -> Work:
         """No work."""
-        return {"rows": 0, "read_bytes": 0, "seconds": {}, "scored": {}}
+        return Work()
 
-    def add_input(self, total: dict[str, Any], work: dict[str, Any]) -> dict[str, Any]:
+    def add_input(self, total: Work, work: Work) -> Work:
         """Adds one shard's."""
-        total["rows"] += work["rows"]
-        total["read_bytes"] += work["read_bytes"]
-        add_counts(total["seconds"], work["seconds"])
-        add_counts(total["scored"], work["scored"])
-        return total
+        return total.add(work)
 
-    def merge_accumulators(self, totals: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    def merge_accumulators(self, totals: Iterable[Work]) -> Work:
         """Adds sums."""
-        out = self.create_accumulator()
+        out = Work()
         for total in totals:
-            self.add_input(out, total)
+            out.add(total)
         return out
 
-    def extract_output(self, total: dict[str, Any]) -> dict[str, Any]:
+    def extract_output(self, total: Work) -> Work:
         """The sum."""
         return total

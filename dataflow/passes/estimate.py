@@ -1,4 +1,4 @@
-"""`poolsieve plan`: what a run would read and compute, and about how many rows each stage would keep."""
+"""What `poolsieve plan` says: what a run would read and compute, and about how many rows each stage would keep."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import collections
 import functools
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from statistics import NormalDist
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 
@@ -22,8 +22,7 @@ from poolsieve.dataflow.recipes.derived import RoleValues
 from poolsieve.dataflow.recipes.program import RuleStep, ScoreStep
 from poolsieve.dataflow.recipes.schedule import Schedule
 from poolsieve.dataflow.store.job import Job
-from poolsieve.dataflow.store.layout import rows_url, score_prefix
-from poolsieve.dataflow.store.scores import Listings
+from poolsieve.dataflow.store.layout import rows_folder
 from poolsieve.filters.dsl.expr import Env
 from poolsieve.scoring_models.base.driver import score_rows
 
@@ -31,13 +30,64 @@ SAMPLED_SHARDS = 8
 """Shards whose first rows are read for the estimates."""
 
 
-@dataclass(frozen=True)
-class PassEstimate:
+class PassEstimate(msgspec.Struct, kw_only=True, frozen=True):
     """One reading of the pool: its score steps, how many shards must be read for them, and about how many bytes."""
 
     steps: tuple[str, ...]
     shards: int
     nbytes: int
+
+
+class ScorerState(msgspec.Struct, kw_only=True, frozen=True):
+    """A scorer of the recipe, and how many shards have scores of it already.
+
+    Attributes:
+        scorer: name of its class.
+        columns: score -> Arrow type.
+        whole_pool: whether it scores every readable row, not only those alive.
+        files: model file -> SHA-256.
+    """
+
+    name: str
+    scorer: str
+    fingerprint: str
+    reads: tuple[str, ...]
+    columns: dict[str, str]
+    whole_pool: bool
+    scored_shards: int
+    files: dict[str, str]
+
+
+class StageEstimate(msgspec.Struct, kw_only=True, frozen=True):
+    """A rule, the share of rows that it would keep, and its 95 % interval; a note where no sample tells."""
+
+    reason: str
+    sampled: int
+    keeps: float | None = None
+    low: float | None = None
+    high: float | None = None
+    note: str = ""
+
+
+class PoolState(msgspec.Struct, kw_only=True, frozen=True):
+    """Where the pool is."""
+
+    kind: str
+    urls: tuple[str, ...]
+    root: str
+
+
+class PlanReport(msgspec.Struct, kw_only=True, frozen=True):
+    """Everything that `poolsieve plan` prints."""
+
+    pool: PoolState
+    shards: int
+    bytes: int
+    gaps: tuple[str, ...]
+    warnings: tuple[str, ...]
+    passes: tuple[PassEstimate, ...]
+    scorers: tuple[ScorerState, ...]
+    stages: tuple[StageEstimate, ...]
 
 
 def wilson(kept: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -51,19 +101,25 @@ def wilson(kept: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     return (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
 
 
-def describe_plan(prepared: Plan, *, sample_rows: int = 2000, seed: int = 0) -> dict[str, Any]:
-    """Everything that `poolsieve plan` prints, as JSON values."""
-    job, shards = prepared.job, prepared.shards
-    return {
-        "pool": {"kind": job.pool.kind, "urls": list(job.pool.urls), "root": job.files.root},
-        "shards": len(shards),
-        "bytes": Listing(tuple(shards)).nbytes,
-        "gaps": list(prepared.gaps),
-        "warnings": [*prepared.warnings, *trivial_cuts(job), *stragglers(job, shards)],
-        "passes": [vars(found) for found in passes(job, shards)],
-        "scorers": [scorer_state(job, shards, step) for step in job.program.scorers],
-        "stages": estimates(job, shards, sample_rows, seed) if sample_rows else [],
-    }
+def describe_plan(plan: Plan, *, sample_rows: int = 2000, seed: int = 0) -> PlanReport:
+    """What a run of the plan would do; reads the first rows of a few shards for the estimates.
+
+    Args:
+        plan: from `prepare`.
+        sample_rows: rows to sample; 0 for no estimates.
+        seed: chooses the shards of the sample.
+    """
+    job, shards = plan.job, plan.shards
+    return PlanReport(
+        pool=PoolState(kind=job.pool.kind, urls=job.pool.urls, root=job.files.root),
+        shards=len(shards),
+        bytes=Listing(tuple(shards)).nbytes,
+        gaps=plan.gaps,
+        warnings=(*plan.warnings, *trivial_cuts(job), *stragglers(job, shards)),
+        passes=tuple(passes(job, shards)),
+        scorers=tuple(_scorer_state(job, shards, step) for step in job.program.scorers),
+        stages=tuple(estimates(job, shards, sample_rows, seed)) if sample_rows else (),
+    )
 
 
 def trivial_cuts(job: Job) -> list[str]:
@@ -73,13 +129,13 @@ def trivial_cuts(job: Job) -> list[str]:
 
 
 def stragglers(job: Job, shards: Sequence[Shard]) -> list[str]:
-    """Warnings for compressed files that are too big to be one shard, but can't be split."""
-    big = [shard for shard in shards if shard.row_groups is None and shard.size > job.pool.split_bytes]
-    if job.pool.kind != "jsonl" or len(shards) < 2:
+    """Warnings for files that are too big to be one shard, but can't be split."""
+    if len(shards) < 2:
         return []
+    big = [shard for shard in shards if shard.extent is None and shard.size > job.files.split_bytes]
     return [
-        f"{shard.path} ({shard.size / 1e9:.3g} GB) is compressed, so it is one shard and one worker's: smaller files "
-        "would finish sooner"
+        f"{shard.path} ({shard.size / 1e9:.3g} GB) {job.files.reader.unsplit}, so it is one shard and one worker's: "
+        "smaller files would finish sooner"
         for shard in big
     ]
 
@@ -93,7 +149,7 @@ def passes(job: Job, shards: Sequence[Shard]) -> list[PassEstimate]:
             todo = [shard for shard in shards if not _scored(job, shard, steps, first=i == 0)]
             roles = dict.fromkeys(["uid"] * (i == 0) + [role for step in steps for role in step.pool_roles])
             nbytes = needed_bytes(job, todo, shards, tuple(roles))
-            out.append(PassEstimate(tuple(s.name for s in steps), len(todo), nbytes))
+            out.append(PassEstimate(steps=tuple(s.name for s in steps), shards=len(todo), nbytes=nbytes))
     return out
 
 
@@ -111,41 +167,29 @@ def needed_bytes(job: Job, todo: Sequence[Shard], shards: Sequence[Shard], roles
 
 
 def _scored(job: Job, shard: Shard, steps: Iterable[ScoreStep], first: bool) -> bool:
-    if first and _name(rows_url(job.out, shard, job.reading)) not in _row_files(job):
+    if first and job.rows_url(shard).rsplit("/", 1)[-1] not in _row_files(job):
         return False
-    prefix = score_prefix(shard)
-    return all(Listings.files(job.phase("plan"), job.folder(step), prefix) for step in steps)
-
-
-def _name(url: str) -> str:
-    return url.rsplit("/", 1)[-1]
-
-
-_row_listings: dict[str, frozenset[str]] = {}
+    return all(job.score_files("plan", step).urls(shard) for step in steps)
 
 
 def _row_files(job: Job) -> frozenset[str]:
-    if job.run_id not in _row_listings:
-        _row_listings[job.run_id] = frozenset(fs.names(fs.join(job.out, "rows")))
-    return _row_listings[job.run_id]
+    return job.session.once("row files", lambda: frozenset(fs.names(rows_folder(job.out))))
 
 
-def scorer_state(job: Job, shards: Sequence[Shard], step: ScoreStep) -> dict[str, Any]:
-    """A scorer's fingerprint and how many shards have scores of it already."""
-    found = [s for s in shards if Listings.files(job.phase("plan"), job.folder(step), score_prefix(s))]
-    return {
-        "name": step.name,
-        "scorer": type(step.scorer).__name__,
-        "fingerprint": job.fingerprints[step.name],
-        "reads": list(step.scorer.reads),
-        "columns": {name: str(kind) for name, kind in step.columns.items()},
-        "whole_pool": step.whole_pool,
-        "scored_shards": len(found),
-        "files": dict(job.parts[step.name]["files"]),
-    }
+def _scorer_state(job: Job, shards: Sequence[Shard], step: ScoreStep) -> ScorerState:
+    return ScorerState(
+        name=step.name,
+        scorer=type(step.scorer).__name__,
+        fingerprint=job.fingerprints[step.name],
+        reads=tuple(step.scorer.reads),
+        columns={name: str(kind) for name, kind in step.columns.items()},
+        whole_pool=step.whole_pool,
+        scored_shards=sum(bool(job.score_files("plan", step).urls(shard)) for shard in shards),
+        files=dict(job.scorer_parts[step.name].files),
+    )
 
 
-def estimates(job: Job, shards: Sequence[Shard], rows: int, seed: int) -> list[dict[str, Any]]:
+def estimates(job: Job, shards: Sequence[Shard], rows: int, seed: int) -> list[StageEstimate]:
     """For each rule: rows of the sample in and out, and the share that stays with its 95 % interval.
 
     The sample is the first rows of a few shards chosen by `seed`. Scorers that load a model are not run, so a rule on
@@ -192,9 +236,9 @@ def _add_sample(job: Job, shard: Shard, chunk: Batch, rows: int, totals: list[li
             alive = kept
 
 
-def _estimate(step: RuleStep, seen: int, kept: int) -> dict[str, Any]:
+def _estimate(step: RuleStep, seen: int, kept: int) -> StageEstimate:
     if not seen:
         note = "; ".join(top.asked for top in step.tops) or "needs a model's scores"
-        return {"reason": step.reason, "sampled": 0, "keeps": None, "note": note}
+        return StageEstimate(reason=step.reason, sampled=0, note=note)
     low, high = wilson(kept, seen)
-    return {"reason": step.reason, "sampled": seen, "keeps": kept / seen, "low": low, "high": high, "note": ""}
+    return StageEstimate(reason=step.reason, sampled=seen, keeps=kept / seen, low=low, high=high)

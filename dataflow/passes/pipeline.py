@@ -17,16 +17,7 @@ from apache_beam.pvalue import AsSingleton
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.decisions.decide import decide_shard
 from poolsieve.dataflow.decisions.record import Record
-from poolsieve.dataflow.decisions.selection import (
-    DigitCounts,
-    NotScored,
-    Searches,
-    advance,
-    count_shard,
-    cuts_of,
-    levels,
-)
-from poolsieve.dataflow.decisions.selection import unscored as unscored_rows
+from poolsieve.dataflow.decisions.selection import DigitCounts, Searches, advance, count_shard, cuts_of, levels
 from poolsieve.dataflow.decisions.summary import finish_decision
 from poolsieve.dataflow.passes.combiners import SumCounts, SumRecords, SumWork
 from poolsieve.dataflow.passes.scoring import score_shard
@@ -35,7 +26,10 @@ from poolsieve.dataflow.recipes.program import RuleStep
 from poolsieve.dataflow.recipes.schedule import Schedule
 from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.dataflow.store.job import Job
-from poolsieve.dataflow.store.manifest import dumps
+from poolsieve.dataflow.store.layout import result_url
+from poolsieve.dataflow.store.stored import NotScored
+from poolsieve.dataflow.store.stored import unscored as unscored_rows
+from poolsieve.dataflow.store.summary import Summary, Work, dumps
 from poolsieve.filters.dsl.stages import Ranked
 
 
@@ -97,15 +91,15 @@ def _cut(pipeline: beam.Pipeline, todo: Any, job: Job, cuts: Any, stop: int, top
     return searches | f"{top.cut}/Cut" >> beam.Map(_with_cut, top, AsSingleton(cuts))
 
 
-def _score_shard(shard: Shard, job: Job, stop: int | None, label: str, cuts: Cuts) -> tuple[Shard, dict[str, Any]]:
+def _score_shard(shard: Shard, job: Job, stop: int | None, label: str, cuts: Cuts) -> tuple[Shard, Work]:
     return shard, score_shard(job, shard, cuts, stop, label)
 
 
-def _shard(pair: tuple[Shard, dict[str, Any]]) -> Shard:
+def _shard(pair: tuple[Shard, Work]) -> Shard:
     return pair[0]
 
 
-def _work(pair: tuple[Shard, dict[str, Any]]) -> dict[str, Any]:
+def _work(pair: tuple[Shard, Work]) -> Work:
     return pair[1]
 
 
@@ -117,13 +111,13 @@ def _missing(shard: Shard, job: Job, stop: int | None, label: str, cuts: Cuts) -
     return unscored_rows(job, shard, cuts, stop, label)
 
 
-def _require(missing: int) -> dict[str, Any]:
+def _require(missing: int) -> Work:
     if missing:
         raise NotScored(
             f"{missing} rows need scores that have not been computed; `poolsieve run` with the same recipe and --out "
             "computes just those"
         )
-    return SumWork().create_accumulator()
+    return Work()
 
 
 def _count(
@@ -144,20 +138,15 @@ def _decide(shard: Shard, job: Job, write: bool, cuts: Cuts) -> Record:
     return decide_shard(job, shard, cuts, "Decide", write)
 
 
-def _finish(record: Record, job: Job, write: bool, cuts: Cuts, work: dict[str, Any]) -> None:
+def _finish(record: Record, job: Job, write: bool, cuts: Cuts, work: Work) -> None:
     """Leaves the summary where whoever submitted the job finds it: runners have no other way to give it back."""
-    made = finish_decision(job, record, cuts, write)
-    fs.write_bytes(result_url(job), dumps({**made, "work": work}))
+    made = finish_decision(job, record, cuts, work, write)
+    fs.write_bytes(result_url(job.out, job.run_id), dumps(made.to_json()))
 
 
-def result_url(job: Job) -> str:
-    """Where a finished pipeline leaves its summary."""
-    return fs.join(job.out, "runs", f"{job.run_id}.json")
-
-
-def take_result(job: Job) -> dict[str, Any]:
+def take_result(job: Job) -> Summary:
     """Reads and removes a finished pipeline's summary."""
-    url = result_url(job)
-    result: dict[str, Any] = json.loads(fs.read_bytes(url))
+    url = result_url(job.out, job.run_id)
+    found = Summary.from_json(json.loads(fs.read_bytes(url)))
     fs.remove(url)
-    return result
+    return found

@@ -18,12 +18,11 @@ from poolsieve.dataflow.recipes.program import ScoreStep
 from poolsieve.dataflow.recipes.schedule import whole_pool_after
 from poolsieve.dataflow.recipes.walk import Cuts, Mask, StepScores, walk
 from poolsieve.dataflow.store.job import Job
-from poolsieve.dataflow.store.layout import rows_url
 from poolsieve.dataflow.store.rows import error_columns, read_rows, rows_table, write_rows
 from poolsieve.dataflow.store.scores import Stored, score_table, write_scores
-from poolsieve.dataflow.store.settings import check_settings
 from poolsieve.dataflow.store.stored import StoredScores
-from poolsieve.scoring_models.base.driver import load_shared, score_rows
+from poolsieve.dataflow.store.summary import Work
+from poolsieve.scoring_models.base.driver import score_rows
 
 
 @dataclass
@@ -78,7 +77,7 @@ class FreshScores:
         rows = np.flatnonzero(missing)
         batch, good, failed = self.values.batch(step.inputs, rows)
         with progress.timed(self.made.seconds, step.name):
-            result = score_rows(self._scorer(step), batch, step.scorer.columns, threads=self.job.options.threads)
+            result = score_rows(self.job.scorer(step), batch, step.scorer.columns, threads=self.job.options.threads)
         progress.add(step.name, len(rows))
         self.made.counts[step.name] += len(rows)
         errors = {int(good[i]): error for i, error in result.errors.items()} | failed
@@ -89,14 +88,6 @@ class FreshScores:
         kinds, messages = error_columns(dict(zip(places, errors.values(), strict=True)), len(rows))
         self.made.tables[step.name].append(score_table(self.rows[rows], columns, kinds, messages))
         return columns, kinds
-
-    def _scorer(self, step: ScoreStep) -> Any:
-        folder = self.job.folder(step)
-        loaded: Any = step.scorer
-        if hasattr(step.scorer, "load"):
-            loaded = load_shared(loaded, self.job.fingerprints[step.name])
-        settle_once(folder, self.job.parts[step.name], getattr(loaded, "settings", {}))
-        return loaded
 
     def _merged(
         self, step: ScoreStep, stored: Stored | None, missing: Mask, columns: Any, errors: pa.Array
@@ -111,16 +102,6 @@ class FreshScores:
         return StepScores(merged, pa.concat_arrays([old.errors if old.errors is not None else none, errors]).take(take))
 
 
-_settled: set[str] = set()
-
-
-def settle_once(folder: str, parts: Any, settings: Any) -> None:
-    """`store.settle`, once a process and folder."""
-    if folder not in _settled:
-        check_settings(folder, parts, settings)
-        _settled.add(folder)
-
-
 def _spread(values: pa.Array, rows: np.ndarray[Any, Any], good: np.ndarray[Any, Any]) -> pa.Array:
     """Scores of the rows that could be scored, laid out over all rows asked for (null elsewhere)."""
     if len(rows) == len(good):
@@ -130,31 +111,28 @@ def _spread(values: pa.Array, rows: np.ndarray[Any, Any], good: np.ndarray[Any, 
     return values.take(pa.array(np.where(lost, 0, position), mask=lost))
 
 
-def score_shard(job: Job, shard: Shard, cuts: Cuts, stop: int | None, label: str) -> dict[str, Any]:
+def score_shard(job: Job, shard: Shard, cuts: Cuts, stop: int | None, label: str) -> Work:
     """Makes sure that every score which the steps before `stop` need of this shard is stored.
 
     In the first pass steps that score the whole pool are run wherever they stand, so that the pool is read once.
-
-    Returns:
-        `{"rows": n, "read_bytes": b, "seconds": {step: s}, "scored": {step: rows}}`.
 
     Raises:
         ShardChanged: if the file is not the one that was planned.
     """
     progress.check()
-    url = rows_url(job.out, shard, job.reading)
+    url = job.rows_url(shard)
     rows = read_rows(url)
     kept = None if rows is None else StoredScores(job, shard, rows, label, job.options.retry_quarantined)
     candidates = None if kept is None else _candidates(job, kept, cuts, stop)
     if candidates is not None and not candidates.any():
-        return {"rows": len(candidates), "read_bytes": 0, "seconds": {}, "scored": {}}
+        return Work(rows=len(candidates))
     job.files.check_unchanged(shard)
     made = _Scored()
     lines = [rows_table(chunk) for chunk in _scored_chunks(job, shard, cuts, stop, kept, candidates, made)]
     n = sum(line.num_rows for line in lines) if rows is None else len(rows)
     with progress.timed(made.seconds, "write"):
         _commit(job, shard, label, made, lines if rows is None else None, url)
-    return {"rows": n, "read_bytes": shard.size, "seconds": made.seconds, "scored": dict(made.counts)}
+    return Work(rows=n, read_bytes=shard.size, seconds=made.seconds, scored=dict(made.counts))
 
 
 def _candidates(job: Job, kept: StoredScores, cuts: Cuts, stop: int | None) -> Mask:
@@ -217,6 +195,6 @@ def _commit(job: Job, shard: Shard, label: str, made: _Scored, lines: list[pa.Ta
     """Scores first, rows last: rows that are there say that the shard has been read once to its end."""
     steps = {step.name: step for step in job.program.scorers}
     for name, tables in made.tables.items():
-        write_scores(job.phase(label), job.folder(steps[name]), shard, tables)
+        write_scores(job.score_files(label, steps[name]), shard, tables)
     if lines is not None:
         write_rows(url, lines)

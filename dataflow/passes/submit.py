@@ -1,11 +1,11 @@
-"""From a recipe to a finished decision: resolve, check, run the pipeline, and collect its summary."""
+"""From a recipe to a finished decision: resolve and check (a plan), run the pipeline, close with the manifest."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 
@@ -14,16 +14,21 @@ from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.formats.base import NoneReadable
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.compile import compile_recipe
+from poolsieve.dataflow.recipes.program import Program
 from poolsieve.dataflow.recipes.recipe import Recipe
 from poolsieve.dataflow.recipes.source import RecipeSource
 from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.dataflow.runners.engine import Engine
 from poolsieve.dataflow.runners.supervise import Watch, supervised
 from poolsieve.dataflow.store.artefacts import build_missing
-from poolsieve.dataflow.store.fingerprints import fingerprints, source_hash, stored_fingerprints
+from poolsieve.dataflow.store.fingerprints import changed_functions, scorer_parts, stored_parts
 from poolsieve.dataflow.store.job import Job, Options
-from poolsieve.dataflow.store.manifest import pool_id, read_manifest, read_shards, recipe_in_manifest, shard_of
+from poolsieve.dataflow.store.layout import summary_url
+from poolsieve.dataflow.store.manifest import Manifest, pool_id, read_manifest, read_shards, write_manifest
+from poolsieve.dataflow.store.out import OutFolder
+from poolsieve.dataflow.store.session import ending
 from poolsieve.dataflow.store.settings import stored_scorers
+from poolsieve.dataflow.store.summary import Summary, dumps
 from poolsieve.scoring_models.base.errors import PlanError
 
 
@@ -37,39 +42,50 @@ class Plan:
     warnings: tuple[str, ...] = ()
 
 
+BeforeManifest = Callable[[Plan, Summary], None]
+"""Called when everything of a decision but the manifest is written: the report first, the manifest last."""
+
+
 def prepare(
     recipe: Recipe | RecipeSource, out: str, *, options: Options = Options(), frozen: Cuts | None = None
 ) -> Plan:
     """Lists the pool and checks the recipe against it; loads no model and reads no payload.
 
+    Args:
+        recipe: an object, or its source.
+        out: OUT, on any fsspec storage.
+        options: how to run.
+        frozen: cuts to use instead of searching for them.
+
     Raises:
         PlanError: for anything that can't work, before any work starts.
     """
     given, source = _given(recipe)
-    files = given.pool.located()
-    out = fs.absolute(out)
+    files, out = given.pool.located(), fs.absolute(out)
     _look_ahead(given, files)
     listing = files.listing()
     _outside(files, listing.shards, out)
     types = files.all_types(listing.shards)
-    program = compile_recipe(given.stages, files.roles, types)
-    _known_cuts(frozen or {}, {top.cut for top in program.tops})
-    prints, parts = fingerprints(program, files)
-    warnings = _changed_sources(program, parts, out)
+    program = _compiled(given, files, types, frozen)
+    parts = scorer_parts(program, files)
     job = Job(
         out=out,
         role_types=types,
-        fingerprints=prints,
-        parts={step.name: {**parts[step.name], "source": source_hash(step)} for step in program.scorers},
+        fingerprints={name: found.fingerprint() for name, found in parts.items()},
+        scorer_parts=parts,
         pool_id=pool_id(listing.shards),
         pool=given.pool.absolute(),
         files=files,
         source=source,
-        given=None if source else given,
+        recipe_object=None if source else given,
         frozen=frozen or {},
         options=options,
     )
-    return Plan(job, listing.shards, listing.gaps, warnings)
+    return Plan(job, listing.shards, listing.gaps, changed_functions(parts, stored_scorers(out)))
+
+
+def _given(recipe: Recipe | RecipeSource) -> tuple[Recipe, RecipeSource | None]:
+    return (recipe.recipe(), recipe) if isinstance(recipe, RecipeSource) else (recipe, None)
 
 
 def _look_ahead(recipe: Recipe, files: PoolFiles) -> None:
@@ -80,33 +96,19 @@ def _look_ahead(recipe: Recipe, files: PoolFiles) -> None:
             compile_recipe(recipe.stages, files.roles, files.all_types(shards))
 
 
-def _given(recipe: Recipe | RecipeSource) -> tuple[Recipe, RecipeSource | None]:
-    return (recipe.recipe(), recipe) if isinstance(recipe, RecipeSource) else (recipe, None)
-
-
 def _outside(files: PoolFiles, shards: Sequence[Shard], out: str) -> None:
     inside = [shard.path for shard in shards if files.url(shard).startswith(out.rstrip("/") + "/")]
     if inside:
         raise PlanError(f"--out {out} lies inside the pool ({inside[0]}): its own files would be read as rows")
 
 
-def _known_cuts(frozen: Cuts, tops: set[str]) -> None:
-    unknown = sorted(set(frozen) - tops)
-    if unknown and not set(frozen) & tops:
+def _compiled(recipe: Recipe, files: PoolFiles, types: dict[str, pa.DataType], frozen: Cuts | None) -> Program:
+    program = compile_recipe(recipe.stages, files.roles, types)
+    tops = {top.cut for top in program.tops}
+    unknown = sorted(set(frozen or {}) - tops)
+    if unknown and not set(frozen or {}) & tops:
         raise PlanError(f"--cuts names {unknown}, but the recipe's cuts are {sorted(tops) or 'none'}")
-
-
-def _changed_sources(program: Any, parts: Mapping[str, Any], out: str) -> tuple[str, ...]:
-    stored = {(found["name"], found["version"]): found for found in stored_scorers(out)}
-    warnings = []
-    for step in program.scorers:
-        found, mine = stored.get((step.name, step.scorer.version)), source_hash(step)
-        if mine and found and found.get("source") not in (None, mine) and found["scorer"] == parts[step.name]["scorer"]:
-            warnings.append(
-                f"the code of scorer {step.name!r} has changed but its version is still {step.scorer.version}: stored "
-                f"scores are used. Say version={step.scorer.version + 1} in scorer(...) to score anew"
-            )
-    return tuple(warnings)
+    return program
 
 
 def prepare_stored(
@@ -125,40 +127,37 @@ def prepare_stored(
     """
     out = fs.absolute(out)
     found = read_manifest(out)
-    if recipe is None:
-        recipe = recipe_in_manifest(found, out)
-    given, source = _given(recipe)
-    types = {name: pa.type_for_alias(kind) for name, kind in found["role_types"].items() if _simple(kind)}
-    files = given.pool.located()
-    for role in found["role_types"]:
-        types.setdefault(role, pa.binary())
-    program = compile_recipe(given.stages, files.roles, types)
-    _known_cuts(frozen or {}, {top.cut for top in program.tops})
-    prints, parts = stored_fingerprints(program, files, stored_scorers(out), found["fingerprints"])
-    shards = tuple(shard_of(line) for line in read_shards(out, found["decision"]))
+    given, source = _given(recipe or found.recipe_source(out))
+    files, types = given.pool.located(), _stored_types(found)
+    program = _compiled(given, files, types, frozen)
+    parts = stored_parts(program, files, stored_scorers(out), found.fingerprints)
+    shards = tuple(line.shard for line in read_shards(out, found.decision))
     job = Job(
         out=out,
         role_types=types,
-        fingerprints=prints,
-        parts=parts,
+        fingerprints={name: kept.fingerprint() for name, kept in parts.items()},
+        scorer_parts=parts,
         pool_id=pool_id(shards),
         pool=given.pool.absolute(),
         files=files,
         source=source,
-        given=None if source else given,
+        recipe_object=None if source else given,
         frozen=frozen or {},
         options=options,
-        compare=found["decision"],
+        compare=found.decision,
     )
-    return Plan(job, shards, tuple(found["pool"]["gaps"]))
+    return Plan(job, shards, found.pool.gaps)
 
 
-def _simple(kind: str) -> bool:
-    try:
-        pa.type_for_alias(kind)
-    except ValueError:
-        return False
-    return True
+def _stored_types(found: Manifest) -> dict[str, pa.DataType]:
+    """Arrow type of each role, as the manifest spells it; binary for what is no plain type, which no rule compares."""
+    types = {}
+    for name, kind in found.role_types.items():
+        try:
+            types[name] = pa.type_for_alias(kind)
+        except ValueError:
+            types[name] = pa.binary()
+    return types
 
 
 def execute(
@@ -168,8 +167,8 @@ def execute(
     write: bool = True,
     engine: Engine = Engine(),
     watch: Watch | None = None,
-) -> dict[str, Any]:
-    """Runs the pipeline to its end and returns its summary.
+) -> Summary:
+    """Runs the pipeline to its end and returns its summary; the manifest is not yet written.
 
     Args:
         plan: from `prepare` or `prepare_stored`.
@@ -194,3 +193,33 @@ def execute(
 
     supervised(work, watch)
     return pipeline.take_result(job)
+
+
+def carry_out(
+    plan: Plan,
+    *,
+    score: bool = True,
+    engine: Engine = Engine(),
+    watch: Watch | None = None,
+    before_manifest: BeforeManifest | None = None,
+) -> OutFolder:
+    """A whole run (or, without `score`, a whole decision from stored scores): from its plan to its manifest.
+
+    Arguments and errors as for `execute`. Nothing of the run stays in this process.
+    """
+    started = time.monotonic()
+    job = plan.job
+    with ending(job.run_id):
+        found = execute(plan, score=score, engine=engine, watch=watch)
+        found.wall_seconds = time.monotonic() - started
+        fs.write_bytes(summary_url(job.out, found.decision), dumps(found.to_json()))
+        if before_manifest is not None:
+            before_manifest(plan, found)
+        write_manifest(job, found, plan.gaps)
+    return OutFolder(job.out)
+
+
+def what_if(plan: Plan, *, engine: Engine = Engine(), watch: Watch | None = None) -> Summary:
+    """The summary of a decision that is not written, and its overlap with the current one."""
+    with ending(plan.job.run_id):
+        return execute(plan, score=False, write=False, engine=engine, watch=watch)

@@ -23,14 +23,14 @@ BATCH_BYTES = 64 << 20
 class Shard:
     """One file, or a part of a big one: the unit of work, resume and atomic output.
 
-    `path` is relative to the pool's root and orders shards. A part is `row_groups` row groups of a Parquet file, or as
+    `path` is relative to the pool's root and orders shards. A part is `extent` row groups of a Parquet file, or as
     many bytes of a file of JSON lines, from number `first` on (0 for a whole file); `start` is its first row.
     `tag` is the storage's word for the file's contents (ETag, or mtime in nanoseconds).
     """
 
     path: str
     first: int = 0
-    row_groups: int | None = None
+    extent: int | None = None
     start: int = 0
     size: int = 0
     tag: str = ""
@@ -41,20 +41,20 @@ class Shard:
         stem = self.path.rsplit("/", 1)[-1].split(".", 1)[0] or "shard"
         safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in stem)[:80]
         short = hashlib.blake2b(self.path.encode("utf-8", "surrogateescape"), digest_size=5).hexdigest()
-        part = "" if self.row_groups is None else f"-rg{self.first:05d}-{self.first + self.row_groups - 1:05d}"
+        part = "" if self.extent is None else f"-rg{self.first:05d}-{self.first + self.extent - 1:05d}"
         return f"{safe}-{short}{part}"
 
     @property
     def identity(self) -> str:
         """Hash of everything that tells this version of the shard from another one."""
-        return digest([self.path, self.first, self.row_groups, self.size, self.tag])
+        return digest([self.path, self.first, self.extent, self.size, self.tag])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON and Arrow."""
         return {
             "path": self.path,
             "first": self.first,
-            "row_groups": self.row_groups,
+            "extent": self.extent,
             "start": self.start,
             "size": self.size,
             "tag": self.tag,

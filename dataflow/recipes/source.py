@@ -49,13 +49,10 @@ class RecipeSource:
         return replace(self, parameters={**self.parameters, **parameters})
 
     def recipe(self) -> Recipe:
-        """Executes or parses the text; the same object every time in one process."""
-        with _LOCK:
-            key = digest([self.path, self.text, dict(self.parameters), dict(self.includes), self.base], 16)
-            if key not in _RECIPES:
-                with base_folder(self.base):
-                    _RECIPES[key] = self._load(key)
-            return _RECIPES[key]
+        """Executes or parses the text. A Python file is executed once a process; its function may be called again."""
+        key = digest([self.path, self.text, dict(self.parameters), dict(self.includes), self.base], 16)
+        with _LOCK, base_folder(self.base):
+            return self._load(key)
 
     def _load(self, key: str) -> Recipe:
         if self.path.endswith((".yaml", ".yml")):
@@ -68,7 +65,6 @@ class RecipeSource:
         return _recipe_of(module, self)
 
 
-_RECIPES: dict[str, Recipe] = {}
 _LOCK = threading.RLock()
 
 

@@ -6,9 +6,9 @@ reads what is stored), so what a score was computed for and what a rule sees can
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,8 @@ from poolsieve.filters.dsl.expr import Env
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 Cuts = Mapping[str, Mapping[str, Cut]]
+"""Name of a cut -> group ("" without `by`) -> cut."""
+
 QUARANTINE = "quarantine."
 
 
@@ -61,6 +63,14 @@ class ScoreSource(Protocol):
         ...
 
 
+class StepCounts(NamedTuple):
+    """Rows that reached a step alive, that left it alive, and that it quarantined."""
+
+    rows_in: int
+    out: int
+    quarantined: int
+
+
 @dataclass
 class State:
     """How far a walk came. `reason` holds codes into `reasons` (-1: none)."""
@@ -70,7 +80,7 @@ class State:
     reasons: list[str]
     scores: dict[str, pa.Array] = field(default_factory=dict)
     unknown: Mask | None = None
-    funnel: list[dict[str, int]] = field(default_factory=list)
+    funnel: list[StepCounts] = field(default_factory=list)
     passed: np.ndarray[Any, np.dtype[np.int16]] = field(default_factory=lambda: np.zeros(0, dtype=np.int16))
     """How many steps each row has come through alive."""
     env: Env | None = None
@@ -106,7 +116,7 @@ def walk(program: Program, source: ScoreSource, cuts: Cuts, stop: int | None = N
         quarantined = _score(state, source, step) if isinstance(step, ScoreStep) else _decide(state, source, step, cuts)
         after = int(state.alive.sum())
         state.passed += state.alive
-        state.funnel.append({"in": before, "out": after, "quarantined": quarantined})
+        state.funnel.append(StepCounts(before, after, quarantined))
     state.env = environment(state, source, cuts)
     return state
 
@@ -168,8 +178,3 @@ def reasons_count(state: State) -> dict[str, int]:
 def quarantined(state: State) -> int:
     """Rows out because something failed."""
     return sum(count for reason, count in reasons_count(state).items() if reason.startswith(QUARANTINE))
-
-
-def concat(parts: Sequence[pa.Array], kind: pa.DataType) -> pa.Array:
-    """One array of many, also of none."""
-    return pa.concat_arrays(list(parts)) if parts else pa.array([], kind)

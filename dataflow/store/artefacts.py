@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.recipes.recipe import Pool
+from poolsieve.dataflow.store.layout import artefact_url
 from poolsieve.dataflow.store.tables import write_table
 from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
@@ -45,11 +46,6 @@ def artefact_id(scorer: Any) -> str:
             raise PlanError(f"benchmark {name!r}: {error}") from error
         listed[name] = [shard.identity for shard in shards]
     return digest([scorer.to_dict(), scorer.version, listed])
-
-
-def artefact_url(out: str, name: str, identity: str) -> str:
-    """Where an artefact is kept."""
-    return fs.join(out, "artefacts", f"{name}-{identity}.parquet")
 
 
 def with_artefact(scorer: Any, out: str, name: str, files: Mapping[str, str]) -> Any:

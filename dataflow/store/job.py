@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -11,20 +10,30 @@ from typing import Any
 import pyarrow as pa
 
 from poolsieve.dataflow.pools.files import PoolFiles
+from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.compile import compile_recipe
 from poolsieve.dataflow.recipes.program import Program, ScoreStep, Step
 from poolsieve.dataflow.recipes.recipe import Pool, Recipe
 from poolsieve.dataflow.recipes.source import RecipeSource
 from poolsieve.dataflow.recipes.walk import Cuts
+from poolsieve.dataflow.store import layout
 from poolsieve.dataflow.store.artefacts import with_artefact
-from poolsieve.dataflow.store.layout import scorer_folder
+from poolsieve.dataflow.store.scores import FolderListing
+from poolsieve.dataflow.store.session import Session, session_of
+from poolsieve.dataflow.store.settings import ScorerParts, check_settings
 from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.errors import PlanError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How a job is run; none of it changes a verdict."""
+    """How a job is run; none of it changes a verdict.
+
+    Attributes:
+        threads: that one worker may keep busy.
+        retry_quarantined: try rows again whose scores failed.
+        max_error_rate: fail if more of the rows than this share were quarantined; None: never.
+    """
 
     threads: int = 1
     retry_quarantined: bool = False
@@ -35,20 +44,28 @@ class Options:
 class Job:
     """Everything a worker needs. Small, picklable and the same on every worker.
 
-    `recipe` is set only for recipes that were made in Python and are importable; a file travels as `source`.
-    `compare` names a decision that a what-if is compared with.
-    `pool_id` is the hash of the shard listing: another pool is another decision.
+    Attributes:
+        out: absolute URL of OUT.
+        role_types: Arrow type of every role and readable pool column.
+        fingerprints: name of a score step -> fingerprint of its scorer.
+        scorer_parts: name of a score step -> what the fingerprint was made from.
+        pool_id: hash of the shard listing: another pool is another decision.
+        pool: as the recipe has it, with absolute URLs; `files` is the same, located.
+        source: the recipe as text; None for a recipe that was made in Python.
+        recipe_object: the recipe itself where there is no source; its classes must be importable by workers.
+        frozen: cuts that are given and not searched for.
+        compare: the decision that a what-if is compared with.
     """
 
     out: str
     role_types: Mapping[str, pa.DataType]
     fingerprints: Mapping[str, str]
-    parts: Mapping[str, Mapping[str, Any]]
+    scorer_parts: Mapping[str, ScorerParts]
     pool_id: str
     pool: Pool
     files: PoolFiles
     source: RecipeSource | None = None
-    given: Recipe | None = None
+    recipe_object: Recipe | None = None
     frozen: Cuts = field(default_factory=dict)
     options: Options = Options()
     compare: str = ""
@@ -57,46 +74,69 @@ class Job:
     @property
     def recipe(self) -> Recipe:
         """The recipe, over the resolved pool."""
-        if self.source is not None:
-            return Recipe(self.pool, self.source.recipe().stages)
-        if self.given is None:
+        found = self.source.recipe() if self.source is not None else self.recipe_object
+        if found is None:
             raise PlanError("a job needs a recipe or its source")
-        return Recipe(self.pool, self.given.stages)
+        return Recipe(self.pool, found.stages)
+
+    @property
+    def session(self) -> Session:
+        """What this process keeps of the run."""
+        return session_of(self.run_id)
 
     @property
     def program(self) -> Program:
         """The compiled recipe, made once a process."""
-        return _program(self.run_id, self)
+        return self.session.once("program", self._compiled)
+
+    def _compiled(self) -> Program:
+        program = compile_recipe(self.recipe.stages, self.pool.roles, self.role_types)
+        return replace(program, steps=tuple(self._with_artefact(step) for step in program.steps))
+
+    def _with_artefact(self, step: Step) -> Step:
+        if not isinstance(step, ScoreStep):
+            return step
+        files = self.scorer_parts[step.name].files
+        return replace(step, scorer=with_artefact(step.scorer, self.out, step.name, files))
 
     @property
-    def reading(self) -> str:
+    def uid_source(self) -> str:
         """Hash of how rows get their uids: what `rows/` depends on beside the shard."""
-        return digest([self.pool.kind, self.pool.roles.get("uid")])
+        return uid_source_of(self.pool)
+
+    def rows_url(self, shard: Shard) -> str:
+        """Where the rows of a shard are kept."""
+        return layout.rows_url(self.out, shard, self.uid_source)
 
     def folder(self, step: ScoreStep) -> str:
         """Where a step's scores are kept."""
-        return scorer_folder(self.out, step.name, self.fingerprints[step.name])
+        return layout.scorer_folder(self.out, step.name, self.fingerprints[step.name])
 
-    def phase(self, label: str) -> str:
-        """A name for one phase of this run; listings are made anew for each."""
-        return f"{self.run_id}/{label}"
+    def score_files(self, phase: str, step: ScoreStep) -> FolderListing:
+        """The step's score files, listed once for each phase of the run in each process."""
+        folder = self.folder(step)
+        return self.session.once(("scores", phase, folder), lambda: FolderListing.of(folder))
+
+    def scorer(self, step: ScoreStep) -> Any:
+        """The step's scorer, ready to score: its model is loaded, its settings are those of the stored scores.
+
+        Raises:
+            SettingsChanged: if they can't be.
+        """
+        return self.session.once(("scorer", step.name), lambda: self._ready(step))
+
+    def _ready(self, step: ScoreStep) -> Any:
+        made: Any = step.scorer
+        if hasattr(made, "load"):
+            made = self.session.once(("model", self.fingerprints[step.name]), made.load)
+        check_settings(self.folder(step), self.scorer_parts[step.name], getattr(made, "settings", {}))
+        return made
+
+    def model_files(self) -> dict[str, dict[str, str]]:
+        """Scorer -> model file -> SHA-256, of those that have any."""
+        return {name: dict(parts.files) for name, parts in self.scorer_parts.items() if parts.files}
 
 
-_LOCK = threading.RLock()
-_PROGRAMS: dict[str, Program] = {}
-
-
-def _program(run_id: str, job: Job) -> Program:
-    with _LOCK:
-        if run_id not in _PROGRAMS:
-            _PROGRAMS[run_id] = _with_artefacts(compile_recipe(job.recipe.stages, job.pool.roles, job.role_types), job)
-        return _PROGRAMS[run_id]
-
-
-def _with_artefacts(program: Program, job: Job) -> Program:
-    def filled(step: Step) -> Step:
-        if not isinstance(step, ScoreStep):
-            return step
-        return replace(step, scorer=with_artefact(step.scorer, job.out, step.name, job.parts[step.name]["files"]))
-
-    return replace(program, steps=tuple(filled(step) for step in program.steps))
+def uid_source_of(pool: Pool) -> str:
+    """Hash of how rows of a pool get their uids."""
+    return digest([pool.kind, pool.roles.get("uid")])

@@ -1,4 +1,14 @@
-"""Where everything in OUT stands. No other module joins a path below OUT."""
+"""Where everything in OUT stands. No other module joins a path below OUT.
+
+OUT/manifest.json                     written last; names the current decision
+OUT/rows/<shard>.<identity>.parquet   once a shard
+OUT/scores/<scorer>-<fingerprint>/    scorer.json, and <shard>.<identity>-<rows>.parquet
+OUT/artefacts/<scorer>-<id>.parquet   made from other pools before the first pass
+OUT/decisions/<id>/                   ledger/<shard>.parquet, shards.parquet, cuts.json, summary.json,
+                                          subset.npy, report.html, report.json
+OUT/runs/<run>.json                   what a pipeline leaves for whoever started it, for a moment
+OUT/export/                           the kept rows
+"""
 
 from __future__ import annotations
 
@@ -7,15 +17,35 @@ from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.scoring_models.base.config import digest
 
 
-def rows_url(out: str, shard: Shard, reading: str) -> str:
-    """Where the rows of a shard are kept; `reading` is the hash of how uids are read from the pool."""
-    return fs.join(out, "rows", f"{shard.name}.{digest([shard.identity, reading], 6)}.parquet")
+def manifest_url(out: str) -> str:
+    """The truth of a run."""
+    return fs.join(out, "manifest.json")
+
+
+def rows_folder(out: str) -> str:
+    """Files of rows."""
+    return fs.join(out, "rows")
+
+
+def rows_url(out: str, shard: Shard, uid_source: str) -> str:
+    """The rows of a shard; `uid_source` is the hash of how uids are read from the pool."""
+    return fs.join(rows_folder(out), f"{shard.name}.{digest([shard.identity, uid_source], 6)}.parquet")
+
+
+def scores_folder(out: str) -> str:
+    """Folders of scorers."""
+    return fs.join(out, "scores")
 
 
 def scorer_folder(out: str, name: str, fingerprint: str) -> str:
     """The folder of one scorer's scores."""
     safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
-    return fs.join(out, "scores", f"{safe}-{fingerprint}")
+    return fs.join(scores_folder(out), f"{safe}-{fingerprint}")
+
+
+def settings_url(folder: str) -> str:
+    """What the scores in a scorer's folder were made with."""
+    return fs.join(folder, "scorer.json")
 
 
 def score_prefix(shard: Shard) -> str:
@@ -23,6 +53,66 @@ def score_prefix(shard: Shard) -> str:
     return f"{shard.name}.{digest(shard.identity, 6)}"
 
 
-def decision_url(out: str, decision: str, *parts: str) -> str:
-    """A path in a decision's folder."""
-    return fs.join(out, "decisions", decision, *parts)
+def artefact_url(out: str, name: str, identity: str) -> str:
+    """A file that a scorer needs and that is made from pools of its own."""
+    return fs.join(out, "artefacts", f"{name}-{identity}.parquet")
+
+
+def decisions_folder(out: str) -> str:
+    """Folders of decisions."""
+    return fs.join(out, "decisions")
+
+
+def decision_folder(out: str, decision: str) -> str:
+    """The folder of one decision."""
+    return fs.join(decisions_folder(out), decision)
+
+
+def ledger_url(out: str, decision: str, shard_name: str) -> str:
+    """A shard's ledger."""
+    return fs.join(decision_folder(out, decision), "ledger", f"{shard_name}.parquet")
+
+
+def shards_url(out: str, decision: str) -> str:
+    """One line a shard."""
+    return fs.join(decision_folder(out, decision), "shards.parquet")
+
+
+def cuts_url(out: str, decision: str) -> str:
+    """The cuts that a decision came to."""
+    return fs.join(decision_folder(out, decision), "cuts.json")
+
+
+def summary_url(out: str, decision: str) -> str:
+    """The sums of a decision."""
+    return fs.join(decision_folder(out, decision), "summary.json")
+
+
+def subset_url(out: str, decision: str) -> str:
+    """The sorted uids of the kept rows, as DataComp has them."""
+    return fs.join(decision_folder(out, decision), "subset.npy")
+
+
+def uids_folder(out: str, decision: str) -> str:
+    """The shards' parts of `subset.npy`, until it is merged."""
+    return fs.join(decision_folder(out, decision), "uids")
+
+
+def uids_url(out: str, decision: str, shard_name: str) -> str:
+    """A shard's part of `subset.npy`."""
+    return fs.join(uids_folder(out, decision), f"{shard_name}.npy")
+
+
+def report_url(out: str, decision: str, ending: str) -> str:
+    """The report, as `html` or `json`."""
+    return fs.join(decision_folder(out, decision), f"report.{ending}")
+
+
+def result_url(out: str, run_id: str) -> str:
+    """What a finished pipeline leaves for whoever started it."""
+    return fs.join(out, "runs", f"{run_id}.json")
+
+
+def export_folder(out: str) -> str:
+    """Where an export goes if nothing else is said."""
+    return fs.join(out, "export")

@@ -1,38 +1,33 @@
-"""`manifest.json`, `cuts.json` and `shards.parquet`: the JSON truth of a run."""
+"""`manifest.json`, `cuts.json` and `shards.parquet`: the truth of a run, typed."""
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import metadata
-from typing import Any
 
+import msgspec
 import pyarrow as pa
 
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.pools.shards import Shard
+from poolsieve.dataflow.recipes.recipe import SPLIT_BYTES, Pool
 from poolsieve.dataflow.recipes.source import RecipeSource
 from poolsieve.dataflow.recipes.walk import Cuts
+from poolsieve.dataflow.store import layout
 from poolsieve.dataflow.store.job import Job
-from poolsieve.dataflow.store.layout import decision_url
+from poolsieve.dataflow.store.summary import Summary, WithCuts, cuts_from_json, dumps
 from poolsieve.dataflow.store.tables import read_table
-from poolsieve.filters.dsl.cuts import Cut
-from poolsieve.scoring_models.base.config import digest
+from poolsieve.scoring_models.base.config import JsonObject, digest
 from poolsieve.scoring_models.base.errors import PlanError
-
-
-def cuts_json(cuts: Cuts) -> dict[str, dict[str, Any]]:
-    """Cuts as plain values: name -> group -> cut."""
-    return {name: {group: cut.to_dict() for group, cut in groups.items()} for name, groups in sorted(cuts.items())}
-
 
 SHARDS_SCHEMA = pa.schema(
     [
         ("path", pa.string()),
-        ("first", pa.int32()),
-        ("row_groups", pa.int32()),
+        ("first", pa.int64()),
+        ("extent", pa.int64()),
         ("start", pa.int64()),
         ("size", pa.int64()),
         ("tag", pa.string()),
@@ -48,63 +43,127 @@ SHARDS_SCHEMA = pa.schema(
         ("ledger_sha256", pa.string()),
     ]
 )
-"""`shards.parquet`: one line a shard, in pool order."""
+"""`shards.parquet`: one `ShardLine` a shard, in pool order."""
 
 
-def pool_id(shards: Sequence[Mapping[str, Any] | Shard]) -> str:
-    """Hash of a pool's listing: paths, ranges, sizes and tags of all shards, in order."""
-    made = [shard if isinstance(shard, Shard) else shard_of(shard) for shard in shards]
-    return digest([shard.identity for shard in sorted(made)], 8)
+class ShardLine(msgspec.Struct, kw_only=True, frozen=True):
+    """One shard and its counts in a decision.
+
+    Attributes:
+        path, first, extent, start, size, tag: see `Shard`.
+        name: of its files in OUT.
+        rows, kept, dropped, quarantined: rows in, and what became of them.
+        nbytes, kept_bytes: payload bytes of all rows, and of those kept.
+        first_key, last_key: keys of the first and last kept samples of a tar: equal keys must not meet in one file.
+        ledger_sha256: of its ledger file; None where nothing was written (a what-if).
+    """
+
+    path: str
+    first: int
+    extent: int | None
+    start: int
+    size: int
+    tag: str
+    name: str
+    rows: int
+    kept: int
+    dropped: int
+    quarantined: int
+    nbytes: int
+    kept_bytes: int
+    first_key: str | None = None
+    last_key: str | None = None
+    ledger_sha256: str | None = None
+
+    @property
+    def shard(self) -> Shard:
+        """The shard."""
+        return Shard(
+            path=self.path, first=self.first, extent=self.extent, start=self.start, size=self.size, tag=self.tag
+        )
 
 
-def shard_of(line: Mapping[str, Any]) -> Shard:
-    """The shard of a line of `shards.parquet`."""
-    names = [field.name for field in dataclasses.fields(Shard)]
-    return Shard(**{name: line[name] for name in names})
+class RowCounts(msgspec.Struct, kw_only=True, frozen=True, rename={"rows_in": "in"}):
+    """Rows in = kept + dropped + quarantined."""
+
+    rows_in: int
+    kept: int
+    dropped: int
+    quarantined: int
 
 
-def dumps(value: Any) -> bytes:
-    """JSON as files have it: sorted keys, indented, one line end."""
-    return (json.dumps(value, indent=1, sort_keys=True, default=str) + "\n").encode()
+class ByteCounts(msgspec.Struct, kw_only=True, frozen=True, rename={"bytes_in": "in"}):
+    """Payload bytes of all rows, and of those kept."""
+
+    bytes_in: int
+    kept: int
 
 
-def manifest(job: Job, found: Mapping[str, Any], files: Mapping[str, Any], gaps: Sequence[str] = ()) -> dict[str, Any]:
-    """The truth of a run, as `manifest.json` has it."""
-    return {
-        "format": 1,
-        "decision": found["decision"],
-        "ledger": f"decisions/{found['decision']}/ledger",
-        "rows": {
-            "in": found["rows"],
-            "kept": found["kept"],
-            "dropped": found["dropped"],
-            "quarantined": found["quarantined"],
-        },
-        "bytes": {"in": found["nbytes"], "kept": found["kept_bytes"]},
-        **tokens(found),
-        "reasons": found["reasons"],
-        "cuts": found["cuts"],
-        "recipe": job.recipe.to_dict(),
-        "source": dataclasses.asdict(job.source) if job.source else None,
-        "pool": {
-            **job.pool.to_dict(),
-            "root": job.files.root,
-            "id": job.pool_id,
-            "shards": found["shard_count"],
-            "gaps": list(gaps),
-        },
-        "role_types": {name: str(kind) for name, kind in job.role_types.items()},
-        "models": files,
-        "fingerprints": dict(job.fingerprints),
-        "versions": versions(),
-    }
+class TokenCounts(msgspec.Struct, kw_only=True, frozen=True):
+    """Tokens of the rows whose tokens were counted, and of those kept."""
+
+    counted: int
+    kept: int
 
 
-def tokens(found: Mapping[str, Any]) -> dict[str, Any]:
-    """`tokens` for manifest and report: of the rows whose tokens were counted, and of those kept; empty without."""
-    if found.get("tokens") is None:
-        return {}
-    return {"tokens": {"counted": found["tokens"], "kept": found["kept_tokens"]}}
+class PoolRecord(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """The pool as the recipe has it, and its listing: `id` is the hash of all shards, `gaps` names without a file."""
+
+    type: str
+    kind: str
+    urls: tuple[str, ...]
+    roles: dict[str, str] = msgspec.field(default_factory=dict)
+    allow_gaps: bool = False
+    split_bytes: int = SPLIT_BYTES
+    root: str
+    id: str
+    shards: int
+    gaps: tuple[str, ...]
+
+    def pool(self) -> Pool:
+        """The pool, without storage options, which are never stored."""
+        return Pool(self.kind, self.urls, self.roles, self.allow_gaps, self.split_bytes)
+
+
+class Manifest(WithCuts, kw_only=True):
+    """What `manifest.json` says of a whole run; it names the current decision.
+
+    Attributes:
+        format: of this file.
+        ledger: folder of the ledger, below OUT.
+        recipe: as `Recipe.to_dict` has it; `source` is its text, None for a recipe made in Python.
+        role_types: role -> Arrow type.
+        models: scorer -> file -> SHA-256.
+        fingerprints: scorer -> fingerprint.
+        versions: of what scores may depend on.
+    """
+
+    format: int = 1
+    decision: str
+    ledger: str
+    rows: RowCounts
+    bytes: ByteCounts
+    tokens: TokenCounts | msgspec.UnsetType = msgspec.UNSET
+    reasons: dict[str, int]
+    recipe: JsonObject
+    source: RecipeSource | None
+    pool: PoolRecord
+    role_types: dict[str, str]
+    models: dict[str, dict[str, str]]
+    fingerprints: dict[str, str]
+    versions: dict[str, str]
+
+    def recipe_source(self, out: str) -> RecipeSource:
+        """The recipe file that the run was made from.
+
+        Raises:
+            PlanError: if it was made from Python objects, not from a file.
+        """
+        if self.source is None:
+            raise PlanError(
+                f"the run in {out} was made from Python, not from a recipe file: name the recipe to decide by"
+            )
+        return self.source
 
 
 def versions() -> dict[str, str]:
@@ -112,64 +171,82 @@ def versions() -> dict[str, str]:
     names = ["poolsieve", "apache-beam", "pyarrow", "numpy", "pillow", "torch", "open_clip_torch", "transformers"]
     out = {"python": platform.python_version()}
     for name in names:
-        try:
+        with contextlib.suppress(metadata.PackageNotFoundError):
             out[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return out
 
 
-def write_manifest(job: Job, found: Mapping[str, Any], files: Mapping[str, Any], gaps: Sequence[str] = ()) -> None:
+def pool_id(shards: Sequence[Shard]) -> str:
+    """Hash of a pool's listing: paths, ranges, sizes and tags of all shards, in order."""
+    return digest([shard.identity for shard in sorted(shards)], 8)
+
+
+def manifest_of(job: Job, found: Summary, gaps: Sequence[str] = ()) -> Manifest:
+    """The truth of a run."""
+    counted = found.tokens is not None and found.kept_tokens is not None
+    pool = {**job.pool.to_dict(), "root": job.files.root, "id": job.pool_id, "shards": found.shard_count}
+    return Manifest(
+        decision=found.decision,
+        ledger=f"decisions/{found.decision}/ledger",
+        rows=RowCounts(rows_in=found.rows, kept=found.kept, dropped=found.dropped, quarantined=found.quarantined),
+        bytes=ByteCounts(bytes_in=found.nbytes, kept=found.kept_bytes),
+        tokens=TokenCounts(counted=found.tokens or 0, kept=found.kept_tokens or 0) if counted else msgspec.UNSET,
+        reasons=found.reasons,
+        cuts=found.cuts,
+        recipe=job.recipe.to_dict(),
+        source=job.source,
+        pool=msgspec.convert({**pool, "gaps": list(gaps)}, PoolRecord),
+        role_types={name: str(kind) for name, kind in job.role_types.items()},
+        models=job.model_files(),
+        fingerprints=dict(job.fingerprints),
+        versions=versions(),
+    )
+
+
+def write_manifest(job: Job, found: Summary, gaps: Sequence[str] = ()) -> Manifest:
     """Replaces OUT/manifest.json: from now on the decision is the current one, and the run is whole."""
-    fs.write_bytes(fs.join(job.out, "manifest.json"), dumps(manifest(job, found, files, gaps)))
+    made = manifest_of(job, found, gaps)
+    fs.write_bytes(layout.manifest_url(job.out), dumps(made.to_json()))
+    return made
 
 
-def read_manifest(out: str) -> dict[str, Any]:
+def read_manifest(out: str) -> Manifest:
     """The manifest of a whole run.
 
     Raises:
-        PlanError: if OUT has none, saying what to do.
+        PlanError: if OUT has none, saying what to do, or something else in its place.
     """
+    url = layout.manifest_url(out)
     try:
-        data = json.loads(fs.read_bytes(fs.join(out, "manifest.json")))
+        data = json.loads(fs.read_bytes(url))
     except FileNotFoundError as error:
         raise PlanError(
             f"{out} has no manifest.json: the run there is not whole yet. Finish it with `poolsieve run`"
         ) from error
     except ValueError as error:
-        raise PlanError(f"{out}/manifest.json is damaged: {error}") from error
+        raise PlanError(f"{url} is damaged: {error}") from error
     if not isinstance(data, dict) or "decision" not in data:
-        raise PlanError(f"{out}/manifest.json is not a poolsieve manifest")
-    return data
+        raise PlanError(f"{url} is not a poolsieve manifest")
+    try:
+        return Manifest.from_json(data)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PlanError(f"{url} is damaged or of another version: {error}") from error
 
 
-def read_shards(out: str, decision: str) -> list[dict[str, Any]]:
+def read_shards(out: str, decision: str) -> list[ShardLine]:
     """The lines of a decision's `shards.parquet`, in pool order."""
-    found: list[dict[str, Any]] = read_table(decision_url(out, decision, "shards.parquet")).to_pylist()
-    return found
+    lines = read_table(layout.shards_url(out, decision)).to_pylist()
+    return msgspec.convert(lines, list[ShardLine])
 
 
-def recipe_in_manifest(manifest: Mapping[str, Any], out: str) -> RecipeSource:
-    """The recipe file that a manifest holds.
-
-    Raises:
-        PlanError: if the run was made from Python objects, not from a file.
-    """
-    source = manifest.get("source")
-    if not source:
-        raise PlanError(f"the run in {out} was made from Python, not from a recipe file: name the recipe to decide by")
-    return RecipeSource(source["path"], source["text"], source["parameters"], source["includes"], source["base"])
-
-
-def read_cuts(url: str) -> dict[str, dict[str, Cut]]:
-    """Cuts frozen by an earlier run, from its `cuts.json` (or its OUT).
+def read_cuts(url: str) -> Cuts:
+    """Cuts frozen by an earlier run, from its `cuts.json`.
 
     Raises:
         PlanError: if there is no such file or it is something else.
     """
     try:
-        data = json.loads(fs.read_bytes(fs.absolute(url)))
-        return {name: {group: Cut.from_dict(cut) for group, cut in groups.items()} for name, groups in data.items()}
+        return cuts_from_json(json.loads(fs.read_bytes(fs.absolute(url))))
     except FileNotFoundError as error:
         raise PlanError(f"no cuts file {url}: give OUT/decisions/<id>/cuts.json of an earlier run") from error
     except (ValueError, AttributeError, TypeError) as error:

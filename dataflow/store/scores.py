@@ -1,7 +1,7 @@
-"""What is kept of a shard between runs: its rows, and the scores of every scorer, as immutable Parquet files.
+"""The scores of every scorer, as immutable Parquet files.
 
-A file's name holds the shard's name, the identity of the shard's contents and (for scores) a hash of the rows inside,
-so nothing is ever overwritten by something else, and what belongs to another version of a pool file is not seen.
+A file's name holds the shard's name, the identity of the shard's contents and a hash of the rows inside, so nothing is
+ever overwritten by something else, and what belongs to another version of a pool file is not seen.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -33,56 +33,45 @@ class Stored:
     messages: pa.Array
 
 
-class Listings:
-    """Names of score files by shard, from one listing of each folder for each phase of a job in each process.
+class FolderListing:
+    """Names of the score files in one folder, by shard; for one phase of one run in one process.
 
     A listing for each shard would cost the square of the number of shards. A phase only reads what earlier phases
     committed, or what this process committed itself and added here.
     """
 
-    _lock = threading.Lock()
-    _cache: ClassVar[dict[tuple[str, str], dict[str, list[str]]]] = {}
+    def __init__(self, folder: str, found: dict[str, list[str]]) -> None:
+        self.folder = folder
+        self._found = found
+        self._lock = threading.Lock()
 
     @classmethod
-    def files(cls, phase: str, folder: str, prefix: str) -> list[str]:
-        """Score files in `folder` whose name begins with `prefix` (shard name and identity)."""
-        with cls._lock:
-            listing = cls._cache.get((phase, folder))
-            if listing is None:
-                listing = cls._listed(folder)
-                cls._forget(phase)
-                cls._cache[(phase, folder)] = listing
-            return list(listing.get(prefix, ()))
-
-    @staticmethod
-    def _listed(folder: str) -> dict[str, list[str]]:
+    def of(cls, folder: str) -> FolderListing:
+        """One look at a folder."""
         found: dict[str, list[str]] = {}
         for name in fs.names(folder):
             if name.endswith(".parquet"):
                 found.setdefault(name.rsplit("-", 1)[0], []).append(name)
-        return found
+        return cls(folder, found)
 
-    @classmethod
-    def _forget(cls, phase: str) -> None:
-        run = phase.split("/", 1)[0]
-        for key in [key for key in cls._cache if key[0].split("/", 1)[0] != run]:
-            del cls._cache[key]
+    def urls(self, shard: Shard) -> list[str]:
+        """A shard's score files, sorted by name."""
+        with self._lock:
+            return [fs.join(self.folder, name) for name in sorted(self._found.get(score_prefix(shard), ()))]
 
-    @classmethod
-    def add(cls, phase: str, folder: str, prefix: str, name: str) -> None:
+    def add(self, shard: Shard, name: str) -> None:
         """Notes a file that this process has just committed."""
-        with cls._lock:
-            listing = cls._cache.get((phase, folder))
-            if listing is not None and name not in listing.setdefault(prefix, []):
-                listing[prefix].append(name)
+        with self._lock:
+            names = self._found.setdefault(score_prefix(shard), [])
+            if name not in names:
+                names.append(name)
 
 
 def read_scores(
-    phase: str, folder: str, shard: Shard, first_row: int, n: int, columns: Mapping[str, pa.DataType]
+    files: FolderListing, shard: Shard, first_row: int, n: int, columns: Mapping[str, pa.DataType]
 ) -> Stored:
     """The union of a scorer's files for one shard, laid out by row."""
-    prefix = score_prefix(shard)
-    tables = [read_table(fs.join(folder, name)) for name in sorted(Listings.files(phase, folder, prefix))]
+    tables = [read_table(url) for url in files.urls(shard)]
     present = np.zeros(n, dtype=bool)
     if not tables:
         return Stored(present, {c: pa.nulls(n, k) for c, k in columns.items()}, no_texts(n), no_texts(n))
@@ -117,13 +106,13 @@ def score_table(
     return pa.Table.from_arrays(arrays, names=["row", *columns, "error", "message"])
 
 
-def write_scores(phase: str, folder: str, shard: Shard, tables: Sequence[pa.Table]) -> str:
+def write_scores(files: FolderListing, shard: Shard, tables: Sequence[pa.Table]) -> str:
     """Commits newly computed scores of a shard as one file; returns its name. Same rows, same name, same bytes."""
     table = pa.concat_tables(tables).combine_chunks()
     rows = np.ascontiguousarray(table.column("row").to_numpy())
     failed = np.packbits(table.column("error").is_valid().to_numpy())
     prefix = score_prefix(shard)
     name = f"{prefix}-{hashlib.blake2b(rows.tobytes() + failed.tobytes(), digest_size=6).hexdigest()}.parquet"
-    write_table(fs.join(folder, name), table)
-    Listings.add(phase, folder, prefix, name)
+    write_table(fs.join(files.folder, name), table)
+    files.add(shard, name)
     return name

@@ -6,7 +6,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from poolsieve.dataflow import fs
+from poolsieve.dataflow.store.layout import scores_folder, settings_url
+from poolsieve.dataflow.store.summary import dumps
+from poolsieve.scoring_models.base.config import JsonObject, digest
 from poolsieve.scoring_models.base.errors import PoolsieveError
 
 
@@ -14,19 +19,63 @@ class SettingsChanged(PoolsieveError):
     """A worker can't honour the dtype, shapes, threads or device that a scorer's stored scores were made with."""
 
 
-def check_settings(folder: str, parts: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+class ScorerParts(msgspec.Struct, kw_only=True, frozen=True):
+    """What a scorer's numbers are looked up by.
+
+    Attributes:
+        name: in the recipe. It stands in the folder's name only.
+        scorer: the configuration, as `to_dict` has it.
+        version: of the scorer.
+        sources: role -> where it comes from: the pool's source in its one spelling, or an edit with its own sources.
+        files: model file -> SHA-256; `artefact` -> the hash of what it is made from.
+        source: hash of a user's function, to warn when it changed and its version did not; None for our own scorers.
+    """
+
+    name: str
+    scorer: JsonObject
+    version: int
+    sources: JsonObject
+    files: dict[str, str] = msgspec.field(default_factory=dict)
+    source: str | None = None
+
+    def fingerprint(self) -> str:
+        """Hexadecimal hash of what the numbers depend on."""
+        return digest({"scorer": self.scorer, "version": self.version, "sources": self.sources, "files": self.files}, 8)
+
+    def same_scorer(self, other: ScorerParts) -> bool:
+        """Whether both are one scorer over the same sources, whatever its model files."""
+        mine, theirs = (plain((one.name, one.scorer, one.version, one.sources)) for one in (self, other))
+        return bool(mine == theirs)
+
+
+class StoredScorer(ScorerParts, kw_only=True, frozen=True):
+    """What `scorer.json` says: the parts, and the dtype, shapes, threads and device of its first use."""
+
+    settings: JsonObject = msgspec.field(default_factory=dict)
+    folder: str = ""
+
+    def parts(self) -> ScorerParts:
+        """The parts alone."""
+        return msgspec.convert(plain(self), ScorerParts)
+
+
+def plain(value: Any) -> Any:
+    """A value as it is once it has been JSON: tuples are lists, keys are text."""
+    return json.loads(dumps(value))
+
+
+def check_settings(folder: str, parts: ScorerParts, settings: Mapping[str, Any]) -> None:
     """Writes `scorer.json` at first use, and checks later workers against it.
 
     Raises:
         SettingsChanged: naming the settings that differ.
     """
-    url = fs.join(folder, "scorer.json")
-    wanted = json.loads(json.dumps({**parts, "settings": dict(settings)}, sort_keys=True, default=str))
+    mine = plain(dict(settings))
+    url = settings_url(folder)
     if not fs.exists(url):
-        fs.write_bytes(url, (json.dumps(wanted, indent=1, sort_keys=True) + "\n").encode())
+        fs.write_bytes(url, dumps({**plain(parts), "settings": mine}))
         return
     found = json.loads(fs.read_bytes(url)).get("settings", {})
-    mine = wanted["settings"]
     changed = sorted(key for key in {*found, *mine} if found.get(key) != mine.get(key))
     if changed:
         detail = "; ".join(f"{key}: stored {found.get(key)!r}, here {mine.get(key)!r}" for key in changed)
@@ -36,11 +85,18 @@ def check_settings(folder: str, parts: Mapping[str, Any], settings: Mapping[str,
         )
 
 
-def stored_scorers(out: str) -> list[dict[str, Any]]:
-    """`scorer.json` of every scorer in OUT, with its folder's name under `folder`."""
-    found = []
-    for folder in fs.names(fs.join(out, "scores")):
-        url = fs.join(out, "scores", folder, "scorer.json")
-        if fs.exists(url):
-            found.append({**json.loads(fs.read_bytes(url)), "folder": folder})
-    return found
+def stored_scorers(out: str) -> list[StoredScorer]:
+    """What OUT says of every scorer that it has scores of.
+
+    Raises:
+        PoolsieveError: for a file that is damaged, naming it.
+    """
+    urls = {name: settings_url(fs.join(scores_folder(out), name)) for name in fs.names(scores_folder(out))}
+    return [_stored(url, name) for name, url in urls.items() if fs.exists(url)]
+
+
+def _stored(url: str, folder: str) -> StoredScorer:
+    try:
+        return msgspec.convert({**json.loads(fs.read_bytes(url)), "folder": folder}, StoredScorer)
+    except (ValueError, TypeError) as error:
+        raise PoolsieveError(f"{url} is damaged ({error}); remove its folder, then run again to score anew") from error

@@ -7,10 +7,15 @@ import pyarrow as pa
 
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.program import ScoreStep
-from poolsieve.dataflow.recipes.walk import Mask, StepScores
+from poolsieve.dataflow.recipes.walk import Cuts, Mask, StepScores, walk
 from poolsieve.dataflow.store.job import Job
-from poolsieve.dataflow.store.rows import Rows
+from poolsieve.dataflow.store.rows import Rows, read_rows
 from poolsieve.dataflow.store.scores import Stored, read_scores
+from poolsieve.scoring_models.base.errors import PoolsieveError
+
+
+class NotScored(PoolsieveError):
+    """Rows need scores that nobody has computed yet."""
 
 
 class StoredScores:
@@ -30,9 +35,8 @@ class StoredScores:
     def load(self, step: ScoreStep) -> Stored:
         """The step's stored scores for the whole shard."""
         if step.name not in self.stored:
-            folder, first = self.job.folder(step), int(self.rows[0]) if len(self.rows) else 0
-            phase = self.job.phase(self.phase)
-            self.stored[step.name] = read_scores(phase, folder, self.shard, first, len(self.rows), step.columns)
+            files, first = self.job.score_files(self.phase, step), int(self.rows[0]) if len(self.rows) else 0
+            self.stored[step.name] = read_scores(files, self.shard, first, len(self.rows), step.columns)
         return self.stored[step.name]
 
     def answer(self, step: ScoreStep, needed: Mask) -> StepScores:
@@ -42,3 +46,31 @@ class StoredScores:
         if self.retry:
             present = present & np.asarray(stored.errors.is_null().to_numpy(zero_copy_only=False), dtype=bool)
         return StepScores(stored.columns, stored.errors, needed & ~present)
+
+
+def open_stored(job: Job, shard: Shard, label: str) -> StoredScores:
+    """The stored rows and scores of a shard.
+
+    Raises:
+        NotScored: if the shard has never been read.
+    """
+    rows = read_rows(job.rows_url(shard))
+    if rows is None:
+        raise NotScored(f"shard {shard.path} has not been read yet; `poolsieve run` reads it")
+    return StoredScores(job, shard, rows, label)
+
+
+def require_scored(unknown: Mask | None, shard: Shard) -> None:
+    """Raises `NotScored` if some rows need scores that are not stored."""
+    if unknown is not None and unknown.any():
+        raise NotScored(
+            f"{int(unknown.sum())} rows of {shard.path} need scores that have not been computed; "
+            "`poolsieve run` with the same recipe computes just those"
+        )
+
+
+def unscored(job: Job, shard: Shard, cuts: Cuts, stop: int | None, label: str) -> int:
+    """Rows of a shard that need a score (before step `stop`) which is not stored."""
+    source = open_stored(job, shard, label)
+    state = walk(job.program, source, cuts, stop)
+    return 0 if state.unknown is None else int(state.unknown.sum())

@@ -15,8 +15,9 @@ import pyarrow as pa
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.recipes.program import RuleStep, ScoreStep
 from poolsieve.dataflow.store.job import Job
-from poolsieve.dataflow.store.layout import decision_url
-from poolsieve.dataflow.store.manifest import dumps, tokens, versions
+from poolsieve.dataflow.store.layout import report_url
+from poolsieve.dataflow.store.manifest import versions
+from poolsieve.dataflow.store.summary import Summary, dumps
 from poolsieve.filters.dsl.expr import Column, Compare
 from poolsieve.jobs.report.histograms import chart, rebin
 from poolsieve.jobs.report.numbers import harmless, number, rows_text, seconds_text, share, short, size
@@ -35,7 +36,7 @@ READ, WRITE = "read", "write"
 
 def write_report(
     job: Job,
-    summary: Mapping[str, Any],
+    summary: Summary,
     *,
     gaps: Sequence[str] = (),
     truth: str | None = None,
@@ -45,47 +46,55 @@ def write_report(
 
     Args:
         job: what was run.
-        summary: as `execute` returns it.
+        summary: of the decision.
         gaps: names of a range that have no file.
         truth: a Parquet file of uid and matches; the report then states precision and recall.
         samples: show rows of the pool; False keeps their contents out of both files.
     """
     data = report_data(job, summary, gaps=gaps, truth=truth, samples=samples)
-    fs.write_bytes(decision_url(job.out, data["decision"], "report.json"), dumps(without_images(data)))
-    url = decision_url(job.out, data["decision"], "report.html")
+    fs.write_bytes(report_url(job.out, summary.decision, "json"), dumps(without_images(data)))
+    url = report_url(job.out, summary.decision, "html")
     fs.write_bytes(url, render(data).encode("utf-8", "replace"))
     return url
 
 
 def report_data(
     job: Job,
-    summary: Mapping[str, Any],
+    summary: Summary,
     *,
     gaps: Sequence[str] = (),
     truth: str | None = None,
     samples: bool = True,
 ) -> dict[str, Any]:
     """Everything that the report says, as JSON values; thumbnails as data URIs. Arguments as for `write_report`."""
-    decision = summary["decision"]
+    found = summary.to_json()
+    decision = summary.decision
     return {
         "format": 1,
         "decision": decision,
         "out": job.out,
         "made": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "rows": _rows(summary),
-        "bytes": {"in": summary.get("nbytes", 0), "kept": summary.get("kept_bytes", 0)},
-        "tokens": tokens(summary).get("tokens"),
-        "shards": summary["shard_count"],
-        "funnel": funnel(job, summary),
-        "reasons": reasons(summary),
-        "cuts": cuts(job, summary),
-        "histograms": histograms(job, summary),
-        "throughput": _throughput(job, summary),
+        "rows": _rows(found),
+        "bytes": {"in": summary.nbytes, "kept": summary.kept_bytes},
+        "tokens": _tokens(summary),
+        "shards": summary.shard_count,
+        "funnel": funnel(job, found),
+        "reasons": reasons(found),
+        "cuts": cuts(job, found),
+        "histograms": histograms(job, found),
+        "throughput": _throughput(job, found),
         "samples": samples_data(job, summary) if samples else None,
         "truth": truth_data(job, decision, truth) if truth else None,
         "gaps": list(gaps),
+        "frozen": list(summary.frozen),
         **_configuration(job),
     }
+
+
+def _tokens(summary: Summary) -> dict[str, int] | None:
+    if summary.tokens is None or summary.kept_tokens is None:
+        return None
+    return {"counted": summary.tokens, "kept": summary.kept_tokens}
 
 
 def _rows(summary: Mapping[str, Any]) -> dict[str, int]:
@@ -98,9 +107,8 @@ def _configuration(job: Job) -> dict[str, Any]:
         "recipe": job.recipe.to_dict(),
         "source": source,
         "pool": {"root": job.files.root, "id": job.pool_id, "roles": dict(job.pool.roles)},
-        "frozen": sorted(job.frozen),
         "fingerprints": dict(job.fingerprints),
-        "models": {name: dict(parts["files"]) for name, parts in job.parts.items() if parts.get("files")},
+        "models": job.model_files(),
         "versions": versions(),
     }
 
@@ -159,7 +167,7 @@ def cuts(job: Job, summary: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "cut": name,
                 "score": top.name if top is not None else None,
                 "by": top.by if top is not None else None,
-                "frozen": name in job.frozen,
+                "frozen": name in summary["frozen"],
                 "in": line["in"] if line else None,
                 "out": line["out"] if line else None,
                 "groups": [{"group": group, **cut, "text": _ties(cut)} for group, cut in groups.items()],
@@ -255,7 +263,7 @@ def _throughput(job: Job, summary: Mapping[str, Any]) -> dict[str, Any]:
 
 def _earlier(job: Job, decision: str) -> dict[str, Any] | None:
     try:
-        found = json.loads(fs.read_bytes(decision_url(job.out, decision, "report.json")))["throughput"]
+        found = json.loads(fs.read_bytes(report_url(job.out, decision, "json")))["throughput"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return found if isinstance(found, dict) and found.get("stages") else None

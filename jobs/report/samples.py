@@ -17,16 +17,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from poolsieve.dataflow import fs
 from poolsieve.dataflow.pools.formats.base import ShardGone
 from poolsieve.dataflow.pools.shards import Batch, Shard
 from poolsieve.dataflow.recipes.walk import QUARANTINE
 from poolsieve.dataflow.store.job import Job
-from poolsieve.dataflow.store.layout import rows_url, score_prefix
-from poolsieve.dataflow.store.manifest import read_shards, shard_of
-from poolsieve.dataflow.store.scores import Listings
+from poolsieve.dataflow.store.manifest import read_shards
+from poolsieve.dataflow.store.summary import Sample, Summary
+from poolsieve.dataflow.store.tables import read_table
 from poolsieve.scoring_models.base.errors import RowError
 from poolsieve.scoring_models.base.images_io import open_image
 
@@ -65,11 +63,11 @@ class Fetched:
     notes: list[str] = field(default_factory=list)
 
 
-def samples_data(job: Job, summary: Mapping[str, Any], budget: float = BUDGET_SECONDS) -> dict[str, Any]:
+def samples_data(job: Job, summary: Summary, budget: float = BUDGET_SECONDS) -> dict[str, Any]:
     """The report's samples: on both sides of each cut, for each reason, of the kept, of the quarantined by cause."""
-    groups: dict[str, list[list[Any]]] = dict(summary.get("samples") or {})
+    groups: dict[str, list[Sample]] = summary.samples
     shown = {name: groups[name] for name in _shown(summary, groups)}
-    found = _fetch(job, summary["decision"], [row for rows in shown.values() for row in rows], budget)
+    found = _fetch(job, summary.decision, [row for rows in shown.values() for row in rows], budget)
     reasons = {name.removeprefix("reason/"): rows for name, rows in shown.items() if name.startswith("reason/")}
     return {
         "cuts": _cut_samples(summary, shown, found),
@@ -79,60 +77,58 @@ def samples_data(job: Job, summary: Mapping[str, Any], budget: float = BUDGET_SE
     }
 
 
-def _shown(summary: Mapping[str, Any], groups: Mapping[str, Any]) -> list[str]:
+def _shown(summary: Summary, groups: Mapping[str, Any]) -> list[str]:
     """Names of sample groups in the order of the page; only the first groups of a cut with many."""
     names = []
-    for cut, by_group in summary["cuts"].items():
+    for cut, by_group in summary.cuts.items():
         for group in list(by_group)[:GROUPS]:
             names += [f"cut/{cut}/{group}/{side}" for side in ("kept", "dropped")]
-    reasons = sorted(summary["reasons"], key=lambda reason: (-summary["reasons"][reason], reason))
+    reasons = sorted(summary.reasons, key=lambda reason: (-summary.reasons[reason], reason))
     names += ["reason/kept", *(f"reason/{reason}" for reason in reasons)]
     return [name for name in dict.fromkeys(names) if groups.get(name)]
 
 
-def _cut_samples(
-    summary: Mapping[str, Any], shown: Mapping[str, list[list[Any]]], found: Fetched
-) -> list[dict[str, Any]]:
+def _cut_samples(summary: Summary, shown: Mapping[str, list[Sample]], found: Fetched) -> list[dict[str, Any]]:
     out = []
-    for cut, by_group in summary["cuts"].items():
+    for cut, by_group in summary.cuts.items():
         for group, values in by_group.items():
             sides = {side: shown.get(f"cut/{cut}/{group}/{side}", []) for side in ("kept", "dropped")}
             if any(sides.values()):
                 lines = {side: [_line(row, found) for row in rows] for side, rows in sides.items()}
-                out.append({"cut": cut, "group": group, "value": values["value"], **lines})
+                out.append({"cut": cut, "group": group, "value": values.value, **lines})
     return out
 
 
-def _of_reason(summary: Mapping[str, Any], reason: str, rows: list[list[Any]], found: Fetched) -> dict[str, Any]:
+def _of_reason(summary: Summary, reason: str, rows: list[Sample], found: Fetched) -> dict[str, Any]:
     return {
         "reason": reason,
         "quarantined": reason.startswith(QUARANTINE),
-        "count": summary["reasons"].get(reason, 0),
+        "count": summary.reasons.get(reason, 0),
         "rows": [_line(row, found) for row in rows],
     }
 
 
-def _line(sample: list[Any], found: Fetched) -> dict[str, Any]:
-    _, shard, row, uid, reason, scores = sample
-    payload = found.payloads.get((shard, row), Payload())
+def _line(sample: Sample, found: Fetched) -> dict[str, Any]:
+    key = sample.shard, sample.row
+    payload = found.payloads.get(key, Payload())
     return {
-        "uid": uid,
-        "path": found.paths.get(shard, shard),
-        "row": row,
-        "reason": reason,
-        "scores": json.loads(scores) if isinstance(scores, str) else scores,
+        "uid": sample.uid,
+        "path": found.paths.get(sample.shard, sample.shard),
+        "row": sample.row,
+        "reason": sample.reason,
+        "scores": json.loads(sample.scores),
         "caption": payload.caption,
         "image": payload.image,
         "note": payload.note,
-        "message": found.messages.get((shard, row)),
+        "message": found.messages.get(key),
     }
 
 
-def _fetch(job: Job, decision: str, samples: Iterable[list[Any]], budget: float) -> Fetched:
+def _fetch(job: Job, decision: str, samples: Iterable[Sample], budget: float) -> Fetched:
     """Reads in a thread that is left behind when its time is up: storage may hang for minutes."""
     wanted: dict[str, dict[int, str]] = defaultdict(dict)
-    for _, shard, row, _, reason, _ in samples:
-        wanted[shard][int(row)] = reason
+    for sample in samples:
+        wanted[sample.shard][sample.row] = sample.reason
     found, stop = Fetched(), threading.Event()
     work = threading.Thread(target=_read_all, args=(job, decision, wanted, found, stop), daemon=True)
     work.start()
@@ -161,8 +157,8 @@ def _read_all(
 
 
 def _shards(job: Job, decision: str, wanted: Mapping[str, Any]) -> dict[str, Shard]:
-    lines = {line["name"]: line for line in read_shards(job.out, decision) if line["name"] in wanted}
-    return {name: shard_of(lines[name]) for name in wanted if name in lines}
+    there = {line.name: line.shard for line in read_shards(job.out, decision)}
+    return {name: there[name] for name in wanted if name in there}
 
 
 def _guarded(found: Fetched, shard: Shard, what: str, read: Any, *arguments: Any) -> None:
@@ -287,20 +283,13 @@ def _messages(job: Job, shard: Shard, rows: Mapping[int, str], found: Fetched) -
     kinds = {row: reason.removeprefix(QUARANTINE) for row, reason in rows.items() if reason.startswith(QUARANTINE)}
     if not kinds:
         return
-    read = _lines(rows_url(job.out, shard, job.reading), ["row", "read_error", "read_message"])
+    read = read_table(job.rows_url(shard), ["row", "read_error", "read_message"])
     _note(shard, kinds, read, found)
     for step in job.program.scorers:
         missing = {row: kind for row, kind in kinds.items() if (shard.name, row) not in found.messages}
-        for name in Listings.files(job.phase("Report"), job.folder(step), score_prefix(shard)) if missing else ():
-            _note(shard, missing, _lines(fs.join(job.folder(step), name), ["row", "error", "message"]), found)
-
-
-@fs.retrying
-def _lines(url: str, columns: list[str]) -> pa.Table:
-    # Only these columns: an embedding beside them may be a thousand times as large.
-    system, path = fs.connect(url)
-    with system.open(path, "rb") as file:
-        return pq.read_table(file, columns=columns, use_threads=False)
+        for url in job.score_files("report", step).urls(shard) if missing else ():
+            # Only these columns: an embedding beside them may be a thousand times as large.
+            _note(shard, missing, read_table(url, ["row", "error", "message"]), found)
 
 
 def _note(shard: Shard, kinds: Mapping[int, str], table: pa.Table, found: Fetched) -> None:

@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.recipes.program import RuleStep
 from poolsieve.dataflow.store.job import Job
-from poolsieve.dataflow.store.layout import decision_url
+from poolsieve.dataflow.store.layout import ledger_url
 from poolsieve.dataflow.store.manifest import read_shards
+from poolsieve.dataflow.store.tables import read_table
 from poolsieve.scoring_models.base.errors import PlanError
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
@@ -73,9 +74,8 @@ def _stages(job: Job) -> dict[str, set[str] | None]:
 
 def _ledger(job: Job, decision: str) -> Iterator[tuple[pa.Array, Mask, pa.Array]]:
     for line in read_shards(job.out, decision):
-        system, path = fs.connect(decision_url(job.out, decision, "ledger", f"{line['name']}.parquet"))
-        with system.open(path, "rb") as file:
-            table = pq.read_table(file, columns=["uid", "keep", "reason"]).combine_chunks()
+        url = ledger_url(job.out, decision, line.name)
+        table = read_table(url, ["uid", "keep", "reason"]).combine_chunks()
         keep = np.asarray(table.column("keep").to_numpy(), dtype=bool)
         yield table.column("uid"), keep, table.column("reason")
 

@@ -13,6 +13,9 @@ from typing import Any
 
 import pyarrow as pa
 
+JsonObject = dict[str, Any]
+"""A JSON object whose keys and values nobody here knows: a configuration, a row of somebody else's."""
+
 
 def canonical_json(value: Any) -> str:
     """One spelling of a JSON value: sorted keys, no blanks, ASCII. What fingerprints are made from."""

@@ -75,8 +75,8 @@ def test_conservation_every_row_of_the_pool_has_one_line(pool: Path, tmp_path: P
     found = ledger(tmp_path / "out")
     in_pool = pa.concat_tables(pq.read_table(path) for path in sorted(pool.glob("*.parquet")))
     assert found.column("uid").to_pylist() == in_pool.column("uid").to_pylist()
-    assert summary["rows"] == in_pool.num_rows == summary["kept"] + summary["dropped"] + summary["quarantined"]
-    assert pc.sum(found.column("keep")).as_py() == summary["kept"] == int(in_pool.num_rows * 0.3)
+    assert summary.rows == in_pool.num_rows == summary.kept + summary.dropped + summary.quarantined
+    assert pc.sum(found.column("keep")).as_py() == summary.kept == int(in_pool.num_rows * 0.3)
     assert all(
         (reason is None) == keep
         for reason, keep in zip(found["reason"].to_pylist(), found["keep"].to_pylist(), strict=True)
@@ -134,7 +134,7 @@ def test_determinism_the_cut_is_the_sorted_one(pool: Path, tmp_path: Path) -> No
     wanted = {table["uid"][int(i)].as_py() for i in order[:k]}
     found = ledger(tmp_path / "out")
     assert set(found.filter(found["keep"])["uid"].to_pylist()) == wanted
-    assert summary["cuts"]["clip.below_cut"][""]["value"] == pytest.approx(float(score[order[k - 1]]), abs=0)
+    assert summary.cuts["clip.below_cut"][""].value == pytest.approx(float(score[order[k - 1]]), abs=0)
 
 
 def test_resume_nothing_is_computed_twice(pool: Path, tmp_path: Path) -> None:
@@ -163,9 +163,9 @@ def test_resume_version_and_role_source_are_part_of_the_fingerprint(pool: Path, 
         return Pool.parquet(f"{pool}/*.parquet", text=column) | Score(letters=own)
 
     run(made(1, "text"), tmp_path / "out")
-    assert run(made(1, "text"), tmp_path / "out")["work"]["scored"] == {}
-    assert run(made(2, "text"), tmp_path / "out")["work"]["scored"] == {"letters": 1200}
-    assert run(made(1, "uid"), tmp_path / "out")["work"]["scored"] == {"letters": 1200}
+    assert run(made(1, "text"), tmp_path / "out").work["scored"] == {}
+    assert run(made(2, "text"), tmp_path / "out").work["scored"] == {"letters": 1200}
+    assert run(made(1, "uid"), tmp_path / "out").work["scored"] == {"letters": 1200}
 
 
 def test_a_strict_recipe_hides_scores_that_are_stored(pool: Path, tmp_path: Path) -> None:
@@ -203,10 +203,10 @@ def test_one_bad_row_costs_one_row(pool: Path, tmp_path: Path) -> None:
     summary = run(recipe, tmp_path / "out")
     table = pa.concat_tables(pq.read_table(path) for path in sorted(pool.glob("*.parquet")))
     seven = sum(len(text.split()) == 7 for text in table["text"].to_pylist())
-    assert seven and summary["reasons"] == {"quarantine.value_error": seven}
-    assert summary["kept"] == table.num_rows - seven
+    assert seven and summary.reasons == {"quarantine.value_error": seven}
+    assert summary.kept == table.num_rows - seven
     again = run(recipe, tmp_path / "out")
-    assert again["work"]["scored"] == {} and again["reasons"] == summary["reasons"]
+    assert again["work"]["scored"] == {} and again["reasons"] == summary.reasons
     retried = run(recipe, tmp_path / "out", retry_quarantined=True)
     assert retried["work"]["scored"] == {"fussy": seven}
 
@@ -264,7 +264,7 @@ def test_combinations_score_everything_alive_at_entry(pool: Path, tmp_path: Path
     )
     summary = run(recipe, tmp_path / "out")
     found = ledger(tmp_path / "out")
-    assert set(summary["reasons"]) == {"neither"}
+    assert set(summary.reasons) == {"neither"}
     assert found["text.word_count"].null_count == 0
     words, wide = found["text.word_count"].to_numpy(), np.maximum(found["width"].to_numpy(), found["height"].to_numpy())
     both = (words >= 15) & (wide < 500)
@@ -280,7 +280,7 @@ def test_uids_are_derived_where_the_pool_has_none(pool: Path, tmp_path: Path) ->
 
 def test_subset_is_sorted_and_names_exactly_the_kept(pool: Path, tmp_path: Path) -> None:
     summary = run(recipe_of(pool), tmp_path / "out")
-    subset = np.load(tmp_path / "out" / "decisions" / summary["decision"] / "subset.npy", allow_pickle=False)
+    subset = np.load(tmp_path / "out" / "decisions" / summary.decision / "subset.npy", allow_pickle=False)
     assert subset.dtype == np.dtype("u8,u8")
     made = [f"{int(high):016x}{int(low):016x}" for high, low in subset]
     found = ledger(tmp_path / "out")

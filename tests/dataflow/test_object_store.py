@@ -58,7 +58,7 @@ def test_everything_on_s3_gives_the_ledger_of_local_files(bucket: str, pool: Pat
     run(recipe_of(f"{bucket}/pool"), f"{bucket}/out")
     system, _ = fs.connect(bucket)
     system.get(f"{bucket}/out", str(tmp_path / "copy"), recursive=True)
-    assert read_manifest(str(tmp_path / "copy"))["rows"]["in"] == 1200
+    assert read_manifest(str(tmp_path / "copy")).rows.rows_in == 1200
     assert fingerprint_of(tmp_path / "copy") == fingerprint_of(tmp_path / "local")
 
 

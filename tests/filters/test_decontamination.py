@@ -68,7 +68,7 @@ def test_planted_leaks_are_found_and_near_misses_are_not(benchmarks: dict[str, P
     assert matches[:40] == [0] * 40
     assert matches[40:55] == [1, 0, 0] * 5 and benchmark[40:55] == ["arc", None, None] * 5
     assert matches[55:] == [18, None, 0, 0] and benchmark[55] == "boolq"
-    assert summary["reasons"] == {"leak.contaminated": 7}
+    assert summary.reasons == {"leak.contaminated": 7}
     artefact = pq.read_table(next((tmp_path / "out" / "artefacts").iterdir()))
     assert artefact.schema.metadata == {b"n": b"13", b"texts": b"12", b"too_short": b"2"}
     assert artefact.num_rows == 5 * 8 + 5 * 18
@@ -85,10 +85,10 @@ def test_the_artefact_is_built_once_and_another_benchmark_file_is_another_one(
     made = first.stat().st_mtime_ns
     run(source | decontaminate(benchmarks), tmp_path / "two", workers=2)
     assert fingerprint_of(tmp_path / "two") == fingerprint_of(tmp_path / "out")
-    assert run(source | decontaminate(benchmarks, at_most=5), tmp_path / "out")["work"]["scored"] == {}
+    assert run(source | decontaminate(benchmarks, at_most=5), tmp_path / "out").work["scored"] == {}
     assert first.stat().st_mtime_ns == made
     table(tmp_path / "bench" / "boolq.parquet", ["something else entirely"])
-    assert run(source | decontaminate(benchmarks), tmp_path / "out")["kept"] == 53
+    assert run(source | decontaminate(benchmarks), tmp_path / "out").kept == 53
     assert len(list(folder.iterdir())) == 2
 
 
@@ -98,9 +98,7 @@ def test_decide_needs_no_benchmark(benchmarks: dict[str, Pool], tmp_path: Path) 
     run(source | decontaminate(benchmarks), tmp_path / "out")
     for file in (tmp_path / "bench").iterdir():
         file.unlink()
-    assert decide(source | decontaminate(benchmarks, at_most=5), tmp_path / "out")["reasons"] == {
-        "leak.contaminated": 2
-    }
+    assert decide(source | decontaminate(benchmarks, at_most=5), tmp_path / "out").reasons == {"leak.contaminated": 2}
 
 
 @given(st.lists(st.sampled_from(["a", "b", "c", "d"]), max_size=40), st.integers(1, 6))

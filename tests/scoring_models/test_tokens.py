@@ -92,22 +92,22 @@ def test_a_table_of_budgets_and_tokens_in_funnel_manifest_and_report(folder: Pat
     )
     prepared = prepare(recipe, str(tmp_path / "out"))
     summary = execute(prepared)
-    write_manifest(prepared.job, summary, {})
+    write_manifest(prepared.job, summary)
     found = ledger(tmp_path / "out")
     kept = found.filter(found["keep"]).to_pylist()
     for lang, budget in (("en", 20), ("fr", 50), ("de", 50)):
         sizes = [row["size"] for row in kept if row["lang"] == lang]
         assert sum(sizes) <= budget < sum(sizes) + sizes[0]
     total, left = sum(found["size"].drop_null().to_pylist()), sum(row["size"] for row in kept)
-    assert (summary["tokens"], summary["kept_tokens"]) == (total, left)
-    lines = [(line["step"], line.get("tokens")) for line in summary["funnel"]]
+    assert (summary.tokens, summary.kept_tokens) == (total, left)
+    lines = [(line["step"], line.get("tokens")) for line in summary.funnel]
     assert lines == [
         *(("quality", None), ("quality.low", None), ("size", total), ("lang", total), ("budget.spent", left)),
     ]
-    assert summary["funnel"][-1]["bytes"] == summary["kept_bytes"] < summary["nbytes"]
+    assert summary.funnel[-1]["bytes"] == summary.kept_bytes < summary.nbytes
     html = Path(write_report(prepared.job, summary)).read_text()
     assert "tokens left" in html and f"{left} tokens" in html
-    assert read_manifest(str(tmp_path / "out"))["tokens"] == {"counted": total, "kept": left}
+    assert read_manifest(str(tmp_path / "out")).tokens == {"counted": total, "kept": left}
 
 
 def test_an_integer_column_named_tokens_counts_as_well(tmp_path: Path) -> None:
@@ -116,4 +116,4 @@ def test_an_integer_column_named_tokens_counts_as_well(tmp_path: Path) -> None:
     assert (found["tokens"], found["kept_tokens"]) == (11, 6)
     pq.write_table(pa.table({"text": ["a"], "tokens": ["5"]}), tmp_path / "b.parquet")
     rule = Keep(col("tokens") == "5", reason="x.y")
-    assert run(Pool.parquet(f"{tmp_path}/b.parquet", text="text") | rule, tmp_path / "out2")["tokens"] is None
+    assert run(Pool.parquet(f"{tmp_path}/b.parquet", text="text") | rule, tmp_path / "out2").tokens is None

@@ -91,6 +91,11 @@ class Reader(Protocol):
         """Whether a name that is no role may be a column of the files."""
         ...
 
+    @property
+    def unsplit(self) -> str:
+        """What to say of a file above `split_bytes` that is one shard all the same: "is compressed"."""
+        ...
+
     def source(self, role: str, source: str) -> str:
         """The source of a role in its one spelling (`column:text`), for fingerprints.
 

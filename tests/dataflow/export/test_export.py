@@ -162,7 +162,7 @@ def test_parquet_kept_rows_schema_and_metadata(pool: Path, tmp_path: Path) -> No
 
 
 def _keeps(out: Path) -> list[list[bool]]:
-    folder = out / read_manifest(str(out))["ledger"]
+    folder = out / read_manifest(str(out)).ledger
     return [pq.read_table(path)["keep"].to_pylist() for path in sorted(folder.glob("*.parquet"))]
 
 
@@ -757,7 +757,7 @@ def test_quarantined_rows_without_bytes_are_left_out(tmp_path: Path) -> None:
     cut = sum(len(data) for _, data in samples[:7]) + 700
     path.write_bytes(path.read_bytes()[:cut])
     run(tar_recipe(folder), tmp_path / "out")
-    quarantined = [r for r in read_manifest(str(tmp_path / "out"))["reasons"] if r.startswith("quarantine")]
+    quarantined = [r for r in read_manifest(str(tmp_path / "out")).reasons if r.startswith("quarantine")]
     assert len(quarantined) == 1
     found = export(str(tmp_path / "out"), select="quarantine.*")
     assert (found["rows"], found["unreadable"]) == (0, 1)

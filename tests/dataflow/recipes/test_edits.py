@@ -97,7 +97,7 @@ def test_edits_chain_and_add_roles(source: Pool, tmp_path: Path) -> None:
 
 def test_an_edit_that_fails_costs_one_row(source: Pool, tmp_path: Path) -> None:
     summary = run(source | Edit(text=fussy) | words(2), tmp_path / "out")
-    assert summary["reasons"] == {"words.few": 4, "quarantine.value_error": 2}
+    assert summary.reasons == {"words.few": 4, "quarantine.value_error": 2}
     assert ledger(tmp_path / "out").slice(0, 6)["text.edited.word_count"].to_pylist() == [3, 2, 0, None, 4, None]
 
 
@@ -112,7 +112,7 @@ def test_an_edit_is_part_of_later_fingerprints_alone(source: Pool, tmp_path: Pat
     assert first["work"]["scored"] == {"text.word_count": 12, "text.edited.word_count": 10}
     assert again["work"]["scored"] == {}
     assert newer["work"]["scored"] == {"text.edited.word_count": 10}
-    assert "Edit" in str(read_manifest(str(tmp_path / "out"))["recipe"])
+    assert "Edit" in str(read_manifest(str(tmp_path / "out")).recipe)
 
 
 FILE = """

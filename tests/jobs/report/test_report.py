@@ -211,7 +211,7 @@ def test_the_page_loads_nothing(finished: Run) -> None:
 def test_samples_have_pictures_captions_and_messages(finished: Run) -> None:
     data = report_data(finished.prepared.job, finished.summary)
     cut = data["samples"]["cuts"][0]
-    assert cut["value"] == finished.summary["cuts"]["bright.below_cut"][""]["value"]
+    assert cut["value"] == finished.summary.cuts["bright.below_cut"][""].value
     assert min(row["scores"]["bright"] for row in cut["kept"]) == cut["value"]
     assert all(
         row["image"].startswith("data:image/jpeg;base64,") and row["caption"] for row in cut["kept"] + cut["dropped"]
@@ -295,7 +295,7 @@ def test_truth_of_another_shape_is_refused(table: dict[str, Any], message: str, 
 
 def test_throughput_names_the_slowest_stage_and_outlives_a_second_report(finished: Run) -> None:
     html, data = finished.write()
-    work = finished.summary["work"]
+    work = finished.summary.work
     stages = {stage["step"]: stage for stage in data["throughput"]["stages"]}
     assert stages["bright"]["rows"] == work["scored"]["bright"]
     assert data["throughput"]["bottleneck"] == max(work["seconds"], key=work["seconds"].get)
@@ -311,7 +311,7 @@ def test_throughput_names_the_slowest_stage_and_outlives_a_second_report(finishe
 
 def test_a_frozen_cut_on_a_grown_pool_shows_its_drift(tmp_path: Path) -> None:
     first = Run(tmp_path)
-    frozen = read_cuts(str(first.out / "decisions" / first.summary["decision"] / "cuts.json"))
+    frozen = read_cuts(str(first.out / "decisions" / first.summary.decision / "cuts.json"))
     write_tars(tmp_path / "more", shards=1)
     shutil.move(tmp_path / "more" / "0000.tar", first.tars / "0009.tar")
     prepared = prepare(recipe_of(first.tars), str(tmp_path / "grown"), frozen=frozen)

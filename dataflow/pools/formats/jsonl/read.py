@@ -52,6 +52,7 @@ class JsonlReader:
     """
 
     has_columns = True
+    unsplit = "is compressed, or one line"
 
     def source(self, role: str, source: str) -> str:
         """`field:<source>`.
@@ -73,7 +74,7 @@ class JsonlReader:
 
     def needed_bytes(self, files: Location, shard: Shard, roles: Sequence[str]) -> int:
         """All of them."""
-        return shard.size if shard.row_groups is None else shard.row_groups
+        return shard.size if shard.extent is None else shard.extent
 
     def columns(self, files: Location, shards: Sequence[Shard]) -> dict[str, pa.DataType]:
         """The keys of the first rows, nested ones with dots, that hold a text, a number or a boolean."""
@@ -169,7 +170,7 @@ def open_stream(files: Location, shard: Shard) -> Stream:
     compression = next((name for magic, name in _MAGIC.items() if first.startswith(magic)), None)
     source.seek(shard.first)
     file = source if compression is None else _decompressed(source, compression)
-    return Stream(file, compression, source, shard.first, shard.row_groups, position=shard.first)
+    return Stream(file, compression, source, shard.first, shard.extent, position=shard.first)
 
 
 def _decompressed(source: Any, compression: str | None) -> Any:
@@ -190,7 +191,7 @@ def _ranges(shard: Shard, file: Any, limit: int) -> list[Shard]:
     if len(found) == 1:
         return [shard]
     return [
-        Shard(path=shard.path, first=first, row_groups=size, start=start, size=shard.size, tag=shard.tag)
+        Shard(path=shard.path, first=first, extent=size, start=start, size=shard.size, tag=shard.tag)
         for first, size, start in found
     ]
 

@@ -43,6 +43,7 @@ class ParquetReader:
     """Reads pools of Parquet files. A source is a top-level column, or else a nested field written with dots."""
 
     has_columns = True
+    unsplit = "has one row group, or no readable footer"
 
     def source(self, role: str, source: str) -> str:
         """`column:<source>`.
@@ -152,7 +153,7 @@ def _runs(shard: Shard, sizes: Sequence[int], starts: Sequence[int], limit: int)
     if len(runs) <= 1:
         return [shard]
     return [
-        Shard(path=shard.path, first=first, row_groups=count, start=starts[first], size=shard.size, tag=shard.tag)
+        Shard(path=shard.path, first=first, extent=count, start=starts[first], size=shard.size, tag=shard.tag)
         for first, count in runs
     ]
 
@@ -270,7 +271,7 @@ class _Pass:
             PoolsieveError: when the file has fewer.
         """
         there, first = self._file.metadata.num_row_groups, self._shard.first
-        end = there if self._shard.row_groups is None else first + self._shard.row_groups
+        end = there if self._shard.extent is None else first + self._shard.extent
         if end > there:
             raise PoolsieveError(f"{self._shard.path} has changed since it was listed; start the run again")
         return range(first, end)

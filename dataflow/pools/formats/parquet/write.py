@@ -195,7 +195,7 @@ def selected(opened: Opened, shard: Shard, picked: Picked, done: Written) -> Ite
     Row groups without a picked row are not read. A picked row that can't be read any more is counted and left out.
     """
     footer, start = opened.file.metadata, shard.start
-    count = footer.num_row_groups if shard.row_groups is None else shard.row_groups
+    count = footer.num_row_groups if shard.extent is None else shard.extent
     for index in range(shard.first, shard.first + count):
         n = footer.row_group(index).num_rows
         low, high = np.searchsorted(picked.row, (start, start + n))
@@ -293,7 +293,7 @@ def footer_of(export: ExportPlan, shard: Shard) -> tuple[str, bool, int]:
     with contextlib.ExitStack() as stack:
         file = open_shard(export, shard, stack).file
         schema_of(export, shard, file.schema_arrow)
-        whole = shard.row_groups is None
-        groups = range(shard.first, shard.first + (shard.row_groups or 0))
+        whole = shard.extent is None
+        groups = range(shard.first, shard.first + (shard.extent or 0))
         rows = file.metadata.num_rows if whole else sum(file.metadata.row_group(i).num_rows for i in groups)
         return schema_hash(file.schema_arrow), whole, rows

@@ -83,6 +83,7 @@ class WebDatasetReader:
     """Reads pools of tars. A row is a sample: adjacent members with the same key."""
 
     has_columns = False
+    unsplit = "is a tar, which is read from its start"
 
     def source(self, role: str, source: str) -> str:
         """`member:jpg;png`, `json:field` or `key`."""

@@ -122,7 +122,7 @@ def test_one_bad_line_costs_one_row(tmp_path: Path) -> None:
     assert [row[2] for row in found] == [kind for bad in BAD.values() for kind in (None, bad)]
     assert [row[1] for row in found[::2]] == [json.loads(line)["id"] for line in good]
     summary = run(pool_of(tmp_path / "a.jsonl") | Keep(col("text").char_count() >= 0, reason="a.b"), tmp_path / "out")
-    assert summary["reasons"] == {"quarantine.json_decode": 10} and summary["rows"] == 20
+    assert summary.reasons == {"quarantine.json_decode": 10} and summary.rows == 20
 
 
 def test_values_of_another_type_are_that_role_s_matter(tmp_path: Path) -> None:
@@ -143,8 +143,8 @@ def test_values_of_another_type_are_that_role_s_matter(tmp_path: Path) -> None:
     summary = run(
         pool | Keep(col("text").char_count() >= 1, reason="t.x") | Keep(col("n") >= 0, reason="n.x"), tmp_path / "out"
     )
-    assert summary["rows"] == 12 and summary["kept"] == 4
-    assert summary["reasons"] == {"quarantine.json_type": 2, "t.x": 4, "n.x": 1, "quarantine.json_decode": 1}
+    assert summary.rows == 12 and summary.kept == 4
+    assert summary.reasons == {"quarantine.json_type": 2, "t.x": 4, "n.x": 1, "quarantine.json_decode": 1}
 
 
 def test_an_undeclared_key_is_a_column_and_types_are_told_by_the_first_rows(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_an_undeclared_key_is_a_column_and_types_are_told_by_the_first_rows(tmp_
     kinds = {"a": "double", "b": "double", "c": "bool", "d.e.f": "string", "h.i": "string", "z": "string"}
     assert {name: str(kind) for name, kind in pool.located().columns(shards).items()} == kinds
     summary = run(pool | Keep(col("d.e.f") == "x", reason="x.y") | Keep(col("h.i") == "dot"), tmp_path / "out")
-    assert summary["kept"] == 1
+    assert summary.kept == 1
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zstd], ids=["gzip", "zstd"])
@@ -187,7 +187,7 @@ def test_ranges_of_a_plain_file_are_the_same_rows(tmp_path: Path) -> None:
         parts = pool_of(tmp_path / "a.jsonl", split_bytes=size)
         shards = parts.located().listing().shards
         assert len(shards) > 1 and len({shard.name for shard in shards}) == len(shards)
-        assert sum(shard.row_groups or 0 for shard in shards) == (tmp_path / "a.jsonl").stat().st_size
+        assert sum(shard.extent or 0 for shard in shards) == (tmp_path / "a.jsonl").stat().st_size
         assert rows(parts, "text", "score") == rows(whole, "text", "score")
 
 
@@ -278,7 +278,7 @@ def test_empty_files_are_empty_shards(tmp_path: Path) -> None:
     write(tmp_path / "b.jsonl", b"")
     write(tmp_path / "c.jsonl.gz", gzip.compress(b""))
     summary = run(pool_of(tmp_path / "*") | Keep(col("text").char_count() >= 0, reason="a.b"), tmp_path / "out")
-    assert summary["rows"] == summary["kept"] == 5 and summary["shard_count"] == 3
+    assert summary.rows == summary.kept == 5 and summary.shard_count == 3
     assert pa.types.is_string(ledger(tmp_path / "out").schema.field("uid").type)
 
 

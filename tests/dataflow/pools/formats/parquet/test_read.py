@@ -256,11 +256,11 @@ def test_a_split_file_has_the_same_rows(tmp_path: Path) -> None:
     path = write(tmp_path, pa.table({"t": [f"{n * 7919 % 1000:050}" for n in range(1000)]}), row_group_size=64)
     whole = Pool.parquet(str(path), text="t")
     (shard,) = whole.located().listing().shards
-    assert shard.row_groups is None
+    assert shard.extent is None
     for size in (1, 900, 5000):
         split = Pool.parquet(str(path), text="t", split_bytes=size)
         shards = split.located().listing().shards
-        assert len(shards) > 1 and sum(shard.row_groups or 0 for shard in shards) == 16
+        assert len(shards) > 1 and sum(shard.extent or 0 for shard in shards) == 16
         assert len({shard.name for shard in shards}) == len(shards)
         assert split.located().listing().nbytes == path.stat().st_size
         assert rows(split) == rows(whole)

@@ -1,0 +1,137 @@
+"""OUT as an object: what a whole run has come to, read from its files, typed."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+
+import pyarrow as pa
+
+from poolsieve.dataflow import fs
+from poolsieve.dataflow.recipes.walk import Cuts
+from poolsieve.dataflow.store import layout
+from poolsieve.dataflow.store.manifest import Manifest, RowCounts, ShardLine, read_manifest, read_shards
+from poolsieve.dataflow.store.summary import Summary
+from poolsieve.dataflow.store.tables import read_table
+from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, unknown_name
+
+PATH = "path"
+"""The column of `OutFolder.ledger` that names a row's file; row keys are (path, row)."""
+
+
+class OutFolder:
+    """The folder of a whole run, with the decision that was current when it was opened.
+
+    Decisions are never changed, so what this reads stays the same whatever is decided later; open the folder again to
+    see another decision.
+
+    Args:
+        url: OUT, on any fsspec storage.
+
+    Raises:
+        PlanError: if there is no whole run.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = fs.absolute(url)
+        self.manifest: Manifest = read_manifest(self.url)
+
+    @property
+    def decision(self) -> str:
+        """The decision's id."""
+        return self.manifest.decision
+
+    @property
+    def counts(self) -> RowCounts:
+        """Rows in, kept, dropped, quarantined."""
+        return self.manifest.rows
+
+    @property
+    def reasons(self) -> Mapping[str, int]:
+        """Reason -> rows."""
+        return self.manifest.reasons
+
+    @property
+    def cuts(self) -> Cuts:
+        """The exact cuts that the decision came to, or was given: name -> group -> cut."""
+        return self.manifest.cuts
+
+    @functools.cached_property
+    def shards(self) -> Sequence[ShardLine]:
+        """One line a shard, in pool order."""
+        return read_shards(self.url, self.decision)
+
+    @functools.cached_property
+    def summary(self) -> Summary:
+        """Counts, funnel, histograms and samples of the decision.
+
+        Raises:
+            PlanError: if it is missing, as in an OUT of an older version.
+        """
+        url = layout.summary_url(self.url, self.decision)
+        try:
+            return Summary.from_json(json.loads(fs.read_bytes(url)))
+        except FileNotFoundError as error:
+            raise PlanError(f"{url} is missing; `poolsieve decide --out {self.url}` makes it again") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise PoolsieveError(f"{url} is damaged ({error}); `poolsieve decide` makes it again") from error
+
+    def ledger_of(self, shard_name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """The ledger of one shard: row, uid, keep, reason, and every score.
+
+        Raises:
+            PoolsieveError: if it is missing or damaged.
+        """
+        url = layout.ledger_url(self.url, self.decision, shard_name)
+        try:
+            return read_table(url, columns)
+        except FileNotFoundError as error:
+            raise PoolsieveError(
+                f"{url} is missing, so the run is not whole any more: run it again to make it anew"
+            ) from error
+
+    def ledgers(self, columns: Sequence[str] | None = None) -> Iterator[tuple[ShardLine, pa.Table]]:
+        """The ledger shard by shard, in pool order, in flat memory."""
+        for line in self.shards:
+            yield line, self.ledger_of(line.name, columns)
+
+    def ledger(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """The whole ledger as one table, in pool order.
+
+        Args:
+            columns: of `path`, `row`, `uid`, `keep`, `reason` and the scores; None for all of them.
+
+        Raises:
+            PlanError: for a column that it has not.
+        """
+        stored = None if columns is None else [name for name in columns if name != PATH]
+        self._check_columns(stored or ())
+        tables = [_with_path(line, table) for line, table in self.ledgers(stored)]
+        whole = pa.concat_tables(tables).unify_dictionaries()
+        return whole if columns is None else whole.select(list(columns))
+
+    def _check_columns(self, columns: Sequence[str]) -> None:
+        there = self.ledger_columns()
+        for name in columns:
+            if name not in there:
+                raise unknown_name(f"the ledger has no column {name!r}", name, [PATH, *there])
+
+    def ledger_columns(self) -> dict[str, pa.DataType]:
+        """Name -> type of the ledger's columns."""
+        first = self.ledger_of(self.shards[0].name)
+        return {item.name: item.type for item in first.schema}
+
+    def remove_older(self) -> list[str]:
+        """Removes decisions other than the current one, and what killed runs left half-written; names them."""
+        folder = layout.decisions_folder(self.url)
+        gone = [name for name in fs.names(folder) if name != self.decision]
+        for name in gone:
+            fs.remove(layout.decision_folder(self.url, name))
+        return [f"decisions/{name}" for name in gone] + fs.remove_leftovers(self.url)
+
+
+def _with_path(line: ShardLine, table: pa.Table) -> pa.Table:
+    index = pa.array([0], pa.int32()).take(pa.array([0] * table.num_rows, pa.int32()))
+    paths = pa.DictionaryArray.from_arrays(index, pa.array([line.path]))
+    return table.replace_schema_metadata().add_column(0, PATH, paths)

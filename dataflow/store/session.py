@@ -1,0 +1,67 @@
+"""What one process keeps of one run: compiled program, listings of score files, checked settings, loaded models.
+
+Kept by run, since a run must not see what another one found in the same OUT: a notebook runs, removes OUT, runs again.
+The process that started a run ends its session; a worker, which nobody tells, remembers only the last few.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any, TypeVar, cast
+
+T = TypeVar("T")
+
+REMEMBERED = 4
+"""Runs that a process may work for in turns without making things anew."""
+
+
+class _Slot:
+    """One value and the lock under which it is made: loading a model must not hold up whoever wants something else."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.values: list[Any] = []
+
+
+class Session:
+    """Values of one run, each made once a process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._slots: dict[Hashable, _Slot] = {}
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gave the first time that this key was asked for."""
+        with self._lock:
+            slot = self._slots.setdefault(key, _Slot())
+        with slot.lock:
+            if not slot.values:
+                slot.values.append(make())
+            return cast(T, slot.values[0])
+
+
+_sessions: OrderedDict[str, Session] = OrderedDict()
+_lock = threading.Lock()
+
+
+def session_of(run_id: str) -> Session:
+    """The session of a run in this process."""
+    with _lock:
+        found = _sessions.setdefault(run_id, Session())
+        _sessions.move_to_end(run_id)
+        while len(_sessions) > REMEMBERED:
+            _sessions.popitem(last=False)
+        return found
+
+
+@contextlib.contextmanager
+def ending(run_id: str) -> Iterator[Session]:
+    """The session of a run, forgotten at the end of the block with all that it holds."""
+    try:
+        yield session_of(run_id)
+    finally:
+        with _lock:
+            _sessions.pop(run_id, None)

@@ -1,0 +1,356 @@
+"""A run, from Python: `poolsieve.run(recipe, "OUT")` and what can be done with OUT afterwards.
+
+The command line is a thin skin over these functions.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypedDict, Unpack, overload
+
+from poolsieve.dataflow.export.export import export as export_rows
+from poolsieve.dataflow.passes.estimate import PlanReport, describe_plan, trivial_cuts
+from poolsieve.dataflow.passes.submit import Plan, carry_out, prepare, prepare_stored
+from poolsieve.dataflow.passes.submit import what_if as compare_with_current
+from poolsieve.dataflow.recipes.recipe import Pool, Recipe
+from poolsieve.dataflow.recipes.source import RecipeSource
+from poolsieve.dataflow.runners.base import threads_for
+from poolsieve.dataflow.runners.engine import Engine
+from poolsieve.dataflow.runners.supervise import Watch
+from poolsieve.dataflow.store.job import Options
+from poolsieve.dataflow.store.layout import report_url
+from poolsieve.dataflow.store.manifest import read_cuts
+from poolsieve.dataflow.store.out import OutFolder
+from poolsieve.dataflow.store.session import ending
+from poolsieve.dataflow.store.summary import Summary
+from poolsieve.jobs.display import Display
+from poolsieve.jobs.report.data import write_report
+from poolsieve.jobs.report.notebook import funnel_html
+from poolsieve.scoring_models.base.errors import PlanError
+
+AnyRecipe = Recipe | RecipeSource | str | os.PathLike[str]
+"""A recipe object, or the path of a recipe file (`.py`, `.yaml`)."""
+
+Say = Callable[[str], None]
+"""Is told what the user should know: one warning at a time."""
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, UserWarning, stacklevel=3)
+
+
+class Run(OutFolder):
+    """The folder of a whole run: manifest, cuts, counts, ledger, report; it can be decided again and exported.
+
+    It shows the decision that was current when it was opened. In a notebook it shows the funnel.
+
+    Args:
+        url: OUT, on any fsspec storage.
+        recipe: that the run was made from, where it was made in Python; `decide` takes it if no other is given.
+
+    Raises:
+        PlanError: if there is no whole run.
+    """
+
+    def __init__(self, url: str | os.PathLike[str], recipe: Recipe | None = None) -> None:
+        super().__init__(os.fspath(url))
+        self._recipe = recipe
+
+    @property
+    def report(self) -> str:
+        """The path or URL of the HTML report."""
+        return report_url(self.url, self.decision, "html")
+
+    @overload
+    def decide(
+        self, recipe: AnyRecipe | None = None, *, what_if: Literal[True], **how: Unpack[DecideOptions]
+    ) -> Summary: ...
+
+    @overload
+    def decide(
+        self, recipe: AnyRecipe | None = None, *, what_if: Literal[False] = False, **how: Unpack[DecideOptions]
+    ) -> Run: ...
+
+    def decide(
+        self, recipe: AnyRecipe | None = None, *, what_if: bool = False, **how: Unpack[DecideOptions]
+    ) -> Run | Summary:
+        """`poolsieve.decide` in this folder."""
+        given = self._recipe if recipe is None else recipe
+        return decide(given, self.url, what_if=True, **how) if what_if else decide(given, self.url, **how)
+
+    def export(self, **how: Any) -> dict[str, Any]:
+        """`poolsieve.export` of this folder."""
+        return export(self.url, **how)
+
+    def __repr__(self) -> str:
+        return f"<run in {self.url}: {self.counts.kept:,} of {self.counts.rows_in:,} rows kept>"
+
+    def _repr_html_(self) -> str:
+        return funnel_html(self)
+
+
+def plan(
+    recipe: AnyRecipe,
+    out: str | os.PathLike[str],
+    *,
+    params: Mapping[str, Any] | None = None,
+    include: Sequence[str] = (),
+    sample_rows: int = 2000,
+) -> PlanReport:
+    """What a run would read and compute, and about how many rows each rule would keep. Starts nothing.
+
+    Args:
+        recipe: an object, or a file.
+        out: where the run would keep everything.
+        params: arguments of the recipe file's function.
+        include: files of modules that the recipe file imports.
+        sample_rows: rows that are read for the estimates; 0 for none.
+
+    Raises:
+        PlanError: for anything that can't work.
+    """
+    made = prepare(given(recipe, params, include), os.fspath(out))
+    with ending(made.job.run_id):
+        return describe_plan(made, sample_rows=sample_rows)
+
+
+def run(
+    recipe: AnyRecipe,
+    out: str | os.PathLike[str],
+    *,
+    params: Mapping[str, Any] | None = None,
+    include: Sequence[str] = (),
+    workers: int = 1,
+    runner: str = "local",
+    beam_flags: Sequence[str] = (),
+    cuts: str | None = None,
+    max_error_rate: float | None = None,
+    retry_quarantined: bool = False,
+    samples: bool = True,
+    truth: str | None = None,
+    progress: bool = False,
+    say: Say = _warn,
+) -> Run:
+    """Scores what has no scores yet, decides every row, and writes ledger, report and manifest to `out`.
+
+    Stopped or killed, the same call goes on from where it was. When only rules changed, nothing is read or scored.
+
+    Args:
+        recipe: an object, or a file.
+        out: OUT, on any fsspec storage.
+        params: arguments of the recipe file's function.
+        include: files of modules that the recipe file imports; they travel with it.
+        workers: shards at a time (local runner).
+        runner: a name of `runners.engine.RUNNERS`.
+        beam_flags: further Beam options.
+        cuts: path of an earlier run's `cuts.json`, whose cuts are taken instead of searching for them.
+        max_error_rate: fail if more of the rows than this share were quarantined.
+        retry_quarantined: try rows again whose scores failed.
+        samples: show rows in the report; False keeps their contents out of it.
+        truth: Parquet file with uid and matches; the report states precision and recall.
+        progress: show progress on stderr.
+        say: is told warnings; Python's `warnings` if not given.
+
+    Raises:
+        PlanError: for anything that can't work, before any work starts.
+        PoolsieveError: whatever stopped the run.
+    """
+    engine = Engine(runner, workers, beam_flags)
+    options = Options(threads=threads_for(workers), retry_quarantined=retry_quarantined, max_error_rate=max_error_rate)
+    frozen = read_cuts(cuts) if cuts else None
+    made = prepare(given(recipe, params, include), os.fspath(out), options=options, frozen=frozen)
+    for text in [*made.warnings, *trivial_cuts(made.job), *_gaps(made)]:
+        say(text)
+    found = carry_out(
+        made, engine=engine, watch=_watch(made, progress), before_manifest=_reporter(samples=samples, truth=truth)
+    )
+    return Run(found.url, made.job.recipe_object)
+
+
+class DecideOptions(TypedDict, total=False):
+    """Keywords of `decide`; what is left out is as in `run`."""
+
+    params: Mapping[str, Any]
+    include: Sequence[str]
+    workers: int
+    runner: str
+    beam_flags: Sequence[str]
+    cuts: str | None
+    samples: bool
+    truth: str | None
+    progress: bool
+
+
+@overload
+def decide(
+    recipe: AnyRecipe | None, out: str | os.PathLike[str], *, what_if: Literal[True], **how: Unpack[DecideOptions]
+) -> Summary: ...
+
+
+@overload
+def decide(
+    recipe: AnyRecipe | None,
+    out: str | os.PathLike[str],
+    *,
+    what_if: Literal[False] = False,
+    **how: Unpack[DecideOptions],
+) -> Run: ...
+
+
+def decide(
+    recipe: AnyRecipe | None, out: str | os.PathLike[str], *, what_if: bool = False, **how: Unpack[DecideOptions]
+) -> Run | Summary:
+    """Decides again with moved limits, from stored rows and scores; no model is loaded and the pool may be gone.
+
+    Args:
+        recipe: an object or a file; None for the recipe file that the run was made from.
+        out: OUT of a whole run.
+        what_if: write nothing, and return the counts with the overlap with the current decision.
+        how: `params` (in place of those that the recipe's function had), `include`, `workers`, `runner`, `beam_flags`,
+            `cuts`, `samples`, `truth`, `progress`: see `run`.
+
+    Raises:
+        PlanError: if OUT has no whole run, or the recipe needs scores that were never made there.
+        NotScored: if rows need scores that have not been computed.
+    """
+    out, workers = os.fspath(out), how.get("workers", 1)
+    engine = Engine(how.get("runner", "local"), workers, how.get("beam_flags", ()))
+    params, cuts = how.get("params"), how.get("cuts")
+    source = _again(out, params) if recipe is None else given(recipe, params, how.get("include", ()))
+    options = Options(threads=threads_for(workers))
+    made = prepare_stored(source, out, options=options, frozen=read_cuts(cuts) if cuts else None)
+    watch = _watch(made, how.get("progress", False))
+    if what_if:
+        return compare_with_current(made, engine=engine, watch=watch)
+    reporter = _reporter(samples=how.get("samples", True), truth=how.get("truth"))
+    found = carry_out(made, score=False, engine=engine, watch=watch, before_manifest=reporter)
+    return Run(found.url, made.job.recipe_object)
+
+
+def export(
+    out: str | os.PathLike[str],
+    *,
+    to: str | None = None,
+    format: str = "same",
+    reason: str | None = None,
+    uids: str | None = None,
+    scores: bool | Sequence[str] = False,
+    columns: Mapping[str, str] | None = None,
+    target_bytes: int | None = None,
+    replace: bool = False,
+    pool: Pool | None = None,
+    recipe: Recipe | None = None,
+    workers: int = 1,
+    runner: str = "local",
+    beam_flags: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Writes the rows that the current decision kept, in pool order, as files for training.
+
+    Args:
+        out: OUT of a whole run.
+        to: folder to write to; `OUT/export` if not given.
+        format: `parquet`, `webdataset`, `jsonl`, or `same` as the pool.
+        reason: export what was dropped for the reasons that this glob matches, instead of the kept rows.
+        uids: path of a list (`.npy` `u8,u8`, Parquet or text); export the rows that it names instead.
+        scores: add every score, or those named.
+        columns: column or key -> role: what the recipe's edits made of the role.
+        target_bytes: a file closes at the first shard boundary past this size.
+        replace: remove the files of another export in the folder first.
+        pool: where the pool is now, if it has moved, and how to reach it.
+        recipe: for `columns`, of a run that was made in Python.
+
+    Returns:
+        What `export.json` says.
+
+    Raises:
+        PlanError: for anything that can't work, before a byte is written.
+        PoolsieveError: whatever stopped the export.
+    """
+    return export_rows(
+        os.fspath(out),
+        target=to,
+        format=format,
+        select=reason,
+        uids=uids,
+        scores=scores,
+        columns=columns,
+        target_bytes=target_bytes,
+        replace=replace,
+        pool=pool,
+        recipe=recipe,
+        engine=Engine(runner, workers, beam_flags),
+    )
+
+
+def open(out: str | os.PathLike[str]) -> Run:  # the verb of the folder, as `poolsieve.open`
+    """A run that is there.
+
+    Raises:
+        PlanError: if OUT has no whole run.
+    """
+    return Run(out)
+
+
+def report(out: str | os.PathLike[str], *, samples: bool = True, truth: str | None = None) -> str:
+    """Makes the report of the current decision anew, from what is kept; returns its URL.
+
+    Raises:
+        PlanError: if OUT has no whole run, or it was not made from a recipe file.
+    """
+    found = OutFolder(os.fspath(out))
+    made = prepare_stored(None, found.url, frozen=found.cuts)
+    with ending(made.job.run_id):
+        return write_report(made.job, found.summary, gaps=made.gaps, samples=samples, truth=truth)
+
+
+def given(
+    recipe: AnyRecipe, params: Mapping[str, Any] | None = None, include: Sequence[str] = ()
+) -> Recipe | RecipeSource:
+    """A recipe as `prepare` takes it.
+
+    Raises:
+        PlanError: for a file that is no recipe, or parameters for a recipe that takes none.
+    """
+    if isinstance(recipe, Recipe):
+        if params or include:
+            raise PlanError("params and include are for recipe files; this recipe is an object, made already")
+        return recipe
+    if isinstance(recipe, RecipeSource):
+        return recipe.with_parameters(_texts(params))
+    path = os.fspath(recipe)
+    if not path.endswith((".py", ".yaml", ".yml")):
+        raise PlanError(f"{path}: a recipe is a .py or .yaml file")
+    return RecipeSource.read(path, _texts(params), tuple(include))
+
+
+def _again(out: str, params: Mapping[str, Any] | None) -> RecipeSource | None:
+    """The run's own recipe with other parameters; None for the very same."""
+    if not params:
+        return None
+    found = OutFolder(out)
+    return found.manifest.recipe_source(out).with_parameters(_texts(params))
+
+
+def _texts(params: Mapping[str, Any] | None) -> dict[str, str]:
+    """Parameters as the command line spells them: text as it is, else JSON, which YAML reads."""
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in (params or {}).items()}
+
+
+def _gaps(made: Plan) -> list[str]:
+    if not made.gaps:
+        return []
+    return [f"names of the range without a file: {len(made.gaps):,}, the first {made.gaps[0]}"]
+
+
+def _watch(made: Plan, progress: bool) -> Watch | None:
+    return Display(made.job, len(made.shards)).watch if progress else None
+
+
+def _reporter(*, samples: bool, truth: str | None) -> Callable[[Plan, Summary], None]:
+    def write(made: Plan, found: Summary) -> None:
+        write_report(made.job, found, gaps=made.gaps, truth=truth, samples=samples)
+
+    return write

@@ -1,0 +1,43 @@
+"""`poolsieve export`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from poolsieve.dataflow.pools.formats import FORMATS
+from poolsieve.jobs.commands.options import runner_options
+
+
+@click.command()
+@click.argument("out", metavar="OUT")
+@click.option("--to", metavar="FOLDER", help="Where to; OUT/export if not given.")
+@click.option("--format", type=click.Choice(["same", *FORMATS]), default="same", show_default=True)
+@click.option("--reason", metavar="GLOB", help="Export the rows dropped for these reasons instead of the kept ones.")
+@click.option("--uids", metavar="FILE", help="Export the rows on this list (.npy u8,u8, .parquet, text) instead.")
+@click.option("--scores", is_flag=True, help="Add the score columns.")
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="COLUMN=ROLE",
+    help="Put what the recipe's edits made of ROLE into COLUMN, as text=text (Parquet, JSON lines). Repeatable.",
+)
+@click.option("--target-mb", type=click.IntRange(1), help="Size of an output file; 500 (Parquet) or 1024 (tar).")
+@click.option("--replace", is_flag=True, help="Replace an earlier export in the same folder.")
+@runner_options
+def export(out: str, target_mb: int | None, columns: tuple[str, ...], **options: Any) -> None:
+    """Write the kept rows of a whole run as they came, or as Parquet, WebDataset or JSON lines."""
+    from poolsieve.dataflow.export.edited import parse_columns
+    from poolsieve.jobs import api
+    from poolsieve.jobs.commands.output import say
+    from poolsieve.jobs.report.numbers import size
+
+    size_wanted = target_mb << 20 if target_mb else None
+    found = api.export(out, columns=parse_columns(columns), target_bytes=size_wanted, **options)
+    for warning in found["warnings"]:
+        say(warning)
+    files = found["files"]
+    total = sum(file["bytes"] for file in files)
+    click.echo(f"{sum(file['rows'] for file in files)} rows in {len(files)} files, {size(total)}: {found['target']}")

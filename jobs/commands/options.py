@@ -1,0 +1,82 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from poolsieve.dataflow.runners.engine import RUNNERS
+from poolsieve.scoring_models.base.errors import PlanError
+
+Command = Callable[..., Any]
+
+
+def _all(command: Command, *options: Callable[[Command], Command]) -> Command:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def recipe_options(*, out: str, required: bool = True) -> Callable[[Command], Command]:
+    """RECIPE, `--out` with its help text, and what belongs to a recipe file."""
+
+    def decorate(command: Command) -> Command:
+        return _all(
+            command,
+            click.argument("recipe", required=required, metavar="RECIPE" if required else "[RECIPE]"),
+            click.option("--out", required=True, metavar="OUT", help=out),
+            click.option(
+                "-p", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter of the recipe. Repeatable."
+            ),
+            click.option(
+                "--include", multiple=True, metavar="FILE", help="A module that the recipe imports; travels with it."
+            ),
+        )
+
+    return decorate
+
+
+def parsed_parameters(given: Sequence[str]) -> dict[str, str]:
+    """`("fraction=0.2",)` -> {"fraction": "0.2"}.
+
+    Raises:
+        PlanError: for what is not NAME=VALUE, and for a name that is given twice.
+    """
+    made: dict[str, str] = {}
+    for item in given:
+        name, equals, value = item.partition("=")
+        if not name or not equals:
+            raise PlanError(f"-p {item}: write NAME=VALUE")
+        if name in made:
+            raise PlanError(f"-p {name} is given twice")
+        made[name] = value
+    return made
+
+
+def report_options(command: Command) -> Command:
+    """What the report shows."""
+    return _all(
+        command,
+        click.option("--no-samples", is_flag=True, help="Keep the contents of rows out of the report."),
+        click.option(
+            "--truth", metavar="FILE", help="Parquet with uid and matches: the report states precision and recall."
+        ),
+    )
+
+
+def runner_options(command: Command) -> Command:
+    """Where a Beam job runs."""
+    return _all(
+        command,
+        click.option(
+            "--runner",
+            type=click.Choice(list(RUNNERS)),
+            default="local",
+            show_default=True,
+            help="; ".join(f"{name}: {runner.about}" for name, runner in RUNNERS.items()) + ".",
+        ),
+        click.option("--workers", default=1, show_default=True, help="Shards at a time (local runner)."),
+        click.argument("beam_flags", nargs=-1, type=click.UNPROCESSED),
+    )

@@ -1,0 +1,42 @@
+"""What commands print: warnings, counts, tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import click
+
+from poolsieve.dataflow.store.summary import Summary
+from poolsieve.jobs.report.numbers import size
+
+
+def say(warning: str) -> None:
+    """One warning, on stderr."""
+    click.echo(f"warning: {warning}", err=True)
+
+
+def print_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+    """Lines in columns."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*header, box=None)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def print_counts(found: Summary) -> None:
+    """The counts of a decision, and what they should make the user think."""
+    rows = max(found.rows, 1)
+    click.echo(f"{found.rows} rows in, {found.kept} kept ({found.kept / rows:.2%})")
+    counted = found.tokens is not None and found.kept_tokens is not None
+    tokens = f", {found.kept_tokens:,} of {found.tokens:,} tokens" if counted else ""
+    click.echo(f"{size(found.kept_bytes)} of {size(found.nbytes)} kept{tokens}")
+    ordered = sorted(found.reasons.items(), key=lambda item: (-item[1], item[0]))
+    print_table(("reason", "rows", "share"), [(reason, str(count), f"{count / rows:.2%}") for reason, count in ordered])
+    if not found.kept:
+        say("no row was kept")
+    for name, cuts in found.cuts.items():
+        if cuts and all(cut.kind == "all" for cut in cuts.values()):
+            say(f"the cut {name!r} dropped no row that has a score: it asks for as many or more")
