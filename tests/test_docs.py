@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import runpy
 import shlex
+import tomllib
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from poolsieve.jobs.cli import main
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES += [ROOT / ".github" / "pull_request_template.md"]
 
 
 def blocks(language: str) -> list[Any]:
@@ -112,3 +114,18 @@ def test_how_it_works_has_a_heading_for_each_room() -> None:
     headings = re.findall(r"^#+ \d+\. .*\(`(\w+)`\)$", text, re.M)
     rooms = [path.parent.name for path in (ROOT / "dataflow").glob("*/__init__.py")]
     assert sorted(headings) == sorted(rooms)
+
+
+def test_contributing_draws_the_arrows_that_the_linter_checks() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    drawn = [" -> ".join(contract["layers"]) for contract in contracts if contract["type"] == "layers"]
+    assert drawn
+    for arrows in drawn:
+        assert f"\n{arrows.replace('poolsieve.', '')}\n" in (ROOT / "CONTRIBUTING.md").read_text()
+
+
+def test_every_version_in_the_changelog_has_the_same_headings() -> None:
+    versions = (ROOT / "CHANGELOG.md").read_text().split("\n## ")[1:]
+    for version in versions:
+        headings = re.findall(r"^### (.*)$", version, re.M)
+        assert headings == ["New features", "Breaking changes", "Deprecations", "Bug fixes"], version.split("\n")[0]
