@@ -24,11 +24,12 @@ SOURCE = ("-c", "import setuptools.build_meta, sys; setuptools.build_meta.build_
 
 
 def tracked(folder: str) -> list[str]:
-    """Files of a folder, relative to the root: git's (with those not yet added), or all there are without git."""
+    """Files of a folder, relative to the root: git's, with those not yet added; where git knows none, all there are."""
     git = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", folder]
-    if (ROOT / ".git").exists():
-        listed = subprocess.run(git, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\n")
-        return sorted(name for name in listed if name and (ROOT / name).is_file())
+    if shutil.which("git"):
+        listed = subprocess.run(git, cwd=ROOT, check=False, capture_output=True, text=True).stdout.split("\n")
+        if any(listed):
+            return sorted(name for name in listed if name and (ROOT / name).is_file())
     # os.walk doesn't follow links: `poolsieve/filters` leads back to `filters`.
     walked = [Path(base, name) for base, _, names in os.walk(ROOT / folder) for name in names]
     return sorted(str(path.relative_to(ROOT)) for path in walked if "__pycache__" not in path.parts)
