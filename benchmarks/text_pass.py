@@ -16,12 +16,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from common import pairs, text_pool
 
+import poolsieve
 from poolsieve.dataflow import Pool
 from poolsieve.dataflow.decisions.decide import decide_shard
 from poolsieve.dataflow.passes.scoring import score_shard
-from poolsieve.dataflow.passes.submit import execute, prepare
+from poolsieve.dataflow.passes.submit import prepare
 from poolsieve.dataflow.recipes.recipe import Recipe
-from poolsieve.dataflow.runners.engine import Engine
 from poolsieve.filters import Keep, col
 from poolsieve.filters.dsl.statistics import char_count, word_count
 
@@ -50,7 +50,7 @@ def bare(pool: Path) -> int:
 def whole(pool: Path, out: Path, workers: int = 1) -> None:
     """The whole job, from nothing to a ledger."""
     shutil.rmtree(out, ignore_errors=True)
-    execute(prepare(recipe_of(pool), str(out)), engine=Engine(workers=workers))
+    poolsieve.run(recipe_of(pool), out, workers=workers, samples=False)
 
 
 def plain(pool: Path, out: Path) -> None:

@@ -6,14 +6,19 @@ from typing import Any
 
 import click
 
-from poolsieve.dataflow.pools.formats import FORMATS
-from poolsieve.jobs.commands.options import runner_options
+from poolsieve.jobs.commands.options import Registered, runner_options
+
+
+def _formats() -> list[str]:
+    from poolsieve.dataflow.pools.formats import FORMATS
+
+    return ["same", *FORMATS]
 
 
 @click.command()
 @click.argument("out", metavar="OUT")
 @click.option("--to", metavar="FOLDER", help="Where to; OUT/export if not given.")
-@click.option("--format", type=click.Choice(["same", *FORMATS]), default="same", show_default=True)
+@click.option("--format", type=Registered(_formats), default="same", show_default=True)
 @click.option("--reason", metavar="GLOB", help="Export the rows dropped for these reasons instead of the kept ones.")
 @click.option("--uids", metavar="FILE", help="Export the rows on this list (.npy u8,u8, .parquet, text) instead.")
 @click.option("--scores", is_flag=True, help="Add the score columns.")

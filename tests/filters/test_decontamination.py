@@ -85,7 +85,7 @@ def test_the_artefact_is_built_once_and_another_benchmark_file_is_another_one(
     made = first.stat().st_mtime_ns
     run(source | decontaminate(benchmarks), tmp_path / "two", workers=2)
     assert fingerprint_of(tmp_path / "two") == fingerprint_of(tmp_path / "out")
-    assert run(source | decontaminate(benchmarks, at_most=5), tmp_path / "out").work["scored"] == {}
+    assert run(source | decontaminate(benchmarks, at_most=5), tmp_path / "out").work.scored == {}
     assert first.stat().st_mtime_ns == made
     table(tmp_path / "bench" / "boolq.parquet", ["something else entirely"])
     assert run(source | decontaminate(benchmarks), tmp_path / "out").kept == 53

@@ -149,8 +149,8 @@ def test_the_stage_names_level_and_category(model: Path, tmp_path: Path) -> None
     toxic = export(str(tmp_path / "out"), select="celadon.toxic.*", target=str(tmp_path / "toxic"))
     assert toxic["rows"] == found["celadon.level"].to_pylist().count("toxic") > 0
     loose = run(source | celadon(str(model), keep="mild"), tmp_path / "out")
-    assert loose["kept"] - strict["kept"] == found["celadon.level"].to_pylist().count("mild") > 0
-    assert loose["work"]["scored"] == {}
+    assert loose.kept - strict.kept == found["celadon.level"].to_pylist().count("mild") > 0
+    assert loose.work.scored == {}
 
 
 def test_wrong_files_are_refused(model: Path, tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_a_run_is_the_same_with_any_number_of_workers(folder: Path, tmp_path: Pa
     )
     found = run(recipe, tmp_path / "one")
     run(recipe, tmp_path / "two", workers=2)
-    assert 0 < found["kept"] < 80
+    assert 0 < found.kept < 80
     assert fingerprint_of(tmp_path / "one") == fingerprint_of(tmp_path / "two")
     rows = ledger(tmp_path / "one")
     assert rows["keep"].to_pylist() == [edu >= 0 for edu in rows["edu"].to_pylist()]
