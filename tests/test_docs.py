@@ -84,11 +84,12 @@ COMMANDS = dict(leaves(main, "poolsieve"))
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_described_and_shown_at_work(name: str) -> None:
-    """It has a help text, as has each of its options that doesn't offer a choice, and some page says what it is for."""
+    """It has a help text, as has each of its options (a default is one), and some page says what it is for."""
     command = COMMANDS[name]
     assert command.help
-    told = [option for option in command.params if isinstance(option, click.Option)]
-    assert all(option.help or isinstance(option.type, click.Choice) for option in told)
+    told = [part for part in command.params if isinstance(part, click.Option)]
+    records = [option.get_help_record(click.Context(command)) for option in told]
+    assert all(record and record[1] for record in records), records
     assert any(name in page.read_text() for page in PAGES if page.name != "cli.md")
 
 
