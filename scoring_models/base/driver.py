@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from poolsieve.scoring_models.base.errors import PoolsieveError, RowError
-from poolsieve.scoring_models.base.scorer import BatchScorer, Loaded, ModelBatch, Scored
+from poolsieve.scoring_models.base.scorer import BatchScorer, Loaded, ModelBatch, Scored, Scores
 
 MESSAGE_LENGTH = 300
 """Characters of an exception's text that are stored with a row."""
@@ -97,7 +97,7 @@ class _ModelRun:
     def __init__(self, loaded: Loaded, batch: pa.RecordBatch, columns: Mapping[str, pa.DataType]) -> None:
         self.loaded, self.batch, self.columns = loaded, batch, columns
         self.errors: dict[int, RowError] = {}
-        self.found: list[tuple[Sequence[int], Mapping[str, Any]]] = []
+        self.found: list[tuple[Sequence[int], Scores]] = []
         self.lock = threading.Lock()
 
     def run(self, threads: int) -> Scored:
@@ -129,11 +129,11 @@ class _ModelRun:
         self.piece(rows[:half])
         self.piece(rows[half:])
 
-    def _checked(self, part: ModelBatch) -> Mapping[str, Any]:
+    def _checked(self, part: ModelBatch) -> Scores:
         made = self.loaded.infer(part)
         return {name: np.asarray(made[name])[: len(part.rows)] for name in self.columns}
 
-    def _keep(self, found: list[tuple[Sequence[int], Mapping[str, Any]]], errors: Mapping[int, RowError]) -> None:
+    def _keep(self, found: list[tuple[Sequence[int], Scores]], errors: Mapping[int, RowError]) -> None:
         with self.lock:
             self.found.extend(found)
             self.errors.update(errors)
