@@ -11,11 +11,8 @@ from typing import Any, cast
 import numpy as np
 import pyarrow as pa
 
-from poolsieve.scoring_models.base.errors import PoolsieveError, RowError
+from poolsieve.scoring_models.base.errors import PoolsieveError, RowError, error_text
 from poolsieve.scoring_models.base.scorer import BatchScorer, Loaded, ModelBatch, Scored, Scores
-
-MESSAGE_LENGTH = 300
-"""Characters of an exception's text that are stored with a row."""
 
 
 def score_rows(
@@ -86,9 +83,8 @@ def is_fatal(error: BaseException) -> bool:
 
 def row_error(error: BaseException) -> RowError:
     """An exception as strings: its class in snake case, and its text."""
-    name = type(error).__name__
-    kind = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
-    return RowError(kind, f"{name}: {error}"[:MESSAGE_LENGTH])
+    kind = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", type(error).__name__).lower()
+    return RowError(kind, error_text(error))
 
 
 class _ModelRun:
