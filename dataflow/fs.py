@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -173,13 +172,6 @@ def write_bytes(url: str, data: bytes) -> None:
     """Writes a small file atomically."""
     with atomic_write(url) as file:
         file.write(data)
-
-
-def copy_whole(source: str, target: str, options: dict[str, Any] | None = None) -> None:
-    """Copies a file as it is, atomically, without holding it in memory."""
-    system, path = connect(source, options)
-    with system.open(path, "rb") as reader, atomic_write(target) as writer:
-        shutil.copyfileobj(reader, writer, 8 << 20)
 
 
 def remove_leftovers(url: str) -> list[str]:

@@ -27,9 +27,12 @@ from hypothesis import strategies as st
 
 from poolsieve.dataflow import Pool, fs
 from poolsieve.dataflow.export.export import export, write_part
-from poolsieve.dataflow.export.rows import ShardExtract, matching, plan_parts, safe_key
+from poolsieve.dataflow.export.index import ExportIndex, read_index
+from poolsieve.dataflow.export.parts import ShardExtract, plan_parts
+from poolsieve.dataflow.export.rows import matching
 from poolsieve.dataflow.export.sink import sink
 from poolsieve.dataflow.export.target import WORK
+from poolsieve.dataflow.pools.formats.outgoing import safe_key
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.runners.engine import Engine
 from poolsieve.dataflow.store.manifest import read_manifest
@@ -99,10 +102,10 @@ def parquet_recipe(folder: Path, **roles: Any) -> Any:
     )
 
 
-def read_back(out: Path | str, found: dict[str, Any]) -> pa.Table:
-    folder = Path(found["target"])
+def read_back(out: Path | str, found: ExportIndex) -> pa.Table:
+    folder = Path(found.target)
     assert folder.is_relative_to(out)
-    return pa.concat_tables(pq.read_table(folder / file["name"]) for file in found["files"])
+    return pa.concat_tables(pq.read_table(folder / file.name) for file in found.files)
 
 
 def same(a: pa.Table, b: pa.Table) -> bool:
@@ -130,13 +133,13 @@ def raw_samples(path: Path) -> list[tuple[str, bytes]]:
     return out
 
 
-def tar_files(found: dict[str, Any]) -> list[Path]:
-    return [Path(found["target"]) / file["name"] for file in found["files"]]
+def tar_files(found: ExportIndex) -> list[Path]:
+    return [Path(found.target) / file.name for file in found.files]
 
 
 def contents(folder: Path) -> dict[str, str]:
     """Every file below a folder, by its hash; export.json apart."""
-    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "export.json"]
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "_export.json"]
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
@@ -149,15 +152,15 @@ def test_parquet_kept_rows_schema_and_metadata(pool: Path, tmp_path: Path) -> No
     everything = pool_table(pool)
     kept = everything.filter(ledger(tmp_path / "out")["keep"].combine_chunks())
     assert same(read_back(tmp_path, found), kept)
-    assert [file["name"] for file in found["files"]] == ["data/train-00000-of-00001.parquet"]
-    assert found == json.loads((tmp_path / "out" / "export" / "export.json").read_text())
-    assert found["rows"] == kept.num_rows == found["files"][0]["rows"]
-    assert [item["rows"] for item in found["files"][0]["inputs"]] == [
+    assert [file.name for file in found.files] == ["data/train-00000-of-00001.parquet"]
+    assert found == read_index(str(tmp_path / "out" / "export"))
+    assert found.rows == kept.num_rows == found.files[0].rows
+    assert [item.rows for item in found.files[0].inputs] == [
         int(n) for n in (sum(part) for part in _keeps(tmp_path / "out"))
     ]
-    path = Path(found["target"]) / found["files"][0]["name"]
-    assert hashlib.sha256(path.read_bytes()).hexdigest() == found["files"][0]["sha256"]
-    assert path.stat().st_size == found["files"][0]["bytes"] == found["bytes"]
+    path = Path(found.target) / found.files[0].name
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == found.files[0].sha256
+    assert path.stat().st_size == found.files[0].bytes == found.bytes
     assert not (tmp_path / "out" / "export" / WORK).exists()
 
 
@@ -195,8 +198,8 @@ def test_parquet_types_and_metadata_survive(tmp_path: Path) -> None:
     pq.write_table(table, folder / "b.parquet")
     run(parquet_recipe(folder, uid=None, image="image"), tmp_path / "out")
     found = export(str(tmp_path / "out"))
-    assert len(found["files"]) == 1
-    made = Path(found["target"]) / found["files"][0]["name"]
+    assert len(found.files) == 1
+    made = Path(found.target) / found.files[0].name
     assert pq.read_schema(made).equals(pq.read_schema(folder / "a.parquet"), check_metadata=True)
     kept = pool_table(folder).filter(ledger(tmp_path / "out")["keep"].combine_chunks())
     assert same(pq.read_table(made), kept)
@@ -211,8 +214,10 @@ def test_parquet_whole_file_is_copied_as_it_is(tmp_path: Path) -> None:
     pq.write_table(all_kept, folder / "part-001.parquet", compression="gzip")
     run(Pool.parquet(f"{folder}/*.parquet", uid="uid", text="text") | _keep_some(), tmp_path / "out")
     found = export(str(tmp_path / "out"))
-    assert len(found["files"]) == 3  # the schema changes twice
-    copied = Path(found["target"]) / found["files"][1]["name"]
+    folders = ["data/train-00000-of-00001", "data-2/train-00000-of-00001"]  # the schema changes, and changes back
+    assert [file.name for file in found.files] == [f"{name}.parquet" for name in folders]
+    assert "2 different schemas" in found.warnings[0]
+    copied = Path(found.target) / found.files[1].name
     assert copied.read_bytes() == (folder / "part-001.parquet").read_bytes()
 
 
@@ -225,20 +230,20 @@ def test_parquet_files_close_past_the_target(tmp_path: Path) -> None:
     run(parquet_recipe(folder), tmp_path / "out")
     size = (folder / "part-000.parquet").stat().st_size
     found = export(str(tmp_path / "out"), target_bytes=size)
-    assert [len(file["inputs"]) for file in found["files"]] == [2, 2, 2, 2]
-    assert [file["name"] for file in found["files"]][-1] == "data/train-00003-of-00004.parquet"
+    assert [len(file.inputs) for file in found.files] == [2, 2, 2, 2]
+    assert [file.name for file in found.files][-1] == "data/train-00003-of-00004.parquet"
     kept = pool_table(folder).filter(ledger(tmp_path / "out")["keep"].combine_chunks())
     assert same(read_back(tmp_path, found), kept)
     again = export(str(tmp_path / "out"), target=str(tmp_path / "two"), target_bytes=size, engine=Engine(workers=2))
-    assert contents(Path(again["target"])) == contents(Path(found["target"]))
+    assert contents(Path(again.target)) == contents(Path(found.target))
 
 
 def test_parquet_readable_by_datasets(pool: Path, tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     run(parquet_recipe(pool), tmp_path / "out")
     found = export(str(tmp_path / "out"), scores=["text.word_count"])
-    loaded = datasets.load_dataset(found["target"], cache_dir=str(tmp_path / "cache"))["train"]
-    assert len(loaded) == found["rows"]
+    loaded = datasets.load_dataset(found.target, cache_dir=str(tmp_path / "cache"))["train"]
+    assert len(loaded) == found.rows
     assert loaded.column_names == [*pq.read_schema(pool / "part-000.parquet").names, "text.word_count"]
 
 
@@ -250,7 +255,7 @@ def test_parquet_row_group_shards(tmp_path: Path) -> None:
     assert len(pool.located().listing().shards) > 2
     run(pool | _keep_some(), tmp_path / "out")
     found = export(str(tmp_path / "out"), target_bytes=1)
-    assert len(found["files"]) == len(pool.located().listing().shards)
+    assert len(found.files) == len(pool.located().listing().shards)
     kept = pool_table(folder).filter(pc.greater_equal(_word_counts(pool_table(folder)), 3))
     assert same(read_back(tmp_path, found), kept)
 
@@ -261,13 +266,13 @@ def _word_counts(table: pa.Table) -> pa.Array:
 
 def test_parquet_small_row_groups_and_batches(pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What leaves does not depend on batches; row groups of the output are no larger than asked for."""
-    monkeypatch.setattr("poolsieve.dataflow.pools.formats.parquet.write.BATCH_ROWS", 7)
-    monkeypatch.setattr("poolsieve.dataflow.pools.formats.parquet.write.ROW_GROUP_BYTES", 20_000)
+    monkeypatch.setattr("poolsieve.dataflow.pools.formats.parquet.copy.BATCH_ROWS", 7)
+    monkeypatch.setattr("poolsieve.dataflow.pools.formats.parquet.writer.ROW_GROUP_BYTES", 20_000)
     run(parquet_recipe(pool), tmp_path / "out")
     found = export(str(tmp_path / "out"))
     kept = pool_table(pool).filter(ledger(tmp_path / "out")["keep"].combine_chunks())
     assert same(read_back(tmp_path, found), kept)
-    assert pq.read_metadata(Path(found["target"]) / found["files"][0]["name"]).num_row_groups > 2
+    assert pq.read_metadata(Path(found.target) / found.files[0].name).num_row_groups > 2
 
 
 def test_parquet_damage_costs_the_rows_behind_it(tmp_path: Path) -> None:
@@ -288,8 +293,8 @@ def test_parquet_damage_costs_the_rows_behind_it(tmp_path: Path) -> None:
     found = export(str(tmp_path / "out"))
     keep = ledger(tmp_path / "out")["keep"].to_pylist()
     lost = sum(keep[100:200])
-    assert (found["rows"], found["unreadable"]) == (sum(keep) - lost, lost)
-    assert any("could not be read" in warning for warning in found["warnings"])
+    assert (found.rows, found.unreadable) == (sum(keep) - lost, lost)
+    assert any("could not be read" in warning for warning in found.warnings)
 
 
 def test_scores_as_columns(pool: Path, tmp_path: Path) -> None:
@@ -343,12 +348,12 @@ def test_uids_are_a_multiset_in_parquet(pool: Path, tmp_path: Path) -> None:
     listed = [every[3], every[5], every[5], every[900], every[900], every[900], "0" * 32, "f" * 32, "f" * 32]
     found = export(str(tmp_path / "out"), uids=npy(tmp_path / "list.npy", listed))
     assert read_back(tmp_path, found)["uid"].to_pylist() == [every[i] for i in (3, 5, 5, 900, 900, 900)]
-    assert (found["rows"], found["missing"]) == (6, 2)
-    assert found["warnings"] == ["2 of the list's uids are not in the pool"]
+    assert (found.rows, found.missing) == (6, 2)
+    assert list(found.warnings) == ["2 of the list's uids are not in the pool"]
     (tmp_path / "list.txt").write_text("\n".join(listed))
     again = export(str(tmp_path / "out"), uids=str(tmp_path / "list.txt"), target=str(tmp_path / "text"))
-    assert contents(tmp_path / "text") == contents(Path(found["target"]))
-    assert again["missing"] == 2
+    assert contents(tmp_path / "text") == contents(Path(found.target))
+    assert again.missing == 2
 
 
 def test_own_subset_gives_the_same_files(pool: Path, tmp_path: Path) -> None:
@@ -357,7 +362,7 @@ def test_own_subset_gives_the_same_files(pool: Path, tmp_path: Path) -> None:
     subset = next((tmp_path / "out" / "decisions").glob("*/subset.npy"))
     assert np.load(subset).dtype == PAIR
     second = export(str(tmp_path / "out"), uids=str(subset), target=str(tmp_path / "listed"))
-    assert second["missing"] == 0
+    assert second.missing == 0
     assert same(read_back(tmp_path, second), read_back(tmp_path, first))
 
 
@@ -377,8 +382,8 @@ def test_uids_are_a_multiset_in_tars(tars: Path, tmp_path: Path) -> None:
             for a, b in zip(after, before, strict=True):
                 assert archive.extractfile(a).read() == source.extractfile(b).read()  # type: ignore[union-attr]
                 assert (a.mtime, a.mode, a.uid, a.uname) == (b.mtime, b.mode, b.uid, b.uname)
-    assert (found["rows"], found["missing"]) == (4, 1)
-    assert json.loads((Path(found["target"]) / "sizes.json").read_text()) == {"00000000.tar": 4}
+    assert (found.rows, found.missing) == (4, 1)
+    assert json.loads((Path(found.target) / "data" / "sizes.json").read_text()) == {"train-00000-of-00001.tar": 4}
 
 
 def test_a_uid_that_several_rows_carry(tmp_path: Path) -> None:
@@ -389,7 +394,7 @@ def test_a_uid_that_several_rows_carry(tmp_path: Path) -> None:
     run(parquet_recipe(folder), tmp_path / "out")
     found = export(str(tmp_path / "out"), uids=npy(tmp_path / "l.npy", ["a" * 32] * 2))
     assert read_back(tmp_path, found)["n"].to_pylist() == [0, 0, 2, 2]
-    assert found["missing"] == 0
+    assert found.missing == 0
 
 
 # Tars
@@ -405,14 +410,16 @@ def test_tar_samples_are_byte_identical_and_in_order(tars: Path, tmp_path: Path)
     data = tar_files(found)[0].read_bytes()
     assert len(data) % tarfile.RECORDSIZE == 0
     assert data[-1024:] == bytes(1024)
-    assert json.loads((Path(found["target"]) / "sizes.json").read_text()) == {"00000000.tar": sum(keep)}
+    assert json.loads((Path(found.target) / "data" / "sizes.json").read_text()) == {
+        "train-00000-of-00001.tar": sum(keep)
+    }
 
 
 def test_tars_close_past_the_target_and_webdataset_reads_them(tars: Path, tmp_path: Path) -> None:
     wds = pytest.importorskip("webdataset")
     run(tar_recipe(tars), tmp_path / "out")
     found = export(str(tmp_path / "out"), target_bytes=1)
-    assert [file["name"] for file in found["files"]] == ["00000000.tar", "00000001.tar", "00000002.tar"]
+    assert [file.name for file in found.files] == [f"data/train-0000{i}-of-00003.tar" for i in range(3)]
     seen = list(wds.WebDataset([str(path) for path in tar_files(found)], shardshuffle=False))
     kept = ledger(tmp_path / "out").filter(pc.field("keep"))
     assert [json.loads(sample["json"])["uid"] for sample in seen] == kept["uid"].to_pylist()
@@ -429,11 +436,11 @@ def test_equal_keys_never_meet(tmp_path: Path) -> None:
     write_tar(folder / "1.tar", 1, 6, keys=["x", "last", "same", "mid", "same", "end"])
     run(tar_recipe(folder), tmp_path / "out")
     found = export(str(tmp_path / "out"))
-    assert [file["rows"] for file in found["files"]] == [3, 4]
+    assert [file.rows for file in found.files] == [3, 4]
     seen = list(wds.WebDataset([str(path) for path in tar_files(found)], shardshuffle=False))
     assert [s["__key__"] for s in seen] == ["same", "b", "last", "last", "same", "same-1", "end"]
-    assert found["renamed"] == 1
-    assert "new key" in found["warnings"][0]
+    assert found.renamed == 1
+    assert "new key" in found.warnings[0]
 
 
 def test_scores_as_members(tars: Path, tmp_path: Path) -> None:
@@ -441,17 +448,17 @@ def test_scores_as_members(tars: Path, tmp_path: Path) -> None:
     run(tar_recipe(tars), tmp_path / "out")
     found = export(str(tmp_path / "out"), scores=True)
     seen = list(wds.WebDataset([str(path) for path in tar_files(found)], shardshuffle=False))
-    assert len(seen) == found["rows"]
+    assert len(seen) == found.rows
     for sample in seen:
         added = json.loads(sample["poolsieve.json"])
         assert added == {"uid": json.loads(sample["json"])["uid"], "scores": {"text.word_count": 5}}
     with tarfile.open(tar_files(found)[0]) as archive:
         own = [info for info in archive if info.name.endswith(".poolsieve.json")]
     assert {(info.mtime, info.uid, info.gid, info.uname) for info in own} == {(0, 0, 0, "")}
-    run(tar_recipe(Path(found["target"])), tmp_path / "second")
+    run(tar_recipe(Path(found.target) / "data"), tmp_path / "second")
     with pytest.raises(PlanError, match=r"\.poolsieve\.json already"):
         export(str(tmp_path / "second"), scores=True)
-    assert export(str(tmp_path / "second"))["rows"] == found["rows"]
+    assert export(str(tmp_path / "second")).rows == found.rows
 
 
 def test_tar_without_its_last_padding(tmp_path: Path) -> None:
@@ -536,7 +543,7 @@ def test_safe_keys_stay_apart(a: str, b: str) -> None:
 def test_webdataset_to_parquet(tars: Path, tmp_path: Path) -> None:
     run(tar_recipe(tars), tmp_path / "out")
     found = export(str(tmp_path / "out"), format="parquet", scores=True, target_bytes=1)
-    assert len(found["files"]) == 3
+    assert len(found.files) == 3
     made = read_back(tmp_path, found)
     assert made.column_names == ["__key__", "uid", "jpg", "png", "txt", "json", "text.word_count"]
     kept = ledger(tmp_path / "out").filter(pc.field("keep"))
@@ -562,7 +569,7 @@ def test_replace_removes_exactly_the_old_files(pool: Path, tmp_path: Path) -> No
     out = str(tmp_path / "out")
     run(parquet_recipe(pool), out)
     first = export(out, target_bytes=1)
-    target = Path(first["target"])
+    target = Path(first.target)
     (target / "README.md").write_text("mine")
     with pytest.raises(PlanError, match="--replace"):
         export(out)
@@ -570,15 +577,15 @@ def test_replace_removes_exactly_the_old_files(pool: Path, tmp_path: Path) -> No
     second = export(out, replace=True)
     assert sorted(str(path.relative_to(target)) for path in target.rglob("*") if path.is_file()) == [
         "README.md",
-        second["files"][0]["name"],
-        "export.json",
+        "_export.json",
+        second.files[0].name,
     ]
     third = export(out, format="webdataset", replace=True)
-    assert not list(target.glob("data/*"))
+    assert not list(target.rglob("*.parquet"))
     export(out, replace=True)
-    assert not list(target.glob("*.tar"))
-    assert not (target / "sizes.json").exists()
-    assert third["also"] == ["sizes.json"]
+    assert not list(target.rglob("*.tar"))
+    assert not (target / "data" / "sizes.json").exists()
+    assert third.also == ("data/sizes.json",)
 
 
 def test_strangers_and_the_pool_itself_are_left_alone(pool: Path, tmp_path: Path) -> None:
@@ -598,9 +605,9 @@ def test_strangers_and_the_pool_itself_are_left_alone(pool: Path, tmp_path: Path
 def test_the_same_export_again_writes_nothing(pool: Path, tmp_path: Path) -> None:
     run(parquet_recipe(pool), tmp_path / "out")
     first = export(str(tmp_path / "out"), target_bytes=1)
-    target = Path(first["target"])
+    target = Path(first.target)
     stamps = {path: path.stat().st_mtime_ns for path in target.rglob("*.parquet")}
-    lost = target / first["files"][1]["name"]
+    lost = target / first.files[1].name
     lost.unlink()
     again = export(str(tmp_path / "out"), target_bytes=1)
     assert again == first
@@ -629,14 +636,14 @@ def test_a_failed_part_leaves_the_others_and_is_gone_on_with(
     target = tmp_path / "out" / "export"
     done = {path: path.stat().st_mtime_ns for path in target.rglob("*.parquet")}
     assert 1 <= len(done) < 3
-    assert not (target / "export.json").exists()
+    assert not (target / "_export.json").exists()
     assert not list(target.rglob(f"{fs.TEMPORARY}*"))
     with pytest.raises(PlanError, match="unfinished export"):
         export(out)
     found = export(out, target_bytes=1)
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in done.items())
-    assert contents(target) == contents(Path(whole["target"]))
-    assert found["files"] == whole["files"]
+    assert contents(target) == contents(Path(whole.target))
+    assert found.files == whole.files
 
 
 def test_replacing_an_unfinished_export_removes_its_files(
@@ -650,7 +657,7 @@ def test_replacing_an_unfinished_export_removes_its_files(
     monkeypatch.undo()
     found = export(out, replace=True)
     assert [path.name for path in (tmp_path / "out" / "export" / "data").iterdir()] == ["train-00000-of-00001.parquet"]
-    assert len(found["files"]) == 1
+    assert len(found.files) == 1
 
 
 def _stop_after_two(out: str) -> Callable[..., None]:
@@ -672,9 +679,9 @@ def test_killed_at_random_moments_and_resumed(tmp_path: Path) -> None:
     whole = export(out, target=str(tmp_path / "whole"), target_bytes=1)
     # Slowed down, so that a kill falls between and within files.
     code = (
-        "import sys, time\nfrom poolsieve.dataflow import export_tar\nfrom poolsieve.dataflow.export.export import export\n"
-        "end = export_tar.end_archive\n"
-        "def slow(sink):\n    time.sleep(0.05)\n    end(sink)\nexport_tar.end_archive = slow\n"
+        "import sys, time\nfrom poolsieve.dataflow.pools.formats.webdataset import copy\n"
+        "from poolsieve.dataflow.export.export import export\nend = copy.end_archive\n"
+        "def slow(sink):\n    time.sleep(0.05)\n    end(sink)\ncopy.end_archive = slow\n"
         "print('go', flush=True)\nexport(sys.argv[1], target=sys.argv[2], target_bytes=1)\n"
     )
     target = tmp_path / "killed"
@@ -689,7 +696,7 @@ def test_killed_at_random_moments_and_resumed(tmp_path: Path) -> None:
     found = export(out, target=str(target), target_bytes=1)
     names = [name for name in contents(target) if fs.TEMPORARY not in name]
     assert {name: contents(target)[name] for name in names} == contents(tmp_path / "whole")
-    assert found["files"] == whole["files"]
+    assert found.files == whole.files
 
 
 def test_a_pool_that_changed_or_went_away(pool: Path, tmp_path: Path) -> None:
@@ -712,8 +719,8 @@ def test_a_pool_that_moved(pool: Path, tmp_path: Path) -> None:
     pool.rename(moved)
     os.utime(moved / "part-000.parquet")
     found = export(out, target=str(tmp_path / "two"), pool=Pool.parquet(f"{moved}/*.parquet"))
-    assert contents(tmp_path / "two") == contents(Path(here["target"]))
-    assert found["export"] == here["export"]
+    assert contents(tmp_path / "two") == contents(Path(here.target))
+    assert found.export == here.export
     with pytest.raises(PlanError, match="parquet pool"):
         export(out, pool=Pool.webdataset("x/*.tar"))
 
@@ -730,9 +737,9 @@ def test_remote_pool_and_target(pool: Path, tars: Path, tmp_path: Path) -> None:
         kind = Pool.parquet if folder is pool else Pool.webdataset
         moved = kind(f"memory://bucket/{folder.name}/*.{'parquet' if folder is pool else 'tar'}")
         found = export(out, target=f"memory://bucket/to-{folder.name}", pool=moved, target_bytes=1)
-        assert found["files"] == local["files"]
-        name = found["files"][0]["name"]
-        assert system.cat_file(f"/bucket/to-{folder.name}/{name}") == Path(local["target"], name).read_bytes()
+        assert found.files == local.files
+        name = found.files[0].name
+        assert system.cat_file(f"/bucket/to-{folder.name}/{name}") == Path(local.target, name).read_bytes()
         assert not system.exists(f"/bucket/to-{folder.name}/{WORK}")
 
 
@@ -740,13 +747,13 @@ def test_nothing_kept(pool: Path, tars: Path, tmp_path: Path) -> None:
     never = Keep(col("text").word_count() >= 99, reason="caption.too_short")
     run(Pool.parquet(f"{pool}/*.parquet", uid="uid", text="text") | never, tmp_path / "a")
     found = export(str(tmp_path / "a"))
-    assert found["warnings"] == ["no row was exported"]
+    assert list(found.warnings) == ["no row was exported"]
     made = read_back(tmp_path, found)
     assert (made.num_rows, made.schema) == (0, pq.read_schema(pool / "part-000.parquet"))
     run(Pool.webdataset(f"{tars}/*.tar", text="txt") | never, tmp_path / "b")
     found = export(str(tmp_path / "b"))
-    assert found["files"] == []
-    assert json.loads(Path(found["target"], "sizes.json").read_text()) == {}
+    assert found.files == ()
+    assert json.loads(Path(found.target, "data", "sizes.json").read_text()) == {}
 
 
 def test_quarantined_rows_without_bytes_are_left_out(tmp_path: Path) -> None:
@@ -760,7 +767,7 @@ def test_quarantined_rows_without_bytes_are_left_out(tmp_path: Path) -> None:
     quarantined = [r for r in read_manifest(str(tmp_path / "out")).reasons if r.startswith("quarantine")]
     assert len(quarantined) == 1
     found = export(str(tmp_path / "out"), select="quarantine.*")
-    assert (found["rows"], found["unreadable"]) == (0, 1)
+    assert (found.rows, found.unreadable) == (0, 1)
     kept = export(str(tmp_path / "out"), target=str(tmp_path / "kept"))
     assert raw_samples(tar_files(kept)[0]) == [s for i, s in enumerate(samples[:7]) if i % 3]
 
@@ -792,9 +799,13 @@ def test_plan_takes_every_input_once_in_order(items: list[tuple[int, str, str, s
         ShardExtract(shard=Shard(path=f"{i:04d}"), rows=1, nbytes=size, schema=schema, first_key=first, last_key=last)
         for i, (size, schema, first, last) in enumerate(items)
     ]
-    parts = plan_parts(inputs, target, lambda i, n: f"{i}-of-{n}")
-    assert [item for part in parts for item in part.inputs] == inputs
-    assert [part.name for part in parts] == [f"{i}-of-{len(parts)}" for i in range(len(parts))]
+    parts = plan_parts(inputs, target, lambda i, n, folder: f"{folder}/{i}-of-{n}")
+    schemas = list(dict.fromkeys(item.schema for item in inputs))
+    assert [item for part in parts for item in part.inputs] == sorted(inputs, key=lambda x: schemas.index(x.schema))
+    for k, schema in enumerate(schemas, 1):
+        mine = [part for part in parts if part.inputs[0].schema == schema]
+        folder = "data" if k == 1 else f"data-{k}"
+        assert [part.name for part in mine] == [f"{folder}/{i}-of-{len(mine)}" for i in range(len(mine))]
     for part in parts:
         assert len({item.schema for item in part.inputs}) == 1
         assert sum(item.nbytes for item in part.inputs[:-1]) < target
