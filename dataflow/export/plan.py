@@ -193,7 +193,9 @@ def prepare(out: str, wishes: Wishes, workers: int) -> Prepared:
 
 def _recast(made: ExportPlan, shards: Sequence[Shard]) -> ExportPlan:
     """With what a look at the first rows says; where only rows tell the types, the survey corrects it."""
-    return made.recast(schema_of_all([made.files.reader.fields(made.files, shards, None)]), shards)
+    reader = made.files.reader
+    fields = reader.fields(made.files, shards, None)
+    return made.recast(schema_of_all([fields]) if reader.typed_by_rows else fields, shards)
 
 
 def _warnings(made: ExportPlan) -> tuple[str, ...]:

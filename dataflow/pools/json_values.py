@@ -9,9 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from poolsieve.dataflow.pools.casts import is_json, is_text
+from poolsieve.dataflow.pools.casts import Errors, is_json, is_text, storage
 from poolsieve.dataflow.pools.formats.base import UID
-from poolsieve.dataflow.pools.json_types import json_text, to_arrow
+from poolsieve.dataflow.pools.json_types import json_text, to_arrow, type_of, united
 from poolsieve.scoring_models.base.errors import RowError
 
 Value = Any
@@ -33,12 +33,37 @@ def fitting(kind: pa.DataType, role: str) -> Callable[[Any], Value]:
     if is_json(kind):
         return json_text
     if pa.types.is_nested(kind):
-        return to_arrow(kind) or (lambda value: value)
+        return _nested(kind)
     if is_text(kind):
         return _label if role == UID else _text
     if pa.types.is_boolean(kind):
         return _bool
     return _integer if pa.types.is_integer(kind) else _number if pa.types.is_floating(kind) else _wrong
+
+
+def array_of(values: list[Value], kind: pa.DataType) -> tuple[pa.Array, Errors]:
+    """Fitted values as a column of a type (JSON text as strings); a list or an object of another shape is null."""
+    try:
+        return pa.array(values, storage(kind)), {}
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        if not pa.types.is_nested(kind):
+            raise
+    # Types are made of the rows that leave; others of the same batch may have anything in their place.
+    plain = storage(kind)
+    errors = {row: _wrong(value) for row, value in enumerate(values) if united(plain, type_of(value)) != plain}
+    return pa.array([None if row in errors else value for row, value in enumerate(values)], plain), errors
+
+
+def _nested(kind: pa.DataType) -> Callable[[Any], Value]:
+    change = to_arrow(kind)
+
+    def fit(value: Any) -> Value:
+        try:
+            return value if change is None else change(value)
+        except (TypeError, ValueError):
+            return _wrong(value)
+
+    return fit
 
 
 def _wrong(value: Any) -> RowError:

@@ -21,7 +21,7 @@ from poolsieve.filters import Edit, Keep, col, editor
 from poolsieve.jobs.cli import main
 from poolsieve.scoring_models.base.errors import PlanError
 from tests.conftest import run
-from tests.dataflow.pools.formats.jsonl.test_write import unpacked
+from tests.dataflow.pools.formats.jsonl.test_copy import unpacked
 
 RECIPE = """
 import pyarrow as pa, pyarrow.compute as pc

@@ -13,7 +13,7 @@ import orjson
 import pyarrow as pa
 
 from poolsieve.dataflow.fs import is_damage
-from poolsieve.dataflow.pools.casts import Errors, storage
+from poolsieve.dataflow.pools.casts import Errors
 from poolsieve.dataflow.pools.formats.base import (
     UID,
     Ints,
@@ -27,7 +27,7 @@ from poolsieve.dataflow.pools.formats.base import (
 )
 from poolsieve.dataflow.pools.formats.jsonl.lines import Line, is_blank, lines_of
 from poolsieve.dataflow.pools.json_types import KeyTypes, first_of
-from poolsieve.dataflow.pools.json_values import Value, field_of, fitting
+from poolsieve.dataflow.pools.json_values import Value, array_of, field_of, fitting
 from poolsieve.dataflow.pools.shards import BATCH_BYTES, BATCH_ROWS, Batch, Shard
 from poolsieve.scoring_models.base.errors import PlanError, RowError, unknown_name
 
@@ -267,7 +267,10 @@ class _Rows:
 
     def _batch(self) -> Batch:
         count, places = len(self._places), np.array(self._places, dtype=np.int64).reshape(-1, 2)
-        columns = {role: pa.array(values, storage(self._kinds[role])) for role, values in self._values.items()}
+        columns = {}
+        for role, values in self._values.items():
+            columns[role], wrong = array_of(values, self._kinds[role])
+            self._errors[role].update(wrong)
         labels = columns[UID] = fill_uids(columns.get(UID), self._shard.path, self._start, count)
         made = Batch(
             start=self._start,

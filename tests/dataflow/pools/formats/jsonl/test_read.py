@@ -288,4 +288,4 @@ def test_a_plan_warns_of_compressed_files_that_one_worker_must_read_alone(tmp_pa
     pool = pool_of(tmp_path / "*", split_bytes=4000)
     found = describe_plan(prepare(pool | Keep(col("text").word_count() >= 3, reason="a.b"), str(tmp_path / "out")))
     assert [warning.split(" ")[0] for warning in found.warnings] == ["a.jsonl.gz"]
-    assert found["passes"][0]["nbytes"] > 0
+    assert found.passes[0].nbytes > 0
