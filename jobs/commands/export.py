@@ -37,12 +37,12 @@ def export(out: str, target_mb: int | None, columns: tuple[str, ...], **options:
     from poolsieve.dataflow.export.edited import parse_columns
     from poolsieve.jobs import api
     from poolsieve.jobs.commands.output import say
-    from poolsieve.jobs.report.numbers import size
+    from poolsieve.jobs.report.numbers import size_text
 
     size_wanted = target_mb << 20 if target_mb else None
     found = api.export(out, columns=parse_columns(columns), target_bytes=size_wanted, **options)
     for warning in found["warnings"]:
         say(warning)
     files = found["files"]
-    total = sum(file["bytes"] for file in files)
-    click.echo(f"{sum(file['rows'] for file in files)} rows in {len(files)} files, {size(total)}: {found['target']}")
+    total = size_text(sum(file["bytes"] for file in files))
+    click.echo(f"{sum(file['rows'] for file in files)} rows in {len(files)} files, {total}: {found['target']}")
