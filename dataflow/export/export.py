@@ -18,7 +18,6 @@ from typing import Any
 from poolsieve.dataflow import fs, progress
 from poolsieve.dataflow.decisions.record import add_counts
 from poolsieve.dataflow.export.columns import edited_columns, score_columns
-from poolsieve.dataflow.export.pipeline import survey_all, write_all
 from poolsieve.dataflow.export.rows import ExportPlan, OutputFile, ShardExtract, Written, plan_parts
 from poolsieve.dataflow.export.sink import explain, sink
 from poolsieve.dataflow.export.survey import missing
@@ -232,6 +231,8 @@ class _Work:
 
     def __call__(self) -> None:
         """Surveys, cuts, writes, and closes with the index."""
+        # Here, since it loads Beam, which reports and plans do without.
+        from poolsieve.dataflow.export.pipeline import survey_all, write_all
 
         made, target = self.made, self.made.target
         inputs = survey_all(self.engine, made.lines, made.export, target.work())
