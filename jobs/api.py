@@ -34,6 +34,9 @@ from poolsieve.scoring_models.base.errors import PlanError
 AnyRecipe = Recipe | RecipeSource | str | os.PathLike[str]
 """A recipe object, or the path of a recipe file (`.py`, `.yaml`)."""
 
+Parameters = Mapping[str, object]
+"""Arguments of a recipe file's function: text as the command line spells it, or any value that JSON has."""
+
 Say = Callable[[str], None]
 """Is told what the user should know: one warning at a time."""
 
@@ -96,7 +99,7 @@ def plan(
     recipe: AnyRecipe,
     out: str | os.PathLike[str],
     *,
-    params: Mapping[str, Any] | None = None,
+    params: Parameters | None = None,
     include: Sequence[str] = (),
     sample_rows: int = 2000,
 ) -> PlanReport:
@@ -121,7 +124,7 @@ def run(
     recipe: AnyRecipe,
     out: str | os.PathLike[str],
     *,
-    params: Mapping[str, Any] | None = None,
+    params: Parameters | None = None,
     include: Sequence[str] = (),
     workers: int = 1,
     runner: str = "local",
@@ -173,7 +176,7 @@ def run(
 class DecideOptions(TypedDict, total=False):
     """Keywords of `decide`; what is left out is as in `run`."""
 
-    params: Mapping[str, Any]
+    params: Parameters
     include: Sequence[str]
     workers: int
     runner: str
@@ -306,9 +309,7 @@ def report(out: str | os.PathLike[str], *, samples: bool = True, truth: str | No
         return write_report(made.job, found.summary, gaps=made.gaps, samples=samples, truth=truth)
 
 
-def given(
-    recipe: AnyRecipe, params: Mapping[str, Any] | None = None, include: Sequence[str] = ()
-) -> Recipe | RecipeSource:
+def given(recipe: AnyRecipe, params: Parameters | None = None, include: Sequence[str] = ()) -> Recipe | RecipeSource:
     """A recipe as `prepare` takes it.
 
     Raises:
@@ -326,7 +327,7 @@ def given(
     return RecipeSource.read(path, _texts(params), tuple(include))
 
 
-def _again(out: str, params: Mapping[str, Any] | None) -> RecipeSource | None:
+def _again(out: str, params: Parameters | None) -> RecipeSource | None:
     """The run's own recipe with other parameters; None for the very same."""
     if not params:
         return None
@@ -334,7 +335,7 @@ def _again(out: str, params: Mapping[str, Any] | None) -> RecipeSource | None:
     return found.manifest.recipe_source(out).with_parameters(_texts(params))
 
 
-def _texts(params: Mapping[str, Any] | None) -> dict[str, str]:
+def _texts(params: Parameters | None) -> dict[str, str]:
     """Parameters as the command line spells them: text as it is, else JSON, which YAML reads."""
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in (params or {}).items()}
 
