@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
@@ -132,10 +131,4 @@ def _source(job: Job) -> SourceLine | None:
 
 def report_json(data: ReportData) -> bytes:
     """`report.json`: the data without thumbnails, which it has no use for."""
-    return dumps(_without_images(msgspec.to_builtins(data, str_keys=True, enc_hook=str)))
-
-
-def _without_images(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_images(item) for key, item in value.items() if key != "image"}
-    return [_without_images(item) for item in value] if isinstance(value, list) else value
+    return dumps(msgspec.structs.replace(data, samples=data.samples.without_images() if data.samples else None))

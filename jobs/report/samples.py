@@ -23,6 +23,7 @@ from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.manifest import read_shards
 from poolsieve.dataflow.store.summary import Sample, Summary
 from poolsieve.dataflow.store.tables import read_table
+from poolsieve.jobs.report.numbers import without_addresses
 from poolsieve.jobs.report.thumbnails import error_text, picture_uri
 
 Key = tuple[str, int]
@@ -46,6 +47,7 @@ class SampleRow(msgspec.Struct, kw_only=True, frozen=True):
         reason: why it was dropped; "" for a kept row.
         scores: score -> value, of the scores that are no lists.
         caption, image: its text, shortened, and its thumbnail as a data URI; None where it has none, or none was read.
+            Without a thumbnail on purpose (`without_images`) there is no `image` at all.
         note: why there is no thumbnail.
         message: the error that quarantined it.
     """
@@ -56,7 +58,7 @@ class SampleRow(msgspec.Struct, kw_only=True, frozen=True):
     reason: str
     scores: dict[str, float | int | bool | str | None]
     caption: str | None
-    image: str | None
+    image: str | msgspec.UnsetType | None
     note: str
     message: str | None
 
@@ -87,6 +89,20 @@ class Samples(msgspec.Struct, kw_only=True, frozen=True):
     kept: list[SampleRow]
     reasons: list[ReasonSamples]
     notes: list[str]
+
+    def without_images(self) -> Samples:
+        """The same without thumbnails, for `report.json`."""
+        replace = msgspec.structs.replace
+        return Samples(
+            cuts=[replace(cut, kept=_bare(cut.kept), dropped=_bare(cut.dropped)) for cut in self.cuts],
+            kept=_bare(self.kept),
+            reasons=[replace(group, rows=_bare(group.rows)) for group in self.reasons],
+            notes=self.notes,
+        )
+
+
+def _bare(rows: Iterable[SampleRow]) -> list[SampleRow]:
+    return [msgspec.structs.replace(row, image=msgspec.UNSET) for row in rows]
 
 
 @dataclass
@@ -298,4 +314,4 @@ def _note(shard: Shard, kinds: Mapping[int, str], table: pa.Table, found: Fetche
         *(column.to_pylist() for column in table.filter(pa.array(wanted)).columns), strict=True
     ):
         if kind == kinds[row]:
-            found.messages.setdefault((shard.name, row), clipped(message or ""))
+            found.messages.setdefault((shard.name, row), clipped(without_addresses(message or "")))

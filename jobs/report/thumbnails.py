@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from poolsieve.jobs.report.numbers import without_addresses
 from poolsieve.scoring_models.base.errors import RowError
 from poolsieve.scoring_models.base.images_io import open_image
 
@@ -18,7 +19,7 @@ SIDE = 160
 
 def error_text(error: Exception) -> str:
     """An error in one line: its class, and what it says first."""
-    text = str(error).split(". ")[0]
+    text = without_addresses(str(error)).split(". ")[0]
     return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
 
 

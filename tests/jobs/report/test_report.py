@@ -235,6 +235,16 @@ def test_without_samples_nothing_of_a_row_is_in_the_files(finished: Run) -> None
 def test_report_json_has_no_pictures(finished: Run) -> None:
     _, data = finished.write()
     assert "data:image" not in json.dumps(data) and "caption" in json.dumps(data)
+    assert not any("image" in row for row in data["samples"]["kept"])
+    assert data["pool"]["roles"] == {"text": "txt", "image": "jpg"}
+
+
+def test_two_reports_of_a_decision_say_the_same(finished: Run) -> None:
+    """Messages too, though Pillow's name the place in memory of what they could not read."""
+    (_, first), (_, second) = finished.write(), finished.write()
+    messages = [row["message"] for group in first["samples"]["reasons"] for row in group["rows"] if row["message"]]
+    assert messages and not any("object at 0x" in message for message in messages)
+    assert {**first, "made": ""} == {**second, "made": ""}
 
 
 def test_a_pool_that_is_gone_leaves_a_report_with_a_note(finished: Run) -> None:

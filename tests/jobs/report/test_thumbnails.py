@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from poolsieve.jobs.report.thumbnails import thumbnail
+from poolsieve.jobs.report.thumbnails import picture_uri, thumbnail
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "CMYK", "1", "I;16", "I", "F"])
@@ -36,3 +36,9 @@ def test_thumbnails_are_upright_and_refuse_what_is_no_image() -> None:
     assert Image.open(io.BytesIO(thumbnail(sink.getvalue()))).size == (20, 40)
     with pytest.raises(ValueError, match="identify"):
         thumbnail(b"no image")
+
+
+def test_why_there_is_no_picture_is_the_same_in_every_report() -> None:
+    image, why = picture_uri(b"no image")
+    assert image is None and why == picture_uri(b"no image")[1]
+    assert why.startswith("no picture: ") and "identify" in why and "0x" not in why
