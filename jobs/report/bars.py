@@ -27,6 +27,14 @@ BINS = 50
 TAIL = 0.005
 """Share of the rows at each end that may lie outside the picture."""
 
+FAR_TAIL = 0.05
+"""The same where those rows lie so far out that the others could not be told apart."""
+
+_SQUEEZED = 10
+"""A picture more than this many times as wide as what the middle 90 % of the rows need shows nothing of them."""
+
+_FEW_DIGITS = 4
+
 _MOST_KEY = 0xFFFF
 _MOST_WHOLE = 1e12
 
@@ -102,7 +110,7 @@ def rebin(
     low: float = -math.inf,
     high: float = math.inf,
 ) -> Bars | None:
-    """About 50 equal bars over the middle 99 % of the scores; None without a finite score.
+    """About 50 equal bars over the middle of the scores (99 % or, see `_middle`, less); None without a finite score.
 
     Args:
         counts: digit -> (kept, dropped).
@@ -149,16 +157,37 @@ def _looks_whole(digits: Digits) -> bool:
 
 def _span(digits: Digits, marks: Sequence[float], whole: bool) -> tuple[float, float]:
     """The lowest and highest score of the picture: the middle of the rows, stretched to the marks nearby."""
-    # The digits in which the first and last half percent of the rows end. One digit may hold all rows, or rounding
-    # lift the second bound past the end: hence the two min().
-    seen = np.cumsum(digits.both) / digits.both.sum()
-    first = int(np.searchsorted(seen, TAIL, side="right"))
-    last = min(int(np.searchsorted(seen, 1 - TAIL, side="left")), len(seen) - 1)
-    low, high = float(digits.low[min(first, last)]), float((digits.low if whole else digits.high)[last])
+    low, high = _middle(digits, whole)
     # A mark farther off than the picture is wide would squeeze the bars into less than half of it.
     reach = high - low if high > low else max(abs(low), 1.0)
     near = [mark for mark in marks if low - reach <= mark <= high + reach]
     return min([low, *near]), max([high, *near])
+
+
+def _middle(digits: Digits, whole: bool) -> tuple[float, float]:
+    """Where all rows but the tails lie.
+
+    Of captions with 10 to 70 characters one in a hundred may be a page of spam with 9,000. The middle 99 % would then
+    be one bar at the very left; so here the picture ends as far beyond the middle 90 % as that is wide.
+    """
+    tops = digits.low if whole else digits.high
+    (first, last), (inner_first, inner_last) = _ends(digits, TAIL), _ends(digits, FAR_TAIL)
+    low, high = float(digits.low[first]), float(tops[last])
+    inner_low, inner_high = float(digits.low[inner_first]), float(tops[inner_last])
+    width = inner_high - inner_low
+    # Where nearly all rows have one score there is nothing to see but how far the others lie from it.
+    if inner_last - inner_first >= _FEW_DIGITS and high - low > _SQUEEZED * width:
+        return max(low, inner_low - width), min(high, inner_high + width)
+    return low, high
+
+
+def _ends(digits: Digits, tail: float) -> tuple[int, int]:
+    """The digits in which the first and the last rows end, a share of `tail` each."""
+    seen = np.cumsum(digits.both) / digits.both.sum()
+    first = int(np.searchsorted(seen, tail, side="right"))
+    # One digit may hold all rows, or rounding lift a bound past the end.
+    last = min(int(np.searchsorted(seen, 1 - tail, side="left")), len(seen) - 1)
+    return min(first, last), last
 
 
 def _whole_edges(low: float, high: float) -> Floats:

@@ -78,6 +78,8 @@ def seconds_text(seconds: float | None) -> str:
     """A duration: 0.42 s, 12.3 s, 4 min 10 s, 3 h 5 min."""
     if seconds is None:
         return "\N{EN DASH}"
+    if 0 < seconds < 0.005:
+        return "< 0.01 s"
     if seconds < 60:
         return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

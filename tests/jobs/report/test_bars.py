@@ -60,6 +60,21 @@ def test_whole_numbers_have_a_bar_each() -> None:
     assert [k + d for k, d in zip(made.kept, made.dropped, strict=True)] == list(range(1, 13))
 
 
+def test_a_few_rows_far_out_do_not_hide_the_others() -> None:
+    r = np.random.default_rng(4)
+    captions, spam = r.integers(10, 71, 4000), np.full(60, 9000)
+    values = np.concatenate([captions, spam])
+    made = rebin(histogram(values, values > 30), [5], whole=True)
+    assert made is not None and made.edges[-1] < 150 and made.edges[0] < 5 and made.above == 60
+    assert np.count_nonzero(made.kept) + np.count_nonzero(made.dropped) > 15
+
+
+def test_where_nearly_all_scores_are_the_same_the_others_are_shown() -> None:
+    values = np.concatenate([np.zeros(970), np.linspace(1, 100, 30)])
+    made = rebin(histogram(values, values > 50))
+    assert made is not None and made.edges[-1] > 80
+
+
 def test_ticks_are_round() -> None:
     assert nice_ticks(0.13, 0.41, 6) == [0.15, 0.2, 0.25, 0.3, 0.35, 0.4]
     assert nice_ticks(-3, 17, 4) == [0, 5, 10, 15]

@@ -42,3 +42,4 @@ def test_numbers_for_people() -> None:
         "4 min 10 s",
         "3 h 5 min",
     ]
+    assert seconds_text(0.0004) == "< 0.01 s" and seconds_text(0) == "0.00 s"
