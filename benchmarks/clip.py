@@ -129,9 +129,9 @@ def plain(pool: Path, model: Path, out: Path) -> None:
     shutil.rmtree(out, ignore_errors=True)
     prepared = prepare(recipe_of(pool, model), str(out), options=Options(threads=threads_for(1)))
     for shard in prepared.shards:
-        score_shard(prepared.job, shard, {}, None, "Pass1")
+        score_shard(shard, prepared.job, {}, stop=None, label="Pass1")
     for shard in prepared.shards:
-        decide_shard(prepared.job, shard, {}, "Decide")
+        decide_shard(shard, prepared.job, {}, label="Decide")
 
 
 def main() -> None:

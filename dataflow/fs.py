@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import IO, Any, NamedTuple
 
 import fsspec
@@ -19,6 +18,10 @@ from fsspec.implementations.local import LocalFileSystem
 
 TEMPORARY = ".poolsieve-tmp-"
 """Prefix of files that are being written; a listing skips them and `prune` removes them."""
+
+
+StorageOptions = Mapping[str, Any]
+"""Keywords for fsspec's file systems: keys, endpoints. May hold secrets, so they are never stored."""
 
 
 class Stat(NamedTuple):
@@ -35,9 +38,9 @@ def absolute(url: str) -> str:
     return os.path.abspath(os.path.expanduser(url))
 
 
-def connect(url: str, options: dict[str, Any] | None = None) -> tuple[fsspec.AbstractFileSystem, str]:
+def connect(url: str, options: StorageOptions | None = None) -> tuple[fsspec.AbstractFileSystem, str]:
     """The file system of `url` and the path in it."""
-    system, path = url_to_fs(url, **(options or {}))
+    system, path = url_to_fs(url, **dict(options or {}))
     return system, path
 
 
@@ -87,7 +90,7 @@ def stat(system: fsspec.AbstractFileSystem, path: str) -> Stat:
     return stat_of(system.info(path))
 
 
-def stat_of(info: dict[str, Any]) -> Stat:
+def stat_of(info: Mapping[str, Any]) -> Stat:
     """`stat` from a listing's entry."""
     tag = next((info[key] for key in ("ETag", "etag", "md5Hash", "checksum", "mtime", "created") if info.get(key)), "")
     return Stat(int(info.get("size") or 0), str(tag).strip('"'))
@@ -173,13 +176,6 @@ def write_bytes(url: str, data: bytes) -> None:
     """Writes a small file atomically."""
     with atomic_write(url) as file:
         file.write(data)
-
-
-def copy_whole(source: str, target: str, options: dict[str, Any] | None = None) -> None:
-    """Copies a file as it is, atomically, without holding it in memory."""
-    system, path = connect(source, options)
-    with system.open(path, "rb") as reader, atomic_write(target) as writer:
-        shutil.copyfileobj(reader, writer, 8 << 20)
 
 
 def remove_leftovers(url: str) -> list[str]:

@@ -81,16 +81,28 @@ class _BatchSource:
         return StepScores({name: spread(values, good, np.arange(len(needed))) for name, values in columns}, errors)
 
 
-def apply_stages(program: Program, batch: pa.RecordBatch, scorer: Ready, threads: int = 1) -> pa.RecordBatch:
+def loaded_once(models: Session) -> Ready:
+    """Scorers with their models, each loaded once a session."""
+
+    def ready(step: ScoreStep) -> Any:
+        made: Any = step.scorer
+        return models.once(digest([step.name, made.to_dict()]), made.load) if hasattr(made, "load") else made
+
+    return ready
+
+
+def apply_stages(
+    program: Program, batch: pa.RecordBatch, threads: int = 1, scorer: Ready | None = None
+) -> pa.RecordBatch:
     """The batch with score columns, `keep` (bool) and `reason` (string) added. Pure; no Beam.
 
     Args:
         program: the stages, from `program_for`.
         batch: rows.
-        scorer: gives a step's scorer, ready to score: with its model loaded.
         threads: micro-batches of a model that may be worked on at a time.
+        scorer: gives a step's scorer with its model loaded; without it, models are loaded for this batch alone.
     """
-    state = walk(program, _BatchSource(batch, scorer, threads), {})
+    state = walk(program, _BatchSource(batch, scorer or loaded_once(Session()), threads), {})
     added: Mapping[str, pa.Array] = {**state.scores, "keep": pa.array(state.alive), "reason": state.reason_strings()}
     new = {name: array for name, array in added.items() if name not in batch.schema.names}
     return pa.RecordBatch.from_arrays([*batch.columns, *new.values()], names=[*batch.schema.names, *new])
@@ -107,17 +119,12 @@ class _Apply(beam.DoFn):  # type: ignore[misc]
         """All threads of a process share one copy of each model; the last of them to end lets them go."""
         self.models: Session = self.shared.acquire(Session)
 
-    def scorer(self, step: ScoreStep) -> Any:
-        """A step's scorer with its model loaded."""
-        made: Any = step.scorer
-        return self.models.once(digest([step.name, made.to_dict()]), made.load) if hasattr(made, "load") else made
-
     def process(self, batch: pa.RecordBatch) -> Any:
         """One batch in, one out."""
         key = str(batch.schema)
         if key not in self.programs:
             self.programs[key] = program_for(self.stage, batch.schema)
-        yield apply_stages(self.programs[key], batch, self.scorer, self.threads)
+        yield apply_stages(self.programs[key], batch, self.threads, loaded_once(self.models))
 
 
 def program_for(stage: Stage, schema: pa.Schema) -> Program:

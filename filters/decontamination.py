@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 from poolsieve.filters.dsl.expr import col
 from poolsieve.filters.dsl.ready import stage
 from poolsieve.filters.dsl.stages import Chain, Keep, Score
+from poolsieve.scoring_models.base.config import JsonObject
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.scorer import Scored, TextScorer
 
@@ -116,7 +117,7 @@ class Ngrams(TextScorer):
         """The pools that the artefact is built from; role `text` is read."""
         return dict(sorted(self.benchmarks.items()))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """The benchmarks by name; what is in them is in the artefact's name."""
         return {**super().to_dict(), "benchmarks": sorted(self.benchmarks)}
 
@@ -169,7 +170,7 @@ class LoadedNgrams:
         names = table.column("benchmark").combine_chunks().dictionary_encode()
         self.owner, self.names = names.indices.to_numpy(), names.dictionary.to_pylist()
         self.n, self.text = n, text
-        self.settings: Mapping[str, Any] = {"ngrams": len(self.hashes)}
+        self.settings: JsonObject = {"ngrams": len(self.hashes)}
 
     def score(self, batch: pa.RecordBatch) -> Scored:
         """Matches of each text; null for null."""

@@ -19,7 +19,7 @@ from poolsieve.filters.dsl.expr import col
 from poolsieve.filters.dsl.ready import stage
 from poolsieve.filters.dsl.stages import Chain, Keep, Rule, Score, Stage
 from poolsieve.filters.lists import In
-from poolsieve.scoring_models.base.config import absolute_path
+from poolsieve.scoring_models.base.config import JsonObject, absolute_path
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.packages import need
 from poolsieve.scoring_models.base.scorer import Resources, Scored, ScorerConfig
@@ -109,7 +109,7 @@ class UrlWords(ScorerConfig):
         given = {"words": self.words, "soft_words": self.soft_words, "subwords": self.subwords}
         return {name: path for name, path in given.items() if path is not None}
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Without the lists' folders: their contents are in the fingerprint by hash."""
         return {**super().to_dict(), **{name: Path(path).name for name, path in self._lists().items()}}
 

@@ -34,8 +34,8 @@ from poolsieve.scoring_models.base.errors import PlanError
 AnyRecipe = Recipe | RecipeSource | str | os.PathLike[str]
 """A recipe object, or the path of a recipe file (`.py`, `.yaml`)."""
 
-Parameters = Mapping[str, object]
-"""Arguments of a recipe file's function: text as the command line spells it, or any value that JSON has."""
+Params = Mapping[str, Any]
+"""Arguments of a recipe file's function, by name; of any type that JSON has."""
 
 Say = Callable[[str], None]
 """Is told what the user should know: one warning at a time."""
@@ -99,7 +99,7 @@ def plan(
     recipe: AnyRecipe,
     out: str | os.PathLike[str],
     *,
-    params: Parameters | None = None,
+    params: Params | None = None,
     include: Sequence[str] = (),
     sample_rows: int = 2000,
 ) -> PlanReport:
@@ -124,7 +124,7 @@ def run(
     recipe: AnyRecipe,
     out: str | os.PathLike[str],
     *,
-    params: Parameters | None = None,
+    params: Params | None = None,
     include: Sequence[str] = (),
     workers: int = 1,
     runner: str = "local",
@@ -176,7 +176,7 @@ def run(
 class DecideOptions(TypedDict, total=False):
     """Keywords of `decide`; what is left out is as in `run`."""
 
-    params: Parameters
+    params: Params
     include: Sequence[str]
     workers: int
     runner: str
@@ -309,7 +309,7 @@ def report(out: str | os.PathLike[str], *, samples: bool = True, truth: str | No
         return write_report(made.job, found.summary, gaps=made.gaps, samples=samples, truth=truth)
 
 
-def given(recipe: AnyRecipe, params: Parameters | None = None, include: Sequence[str] = ()) -> Recipe | RecipeSource:
+def given(recipe: AnyRecipe, params: Params | None = None, include: Sequence[str] = ()) -> Recipe | RecipeSource:
     """A recipe as `prepare` takes it.
 
     Raises:
@@ -327,7 +327,7 @@ def given(recipe: AnyRecipe, params: Parameters | None = None, include: Sequence
     return RecipeSource.read(path, _texts(params), tuple(include))
 
 
-def _again(out: str, params: Parameters | None) -> RecipeSource | None:
+def _again(out: str, params: Params | None) -> RecipeSource | None:
     """The run's own recipe with other parameters; None for the very same."""
     if not params:
         return None
@@ -335,7 +335,7 @@ def _again(out: str, params: Parameters | None) -> RecipeSource | None:
     return found.manifest.recipe_source(out).with_parameters(_texts(params))
 
 
-def _texts(params: Parameters | None) -> dict[str, str]:
+def _texts(params: Params | None) -> dict[str, str]:
     """Parameters as the command line spells them: text as it is, else JSON, which YAML reads."""
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in (params or {}).items()}
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from poolsieve.scoring_models.base.config import absolute_path
+from poolsieve.scoring_models.base.config import JsonObject, absolute_path
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
 from poolsieve.scoring_models.base.packages import need
 from poolsieve.scoring_models.base.scorer import Scored, TextScorer
@@ -51,7 +51,7 @@ class FastText(TextScorer):
         """The probability (float32); without a label, `label` (string) and `probability` (float32)."""
         return {"": pa.float32()} if self.label else LABELLED
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Without the folder of the model: its contents are in the fingerprint by hash."""
         return {**super().to_dict(), "model": Path(self.model).name}
 

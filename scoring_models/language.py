@@ -8,11 +8,10 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
-from poolsieve.scoring_models.base.config import absolute_path
+from poolsieve.scoring_models.base.config import JsonObject, absolute_path
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.packages import need
 from poolsieve.scoring_models.base.scorer import Resources, Scored, TextScorer
@@ -61,7 +60,7 @@ class Language(TextScorer):
         """fastText's binding keeps the interpreter lock while it predicts (two threads take twice as long)."""
         return Resources(holds_gil=True, memory_mb=150)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Without the folder of the model: its contents are in the fingerprint by hash."""
         return {**super().to_dict(), "model": os.path.basename(self.model)}
 

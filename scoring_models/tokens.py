@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from poolsieve.scoring_models.base.config import absolute_path
+from poolsieve.scoring_models.base.config import JsonObject, absolute_path
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.hub import fetch
 from poolsieve.scoring_models.base.scorer import Resources, Scored, TextScorer
@@ -52,7 +52,7 @@ class Tokens(TextScorer):
         """Rust, in threads of its own."""
         return Resources()
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Without the folder of the tokenizer: its contents are in the fingerprint by hash."""
         path = Path(self.tokenizer)
         return {**super().to_dict(), "tokenizer": path.name if path.is_absolute() else self.tokenizer}

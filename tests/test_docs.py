@@ -16,6 +16,7 @@ import pytest
 
 from poolsieve.dataflow.recipes.recipe import Recipe
 from poolsieve.jobs.cli import main
+from tests.conftest import write_pool
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -30,13 +31,43 @@ def blocks(language: str) -> list[Any]:
     return found
 
 
-@pytest.mark.parametrize("text", blocks("python"))
+CALLS, RECIPES = (
+    [one for one in blocks("python") if ("poolsieve.run(" in one.values[0]) is calls] for calls in (True, False)
+)
+
+
+@pytest.mark.parametrize("text", RECIPES)
 def test_python_blocks_make_recipes(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "readme"}
     exec(compile(text, "block", "exec"), names)
     assert isinstance(names["recipe"], Recipe)
     assert str(names["recipe"])
+
+
+FILE = """
+from poolsieve.dataflow import Pool
+from poolsieve.filters import Top
+def recipe(fraction=0.15):
+    return Pool.parquet("pool/*.parquet", uid="uid", text="text", dfn="clip") | Top("dfn", fraction=fraction)
+"""
+
+
+@pytest.mark.parametrize("text", CALLS)
+def test_python_blocks_that_run_something_work(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over a small pool, and a recipe that has the names which the text uses."""
+    monkeypatch.chdir(tmp_path)
+    write_pool(tmp_path / "pool", sizes=(60, 40))
+    Path("recipe.py").write_text(FILE)
+    names: dict[str, Any] = {"__name__": "readme"}
+    exec(compile(FILE, "recipe", "exec"), names)
+    names["recipe"] = names["recipe"]()
+    exec(compile(text, "block", "exec"), names)
+    assert Path("OUT/manifest.json").exists() and Path("OUT/export").exists()
+
+
+def test_some_block_runs_something() -> None:
+    assert CALLS
 
 
 @pytest.mark.parametrize("text", blocks("bash"))

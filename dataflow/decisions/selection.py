@@ -106,9 +106,17 @@ class DigitCounts:
 
 
 def count_shard(
-    job: Job, shard: Shard, cuts: Cuts, at: int, top: Ranked, searches: Searches | None, label: str
+    shard: Shard, job: Job, cuts: Cuts, searches: Searches | None, *, at: int, top: Ranked
 ) -> dict[str, DigitCounts]:
     """Group -> counts of one shard at the level that `searches` has reached (None: the first).
+
+    Args:
+        shard: whose rows are counted.
+        job: what is run.
+        cuts: those of earlier rules.
+        searches: group -> how far its search has come.
+        at: position of the rule that the cut is part of.
+        top: the cut.
 
     Raises:
         NotScored: if rows of the shard need scores that are not stored.
@@ -119,14 +127,14 @@ def count_shard(
     level, _ = level_at(number, job.program.types[top.name])
     if level is Level.ROW and all(search.path != shard.path for search in (searches or {}).values()):
         return {}  # no row of this file ties: its scores need not be read
-    return _Counter(job, shard, cuts, at, top, label).counts(searches, number)
+    return _Counter(job, shard, cuts, at, top).counts(searches, number)
 
 
 class _Counter:
     """One shard's rows as a cut sees them."""
 
-    def __init__(self, job: Job, shard: Shard, cuts: Cuts, at: int, top: Ranked, label: str) -> None:
-        source = open_stored(job, shard, label)
+    def __init__(self, job: Job, shard: Shard, cuts: Cuts, at: int, top: Ranked) -> None:
+        source = open_stored(job, shard, top.cut)
         state = walk(job.program, source, cuts, at)
         require_scored(state.unknown, shard)
         self.top, self.shard, self.source = top, shard, source
@@ -203,7 +211,9 @@ def _histogram(keys: Array, weights: Array, bits: int, digit: int, prefix: int) 
     return {int(d): int(sums[d]) for d in present}
 
 
-def advance(top: Ranked, kind: pa.DataType, searches: Searches | None, counts: Mapping[str, DigitCounts]) -> Searches:
+def advance(
+    counts: Mapping[str, DigitCounts], searches: Searches | None, *, top: Ranked, kind: pa.DataType
+) -> Searches:
     """The searches one level further, from the sum of all shards' counts."""
     if searches is None:
         firsts = {group: _first(top.of_group(group), kind, found) for group, found in sorted(counts.items())}

@@ -119,14 +119,14 @@ class FreshScores:
         return StepScores(merged, pa.concat_arrays([errors, fresh.errors]).take(take))
 
 
-def score_shard(job: Job, shard: Shard, cuts: Cuts, stop: int | None, label: str) -> Work:
+def score_shard(shard: Shard, job: Job, cuts: Cuts, *, stop: int | None, label: str) -> Work:
     """Makes sure that every score which the steps before `stop` need of this shard is stored.
 
     In the first pass steps that score the whole pool are run wherever they stand, so that the pool is read once.
 
     Args:
-        job: what is run.
         shard: of the plan.
+        job: what is run.
         cuts: those that are known by now.
         stop: the rule that this pass comes to, whose cut is found next; None for the last pass.
         label: name of the pass.

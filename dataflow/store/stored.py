@@ -66,7 +66,7 @@ def require_scored(unknown: Mask | None, shard: Shard) -> None:
         )
 
 
-def unscored(job: Job, shard: Shard, cuts: Cuts, stop: int | None, label: str) -> int:
+def unscored(shard: Shard, job: Job, cuts: Cuts, *, stop: int | None, label: str) -> int:
     """Rows of a shard that need a score (before step `stop`) which is not stored."""
     source = open_stored(job, shard, label)
     state = walk(job.program, source, cuts, stop)

@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import pyarrow as pa
 
 from poolsieve.filters.dsl.stages import Stage
-from poolsieve.scoring_models.base.config import Config
+from poolsieve.scoring_models.base.config import Config, JsonObject
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 from poolsieve.scoring_models.base.functions import top_level_name
 
@@ -32,7 +32,7 @@ class Editor(Protocol):
         """Bumped by hand whenever the same input would give another text."""
         ...
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """The configuration, as plain JSON values."""
         ...
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 import unicodedata
 from typing import Any
 
 import numpy as np
 
 _JOINERS = "\u200c\u200d"
-_ADDRESS = re.compile(r" ?<[\w.]+ object at 0x[0-9a-fA-F]+>")
 
 
 def harmless(value: Any) -> Any:
@@ -29,11 +27,6 @@ def _visible(char: str) -> str:
     if category in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") or ord(char) & 0xFFFE == 0xFFFE:
         return " " if char == "\t" else f"\N{LEFT CEILING}U+{ord(char):04X}\N{RIGHT FLOOR}"
     return char
-
-
-def without_addresses(text: str) -> str:
-    """An error without the places of objects in memory, which tell nobody anything and differ from run to run."""
-    return _ADDRESS.sub("", text)
 
 
 def rows_text(count: int | None) -> str:

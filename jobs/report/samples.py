@@ -23,8 +23,7 @@ from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.manifest import read_shards
 from poolsieve.dataflow.store.summary import Sample, Summary
 from poolsieve.dataflow.store.tables import read_table
-from poolsieve.jobs.report.numbers import without_addresses
-from poolsieve.jobs.report.thumbnails import error_text, picture_uri
+from poolsieve.jobs.report.thumbnails import brief, picture_uri
 
 Key = tuple[str, int]
 """(shard name, row): what a sample is known by."""
@@ -215,7 +214,7 @@ def _read_all(
     try:
         shards = _shards(job, decision, wanted)
     except Exception as error:  # noqa: BLE001  (a report is made whatever has become of the storage)
-        found.notes.append(f"The list of shards can't be read ({error_text(error)}); rows are shown without content.")
+        found.notes.append(f"The list of shards can't be read ({brief(error)}); rows are shown without content.")
         return
     found.paths.update({name: shard.path for name, shard in shards.items()})
     for name, shard in shards.items():
@@ -236,7 +235,7 @@ def _guarded(found: Fetched, shard: Shard, what: str, read: Any, *arguments: Any
     except (FileNotFoundError, ShardGone):
         found.notes.append(f"{shard.path} is no longer there: its rows are shown without {what}.")
     except Exception as error:  # noqa: BLE001  (see above)
-        found.notes.append(f"{shard.path} could not be read ({error_text(error)}): its rows are shown without {what}.")
+        found.notes.append(f"{shard.path} could not be read ({brief(error)}): its rows are shown without {what}.")
 
 
 def _payloads(job: Job, shard: Shard, rows: set[int], found: Fetched, stop: threading.Event) -> None:
@@ -314,4 +313,4 @@ def _note(shard: Shard, kinds: Mapping[int, str], table: pa.Table, found: Fetche
         *(column.to_pylist() for column in table.filter(pa.array(wanted)).columns), strict=True
     ):
         if kind == kinds[row]:
-            found.messages.setdefault((shard.name, row), clipped(without_addresses(message or "")))
+            found.messages.setdefault((shard.name, row), clipped(message or ""))

@@ -9,18 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from poolsieve.jobs.report.numbers import without_addresses
-from poolsieve.scoring_models.base.errors import RowError
+from poolsieve.scoring_models.base.errors import RowError, error_text
 from poolsieve.scoring_models.base.images_io import open_image
 
 SIDE = 160
 """Longest side of a thumbnail in pixels."""
 
 
-def error_text(error: Exception) -> str:
-    """An error in one line: its class, and what it says first."""
-    text = without_addresses(str(error)).split(". ")[0]
-    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
+def brief(error: Exception) -> str:
+    """An error in one line: its class, and the first sentence of what it says."""
+    return error_text(error).split(". ")[0].removesuffix(": ")[:220]
 
 
 def picture_uri(data: bytes) -> tuple[str | None, str]:
@@ -28,7 +26,7 @@ def picture_uri(data: bytes) -> tuple[str | None, str]:
     try:
         return "data:image/jpeg;base64," + base64.b64encode(thumbnail(data)).decode(), ""
     except Exception as error:  # noqa: BLE001  (decoders raise whatever they like on broken images)
-        return None, f"no picture: {error_text(error)[:120]}"
+        return None, f"no picture: {brief(error)[:120]}"
 
 
 def thumbnail(data: bytes, side: int = SIDE) -> bytes:

@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 from PIL import Image
 
-from poolsieve.scoring_models.base.errors import RowError
+from poolsieve.scoring_models.base.errors import RowError, error_text
 
 MAX_PIXELS = 89_478_485
 """Pillow's own limit (a quarter of a gigabyte of RGB), above which it warns of a decompression bomb; here an error."""
@@ -23,9 +23,9 @@ def open_image(data: bytes) -> Image.Image | RowError:
     try:
         image = Image.open(io.BytesIO(data))
     except Image.DecompressionBombError as error:
-        return RowError("image_bomb", str(error)[:300])
+        return RowError("image_bomb", error_text(error))
     except Exception as error:  # noqa: BLE001  (Pillow's plugins raise whatever a broken file leads them to)
-        return RowError("image_decode", f"{type(error).__name__}: {error}"[:300])
+        return RowError("image_decode", error_text(error))
     width, height = image.size
     if width * height > MAX_PIXELS:
         return RowError("image_bomb", f"{width} x {height} pixels are more than {MAX_PIXELS}")
@@ -45,7 +45,7 @@ def decode_image(data: bytes) -> Image.Image | RowError:
         image.load()
         return eight_bits(image) if image.mode.startswith("I") else image
     except Exception as error:  # noqa: BLE001
-        return RowError("image_decode", f"{type(error).__name__}: {error}"[:300])
+        return RowError("image_decode", error_text(error))
 
 
 def eight_bits(image: Image.Image) -> Image.Image:

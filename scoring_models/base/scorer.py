@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
 import pyarrow as pa
 
-from poolsieve.scoring_models.base.config import Config
+from poolsieve.scoring_models.base.config import Config, JsonObject
 from poolsieve.scoring_models.base.errors import RowError
 from poolsieve.scoring_models.base.packages import need
 
@@ -76,7 +77,7 @@ class Scorer(Protocol):
         """What one copy of the scorer needs."""
         ...
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """The configuration, as plain JSON values."""
         ...
 
@@ -96,6 +97,10 @@ class BatchScorer(Scorer, Protocol):
         ...
 
 
+Scores = Mapping[str, np.ndarray[Any, Any]]
+"""Column -> array of shape (m,) or (m, d): what a model gives for m rows."""
+
+
 class ModelBatch(NamedTuple):
     """One micro-batch, ready for the model: `rows` are its positions in the batch, `shape` one of the listed shapes."""
 
@@ -107,7 +112,7 @@ class ModelBatch(NamedTuple):
 class Loaded(Protocol):
     """A model in memory. Both methods must be safe to call from several threads at once."""
 
-    settings: Mapping[str, Any]
+    settings: JsonObject
     """What scores depend on beside the configuration: dtype, shapes, threads, device, preprocessing. JSON values;
     written to `scorer.json` at first use, and a later worker whose settings differ is refused."""
 
@@ -119,7 +124,7 @@ class Loaded(Protocol):
         """Decodes or tokenises `rows` of `batch`; a row that can't be read comes back as an error."""
         ...
 
-    def infer(self, prepared: ModelBatch) -> Mapping[str, Any]:
+    def infer(self, prepared: ModelBatch) -> Scores:
         """Column -> array whose first len(prepared.rows) entries belong to those rows (the rest is filling)."""
         ...
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from poolsieve.scoring_models.base.config import JsonObject
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
 from poolsieve.scoring_models.base.hub import fetch
 
@@ -79,20 +78,20 @@ def folder_files(folder: Path) -> dict[str, Path]:
     return {config.name: config, weights.name: weights, **extra}
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> JsonObject:
     """A JSON file of a model.
 
     Raises:
         PlanError: if it can't be read.
     """
     try:
-        data: dict[str, Any] = json.loads(path.read_text())
+        data: JsonObject = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise PlanError(f"can't read the model's {path}: {error}") from error
     return data
 
 
-def registry_config(arch: str) -> dict[str, Any]:
+def registry_config(arch: str) -> JsonObject:
     """open_clip's configuration of an architecture.
 
     Raises:
@@ -106,7 +105,7 @@ def registry_config(arch: str) -> dict[str, Any]:
     return read_json(folder / f"{arch}.json")
 
 
-def tag_config(arch: str, tag: str) -> dict[str, Any]:
+def tag_config(arch: str, tag: str) -> JsonObject:
     """open_clip's entry for published weights, after the check that its QuickGELU is the architecture's.
 
     Raises:
@@ -114,7 +113,7 @@ def tag_config(arch: str, tag: str) -> dict[str, Any]:
     """
     from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 
-    entry: dict[str, Any] = get_pretrained_cfg(arch, tag)
+    entry: JsonObject = get_pretrained_cfg(arch, tag)
     if not entry:
         known = ", ".join(list_pretrained_tags_by_model(arch)) or "none"
         raise PlanError(f"open_clip has no weights {tag!r} for {arch} and there is no such file; it has {known}")
@@ -143,7 +142,7 @@ def tag_file(arch: str, tag: str) -> Path:
         raise PlanError(f"can't fetch the weights {tag!r} of {arch}: {error}") from error
 
 
-def embedding_size(config: Mapping[str, Any]) -> int:
+def embedding_size(config: JsonObject) -> int:
     """Length of the embeddings, from either layout's configuration."""
     inner = config.get("model_cfg", config)
     return int(inner.get("embed_dim") or inner.get("projection_dim") or 512)

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from poolsieve.scoring_models.base.config import JsonObject
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
-from poolsieve.scoring_models.base.scorer import ModelBatch
+from poolsieve.scoring_models.base.scorer import ModelBatch, Scores
 from poolsieve.scoring_models.encoders.files import CONFIG, encoder_files, load_tokenizer, read_json
 from poolsieve.scoring_models.encoders.scorer import EncoderScorer, LoadedEncoder
 
@@ -93,7 +94,7 @@ class Classifier(EncoderScorer):
         return LoadedClassifier(self)
 
 
-def labels_of(config: Mapping[str, Any]) -> list[str]:
+def labels_of(config: JsonObject) -> list[str]:
     """The labels of a model by their number. transformers writes none for the two that it has by default."""
     named = config.get("id2label") or {str(i): f"LABEL_{i}" for i in range(int(config.get("num_labels", 2)))}
     return [named[key] for key in sorted(named, key=int)]
@@ -122,7 +123,7 @@ class LoadedClassifier(LoadedEncoder):
             longest=1 if config.long == "cut" else None,
         )
 
-    def infer(self, prepared: ModelBatch) -> Mapping[str, Any]:
+    def infer(self, prepared: ModelBatch) -> Scores:
         """The columns of each text."""
         count, batches = prepared.inputs
         logits, owners = self.logits(batches)
@@ -163,7 +164,7 @@ def special_tokens(tokenizer: Any) -> tuple[list[int], list[int]]:
     return whole[:start], whole[start + len(bare) :]
 
 
-def _limit(files: Mapping[str, Path], config: Mapping[str, Any]) -> int:
+def _limit(files: Mapping[str, Path], config: JsonObject) -> int:
     """Tokens of the longest input: the smaller of what tokenizer and model say, as far as they say it."""
     path = files.get("tokenizer_config.json")
     said = [read_json(path).get("model_max_length") if path else None, config.get("max_position_embeddings")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from poolsieve.scoring_models.base.config import absolute_path
+from poolsieve.scoring_models.base.config import JsonObject, absolute_path
 from poolsieve.scoring_models.base.devices import check_precision, device_of, gpu_name
 from poolsieve.scoring_models.base.errors import RowError
 from poolsieve.scoring_models.base.packages import need
@@ -59,7 +59,7 @@ class EncoderScorer(TextScorer):
         """The model lets the interpreter lock go."""
         return Resources(device=self.device, memory_mb=2500)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Without the folder of local files, which enter the fingerprint by hash, and without the device."""
         out = {key: value for key, value in super().to_dict().items() if key != "device"}
         return {**out, "model": Path(self.model).name if Path(self.model).is_absolute() else self.model}
@@ -100,7 +100,7 @@ class LoadedEncoder:
         self.run = engine(network, device, config.precision, backend, context)
         self.tokens = config.tokens or TOKENS.get(device.type, TOKENS["cuda"])
         self.shapes = shapes(context, self.tokens)
-        self.settings: Mapping[str, Any] = {
+        self.settings: JsonObject = {
             "dtype": config.precision,
             "shapes": [list(shape) for shape in self.shapes],
             "threads": 1,
