@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 
 from poolsieve.dataflow import Pool
+from poolsieve.dataflow.decisions.record import SAMPLES
 from poolsieve.dataflow.passes.submit import Plan, execute, prepare, prepare_stored
 from poolsieve.dataflow.recipes.recipe import Recipe
 from poolsieve.dataflow.store.manifest import RowCounts, read_cuts, write_manifest
@@ -222,6 +223,22 @@ def test_samples_have_pictures_captions_and_messages(finished: Run) -> None:
     causes = [group for group in samples.reasons if group.quarantined]
     assert causes and all(row.message and row.image is None for group in causes for row in group.rows)
     assert samples.notes == []
+
+
+def test_samples_beside_the_cut_of_a_group_are_of_that_group(tmp_path: Path) -> None:
+    (tmp_path / "pool").mkdir()
+    r = np.random.default_rng(6)
+    langs = np.array(["de", "en"])[r.integers(0, 2, 400)]
+    quality = r.normal(np.where(langs == "en", 0.5, 0.3), 0.1).astype(np.float32)
+    pq.write_table(pa.table({"q": quality, "lang": langs, "text": ["a"] * 400}), tmp_path / "pool" / "a.parquet")
+    recipe = Pool.parquet(f"{tmp_path}/pool/*.parquet", text="text") | Top("q", fraction="0.5", by="lang")
+    prepared = prepare(recipe, str(tmp_path / "out"))
+    found = report_data(prepared.job, execute(prepared)).samples
+    assert found is not None and [cut.group for cut in found.cuts] == ["de", "en"]
+    for cut in found.cuts:
+        assert len(cut.kept) == len(cut.dropped) == SAMPLES
+        assert {row.scores["lang"] for row in cut.kept + cut.dropped} == {cut.group}
+        assert max(row.scores["q"] for row in cut.dropped) < cut.value == min(row.scores["q"] for row in cut.kept)
 
 
 def test_without_samples_nothing_of_a_row_is_in_the_files(finished: Run) -> None:
