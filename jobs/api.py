@@ -28,8 +28,8 @@ from poolsieve.dataflow.store.out import OutFolder
 from poolsieve.dataflow.store.session import ending
 from poolsieve.dataflow.store.summary import Summary
 from poolsieve.jobs.display import Display
-from poolsieve.jobs.report.data import write_report
 from poolsieve.jobs.report.notebook import funnel_html
+from poolsieve.jobs.report.page import write_report
 from poolsieve.scoring_models.base.errors import PlanError
 
 AnyRecipe = Recipe | RecipeSource | str | os.PathLike[str]

@@ -11,9 +11,8 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -21,6 +20,7 @@ from rich.text import Text
 
 from poolsieve.dataflow import fs, progress
 from poolsieve.dataflow.fs import is_local
+from poolsieve.dataflow.store import layout
 from poolsieve.dataflow.store.job import Job
 
 READ, DECIDE = "read", "decide"
@@ -97,9 +97,11 @@ class Files(threading.Thread):
         """One look at every folder; trouble with the storage is the job's to report, not ours."""
         for step, folder in self.folders.items():
             try:
-                shards = len({name.split(".", 1)[0] for name in fs.names(folder) if name.endswith(".parquet")})
+                files = [name for name in fs.names(folder) if name.endswith(".parquet")]
             except Exception:  # noqa: BLE001  (a display must not end a job)
                 return
+            # A shard has several files of scores where rows were scored later.
+            shards = len({layout.shard_of_file(name) for name in files})
             known = self.counts.get(step)
             first = known.first if known else shards
             self.counts[step] = Done(first, shards, time.monotonic())
@@ -119,7 +121,7 @@ class Display:
         self.files = self._files()
 
     def _files(self) -> Files:
-        folders = {READ: fs.join(self.job.out, "rows")}
+        folders = {READ: layout.rows_folder(self.job.out)}
         folders |= {step.name: self.job.folder(step) for step in self.job.program.scorers}
         return Files(folders, is_local(fs.connect(self.job.out)[0]))
 
@@ -172,7 +174,7 @@ class Display:
             table.add_row(Text(f"starting, {duration(elapsed)}", style="dim"))
         return table
 
-    def _cells(self, line: Line) -> Sequence[Any]:
+    def _cells(self, line: Line) -> Sequence[RenderableType]:
         done = line.shards is not None and line.shards >= self.shard_count
         known = line.shards is not None
         bar = ProgressBar(total=self.shard_count, completed=line.shards or 0, width=24) if known else Text("")

@@ -15,6 +15,7 @@ from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.stored import StoredScores
 from poolsieve.dataflow.store.summary import Sample
 from poolsieve.filters.dsl.cuts import tie_hashes
+from poolsieve.filters.dsl.stages import Ranked
 
 
 def samples_of(job: Job, shard: Shard, source: StoredScores, state: State, cuts: Cuts) -> dict[str, list[Sample]]:
@@ -32,19 +33,22 @@ def samples_of(job: Job, shard: Shard, source: StoredScores, state: State, cuts:
     for top in job.program.tops:
         for group, cut in cuts.get(top.cut, {}).items():
             if cut.value is not None:
-                out |= _beside(top.cut, group, cut.value, top.name, shard, source, state)
+                out |= _beside(top, group, cut.value, shard, source, state)
     return out
 
 
 def _beside(
-    cut: str, group: str, value: float, score: str, shard: Shard, source: StoredScores, state: State
+    top: Ranked, group: str, value: float, shard: Shard, source: StoredScores, state: State
 ) -> dict[str, list[Sample]]:
-    values = state.scores[score].cast(pa.float64()).to_numpy(zero_copy_only=False)
-    step = f"{cut}/{group}"
+    assert state.env is not None
+    values = state.scores[top.name].cast(pa.float64()).to_numpy(zero_copy_only=False)
+    # Rows of another group are judged by another cut, and may be kept far below this one.
+    known = top.members(state.env, group) & ~np.isnan(values)
+    step = f"{top.cut}/{group}"
     out = {}
-    code = state.reasons.index(cut) if cut in state.reasons else -2
+    code = state.reasons.index(top.cut) if top.cut in state.reasons else -2
     for side, mask in (("kept", state.alive), ("dropped", state.reason == code)):
-        rows = np.flatnonzero(mask & ~np.isnan(values))
+        rows = np.flatnonzero(mask & known)
         distance = np.abs(values[rows] - value)
         best = np.argpartition(distance, SAMPLES)[:SAMPLES] if len(distance) > SAMPLES else np.arange(len(distance))
         out[f"cut/{step}/{side}"] = [_sample(float(distance[b]), shard, source, state, rows[b]) for b in best]

@@ -22,7 +22,6 @@ import pyarrow as pa
 from poolsieve.dataflow import fs, progress
 from poolsieve.dataflow.export.index import About, ExportIndex, FileRecord, InputRecord
 from poolsieve.dataflow.export.parts import OutputFile, ShardExtract, plan_parts
-from poolsieve.dataflow.export.pipeline import survey_all, write_all
 from poolsieve.dataflow.export.plan import ExportPlan, Prepared, Wishes, prepare
 from poolsieve.dataflow.export.recast import rows_of
 from poolsieve.dataflow.export.sink import Sink, explain, sink
@@ -31,6 +30,7 @@ from poolsieve.dataflow.export.target import Target
 from poolsieve.dataflow.pools.formats.outgoing import Written, names
 from poolsieve.dataflow.pools.json_types import json_texts
 from poolsieve.dataflow.recipes.recipe import Pool, Recipe
+from poolsieve.dataflow.runners.base import import_beam
 from poolsieve.dataflow.runners.engine import Engine
 from poolsieve.dataflow.runners.supervise import Watch, supervised
 from poolsieve.dataflow.store.manifest import versions
@@ -123,6 +123,10 @@ class _Work:
 
     def __call__(self) -> None:
         """Surveys, cuts, writes, and closes with the index."""
+        # Here, since it loads Beam, which reports and plans do without.
+        import_beam()
+        from poolsieve.dataflow.export.pipeline import survey_all, write_all
+
         made, target = self.made, self.made.target
         inputs = survey_all(self.engine, made.lines, self.plan, target.work())
         if self.plan.typed_by_rows:

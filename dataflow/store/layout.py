@@ -58,6 +58,11 @@ def artefact_url(out: str, name: str, identity: str) -> str:
     return fs.join(out, "artefacts", f"{name}-{identity}.parquet")
 
 
+def shard_of_file(name: str) -> str:
+    """Name of the shard whose rows or scores a file holds: none has a dot in it."""
+    return name.split(".", 1)[0]
+
+
 def decisions_folder(out: str) -> str:
     """Folders of decisions."""
     return fs.join(out, "decisions")

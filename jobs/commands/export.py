@@ -37,7 +37,7 @@ def export(out: str, target_mb: int | None, columns: tuple[str, ...], **options:
     from poolsieve.dataflow.export.edited import parse_columns
     from poolsieve.jobs import api
     from poolsieve.jobs.commands.output import say
-    from poolsieve.jobs.report.numbers import size
+    from poolsieve.jobs.report.numbers import size_text
 
     size_wanted = target_mb << 20 if target_mb else None
     told: list[str] = []
@@ -50,4 +50,4 @@ def export(out: str, target_mb: int | None, columns: tuple[str, ...], **options:
     for warning in found.warnings:
         if warning not in told:
             say(warning)
-    click.echo(f"{found.rows} rows in {len(found.files)} files, {size(found.bytes)}: {found.target}")
+    click.echo(f"{found.rows} rows in {len(found.files)} files, {size_text(found.bytes)}: {found.target}")

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import click
 
 from poolsieve.dataflow.store.summary import Summary
-from poolsieve.jobs.report.numbers import size
+from poolsieve.jobs.report.numbers import size_text
 
 
 def say(warning: str) -> None:
@@ -32,7 +32,7 @@ def print_counts(found: Summary) -> None:
     click.echo(f"{found.rows} rows in, {found.kept} kept ({found.kept / rows:.2%})")
     counted = found.tokens is not None and found.kept_tokens is not None
     tokens = f", {found.kept_tokens:,} of {found.tokens:,} tokens" if counted else ""
-    click.echo(f"{size(found.kept_bytes)} of {size(found.nbytes)} kept{tokens}")
+    click.echo(f"{size_text(found.kept_bytes)} of {size_text(found.nbytes)} kept{tokens}")
     ordered = sorted(found.reasons.items(), key=lambda item: (-item[1], item[0]))
     print_table(("reason", "rows", "share"), [(reason, str(count), f"{count / rows:.2%}") for reason, count in ordered])
     if not found.kept:

@@ -34,14 +34,14 @@ def plan(
 
 def _print(found: PlanReport) -> None:
     from poolsieve.jobs.commands.output import print_table, say
-    from poolsieve.jobs.report.numbers import size
+    from poolsieve.jobs.report.numbers import size_text
 
-    click.echo(f"pool     {found.shards} shards, {size(found.bytes)}, {found.pool.root}")
+    click.echo(f"pool     {found.shards} shards, {size_text(found.bytes)}, {found.pool.root}")
     for gap in found.gaps[:5]:
         click.echo(f"gap      {gap}")
     for i, reading in enumerate(found.passes, 1):
         steps = ", ".join(reading.steps)
-        click.echo(f"pass {i}   reads {reading.shards} shards, ~{size(reading.nbytes)}: {steps}")
+        click.echo(f"pass {i}   reads {reading.shards} shards, ~{size_text(reading.nbytes)}: {steps}")
     print_table(
         ("score", "scorer", "fingerprint", "scored shards"),
         [(one.name, one.scorer, one.fingerprint, f"{one.scored_shards} of {found.shards}") for one in found.scorers],

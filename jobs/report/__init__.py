@@ -1,4 +1,6 @@
-"""The report of a decision: `data` collects every number, the others shape numbers, drawings and samples.
+"""The report of a decision: `data` collects what it says, `page` writes it as `report.json` and `report.html`.
 
-`page.html.j2` shows them.
+What it says, in the order of the page: `truth`, `funnel`, `cuts`, `histograms` (whose `bars` are counted together and
+drawn by `charts`), `samples` (with `thumbnails`), `throughput`. `numbers` spells figures for people; `notebook` shows
+the funnel alone. May import everything below; nothing here needs Beam.
 """

@@ -34,7 +34,7 @@ def rows_text(count: int | None) -> str:
     return f"{count:,}" if count is not None else "\N{EN DASH}"
 
 
-def short(count: int | None) -> str:
+def count_text(count: int | None) -> str:
     """A big number in three figures: 1.23 B, 45.6 M; a dash for None."""
     if count is None:
         return "\N{EN DASH}"
@@ -45,7 +45,7 @@ def short(count: int | None) -> str:
     return f"{value:,.0f}{unit}" if value >= 100 or not unit else f"{value:.3g}{unit}"
 
 
-def share(part: float | None) -> str:
+def share_text(part: float | None) -> str:
     """A share in percent: 12.3 %, 0.02 %, below 0.01 %."""
     if part is None:
         return "\N{EN DASH}"
@@ -58,7 +58,7 @@ def share(part: float | None) -> str:
     return f"{shown:.{digits}f}\N{NO-BREAK SPACE}%"
 
 
-def size(nbytes: float) -> str:
+def size_text(nbytes: float) -> str:
     """Bytes for people, in powers of ten."""
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if nbytes < 1000:
@@ -71,6 +71,8 @@ def seconds_text(seconds: float | None) -> str:
     """A duration: 0.42 s, 12.3 s, 4 min 10 s, 3 h 5 min."""
     if seconds is None:
         return "\N{EN DASH}"
+    if 0 < seconds < 0.005:
+        return "< 0.01 s"
     if seconds < 60:
         return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -78,7 +80,7 @@ def seconds_text(seconds: float | None) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
-def number(value: Any) -> str:
+def score_text(value: Any) -> str:
     """A score with the digits that tell it from its float32 neighbours; other values as they are."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return "\N{EN DASH}" if value is None else str(value)

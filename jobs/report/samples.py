@@ -5,16 +5,14 @@ Nothing here fails a report: what can't be read (the pool is gone, a file has ch
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import threading
-import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 
@@ -25,8 +23,7 @@ from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.manifest import read_shards
 from poolsieve.dataflow.store.summary import Sample, Summary
 from poolsieve.dataflow.store.tables import read_table
-from poolsieve.scoring_models.base.errors import RowError
-from poolsieve.scoring_models.base.images_io import open_image
+from poolsieve.jobs.report.thumbnails import brief, picture_uri
 
 Key = tuple[str, int]
 """(shard name, row): what a sample is known by."""
@@ -34,14 +31,77 @@ Key = tuple[str, int]
 BUDGET_SECONDS = 30.0
 """Time for reading payloads. What has not come by then is shown without."""
 
-SIDE = 160
-"""Longest side of a thumbnail in pixels."""
-
 CAPTION_CHARS = 280
 """Characters of a text that are shown."""
 
 GROUPS = 12
 """Groups of one cut (`Top(..., by=...)`) with samples of their own."""
+
+
+class SampleRow(msgspec.Struct, kw_only=True, frozen=True):
+    """A row as the report shows it.
+
+    Attributes:
+        path: of its file in the pool; its shard's name where the list of shards can't be read.
+        reason: why it was dropped; "" for a kept row.
+        scores: score -> value, of the scores that are no lists.
+        caption, image: its text, shortened, and its thumbnail as a data URI; None where it has none, or none was read.
+            Without a thumbnail on purpose (`without_images`) there is no `image` at all.
+        note: why there is no thumbnail.
+        message: the error that quarantined it.
+    """
+
+    uid: str | None
+    path: str
+    row: int
+    reason: str
+    scores: dict[str, float | int | bool | str | None]
+    caption: str | None
+    image: str | msgspec.UnsetType | None
+    note: str
+    message: str | None
+
+
+class CutSamples(msgspec.Struct, kw_only=True, frozen=True):
+    """The rows nearest to the cut of one group, on both sides of it."""
+
+    cut: str
+    group: str
+    value: float | int | None
+    kept: list[SampleRow]
+    dropped: list[SampleRow]
+
+
+class ReasonSamples(msgspec.Struct, kw_only=True, frozen=True):
+    """A few of the `count` rows that are not kept for one reason."""
+
+    reason: str
+    quarantined: bool
+    count: int
+    rows: list[SampleRow]
+
+
+class Samples(msgspec.Struct, kw_only=True, frozen=True):
+    """All rows of a report, and notes on what could not be read."""
+
+    cuts: list[CutSamples]
+    kept: list[SampleRow]
+    reasons: list[ReasonSamples]
+    notes: list[str]
+
+    def without_images(self) -> Samples:
+        """The same without thumbnails, for `report.json`."""
+        replace = msgspec.structs.replace
+        return Samples(
+            cuts=[replace(cut, kept=_bare(cut.kept), dropped=_bare(cut.dropped)) for cut in self.cuts],
+            kept=_bare(self.kept),
+            reasons=[replace(group, rows=_bare(group.rows)) for group in self.reasons],
+            notes=self.notes,
+        )
+
+
+def _bare(rows: Iterable[SampleRow]) -> list[SampleRow]:
+    return [msgspec.structs.replace(row, image=msgspec.UNSET) for row in rows]
 
 
 @dataclass
@@ -63,21 +123,24 @@ class Fetched:
     notes: list[str] = field(default_factory=list)
 
 
-def samples_data(job: Job, summary: Summary, budget: float = BUDGET_SECONDS) -> dict[str, Any]:
+Groups = Mapping[str, list[Sample]]
+"""As `Summary.samples`: "cut/<cut>/<group>/<side>" or "reason/<reason>" -> rows."""
+
+
+def report_samples(job: Job, summary: Summary, budget: float = BUDGET_SECONDS) -> Samples:
     """The report's samples: on both sides of each cut, for each reason, of the kept, of the quarantined by cause."""
-    groups: dict[str, list[Sample]] = summary.samples
-    shown = {name: groups[name] for name in _shown(summary, groups)}
+    shown: Groups = {name: summary.samples[name] for name in _shown(summary)}
     found = _fetch(job, summary.decision, [row for rows in shown.values() for row in rows], budget)
     reasons = {name.removeprefix("reason/"): rows for name, rows in shown.items() if name.startswith("reason/")}
-    return {
-        "cuts": _cut_samples(summary, shown, found),
-        "kept": [_line(row, found) for row in reasons.pop("kept", [])],
-        "reasons": [_of_reason(summary, name, rows, found) for name, rows in reasons.items()],
-        "notes": found.notes,
-    }
+    return Samples(
+        cuts=_cut_samples(summary, shown, found),
+        kept=_sample_rows(reasons.pop("kept", []), found),
+        reasons=[_of_reason(summary, name, rows, found) for name, rows in reasons.items()],
+        notes=found.notes,
+    )
 
 
-def _shown(summary: Summary, groups: Mapping[str, Any]) -> list[str]:
+def _shown(summary: Summary) -> list[str]:
     """Names of sample groups in the order of the page; only the first groups of a cut with many."""
     names = []
     for cut, by_group in summary.cuts.items():
@@ -85,43 +148,48 @@ def _shown(summary: Summary, groups: Mapping[str, Any]) -> list[str]:
             names += [f"cut/{cut}/{group}/{side}" for side in ("kept", "dropped")]
     reasons = sorted(summary.reasons, key=lambda reason: (-summary.reasons[reason], reason))
     names += ["reason/kept", *(f"reason/{reason}" for reason in reasons)]
-    return [name for name in dict.fromkeys(names) if groups.get(name)]
+    return [name for name in dict.fromkeys(names) if summary.samples.get(name)]
 
 
-def _cut_samples(summary: Summary, shown: Mapping[str, list[Sample]], found: Fetched) -> list[dict[str, Any]]:
-    out = []
+def _cut_samples(summary: Summary, shown: Groups, found: Fetched) -> list[CutSamples]:
+    made = []
     for cut, by_group in summary.cuts.items():
         for group, values in by_group.items():
-            sides = {side: shown.get(f"cut/{cut}/{group}/{side}", []) for side in ("kept", "dropped")}
-            if any(sides.values()):
-                lines = {side: [_line(row, found) for row in rows] for side, rows in sides.items()}
-                out.append({"cut": cut, "group": group, "value": values.value, **lines})
-    return out
+            kept, dropped = (
+                _sample_rows(shown.get(f"cut/{cut}/{group}/{side}", []), found) for side in ("kept", "dropped")
+            )
+            if kept or dropped:
+                made.append(CutSamples(cut=cut, group=group, value=values.value, kept=kept, dropped=dropped))
+    return made
 
 
-def _of_reason(summary: Summary, reason: str, rows: list[Sample], found: Fetched) -> dict[str, Any]:
-    return {
-        "reason": reason,
-        "quarantined": reason.startswith(QUARANTINE),
-        "count": summary.reasons.get(reason, 0),
-        "rows": [_line(row, found) for row in rows],
-    }
+def _of_reason(summary: Summary, reason: str, rows: list[Sample], found: Fetched) -> ReasonSamples:
+    return ReasonSamples(
+        reason=reason,
+        quarantined=reason.startswith(QUARANTINE),
+        count=summary.reasons.get(reason, 0),
+        rows=_sample_rows(rows, found),
+    )
 
 
-def _line(sample: Sample, found: Fetched) -> dict[str, Any]:
+def _sample_rows(samples: Iterable[Sample], found: Fetched) -> list[SampleRow]:
+    return [_sample_row(sample, found) for sample in samples]
+
+
+def _sample_row(sample: Sample, found: Fetched) -> SampleRow:
     key = sample.shard, sample.row
     payload = found.payloads.get(key, Payload())
-    return {
-        "uid": sample.uid,
-        "path": found.paths.get(sample.shard, sample.shard),
-        "row": sample.row,
-        "reason": sample.reason,
-        "scores": json.loads(sample.scores),
-        "caption": payload.caption,
-        "image": payload.image,
-        "note": payload.note,
-        "message": found.messages.get(key),
-    }
+    return SampleRow(
+        uid=sample.uid,
+        path=found.paths.get(sample.shard, sample.shard),
+        row=sample.row,
+        reason=sample.reason,
+        scores=json.loads(sample.scores),
+        caption=payload.caption,
+        image=payload.image,
+        note=payload.note,
+        message=found.messages.get(key),
+    )
 
 
 def _fetch(job: Job, decision: str, samples: Iterable[Sample], budget: float) -> Fetched:
@@ -146,7 +214,7 @@ def _read_all(
     try:
         shards = _shards(job, decision, wanted)
     except Exception as error:  # noqa: BLE001  (a report is made whatever has become of the storage)
-        found.notes.append(f"The list of shards can't be read ({_name(error)}); rows are shown without content.")
+        found.notes.append(f"The list of shards can't be read ({brief(error)}); rows are shown without content.")
         return
     found.paths.update({name: shard.path for name, shard in shards.items()})
     for name, shard in shards.items():
@@ -156,7 +224,7 @@ def _read_all(
             _guarded(found, shard, "content", _payloads, job, shard, set(wanted[name]), found, stop)
 
 
-def _shards(job: Job, decision: str, wanted: Mapping[str, Any]) -> dict[str, Shard]:
+def _shards(job: Job, decision: str, wanted: Iterable[str]) -> dict[str, Shard]:
     there = {line.name: line.shard for line in read_shards(job.out, decision)}
     return {name: there[name] for name in wanted if name in there}
 
@@ -167,12 +235,7 @@ def _guarded(found: Fetched, shard: Shard, what: str, read: Any, *arguments: Any
     except (FileNotFoundError, ShardGone):
         found.notes.append(f"{shard.path} is no longer there: its rows are shown without {what}.")
     except Exception as error:  # noqa: BLE001  (see above)
-        found.notes.append(f"{shard.path} could not be read ({_name(error)}): its rows are shown without {what}.")
-
-
-def _name(error: Exception) -> str:
-    text = str(error).split(". ")[0]
-    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
+        found.notes.append(f"{shard.path} could not be read ({brief(error)}): its rows are shown without {what}.")
 
 
 def _payloads(job: Job, shard: Shard, rows: set[int], found: Fetched, stop: threading.Event) -> None:
@@ -219,7 +282,7 @@ def _payload(chunk: Batch, i: int, roles: list[str]) -> Payload:
         if isinstance(value, str):
             made.caption = clipped(value)
         elif isinstance(value, bytes):
-            made.image, made.note = _picture(value)
+            made.image, made.note = picture_uri(value)
     return made
 
 
@@ -228,54 +291,6 @@ def clipped(text: str) -> str:
     if len(text) <= CAPTION_CHARS:
         return text
     return f"{text[:CAPTION_CHARS]}\N{HORIZONTAL ELLIPSIS} ({len(text):,} characters)"
-
-
-def _picture(data: bytes) -> tuple[str | None, str]:
-    try:
-        return "data:image/jpeg;base64," + base64.b64encode(thumbnail(data)).decode(), ""
-    except Exception as error:  # noqa: BLE001  (decoders raise whatever they like on broken images)
-        return None, f"no picture: {_name(error)[:120]}"
-
-
-def thumbnail(data: bytes, side: int = SIDE) -> bytes:
-    """An image as a small upright JPEG; the first frame of an animated one, on white where it is transparent.
-
-    Raises:
-        ValueError: for what is no image, or one too large.
-    """
-    from PIL import ImageOps
-
-    found = open_image(data)
-    if isinstance(found, RowError):
-        raise ValueError(found.message)
-    with found as image, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        image.draft("RGB", (side * 2, side * 2))
-        small = _eight_bits(ImageOps.exif_transpose(image))
-        small.thumbnail((side, side))
-        sink = io.BytesIO()
-        _on_white(small).save(sink, "JPEG", quality=72, optimize=True)
-    return sink.getvalue()
-
-
-def _eight_bits(image: Any) -> Any:
-    """16-bit and float grey levels scaled to 8 bits; Pillow's own conversion would clip them."""
-    from PIL import Image
-
-    if not image.mode.startswith(("I", "F")):
-        return image
-    values = np.asarray(image, dtype=np.float64)
-    top = max(float(values.max(initial=0)), 255.0)
-    return Image.fromarray((values / top * 255).clip(0, 255).astype(np.uint8))
-
-
-def _on_white(image: Any) -> Any:
-    from PIL import Image
-
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        whole = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", whole.size, "white"), whole).convert("RGB")
-    return image.convert("RGB")
 
 
 def _messages(job: Job, shard: Shard, rows: Mapping[int, str], found: Fetched) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -43,7 +44,31 @@ def read_truth(url: str) -> pa.Table:
     return table.combine_chunks()
 
 
-def truth_data(job: Job, decision: str, url: str) -> dict[str, Any]:
+class TruthStage(msgspec.Struct, kw_only=True, frozen=True):
+    """Rows at one place of the recipe.
+
+    Attributes:
+        rows: that are there, of those that the file names; `matching` of them are good.
+        precision: matching of rows; None without rows.
+        recall: matching of all that match anywhere; None where none does.
+    """
+
+    stage: str
+    rows: int
+    matching: int
+    precision: float | None
+    recall: float | None
+
+
+class Truth(msgspec.Struct, kw_only=True, frozen=True):
+    """What the file says of all rows, of those before the last cut, and of those kept; `unknown` rows it lacks."""
+
+    file: str
+    unknown: int
+    stages: list[TruthStage]
+
+
+def truth_of(job: Job, decision: str, url: str) -> Truth:
     """How many rows match, of all, of those that reached the last cut, and of those kept; and what follows from it.
 
     Rows whose uid the file does not name are left out of every figure, and counted.
@@ -59,7 +84,7 @@ def truth_data(job: Job, decision: str, url: str) -> dict[str, Any]:
             here = known & (keep | _one_of(reason, reasons))
             counts[name][0] += int(here.sum())
             counts[name][1] += int((here & matches).sum())
-    return {"file": url, "unknown": unknown, "stages": _figures(counts)}
+    return Truth(file=url, unknown=unknown, stages=_figures(counts))
 
 
 def _stages(job: Job) -> dict[str, set[str] | None]:
@@ -95,15 +120,15 @@ def _one_of(reason: pa.Array, reasons: set[str] | None) -> Mask:
     return np.asarray(found.to_numpy(), dtype=bool)
 
 
-def _figures(counts: Mapping[str, list[int]]) -> list[dict[str, Any]]:
-    matching = counts["all rows"][1]
+def _figures(counts: Mapping[str, list[int]]) -> list[TruthStage]:
+    all_matching = counts["all rows"][1]
     return [
-        {
-            "stage": name,
-            "rows": rows,
-            "matching": good,
-            "precision": good / rows if rows else None,
-            "recall": good / matching if matching else None,
-        }
-        for name, (rows, good) in counts.items()
+        TruthStage(
+            stage=name,
+            rows=rows,
+            matching=matching,
+            precision=matching / rows if rows else None,
+            recall=matching / all_matching if all_matching else None,
+        )
+        for name, (rows, matching) in counts.items()
     ]

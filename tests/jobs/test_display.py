@@ -13,6 +13,7 @@ from rich.console import Console
 
 from poolsieve.dataflow import Pool, fs, progress
 from poolsieve.dataflow.passes.submit import Plan, execute, prepare
+from poolsieve.dataflow.store import layout
 from poolsieve.filters import Keep, col
 from poolsieve.jobs import display
 from poolsieve.jobs.display import Display, Done, Rate, duration
@@ -66,7 +67,7 @@ def test_a_live_table_in_a_terminal(prepared: Plan, monkeypatch: pytest.MonkeyPa
 def test_where_workers_are_elsewhere_committed_shards_are_counted(prepared: Plan) -> None:
     watcher = Display(prepared.job, 4, console=console(False))
     step = prepared.job.program.scorers[0]
-    rows, scores = fs.join(prepared.job.out, "rows"), prepared.job.folder(step)
+    rows, scores = layout.rows_folder(prepared.job.out), prepared.job.folder(step)
     fs.write_bytes(fs.join(rows, "old-1.aa.parquet"), b"")
     watcher.files.count()
     assert watcher.lines() == []

@@ -1,0 +1,92 @@
+"""The report as files: `report.json`, and `page.html.j2` filled in, which is one file that loads nothing."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from poolsieve.dataflow import fs
+from poolsieve.dataflow.store.job import Job
+from poolsieve.dataflow.store.layout import report_url
+from poolsieve.dataflow.store.summary import Summary
+from poolsieve.jobs.report.charts import chart_of
+from poolsieve.jobs.report.data import ReportData, report_data, report_json
+from poolsieve.jobs.report.numbers import (
+    count_text,
+    harmless,
+    rows_text,
+    score_text,
+    seconds_text,
+    share_text,
+    size_text,
+)
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+CHARTS = 40
+"""Most histograms on the page; `report.json` has all of them."""
+
+
+def write_report(
+    job: Job,
+    summary: Summary,
+    *,
+    gaps: Sequence[str] = (),
+    truth: str | None = None,
+    samples: bool = True,
+) -> str:
+    """Writes `report.json` and `report.html` beside the decision; returns the URL of the HTML.
+
+    Args:
+        job: what was run.
+        summary: of the decision.
+        gaps: names of a range that have no file.
+        truth: a Parquet file of uid and matches; the report then states precision and recall.
+        samples: show rows of the pool; False keeps their contents out of both files.
+    """
+    data = report_data(job, summary, gaps=gaps, truth=truth, samples=samples)
+    fs.write_bytes(report_url(job.out, summary.decision, "json"), report_json(data))
+    url = report_url(job.out, summary.decision, "html")
+    # What is no character in UTF-8 (half of a surrogate pair, in a name) must not cost the whole page.
+    fs.write_bytes(url, render(data).encode("utf-8", "replace"))
+    return url
+
+
+def render(data: ReportData) -> str:
+    """The data as one HTML page that loads nothing. Every value is escaped, in attributes and drawings too."""
+    drawn = [(item, chart_of(item, item.marks)) for item in data.histograms[:CHARTS]]
+    return environment().get_template("page.html.j2").render(data=data, drawn=drawn, logo=_logo())
+
+
+def environment() -> Environment:
+    """Templates in which every value is escaped and harmless, and a name that is not there is an error."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    made = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=harmless,
+    )
+    made.filters.update(rows=rows_text, count=count_text, share=share_text, size=size_text)
+    made.filters.update(score=score_text, seconds=seconds_text, json=_json)
+    return made
+
+
+def _logo() -> str:
+    """The page's icon: bars through a sieve. Inline, so that a browser asks for no file."""
+    bars = "".join(
+        f"<rect x='{3 + 5 * i}' y='{16 - h}' width='3' height='{h}' fill='#0f766e'/>" for i, h in enumerate((6, 12, 9))
+    )
+    svg = f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 19 19'>{bars}</svg>"
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str)

@@ -1,0 +1,111 @@
+"""Where the time went: seconds and rows a second of each stage, and which one is the bottleneck."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+
+from poolsieve.dataflow import fs
+from poolsieve.dataflow.store.job import Job
+from poolsieve.dataflow.store.layout import report_url
+from poolsieve.dataflow.store.summary import Summary, Work
+
+READ, WRITE = "read", "write"
+"""What work is called that belongs to no step: reading the pool, committing scores."""
+
+
+class Stage(msgspec.Struct, kw_only=True, frozen=True):
+    """One stage of the work: a scorer, or reading or writing.
+
+    Attributes:
+        seconds: added up over workers.
+        rows_per_second: of one worker; None for a stage that took no time.
+        share: of the work of all stages.
+    """
+
+    step: str
+    rows: int
+    seconds: float
+    rows_per_second: float | None
+    share: float
+
+
+class Throughput(msgspec.Struct, kw_only=True, frozen=True):
+    """The stages in the order of the job.
+
+    Attributes:
+        seconds: of all stages, added up over workers; `wall_seconds` is what a clock on the wall says, if it is known.
+        rows, read_bytes: read from the pool.
+        bottleneck: the stage that took longest; None if nothing was done.
+        text: the same in a sentence.
+        earlier: these are the figures of an earlier run, the one that did the work.
+    """
+
+    stages: list[Stage]
+    seconds: float
+    wall_seconds: float | None
+    rows: int
+    read_bytes: int
+    bottleneck: str | None
+    text: str
+    earlier: bool = False
+
+
+def throughput_of(job: Job, summary: Summary) -> Throughput:
+    """What the decision's run did; a report made anew keeps the figures of the run that did the work."""
+    made = measured(job, summary.work, summary.wall_seconds)
+    if made.stages:
+        return made
+    # Nothing was read or scored this time: the report that stands there still knows who did.
+    found = _earlier(job, summary.decision)
+    return msgspec.structs.replace(found, earlier=True) if found is not None and found.stages else made
+
+
+def _earlier(job: Job, decision: str) -> Throughput | None:
+    try:
+        found = json.loads(fs.read_bytes(report_url(job.out, decision, "json")))
+        return msgspec.convert(found["throughput"], Throughput)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def measured(job: Job, work: Work, wall_seconds: float | None = None) -> Throughput:
+    """Work as stages, with the slowest named."""
+    busy = sum(work.seconds.values())
+    steps = [READ, *(step.name for step in job.program.scorers), WRITE]
+    # Only scorers count rows of their own: reading and writing see all that were read.
+    stages = [
+        _stage(name, work.seconds[name], work.scored.get(name, work.rows), busy)
+        for name in steps
+        if name in work.seconds
+    ]
+    slowest = max(stages, key=lambda stage: stage.seconds, default=None)
+    return Throughput(
+        stages=stages,
+        seconds=busy,
+        wall_seconds=wall_seconds,
+        rows=work.rows,
+        read_bytes=work.read_bytes,
+        bottleneck=slowest.step if slowest else None,
+        text=_bottleneck(slowest) if slowest else "Nothing was read or scored: every score was stored already.",
+    )
+
+
+def _stage(name: str, seconds: float, rows: int, busy: float) -> Stage:
+    return Stage(
+        step=name,
+        rows=rows,
+        seconds=seconds,
+        rows_per_second=rows / seconds if seconds > 0 else None,
+        share=seconds / busy if busy > 0 else 0.0,
+    )
+
+
+def _bottleneck(stage: Stage) -> str:
+    rate = f" at {stage.rows_per_second:,.0f} rows/s" if stage.rows_per_second else ""
+    doing = {READ: "Reading the pool", WRITE: "Writing scores"}.get(stage.step, f"Scoring {stage.step}")
+    return (
+        f"{doing} is the bottleneck: {stage.share:.0%} of the work time{rate}. "
+        f"Twice as fast, it would save {stage.share / 2:.0%} of all work."
+    )
