@@ -24,8 +24,9 @@ from common import pairs, text_pool
 
 from poolsieve.dataflow import Pool
 from poolsieve.dataflow.export.export import export
+from poolsieve.dataflow.export.index import ExportIndex
 from poolsieve.dataflow.passes.submit import execute, prepare
-from poolsieve.dataflow.pools.formats.parquet.write import ROW_GROUP_BYTES, WRITER
+from poolsieve.dataflow.pools.formats.parquet.writer import ROW_GROUP_BYTES, WRITER
 from poolsieve.dataflow.recipes.recipe import Recipe
 from poolsieve.dataflow.runners.engine import Engine
 from poolsieve.dataflow.store.manifest import read_manifest, write_manifest
@@ -100,7 +101,7 @@ def masks(out: Path) -> dict[str, np.ndarray[Any, Any]]:
     return found
 
 
-def ours(out: Path, workers: int) -> dict[str, Any]:
+def ours(out: Path, workers: int) -> ExportIndex:
     """The whole export, from nothing."""
     shutil.rmtree(out / "export", ignore_errors=True)
     return export(str(out), engine=Engine(workers=workers))
@@ -144,13 +145,13 @@ def compare(label: str, pool: Path, folder: Path, share: float, runs: int, worke
     out = decided(pool, folder / "export-out", share)
     keep = masks(out)
     found = ours(out, workers)
-    files = [[item["path"] for item in file["inputs"]] for file in found["files"]]
+    files = [[item.path for item in file.inputs] for file in found.files]
     loop = bare_tar if pool.name.startswith("tars") else bare_parquet
     mine, bare, ratio = pairs(lambda: ours(out, workers), lambda: loop(pool, folder / "export-bare", files, keep), runs)
     read = sum(path.stat().st_size for path in pool.iterdir()) / 1e6
     print(
         f"{label}, {share:.0%} kept: export {mine:.2f} s, bare loop {bare:.2f} s: {1 / ratio:.2f} of the bare loop's "
-        f"throughput ({read:.0f} MB in, {found['bytes'] / 1e6:.0f} MB out, {found['rows']} rows)"
+        f"throughput ({read:.0f} MB in, {found.bytes / 1e6:.0f} MB out, {found.rows} rows)"
     )
 
 

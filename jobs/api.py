@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypedDict, Unpack, overload
 
 from poolsieve.dataflow.export.export import export as export_rows
+from poolsieve.dataflow.export.index import ExportIndex
 from poolsieve.dataflow.passes.estimate import PlanReport, describe_plan, trivial_cuts
 from poolsieve.dataflow.passes.submit import Plan, carry_out, prepare, prepare_stored
 from poolsieve.dataflow.passes.submit import what_if as compare_with_current
@@ -84,7 +85,7 @@ class Run(OutFolder):
         given = self._recipe if recipe is None else recipe
         return decide(given, self.url, what_if=True, **how) if what_if else decide(given, self.url, **how)
 
-    def export(self, **how: Any) -> dict[str, Any]:
+    def export(self, **how: Any) -> ExportIndex:
         """`poolsieve.export` of this folder."""
         return export(self.url, **how)
 
@@ -249,13 +250,14 @@ def export(
     workers: int = 1,
     runner: str = "local",
     beam_flags: Sequence[str] = (),
-) -> dict[str, Any]:
+    say: Say = _warn,
+) -> ExportIndex:
     """Writes the rows that the current decision kept, in pool order, as files for training.
 
     Args:
         out: OUT of a whole run.
         to: folder to write to; `OUT/export` if not given.
-        format: `parquet`, `webdataset`, `jsonl`, or `same` as the pool.
+        format: `parquet`, `webdataset`, `jsonl`, or `same` as the pool; every pair works.
         reason: export what was dropped for the reasons that this glob matches, instead of the kept rows.
         uids: path of a list (`.npy` `u8,u8`, Parquet or text); export the rows that it names instead.
         scores: add every score, or those named.
@@ -264,9 +266,13 @@ def export(
         replace: remove the files of another export in the folder first.
         pool: where the pool is now, if it has moved, and how to reach it.
         recipe: for `columns`, of a run that was made in Python.
+        workers: files at a time (local runner).
+        runner: a name of `runners.engine.RUNNERS`.
+        beam_flags: further Beam options.
+        say: is told what the format can't hold, before work starts; Python's `warnings` if not given.
 
     Returns:
-        What `export.json` says.
+        What `_export.json` says, all warnings included.
 
     Raises:
         PlanError: for anything that can't work, before a byte is written.
@@ -285,6 +291,7 @@ def export(
         pool=pool,
         recipe=recipe,
         engine=Engine(runner, workers, beam_flags),
+        say=say,
     )
 
 

@@ -45,6 +45,11 @@ def write_pool(folder: Path, sizes: Sequence[int] = (400, 300, 500), row_group: 
     return folder
 
 
+def derived_uid(path: str, row: int) -> str:
+    """The uid of a row that has none: 128-bit hexadecimal hash of (relative path, row)."""
+    return hashlib.blake2b(f"{path}\0{row}".encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+
+
 @pytest.fixture
 def pool(tmp_path: Path) -> Path:
     """A Parquet pool of 1,200 rows in three files."""

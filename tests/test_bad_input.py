@@ -335,7 +335,7 @@ def test_pool_file_changed_between_run_and_export(pool: Path, tmp_path: Path) ->
     pq.write_table(text_table(400, 5), pool / "part-000.parquet")
     with pytest.raises(PoolsieveError, match=r"part-000\.parquet has changed"):
         export(str(tmp_path / "out"))
-    assert not (tmp_path / "out" / "export" / "export.json").exists()
+    assert not (tmp_path / "out" / "export" / "_export.json").exists()
 
 
 def test_pool_file_gone_between_plan_and_run(pool: Path, tmp_path: Path) -> None:

@@ -66,9 +66,9 @@ def test_the_same_ledger_with_two_workers_and_an_edited_export(pool: Path, tmp_p
     run(source(pool, uid=""), tmp_path / "two", workers=2)
     assert fingerprint_of(tmp_path / "out") == fingerprint_of(tmp_path / "two")
     index = export(str(tmp_path / "out"), columns={"text": "text"}, target=str(tmp_path / "clean"))
-    (path,) = (tmp_path / "clean").glob("*.zst")
+    (path,) = (tmp_path / "clean" / "data").glob("*.zst")
     lines = zstandard.ZstdDecompressor().stream_reader(path.open("rb")).readall().splitlines()
-    assert len(lines) == index["rows"] == kept
+    assert len(lines) == index.rows == kept
     texts = [json.loads(line)["text"] for line in lines]
     assert not any("javascript" in text or "cookie" in text for text in texts)
     assert any("enable javascript" in row for row in _texts(pool))

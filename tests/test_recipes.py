@@ -77,4 +77,4 @@ def test_fineweb_and_celadon_from_json_lines(tmp_path: Path) -> None:
     run(source, tmp_path / "two", workers=2)
     assert fingerprint_of(tmp_path / "two") == fingerprint_of(tmp_path / "out")
     index = export(str(tmp_path / "out"), select="celadon.*", target=str(tmp_path / "toxic"))
-    assert index["rows"] + summary.kept == sum(asked)
+    assert index.rows + summary.kept == sum(asked)

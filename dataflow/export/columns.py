@@ -10,7 +10,9 @@ import pyarrow as pa
 
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.export.edited import EditedColumns
-from poolsieve.dataflow.export.rows import ExportPlan
+from poolsieve.dataflow.pools.files import PoolFiles
+from poolsieve.dataflow.pools.formats import FORMATS
+from poolsieve.dataflow.pools.formats.format import Format
 from poolsieve.dataflow.recipes.recipe import Recipe
 from poolsieve.dataflow.store.layout import ledger_url, scorer_folder, scores_folder
 from poolsieve.dataflow.store.manifest import Manifest, ShardLine
@@ -19,14 +21,17 @@ from poolsieve.dataflow.store.tables import read_table
 from poolsieve.scoring_models.base.errors import PlanError
 
 
-def score_columns(
-    out: str,
-    manifest: Manifest,
-    lines: Sequence[ShardLine],
-    asked: bool | Sequence[str],
-    kinds: tuple[str, str],
+def score_types(
+    out: str, manifest: Manifest, lines: Sequence[ShardLine], asked: bool | Sequence[str], *, beside: bool
 ) -> dict[str, pa.DataType]:
-    """The score columns that go along, with their types.
+    """The scores that go along, with their types.
+
+    Args:
+        out: the folder of the run.
+        manifest: the run's.
+        lines: the pool's shards.
+        asked: all scores, or their names.
+        beside: whether scores stand among the pool's own columns, where those that are such columns stand already.
 
     Raises:
         PlanError: for a score that the ledger has not.
@@ -36,7 +41,7 @@ def score_columns(
     first = read_table(ledger_url(out, manifest.decision, lines[0].name))
     types = {item.name: item.type for item in first.schema if item.name not in ("row", "uid", "keep", "reason")}
     if asked is True:
-        own = _pool_columns(out, manifest) if kinds == ("parquet", "parquet") else set()
+        own = _pool_columns(out, manifest) if beside and manifest.pool.pool().located().reader.has_columns else set()
         return {name: kind for name, kind in types.items() if name not in own}
     unknown = [name for name in asked if name not in types]
     if unknown:
@@ -47,25 +52,29 @@ def score_columns(
 
 
 def edited_columns(
-    made: ExportPlan,
+    out: str,
+    files: PoolFiles,
+    format: Format,
     manifest: Manifest,
     lines: Sequence[ShardLine],
     columns: Mapping[str, str],
     recipe: Recipe | None,
-) -> EditedColumns:
-    """The columns of edited texts, once the recipe is known to have them.
+) -> EditedColumns | None:
+    """The columns of edited texts, once the recipe is known to have them; None for none.
 
     Raises:
         PlanError: if it has not, or the format can't hold them.
     """
-    if (made.files.format, made.format) not in (("parquet", "parquet"), ("jsonl", "jsonl")):
-        raise PlanError(
-            f"--column goes from Parquet to Parquet and from JSON lines to JSON lines, not to {made.format}"
-        )
-    source = None if recipe is not None else manifest.recipe_source(made.out)
-    types = made.files.all_types([line.shard for line in lines])
+    if not columns:
+        return None
+    if format is not files.own or not format.copier.takes_edits:
+        able = [other.title for other in FORMATS.values() if other.copier.takes_edits]
+        ways = " and ".join(f"from {title} to {title}" for title in able)
+        raise PlanError(f"--column goes {ways}, not from {files.own.title} to {format.title}")
+    source = None if recipe is not None else manifest.recipe_source(out)
+    types = files.all_types([line.shard for line in lines])
     edits = EditedColumns(columns=dict(columns), role_types=types, source=source, given=recipe)
-    edits.derived(made.files)
+    edits.derived(files)
     return edits
 
 

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from poolsieve.dataflow.export.index import ColumnRecord
 from poolsieve.dataflow.pools.files import PoolFiles
+from poolsieve.dataflow.pools.formats.base import Ints, wanted
 from poolsieve.dataflow.pools.shards import Batch, Shard
 from poolsieve.dataflow.recipes.compile import compile_recipe
 from poolsieve.dataflow.recipes.derived import DerivedRole, RoleValues, editors, pool_roles
 from poolsieve.dataflow.recipes.recipe import Recipe
 from poolsieve.dataflow.recipes.source import RecipeSource
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, unknown_name
-
-Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +49,12 @@ class EditedColumns:
                 raise unknown_name(f"--column {column}={role}: the recipe edits no role {role!r}", role, edited)
         return {column: edited[role] for column, role in self.columns.items()}
 
-    def about(self, files: PoolFiles) -> dict[str, Any]:
-        """What `export.json` says: for each column its role and the editors that it comes through, the last first."""
+    def about(self, files: PoolFiles) -> dict[str, ColumnRecord]:
+        """What the index says: for each column its role and the editors that it comes through, the last first."""
         made = {}
         for column, derived in self.derived(files).items():
-            chain = [{**one.to_dict(), "version": one.version} for one in editors({"": derived})]
-            made[column] = {"role": self.columns[column], "editors": chain}
+            chain = tuple({**one.to_dict(), "version": one.version} for one in editors({"": derived}))
+            made[column] = ColumnRecord(role=self.columns[column], editors=chain)
         return made
 
 
@@ -81,7 +79,7 @@ def parse_columns(given: tuple[str, ...]) -> dict[str, str]:
 
 @dataclass
 class EditedRows:
-    """The edited columns of one shard, asked for in ascending order of rows; texts of one chunk are held at a time."""
+    """The edited columns of one shard, asked for in ascending order of rows; texts of one batch are held at a time."""
 
     edits: EditedColumns
     files: PoolFiles
@@ -92,12 +90,12 @@ class EditedRows:
 
     def __post_init__(self) -> None:
         self.derived = self.edits.derived(self.files)
-        self.chunks = self._chunks()
+        self.batches = self._batches()
         self.start = self.stop = 0
         self.columns: list[pa.Array] = []
 
-    def take(self, rows: Ints) -> list[pa.Array]:
-        """A string array for each column."""
+    def take(self, rows: Ints) -> dict[str, pa.Array]:
+        """Column -> a string array."""
         parts: list[list[pa.Array]] = []
         while len(rows):
             while self.stop <= rows[0]:
@@ -106,72 +104,32 @@ class EditedRows:
             index = pa.array(rows[:inside] - self.start)
             parts.append([column.take(index) for column in self.columns])
             rows = rows[inside:]
-        return [pa.concat_arrays(list(column)) for column in zip(*parts, strict=True)] if parts else self._none()
+        columns = [pa.concat_arrays(list(some)) for some in zip(*parts, strict=True)] if parts else self._none()
+        return dict(zip(self.derived, columns, strict=True))
 
     def _none(self) -> list[pa.Array]:
         return [pa.array([], pa.string()) for _ in self.derived]
 
     def _next(self) -> None:
-        chunk = next(self.chunks, None)
-        if chunk is None:
+        batch = next(self.batches, None)
+        if batch is None:
             raise PoolsieveError(f"{self.shard.path} has fewer rows than its ledger: run `poolsieve run` again")
-        self.start, self.stop = chunk.start, chunk.start + chunk.num_rows
+        self.start, self.stop = batch.start, batch.start + batch.num_rows
         low, high = np.searchsorted(self.rows, (self.start, self.stop))
         local = np.unique(self.rows[low:high] - self.start)
-        readable = np.array([i for i in local if int(i) not in chunk.read_errors], dtype=np.int64)
-        self.columns = [self._column(name, chunk, readable) for name in self.derived]
+        readable = np.array([i for i in local if int(i) not in batch.read_errors], dtype=np.int64)
+        self.columns = [self._column(name, batch, readable) for name in self.derived]
 
-    def _column(self, name: str, chunk: Batch, rows: Ints) -> pa.Array:
-        values = RoleValues(chunk.roles, chunk.role_errors)
-        batch, good, failed = values.batch({name: self.derived[name]}, rows)
+    def _column(self, name: str, batch: Batch, rows: Ints) -> pa.Array:
+        values = RoleValues(batch.roles, batch.role_errors)
+        made, good, failed = values.batch({name: self.derived[name]}, rows)
         if failed:
             self.lost[name] = self.lost.get(name, 0) + len(failed)
-        index = np.full(chunk.num_rows, -1, dtype=np.int64)
+        index = np.full(batch.num_rows, -1, dtype=np.int64)
         index[good] = np.arange(len(good))
-        return batch.column(0).take(pa.array(index, mask=index < 0))
+        return made.column(0).take(pa.array(index, mask=index < 0))
 
-    def _chunks(self) -> Iterator[Batch]:
+    def _batches(self) -> Iterator[Batch]:
         roles = tuple(dict.fromkeys(role for one in self.derived.values() for role in pool_roles({"": one})))
         types = {role: self.edits.role_types[role] for role in roles}
-
-        def want(start: int, n: int) -> bool:
-            low, high = np.searchsorted(self.rows, (start, start + n))
-            return bool(high > low)
-
-        yield from self.files.batches(self.shard, roles, types, want)
-
-
-def with_text(line: bytes, key: str, text: str | None) -> bytes:
-    """A JSON object's own bytes with another value of one key; the key comes last if it is new."""
-    value = json.dumps(text, ensure_ascii=False)
-    whole = line.decode("utf-8-sig").rstrip()
-    span = _value_span(whole, key)
-    if span is not None:
-        return f"{whole[: span[0]]}{value}{whole[span[1] :]}".encode()
-    body = whole[:-1].rstrip()
-    comma = "" if body.endswith("{") else ","
-    return f"{body}{comma}{json.dumps(key, ensure_ascii=False)}:{value}}}".encode()
-
-
-_DECODER = json.JSONDecoder(strict=False)
-_SPACES = " \t\r\n"
-
-
-def _value_span(whole: str, key: str) -> tuple[int, int] | None:
-    """Where the value of an object's key stands (of the last one, which is the one that counts)."""
-    found, at = None, _skip(whole, _skip(whole, 0) + 1)
-    while whole[at] == '"':
-        name, at = _DECODER.raw_decode(whole, at)
-        start = _skip(whole, _skip(whole, at) + 1)
-        _, stop = _DECODER.raw_decode(whole, start)
-        found = (start, stop) if name == key else found
-        at = _skip(whole, stop)
-        at = _skip(whole, at + 1) if whole[at] == "," else at
-    return found
-
-
-def _skip(whole: str, at: int) -> int:
-    """The next place that is no whitespace."""
-    while whole[at] in _SPACES:
-        at += 1
-    return at
+        yield from self.files.batches(self.shard, roles, types, wanted(self.rows))

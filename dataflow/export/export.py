@@ -1,59 +1,45 @@
 """`export`: writes the rows that a decision kept (or dropped, or that a list names) as files for training.
 
-    survey the shards | cut them into files | write the files | export.json
+    survey the shards | cut them into files | write the files | _export.json
 
-The survey reads listings, footers and, where the decision's own counts don't say it, ledger lines. So the number of
-files is known before the first byte, each input is read once and each output has one writer. A file that is whole is
-noted beside the export, so that the same export goes on where a killed one stopped.
+The survey reads listings, footers and, where the decision's own counts don't say it, ledger lines. Where only the rows
+tell what columns another format will have, it reads those that leave. So the number of files and their
+schema are known before the first byte, each output has one writer, and a copied input is read once. A file that is
+whole is noted beside the export, so that the same export goes on where a killed one stopped.
+
+Files are `data/train-00000-of-000NN.<ending>` in every format (see `pools.formats` for who reads them as they stand).
+Where a copied pool has files of several schemas, those of each further one go to a folder of their own (`data-2`, ...),
+since readers take one folder for one table; a warning says so.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import fnmatch
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+
+import pyarrow as pa
 
 from poolsieve.dataflow import fs, progress
-from poolsieve.dataflow.decisions.record import add_counts
-from poolsieve.dataflow.export.columns import edited_columns, score_columns
-from poolsieve.dataflow.export.rows import ExportPlan, OutputFile, ShardExtract, Written, plan_parts
-from poolsieve.dataflow.export.sink import explain, sink
+from poolsieve.dataflow.export.index import About, ExportIndex, FileRecord, InputRecord
+from poolsieve.dataflow.export.parts import OutputFile, ShardExtract, plan_parts
+from poolsieve.dataflow.export.plan import ExportPlan, Prepared, Wishes, prepare
+from poolsieve.dataflow.export.recast import rows_of
+from poolsieve.dataflow.export.sink import Sink, explain, sink
 from poolsieve.dataflow.export.survey import missing
 from poolsieve.dataflow.export.target import Target
-from poolsieve.dataflow.pools.files import PoolFiles
-from poolsieve.dataflow.pools.formats.cross import crossing, write_rows, write_samples
-from poolsieve.dataflow.pools.formats.jsonl import write as jsonl
-from poolsieve.dataflow.pools.formats.parquet import write as parquet
-from poolsieve.dataflow.pools.formats.parquet.write import footer_of
-from poolsieve.dataflow.pools.formats.webdataset import write as webdataset
+from poolsieve.dataflow.pools.formats.outgoing import Written, names
+from poolsieve.dataflow.pools.json_types import json_texts
 from poolsieve.dataflow.recipes.recipe import Pool, Recipe
-from poolsieve.dataflow.runners.base import threads_for
+from poolsieve.dataflow.runners.base import import_beam
 from poolsieve.dataflow.runners.engine import Engine
 from poolsieve.dataflow.runners.supervise import Watch, supervised
-from poolsieve.dataflow.store.manifest import Manifest, ShardLine, read_manifest, read_shards, versions
-from poolsieve.dataflow.store.summary import dumps
-from poolsieve.filters.lists import file_sha256, load_list
-from poolsieve.scoring_models.base.config import digest
-from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
+from poolsieve.dataflow.store.manifest import versions
+from poolsieve.filters.lists import load_list
+from poolsieve.scoring_models.base.errors import PoolsieveError
 
-FORMATS = ("same", "parquet", "webdataset", "jsonl")
-"""What `format` may be; `same` is the pool's own."""
 
-TARGET_BYTES: Mapping[str, int] = {"parquet": 500 << 20, "webdataset": 1 << 30, "jsonl": 1 << 30}
-"""Usual size of a file: what `datasets` and the Hub's WebDataset page have; of JSON lines before compression."""
-
-_LAYOUT = 1
-"""Raised when the same export would give other files, so that none goes on with what an older version began."""
-
-_WRITERS: Mapping[tuple[str, str], Callable[[ExportPlan, OutputFile, Any], Written]] = {
-    ("parquet", "parquet"): parquet.write,
-    ("parquet", "webdataset"): write_samples,
-    ("webdataset", "parquet"): write_rows,
-    ("webdataset", "webdataset"): webdataset.write,
-    ("jsonl", "jsonl"): jsonl.write,
-}
+def _quiet(text: str) -> None:
+    """Says nothing."""
 
 
 def export(
@@ -71,275 +57,207 @@ def export(
     columns: Mapping[str, str] | None = None,
     recipe: Recipe | None = None,
     watch: Watch | None = None,
-) -> dict[str, Any]:
+    say: Callable[[str], None] = _quiet,
+) -> ExportIndex:
     """Exports the rows that a run's current decision kept, in pool order.
 
     Args:
         out: the folder of a whole run.
         target: the folder to write to; `OUT/export` if not given.
-        format: `parquet`, `webdataset`, `jsonl`, or `same` as the pool.
+        format: a name of `pools.formats.FORMATS`, or `same` as the pool.
         select: export what was dropped for the reasons that this glob matches, instead of the kept rows.
-        uids: path of a list (`.npy` `u8,u8`, Parquet or text); export the rows that it names instead, each as often as
+        uids: path of a list (see `filters.lists.load_list`); export the rows that it names instead, each as often as
             it is listed.
-        scores: add every score (in Parquet: but the pool's own columns), or those named.
+        scores: add every score (as columns: but the pool's own), or those named.
         target_bytes: a file closes at the first shard boundary past this size.
         replace: remove the files of another export in `target` first.
         engine: where it runs, and how many files at a time.
         pool: where the pool is now, if it has moved, and how to reach it (`storage_options`).
-        columns: column (Parquet) or key (JSON lines) -> role: texts that the recipe's edits made of the role, in the
-            place of the pool's own value of that name.
+        columns: column or key -> role: texts that the recipe's edits made of the role, in the place of the pool's own
+            value of that name.
         recipe: for `columns`, of a run that was made from Python and not from a recipe file.
         watch: called in the calling thread while the export runs; returns once the event is set.
+        say: is told what should be known before work starts: what the format can't hold.
 
     Returns:
-        What `export.json` says.
+        What `_export.json` says.
 
     Raises:
         PlanError: for anything that can't work, before a byte is written.
         PoolsieveError: whatever stopped the export, as the user should read it.
     """
-
-    made = _prepare(out, target, format, select, uids, scores, target_bytes, pool, engine.workers, columns, recipe)
+    wishes = Wishes(
+        target=target,
+        format=format,
+        select=select,
+        uids=uids,
+        scores=scores,
+        target_bytes=target_bytes,
+        pool=pool,
+        columns=columns or {},
+        recipe=recipe,
+    )
+    made = prepare(out, wishes, engine.workers)
     made.target.check(replace)
+    for warning in made.warnings:
+        say(warning)
+    return _carried_out(made, engine, watch)
+
+
+def _carried_out(made: Prepared, engine: Engine, watch: Watch | None) -> ExportIndex:
     work = _Work(made, engine)
     try:
         supervised(work, watch)
     except OSError as error:
         raise explain(error, made.target.url) or error from error
+    assert work.index is not None
     return work.index
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Prepared:
-    """An export that passed every check which needs no pool."""
-
-    export: ExportPlan
-    target: Target
-    lines: Sequence[ShardLine]
-    target_bytes: int
-    about: Mapping[str, Any]
-
-
-def _prepare(
-    out: str,
-    target: str | None,
-    format: str,
-    select: str | None,
-    uids: str | None,
-    scores: bool | Sequence[str],
-    target_bytes: int | None,
-    pool: Pool | None,
-    workers: int,
-    columns: Mapping[str, str] | None,
-    recipe: Recipe | None,
-) -> _Prepared:
-    out = fs.absolute(out)
-    manifest = read_manifest(out)
-    lines = read_shards(out, manifest.decision)
-    scored = manifest.pool.pool().located()
-    place = _place(scored, pool)
-    kind = _format(format, place)
-    _selection(select, uids, manifest)
-    url = fs.absolute(target) if target else fs.join(out, "export")
-    _outside(place, lines, url)
-    made = ExportPlan(
-        out=out,
-        decision=manifest.decision,
-        target=url,
-        files=place,
-        reading=digest([scored.format, scored.roles.get("uid")]),
-        format=kind,
-        select=select,
-        uids=fs.absolute(uids) if uids else None,
-        scores=score_columns(out, manifest, lines, scores, (place.format, kind)),
-        same_place=place.root == scored.root,
-        threads=threads_for(workers) > 1,
-    )
-    if columns:
-        made = dataclasses.replace(made, edits=edited_columns(made, manifest, lines, columns, recipe))
-    size = target_bytes or TARGET_BYTES[kind]
-    about = _about(made, manifest, size)
-    claim = Target(url, digest([_LAYOUT, about], 8))
-    if kind != place.format:
-        crossed, types = crossing(place, [line.shard for line in lines], kind)
-        made = dataclasses.replace(made, files=crossed, types=types)
-    return _Prepared(export=made, target=claim, lines=lines, target_bytes=size, about=about)
-
-
-def _place(scored: PoolFiles, now: Pool | None) -> PoolFiles:
-    """The scored pool where it is now."""
-    if now is None:
-        return scored
-    if now.kind != scored.format:
-        raise PlanError(f"the run was made from a {scored.format} pool, but pool= is {now.kind}")
-    there = now.located()
-    return dataclasses.replace(scored, root=there.root, patterns=there.patterns, storage_options=there.storage_options)
-
-
-def _format(format: str, files: PoolFiles) -> str:
-    if format not in FORMATS:
-        raise PlanError(f"--format {format!r} is not one of {', '.join(FORMATS)}")
-    kind = files.format if format == "same" else format
-    if (files.format, kind) not in _WRITERS:
-        there = ", ".join(to for own, to in _WRITERS if own == files.format)
-        raise PlanError(f"a {files.format} pool can't be exported as {kind}; there is {there}")
-    return kind
-
-
-def _outside(files: PoolFiles, lines: Sequence[ShardLine], target: str) -> None:
-    inside = next((line.path for line in lines if files.url(line.shard).startswith(target.rstrip("/") + "/")), None)
-    if inside is not None:
-        raise PlanError(f"{target} holds the pool ({inside}), which an export must not touch: choose another folder")
-
-
-def _selection(select: str | None, uids: str | None, manifest: Manifest) -> None:
-    if select is not None and uids is not None:
-        raise PlanError("--reason and --uids each say which rows to export: give one of them")
-    if uids is not None:
-        load_list(fs.absolute(uids))
-    reasons = list(manifest.reasons)
-    if select is not None and not fnmatch.filter(reasons, select):
-        near = difflib.get_close_matches(select, reasons, n=3, cutoff=0.3)
-        guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-        there = ", ".join(sorted(reasons)[:20]) or "none: every row was kept"
-        raise PlanError(f"no row was dropped for a reason that {select!r} matches.{guess} The reasons are: {there}")
-
-
-def _about(made: ExportPlan, manifest: Manifest, size: int) -> dict[str, Any]:
-    """What tells this export from another one: the same text, the same files."""
-    listed = None
-    if made.uids is not None:
-        listed = {"sha256": file_sha256(made.uids), "entries": len(load_list(made.uids))}
-    return {
-        "decision": made.decision,
-        "pool": manifest.pool.id,
-        "format": made.format,
-        "select": made.select,
-        "uids": listed,
-        "scores": list(made.scores),
-        "target_bytes": size,
-        **({"columns": made.edits.about(made.files)} if made.edits is not None else {}),
-    }
-
-
 class _Work:
-    """The export itself; `index` is what `export.json` says, once it is called."""
+    """The export itself; `index` is what `_export.json` says, once it is called."""
 
-    def __init__(self, made: _Prepared, engine: Any) -> None:
-        self.made, self.engine = made, engine
-        self.index: dict[str, Any] = {}
+    def __init__(self, made: Prepared, engine: Engine) -> None:
+        self.made, self.engine, self.plan = made, engine, made.plan
+        self.index: ExportIndex | None = None
 
     def __call__(self) -> None:
         """Surveys, cuts, writes, and closes with the index."""
         # Here, since it loads Beam, which reports and plans do without.
+        import_beam()
         from poolsieve.dataflow.export.pipeline import survey_all, write_all
 
         made, target = self.made, self.made.target
-        inputs = survey_all(self.engine, made.lines, made.export, target.work())
-        parts = plan_parts(_taken(made.export, inputs), made.target_bytes, _namer(made.export.format))
-        target.claim([*(part.name for part in parts), *_also(made.export)])
-        todo = [part for part in parts if part.name not in target.whole(parts)]
+        inputs = survey_all(self.engine, made.lines, self.plan, target.work())
+        if self.plan.typed_by_rows:
+            self.plan = self.plan.typed([item.fields for item in inputs], [line.shard for line in made.lines])
+        parts = plan_parts(_taken(self.plan, inputs), made.target_bytes, self.plan.to.part_name)
+        target.claim([*(part.name for part in parts), *self.plan.to.side_files({part.name: 0 for part in parts})])
+        there = target.whole(parts)
+        todo = [part for part in parts if part.name not in there]
         if todo:
-            write_all(self.engine, todo, write_part, made.export, target)
+            write_all(self.engine, todo, write_part, self.plan, target)
         self.index = self._finish(inputs, parts)
 
-    def _finish(self, inputs: Sequence[ShardExtract], parts: Sequence[OutputFile]) -> dict[str, Any]:
-        target, export = self.made.target, self.made.export
+    def _finish(self, inputs: Sequence[ShardExtract], parts: Sequence[OutputFile]) -> ExportIndex:
+        target = self.made.target
         records = target.whole(parts)
         lost = [part.name for part in parts if part.name not in records]
         if lost:
             raise PoolsieveError(f"{target.url}/{lost[0]} vanished while the export went on: run the same export again")
-        files = [records[part.name] for part in parts]
-        if export.format == "webdataset":
-            sizes = {record["name"]: record["rows"] for record in files}
-            fs.write_bytes(target.path("sizes.json"), dumps(sizes))
-        index = self._index(files, sum(item.unreadable for item in inputs if not item.rows))
+        files = tuple(records[part.name] for part in parts)
+        also = self.plan.to.side_files({record.name: record.rows for record in files})
+        for name, data in also.items():
+            fs.write_bytes(target.path(name), data)
+        index = self._index(files, tuple(also), inputs)
         target.finish(index)
         return index
 
-    def _index(self, files: Sequence[Mapping[str, Any]], unreadable: int) -> dict[str, Any]:
-        export, target = self.made.export, self.made.target
-        unreadable += sum(record["unreadable"] for record in files)
-        listed = self.made.about["uids"]
-        absent = _missing(export, target) if listed else 0
-        renamed = sum(record["renamed"] for record in files)
-        return {
-            "export": target.id,
-            "out": export.out,
-            "target": target.url,
-            **self.made.about,
-            "rows": sum(record["rows"] for record in files),
-            "bytes": sum(record["bytes"] for record in files),
-            "unreadable": unreadable,
-            "renamed": renamed,
-            "missing": absent,
-            "warnings": _warnings(files, unreadable, renamed, absent, listed),
-            "files": list(files),
-            "also": _also(export),
-            "versions": versions(),
-        }
+    def _index(
+        self, files: tuple[FileRecord, ...], also: tuple[str, ...], inputs: Sequence[ShardExtract]
+    ) -> ExportIndex:
+        made, plan = self.made, self.plan
+        absent = _missing(plan, made.target)
+        unreadable = sum(item.unreadable for item in inputs if not item.rows)
+        unreadable += sum(record.unreadable for record in files)
+        schemas = {item.schema for item in inputs if item.schema}
+        return ExportIndex(
+            **{name: getattr(made.about, name) for name in About.__struct_fields__},
+            export=made.target.id,
+            out=plan.choice.out,
+            target=made.target.url,
+            rows=sum(record.rows for record in files),
+            bytes=sum(record.bytes for record in files),
+            unreadable=unreadable,
+            renamed=sum(record.renamed for record in files),
+            missing=absent,
+            warnings=(*made.warnings, *_warnings(files, unreadable, absent), *_of_schemas(plan, len(schemas))),
+            files=files,
+            also=also,
+            left_out=plan.build.left_out if plan.build is not None else (),
+            versions=versions(),
+        )
 
 
-def _also(export: ExportPlan) -> list[str]:
-    return ["sizes.json"] if export.format == "webdataset" else []
-
-
-def _missing(export: ExportPlan, target: Target) -> int:
-    assert export.uids is not None
+def _missing(plan: ExportPlan, target: Target) -> int:
+    if plan.choice.uids is None:
+        return 0
     notes = [target.work("found", name) for name in fs.names(target.work("found"))]
-    return missing(load_list(export.uids), notes)
+    return missing(load_list(plan.choice.uids), notes)
 
 
-def _warnings(
-    files: Sequence[Mapping[str, Any]], unreadable: int, renamed: int, absent: int, listed: Mapping[str, Any] | None
-) -> list[str]:
+def _warnings(files: Sequence[FileRecord], unreadable: int, absent: int) -> list[str]:
     out = []
-    if not any(record["rows"] for record in files):
+    if not any(record.rows for record in files):
         out.append("no row was exported")
-    if absent and listed:
+    if absent:
         out.append(f"{absent} of the list's uids are not in the pool")
     if unreadable:
         out.append(f"{unreadable} rows could not be read and were left out")
-    if renamed:
+    if renamed := sum(record.renamed for record in files):
         out.append(f"{renamed} samples got a new key: they would have stood beside another sample of the same key")
-    empty: dict[str, int] = {}
+    total = Written()
     for record in files:
-        add_counts(empty, record["empty"])
-    out += [f"{count} values of {role!r} could not be read and were left out" for role, count in sorted(empty.items())]
+        total.count_empty(record.empty)
+    empty = sorted(total.empty.items())
+    return out + [f"{count} values of {name!r} could not be read and were left out" for name, count in empty]
+
+
+def _of_schemas(plan: ExportPlan, schemas: int) -> list[str]:
+    """What the user should know of the files' columns."""
+    out = []
+    if schemas > 1:
+        out.append(
+            f"the pool's files have {schemas} different schemas: the first one's rows are in data, each further one's "
+            f"in a folder of its own (up to data-{schemas}), to be loaded alone"
+        )
+    if plan.typed_by_rows and plan.build is not None:
+        texts = list(
+            json_texts(pa.schema([(plan.build.columns[name], kind) for name, kind in plan.build.types.items()]))
+        )
+        if texts:
+            out.append(f"values that have no one type are JSON text: {names(texts)}")
     return out
 
 
-def _taken(export: ExportPlan, inputs: Sequence[ShardExtract]) -> list[ShardExtract]:
-    """Inputs that give rows. Nothing at all still makes one empty Parquet file, so that its readers find a schema."""
+def _taken(plan: ExportPlan, inputs: Sequence[ShardExtract]) -> list[ShardExtract]:
+    """Inputs that give rows. Nothing at all still makes one file where its readers need a schema."""
     taken = [item for item in inputs if item.rows]
-    if taken or export.format != "parquet":
+    if taken or not plan.to.never_empty:
         return taken
-    return [item for item in inputs if _readable(export, item)][:1]
+    return [item for item in inputs if plan.build is not None or _readable(plan, item)][:1]
 
 
-def _readable(export: ExportPlan, item: ShardExtract) -> bool:
-    if export.files.format != "parquet":
-        return True
+def _readable(plan: ExportPlan, item: ShardExtract) -> bool:
     try:
-        footer_of(export, item.shard)
+        plan.to.copier.schema(plan.files, item.shard)
     except PoolsieveError:
         return False
     return True
 
 
-def _namer(format: str) -> Callable[[int, int], str]:
-    if format == "parquet":
-        return lambda i, n: f"data/train-{i:05d}-of-{n:05d}.parquet"
-    if format == "jsonl":
-        return lambda i, n: f"part-{i:05d}.jsonl.zst"
-    return lambda i, n: f"{i:08d}.tar"
-
-
-def write_part(part: OutputFile, export: ExportPlan, target: Target) -> None:
+def write_part(part: OutputFile, plan: ExportPlan, target: Target) -> None:
     """Writes one file of an export, and then notes that it is whole."""
     progress.check()
     with sink(target.path(part.name)) as file:
-        written = _WRITERS[export.files.format, export.format](export, part, file)
-    inputs = [{**item.shard.to_dict(), "rows": item.rows} for item in part.inputs]
-    about = {"name": part.name, "bytes": file.tell(), "sha256": file.sha256, "inputs": inputs}
-    target.done({**about, **dataclasses.asdict(written)})
+        written = _write(part, plan, file)
+    target.done(
+        FileRecord(
+            name=part.name,
+            bytes=file.tell(),
+            sha256=file.sha256,
+            inputs=tuple(InputRecord(**item.shard.to_dict(), rows=item.rows) for item in part.inputs),
+            **dataclasses.asdict(written),
+        )
+    )
+
+
+def _write(part: OutputFile, plan: ExportPlan, file: Sink) -> Written:
+    if plan.build is None:
+        return plan.to.copier.copy(plan.files, plan.outgoing(part), plan.added, file, threads=plan.threads)
+    read = Written()
+    shards = (item for item in plan.outgoing(part) if item.rows)
+    done = plan.to.builder.build(plan.build, rows_of(plan.files, plan.build, shards, read), file)
+    done.unreadable += read.unreadable
+    done.count_empty(read.empty)
+    return done

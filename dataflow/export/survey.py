@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 
 from poolsieve.dataflow import fs, progress
-from poolsieve.dataflow.export.rows import ExportPlan, Picked, ShardExtract, check_same, copy_keys, pick
-from poolsieve.dataflow.pools.formats.jsonl.write import check_line
-from poolsieve.dataflow.pools.formats.parquet.write import footer_of
-from poolsieve.dataflow.pools.formats.webdataset.write import check_members
-from poolsieve.dataflow.pools.shards import Shard
+from poolsieve.dataflow.export.parts import ShardExtract
+from poolsieve.dataflow.export.plan import ExportPlan
+from poolsieve.dataflow.pools.formats.outgoing import Picked, copy_keys
 from poolsieve.dataflow.store.manifest import ShardLine
 from poolsieve.filters.lists import Pairs
 
 
-def survey(line: ShardLine, export: ExportPlan, found: str) -> ShardExtract:
-    """What one shard (a line of `shards.parquet`) gives to the export; its file is checked if that is anything.
+def survey(line: ShardLine, plan: ExportPlan, found: str) -> ShardExtract:
+    """What one shard gives to the export; its file is checked if that is anything.
 
     Args:
-        line: the shard's line.
-        export: the export.
+        line: of the shard, in the decision's list.
+        plan: the export.
         found: the folder for notes of which entries of a list the shard has.
 
     Raises:
@@ -31,59 +29,74 @@ def survey(line: ShardLine, export: ExportPlan, found: str) -> ShardExtract:
         PlanError: if scores can't be added to it.
     """
     progress.check()
-    shard = line.shard
-    made = _counted(line, shard) if export.kept else _picked(export, line, shard, found)
-    if not made["rows"]:
-        return ShardExtract(shard=shard, rows=0, unreadable=made["unreadable"])
-    check_same(export, shard)
-    return ShardExtract(shard=shard, **{**made, **_place(export, shard, made)})
+    made = _counted(line) if plan.choice.kept else _picked(plan, line, found)
+    if not made.rows:
+        return ShardExtract(shard=made.shard, rows=0, unreadable=made.unreadable)
+    plan.check(made.shard)
+    return _copied(plan, made) if plan.build is None else _built(plan, made)
 
 
-def _counted(line: ShardLine, shard: Shard) -> dict[str, Any]:
+def _counted(line: ShardLine) -> ShardExtract:
     """From the decision's own counts."""
-    keys = {"first_key": line.first_key, "last_key": line.last_key}
-    return {"rows": line.kept, "nbytes": line.kept_bytes, "unreadable": 0, **keys}
+    return ShardExtract(
+        shard=line.shard,
+        rows=line.kept,
+        nbytes=line.kept_bytes,
+        first_key=line.first_key,
+        last_key=line.last_key,
+    )
 
 
-def _picked(export: ExportPlan, line: ShardLine, shard: Shard, found: str) -> dict[str, Any]:
+def _picked(plan: ExportPlan, line: ShardLine, found: str) -> ShardExtract:
     """From the ledger's lines."""
-    if export.select is not None and line.kept == line.rows:
-        return {"rows": 0, "unreadable": 0}
-    picked = pick(export, shard)
-    if len(picked.found):
+    shard = line.shard
+    if plan.choice.select is not None and line.kept == line.rows:
+        return ShardExtract(shard=shard, rows=0)
+    picked, listed = plan.choice.look_up(shard)
+    if len(listed):
         sunk = io.BytesIO()
-        np.save(sunk, picked.found, allow_pickle=False)
+        np.save(sunk, listed, allow_pickle=False)
         fs.write_bytes(fs.join(found, f"{shard.name}.npy"), sunk.getvalue())
     nbytes = int((picked.column("nbytes") * picked.copies).sum()) if len(picked.row) else 0
-    return {"rows": int(picked.copies.sum()), "nbytes": nbytes, "unreadable": picked.unreadable, **_ends(picked)}
+    first, last = _ends(picked)
+    return ShardExtract(
+        shard=shard,
+        rows=int(picked.copies.sum()),
+        nbytes=nbytes,
+        unreadable=picked.unreadable,
+        first_key=first,
+        last_key=last,
+    )
 
 
-def _ends(picked: Picked) -> dict[str, str | None]:
+def _ends(picked: Picked) -> tuple[str | None, str | None]:
     """The first and the last key, as the samples will be named."""
-    if not len(picked.row):
-        return {"first_key": None, "last_key": None}
-    keys = []
-    for i in (0, -1):
-        copies = int(picked.copies[i])
-        own = picked.lines.column("key")[i].as_py()
-        keys.append(copy_keys(picked.uid[i].as_py(), copies)[i] if copies > 1 else own)
-    return {"first_key": keys[0], "last_key": keys[1]}
+    return (_key(picked, 0), _key(picked, -1)) if len(picked.row) else (None, None)
 
 
-def _place(export: ExportPlan, shard: Shard, made: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides beside which other shards this one may stand."""
-    if (export.files.format, export.format) == ("webdataset", "webdataset"):
-        check_members(export, shard)
-        return {}
-    free = {"first_key": None, "last_key": None}
-    if export.files.format == "jsonl":
-        check_line(export, shard)
-        return free
-    if export.files.format != export.format:
-        return free
-    schema, whole, rows = footer_of(export, shard)
-    every = whole and rows == made["rows"] and export.uids is None
-    return {**free, "schema": schema, "whole": every}
+def _key(picked: Picked, i: int) -> str | None:
+    copies = int(picked.copies[i])
+    if copies > 1:
+        return copy_keys(picked.uid[i].as_py(), copies)[i]
+    own: str | None = picked.lines.column("key")[i].as_py()
+    return own
+
+
+def _copied(plan: ExportPlan, made: ShardExtract) -> ShardExtract:
+    """With what decides beside which other shards this one may stand."""
+    look = plan.to.copier.look(plan.files, made.shard, lambda: plan.choice.pick(made.shard), plan.added)
+    keys = (made.first_key, made.last_key) if look.keyed else (None, None)
+    whole = look.rows == made.rows and plan.choice.uids is None
+    return dataclasses.replace(made, first_key=keys[0], last_key=keys[1], schema=look.schema, whole=whole)
+
+
+def _built(plan: ExportPlan, made: ShardExtract) -> ShardExtract:
+    """With the columns of the rows that leave, where only these tell: a key of the last line is a column too."""
+    fields = b""
+    if plan.typed_by_rows:
+        rows = plan.choice.pick(made.shard).row
+        fields = plan.files.reader.fields(plan.files, [made.shard], rows).serialize().to_pybytes()
+    return dataclasses.replace(made, first_key=None, last_key=None, fields=fields)
 
 
 def missing(listed: Pairs, founds: Iterable[str]) -> int:

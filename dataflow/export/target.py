@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from poolsieve.dataflow import fs
-from poolsieve.dataflow.export.rows import OutputFile
+from poolsieve.dataflow.export.index import INDEX, ExportIndex, FileRecord, PlanNote, read_index, read_record
+from poolsieve.dataflow.export.parts import OutputFile
+from poolsieve.dataflow.pools.formats import FORMATS
 from poolsieve.dataflow.store.summary import dumps
 from poolsieve.scoring_models.base.errors import PlanError
 
@@ -16,7 +17,8 @@ WORK = ".poolsieve-export"
 """Below the target while an export is unfinished: `<id>/plan.json` with the names of its files, `<id>/<n>.json` for
 each file that is whole."""
 
-INDEX = "export.json"
+_FOLDER = re.compile(r"data(-\d+)?")
+_ENDINGS = tuple(ending for format in FORMATS.values() for ending in format.endings)
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,12 @@ class Target:
         Raises:
             PlanError: if another export, or somebody else's data, is here.
         """
-        index = _read(self.path(INDEX))
-        present = self._present()
+        index, present = read_index(self.url), self._present()
         others = [name for name in self._others() if not set(present).isdisjoint(self._planned(name))]
-        if replace or not (others or (index and index.get("export") != self.id)):
+        if replace or not (others or (index and index.export != self.id)):
             self._no_strangers(index, others, present)
             return
-        what = "the unfinished export" if not index else f"an export of decision {index.get('decision')}"
+        what = "the unfinished export" if index is None else f"an export of decision {index.decision}"
         raise PlanError(
             f"{self.url} holds {what} with another selection or other settings: add --replace to remove its files "
             "first, or write to another folder with --to"
@@ -57,14 +58,14 @@ class Target:
         return [name for name in fs.names(fs.join(self.url, WORK)) if name != self.id]
 
     def _present(self) -> list[str]:
-        """Files that training would read."""
-        data = [f"data/{name}" for name in fs.names(self.path("data")) if name.endswith(".parquet")]
+        """Files that training would read: those of any format, here and in the folders that exports write."""
         here = fs.names(self.url)
-        return data + [name for name in here if name.endswith((".tar", ".parquet")) or name == "sizes.json"]
+        inside = [f"{name}/{file}" for name in here if _FOLDER.fullmatch(name) for file in fs.names(self.path(name))]
+        return [name for name in [*inside, *here] if _is_data(name)]
 
-    def _no_strangers(self, index: Mapping[str, Any] | None, others: Sequence[str], present: Sequence[str]) -> None:
+    def _no_strangers(self, index: ExportIndex | None, others: Sequence[str], present: Sequence[str]) -> None:
         """Files that training would read along with ours, though no export wrote them."""
-        known = {*_files(index), *self._planned(self.id)}
+        known = {*(index.names if index else ()), *self._planned(self.id)}
         for other in others:
             known.update(self._planned(other))
         strange = [name for name in present if name not in known]
@@ -74,9 +75,9 @@ class Target:
                 "this one: move them away, or write to another folder with --to"
             )
 
-    def _planned(self, export: str) -> list[str]:
-        plan = _read(fs.join(self.url, WORK, export, "plan.json"))
-        return list(plan["files"]) if plan else []
+    def _planned(self, export: str) -> tuple[str, ...]:
+        plan = read_record(fs.join(self.url, WORK, export, "plan.json"), PlanNote)
+        return plan.files if plan else ()
 
     def claim(self, names: Iterable[str]) -> None:
         """Removes other exports and notes which files this one will write.
@@ -84,10 +85,9 @@ class Target:
         In an order that a kill can't hurt: an index goes before the first of its files, and their names stay on
         record until the last of them is gone.
         """
-        index = _read(self.path(INDEX))
-        if index and index.get("export") != self.id:
-            old = str(index.get("export"))
-            self._note(old, _files(index))
+        index = read_index(self.url)
+        if index and index.export != self.id:
+            self._note(index.export, index.names)
             fs.remove(self.path(INDEX))
         for other in self._others():
             for name in self._planned(other):
@@ -96,55 +96,36 @@ class Target:
         self._note(self.id, names)
 
     def _note(self, export: str, names: Iterable[str]) -> None:
-        fs.write_bytes(fs.join(self.url, WORK, export, "plan.json"), dumps({"files": sorted(names)}))
+        fs.write_bytes(fs.join(self.url, WORK, export, "plan.json"), dumps(PlanNote(files=tuple(sorted(names)))))
 
-    def whole(self, parts: Sequence[OutputFile]) -> dict[str, dict[str, Any]]:
+    def whole(self, parts: Sequence[OutputFile]) -> dict[str, FileRecord]:
         """Name -> record of the parts that are there already, of the size that was noted."""
-        index = _read(self.path(INDEX))
-        records = {record["name"]: record for record in (index or {}).get("files", [])}
+        index = read_index(self.url)
+        records = {record.name: record for record in (index.files if index else ())}
         for name in fs.names(self.work()):
-            record = _read(self.work(name)) if name not in ("plan.json", "found") else None
-            if record:
-                records[record["name"]] = record
+            record = read_record(self.work(name), FileRecord) if name not in ("plan.json", "found") else None
+            if record is not None:
+                records[record.name] = record
         found = {part.name: records[part.name] for part in parts if part.name in records}
-        return {name: record for name, record in found.items() if self._is_there(name, record)}
+        return {name: record for name, record in found.items() if self._is_there(record)}
 
-    def _is_there(self, name: str, record: Mapping[str, Any]) -> bool:
-        system, path = fs.connect(self.path(name))
+    def _is_there(self, record: FileRecord) -> bool:
+        system, path = fs.connect(self.path(record.name))
         try:
-            return fs.stat(system, path).size == record["bytes"]
+            return fs.stat(system, path).size == record.bytes
         except FileNotFoundError:
             return False
 
-    def done(self, record: Mapping[str, Any]) -> None:
+    def done(self, record: FileRecord) -> None:
         """Notes that a file is whole."""
-        fs.write_bytes(self.work(f"{record['name'].replace('/', '_')}.json"), dumps(record))
+        fs.write_bytes(self.work(f"{record.name.replace('/', '_')}.json"), dumps(record))
 
-    def finish(self, index: Mapping[str, Any]) -> None:
+    def finish(self, index: ExportIndex) -> None:
         """Writes the index: from now on the export is whole."""
         fs.write_bytes(self.path(INDEX), dumps(index))
         fs.remove(fs.join(self.url, WORK))
 
 
-def _files(index: Mapping[str, Any] | None) -> list[str]:
-    """Everything that an index says was written, itself left out."""
-    if not index:
-        return []
-    return [record["name"] for record in index.get("files", [])] + list(index.get("also", []))
-
-
-def _read(url: str) -> dict[str, Any] | None:
-    """A small JSON file; None if there is none.
-
-    Raises:
-        PlanError: if it is something else.
-    """
-    try:
-        found = json.loads(fs.read_bytes(url))
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise PlanError(f"{url} is damaged ({error}): remove it, and export again with --replace") from error
-    if not isinstance(found, dict):
-        raise PlanError(f"{url} is not one of poolsieve's: remove it, or write to another folder with --to")
-    return found
+def _is_data(name: str) -> bool:
+    base = name.rpartition("/")[2]
+    return base.endswith(_ENDINGS) and not base.startswith(("_", "."))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -11,12 +10,8 @@ import pyarrow.compute as pc
 
 from poolsieve.scoring_models.base.errors import RowError
 
-if TYPE_CHECKING:
-    pass
-
-
 Errors = dict[int, RowError]
-"""Row index in a chunk -> what is wrong with one value of it."""
+"""Row index in a batch -> what is wrong with one value of it."""
 
 
 def null_column(kind: pa.DataType, count: int, error: RowError) -> tuple[pa.Array, Errors]:
@@ -46,6 +41,32 @@ def to_type(values: pa.Array, kind: pa.DataType) -> tuple[pa.Array, Errors]:
 def is_text(kind: pa.DataType) -> bool:
     """Whether values of this type are characters."""
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def is_bytes(kind: pa.DataType) -> bool:
+    """Whether values of this type are bytes, in any of Arrow's four ways."""
+    types = pa.types
+    view = types.is_binary_view(kind)
+    return bool(view or types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind))
+
+
+def is_json(kind: pa.DataType) -> bool:
+    """Whether values of this type are text that is JSON (`pa.json_()`)."""
+    return isinstance(kind, pa.JsonType)
+
+
+def storage(kind: pa.DataType) -> pa.DataType:
+    """The type as arrays have it: JSON text is a string, at any depth."""
+    if is_json(kind):
+        return pa.string()
+    if pa.types.is_struct(kind):
+        return pa.struct([item.with_type(storage(item.type)) for item in kind])
+    return pa.list_(storage(kind.value_type)) if pa.types.is_list(kind) else kind
+
+
+def one_piece(values: pa.ChunkedArray) -> pa.Array:
+    """A column of a table as one array."""
+    return values.chunk(0) if values.num_chunks == 1 else pa.concat_arrays(values.chunks or [pa.array([], values.type)])
 
 
 def _to_text(values: pa.Array, kind: pa.DataType) -> tuple[pa.Array, Errors]:

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from poolsieve.dataflow.pools.formats import FORMATS
 from poolsieve.dataflow.pools.formats.base import UID, Location, Reader, Want
+from poolsieve.dataflow.pools.formats.format import Format
 from poolsieve.dataflow.pools.listing import Listing, expand, find, first, gap_message
 from poolsieve.dataflow.pools.shards import Batch, Shard
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
@@ -32,9 +33,14 @@ class PoolFiles(Location):
     allow_gaps: bool = False
 
     @property
+    def own(self) -> Format:
+        """The format of the files."""
+        return FORMATS[self.format]
+
+    @property
     def reader(self) -> Reader:
         """What reads this format."""
-        return FORMATS[self.format].reader
+        return self.own.reader
 
     def listing(self) -> Listing:
         """Lists the files, with sizes and tags; splits the big ones (their footers are read).

@@ -1,14 +1,17 @@
-"""Values of JSON objects as what a role of a pool is: a text, a number, a boolean; or why one can't be that."""
+"""Values of JSON objects as what a role of a pool is, or why one can't be that; and values as JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pyarrow as pa
 
-from poolsieve.dataflow.pools.casts import is_text
+from poolsieve.dataflow.pools.casts import Errors, is_json, is_text, storage
 from poolsieve.dataflow.pools.formats.base import UID
+from poolsieve.dataflow.pools.json_types import json_text, to_arrow, type_of, united
 from poolsieve.scoring_models.base.errors import RowError
 
 Value = Any
@@ -27,11 +30,40 @@ def field_of(value: dict[str, Any], path: str) -> Value:
 
 def fitting(kind: pa.DataType, role: str) -> Callable[[Any], Value]:
     """A function that gives a JSON value as Python's counterpart of `kind`, or the error."""
+    if is_json(kind):
+        return json_text
+    if pa.types.is_nested(kind):
+        return _nested(kind)
     if is_text(kind):
         return _label if role == UID else _text
     if pa.types.is_boolean(kind):
         return _bool
     return _integer if pa.types.is_integer(kind) else _number if pa.types.is_floating(kind) else _wrong
+
+
+def array_of(values: list[Value], kind: pa.DataType) -> tuple[pa.Array, Errors]:
+    """Fitted values as a column of a type (JSON text as strings); a list or an object of another shape is null."""
+    try:
+        return pa.array(values, storage(kind)), {}
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        if not pa.types.is_nested(kind):
+            raise
+    # Types are made of the rows that leave; others of the same batch may have anything in their place.
+    plain = storage(kind)
+    errors = {row: _wrong(value) for row, value in enumerate(values) if united(plain, type_of(value)) != plain}
+    return pa.array([None if row in errors else value for row, value in enumerate(values)], plain), errors
+
+
+def _nested(kind: pa.DataType) -> Callable[[Any], Value]:
+    change = to_arrow(kind)
+
+    def fit(value: Any) -> Value:
+        try:
+            return value if change is None else change(value)
+        except (TypeError, ValueError):
+            return _wrong(value)
+
+    return fit
 
 
 def _wrong(value: Any) -> RowError:
@@ -70,3 +102,20 @@ def _number(value: Any) -> Value:
 def _integer(value: Any) -> Value:
     exact = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
     return int(value) if exact and not isinstance(value, bool) and abs(value) < 1 << 63 else _wrong(value)
+
+
+def dump(value: Any) -> bytes:
+    """JSON as members hold it, in UTF-8; characters that no UTF-8 has are escaped."""
+    try:
+        return json.dumps(value, ensure_ascii=False, default=str, allow_nan=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, default=str, allow_nan=False).encode()
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it: NaN and the infinities are null, at any depth."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(name): plain(inner) for name, inner in value.items()}
+    return [plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value

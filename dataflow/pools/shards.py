@@ -1,4 +1,4 @@
-"""The small records that passes hand to one another: shards, and chunks of rows as a reader yields them."""
+"""The small records that passes hand to one another: shards, and batches of rows as a reader yields them."""
 
 from __future__ import annotations
 
@@ -66,13 +66,13 @@ class Batch:
     """Rows of one shard in file order, as a reader yields them: at most `BATCH_ROWS` rows and about `BATCH_BYTES`.
 
     Attributes:
-        start: the position in the file (from 0) of the first row; the chunk's rows follow without gaps.
+        start: the position in the file (from 0) of the first row; the batch's rows follow without gaps.
         uid: string array, length n, never null (derived where the pool has none).
         nbytes: int64 (n,), payload bytes of each row, for planning exports.
         roles: one column for each role asked for (string, binary, numeric ...), length n. A value that could not be
             read is null, and the reason stands in `role_errors`.
-        role_errors: role -> row index in the chunk -> error. It costs a row only what reads that role.
-        read_errors: row index in the chunk -> error. It costs the row everything (`quarantine.<kind>`).
+        role_errors: role -> row index in the batch -> error. It costs a row only what reads that role.
+        read_errors: row index in the batch -> error. It costs the row everything (`quarantine.<kind>`).
         offset: int64 (n,), where the sample's first header starts in the tar, or the line in the decompressed file.
         length: int64 (n,), bytes from there to the padded end of the sample's last member, or to the end of the line.
         key: string array (n,), WebDataset only: the samples' keys.
@@ -90,10 +90,5 @@ class Batch:
 
     @property
     def num_rows(self) -> int:
-        """Rows in the chunk."""
+        """Rows in the batch."""
         return len(self.uid)
-
-
-def derived_uid(path: str, row: int) -> str:
-    """128-bit hexadecimal hash of (relative path, row): the uid of a row that has none."""
-    return hashlib.blake2b(f"{path}\0{row}".encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()

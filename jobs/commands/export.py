@@ -29,7 +29,7 @@ def _formats() -> list[str]:
     metavar="COLUMN=ROLE",
     help="Put what the recipe's edits made of ROLE into COLUMN, as text=text (Parquet, JSON lines). Repeatable.",
 )
-@click.option("--target-mb", type=click.IntRange(1), help="Size of an output file; 500 (Parquet) or 1024 (tar).")
+@click.option("--target-mb", type=click.IntRange(1), help="Size of an output file; as the format has it if not given.")
 @click.option("--replace", is_flag=True, help="Replace an earlier export in the same folder.")
 @runner_options
 def export(out: str, target_mb: int | None, columns: tuple[str, ...], **options: Any) -> None:
@@ -40,9 +40,14 @@ def export(out: str, target_mb: int | None, columns: tuple[str, ...], **options:
     from poolsieve.jobs.report.numbers import size_text
 
     size_wanted = target_mb << 20 if target_mb else None
-    found = api.export(out, columns=parse_columns(columns), target_bytes=size_wanted, **options)
-    for warning in found["warnings"]:
+    told: list[str] = []
+
+    def tell(warning: str) -> None:
+        told.append(warning)
         say(warning)
-    files = found["files"]
-    total = size_text(sum(file["bytes"] for file in files))
-    click.echo(f"{sum(file['rows'] for file in files)} rows in {len(files)} files, {total}: {found['target']}")
+
+    found = api.export(out, columns=parse_columns(columns), target_bytes=size_wanted, say=tell, **options)
+    for warning in found.warnings:
+        if warning not in told:
+            say(warning)
+    click.echo(f"{found.rows} rows in {len(found.files)} files, {size_text(found.bytes)}: {found.target}")

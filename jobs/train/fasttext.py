@@ -11,6 +11,7 @@ from typing import IO, Any
 
 import pyarrow as pa
 
+from poolsieve.dataflow.pools.formats import FORMATS
 from poolsieve.dataflow.pools.shards import Batch
 from poolsieve.dataflow.recipes.recipe import Pool
 from poolsieve.filters.dsl.cuts import tie_hashes
@@ -18,12 +19,6 @@ from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 from poolsieve.scoring_models.fasttext import LABEL
 
 TEXT = "text"
-KINDS: Mapping[str, tuple[str, ...]] = {
-    "jsonl": (".jsonl", ".json", ".ndjson", ".jsonl.gz", ".json.gz", ".jsonl.zst", ".json.zst"),
-    "parquet": (".parquet",),
-    "webdataset": (".tar",),
-}
-"""Kind of pool -> how its files' names end."""
 
 
 @dataclass
@@ -78,11 +73,11 @@ def pool_of(url: str, text: str | None) -> Pool:
     Raises:
         PlanError: for another ending.
     """
-    kind = next((kind for kind, endings in KINDS.items() if url.endswith(endings)), None)
+    kind = next((kind for kind in FORMATS.values() if url.endswith(kind.endings)), None)
     if kind is None:
-        endings = ", ".join(ending for endings in KINDS.values() for ending in endings)
+        endings = ", ".join(ending for kind in FORMATS.values() for ending in kind.endings)
         raise PlanError(f"can't tell what {url!r} holds: its name should end with one of {endings}")
-    return Pool(kind, (url,), {TEXT: text or ("txt" if kind == "webdataset" else "text")})
+    return Pool(kind.name, (url,), {TEXT: text or kind.text})
 
 
 def train_fasttext(

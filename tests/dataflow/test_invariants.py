@@ -18,13 +18,12 @@ from poolsieve.dataflow import Pool, fs
 from poolsieve.dataflow.decisions.record import Record
 from poolsieve.dataflow.decisions.summary import check_whole
 from poolsieve.dataflow.passes.submit import prepare
-from poolsieve.dataflow.pools.shards import derived_uid
 from poolsieve.dataflow.recipes.recipe import Recipe
 from poolsieve.dataflow.recipes.source import RecipeSource
 from poolsieve.dataflow.store.manifest import ShardLine
 from poolsieve.filters import Keep, Score, Top, all_of, any_of, col, larger, scorer, smaller
 from poolsieve.scoring_models.base.errors import PoolsieveError
-from tests.conftest import decide, fingerprint_of, ledger, run, text_table, write_pool
+from tests.conftest import decide, derived_uid, fingerprint_of, ledger, run, text_table, write_pool
 
 Make = Callable[..., RecipeSource]
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any, Protocol
+from typing import IO, Any, Protocol, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from poolsieve.dataflow import fs
+from poolsieve.dataflow.pools.casts import storage
 from poolsieve.dataflow.pools.listing import url_of
 from poolsieve.dataflow.pools.shards import BATCH_ROWS, Batch, Shard
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, RowError
+
+Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 Want = Callable[[int, int], bool]
 """`want(start, n)`: False when nobody needs any of the rows start ... start + n - 1 of the file."""
@@ -62,6 +65,23 @@ class Location:
         """The file system that holds a shard, and the shard's path in it."""
         return fs.connect(self.url(shard), dict(self.storage_options))
 
+    def local_path(self, shard: Shard) -> str | None:
+        """The shard's path, where the operating system itself can open it."""
+        system, path = self.connect(shard)
+        return path if fs.is_local(system) else None
+
+    def open(self, shard: Shard, *, ahead: int = 4 << 20) -> IO[bytes]:
+        """The shard's file for reading, without a buffer; on remote storage a request fetches `ahead` bytes or more.
+
+        Args:
+            shard: whose file.
+            ahead: reading ahead turns small gaps into one request; 0 where reads jump, and would throw it away.
+        """
+        system, path = self.connect(shard)
+        if fs.is_local(system):
+            return open(path, "rb", buffering=0)
+        return cast(IO[bytes], fs.open_remote(system, path, **_cache(ahead)))
+
     def check_unchanged(self, shard: Shard, *, moved: bool = False) -> None:
         """Compares a file with what the listing said: size and tag, or the size alone where the pool has moved.
 
@@ -83,12 +103,21 @@ class Location:
             )
 
 
+def _cache(ahead: int) -> dict[str, Any]:
+    return {"cache_type": "readahead", "block_size": ahead} if ahead else {"cache_type": "none"}
+
+
 class Reader(Protocol):
     """How one kind of pool is read. Has no state: everything it needs is in the pool and the shard."""
 
     @property
     def has_columns(self) -> bool:
         """Whether a name that is no role may be a column of the files."""
+        ...
+
+    @property
+    def typed_by_rows(self) -> bool:
+        """Whether only the rows tell what types `fields` have (JSON lines), so that all that leave are looked at."""
         ...
 
     @property
@@ -116,6 +145,23 @@ class Reader(Protocol):
         """The Arrow type of every declared role and of the undeclared columns `extra`."""
         ...
 
+    def fields(self, files: Location, shards: Sequence[Shard], rows: Ints | None) -> pa.Schema:
+        """What the rows of a shard hold, for an export in another format: each name a source, with its type.
+
+        Text that is JSON is `pa.json_()`. A format without columns names its label `uid`. A field with the metadata
+        `{role: image}` holds images as bytes.
+
+        Args:
+            files: where the pool is.
+            shards: of which the first readable one is looked at.
+            rows: ascending positions of the rows that leave of one shard; None for a look at the first ones.
+
+        Raises:
+            NoneReadable: if no shard can be read.
+            PlanError: if the pool does not say what its rows hold.
+        """
+        ...
+
     def needed_bytes(self, files: Location, shard: Shard, roles: Sequence[str]) -> int:
         """About how many bytes of a shard have to be read for these roles; for the estimates of a plan."""
         ...
@@ -125,6 +171,16 @@ class Reader(Protocol):
     ) -> Iterator[Batch]:
         """The rows of a shard, in file order (see `PoolFiles.batches`)."""
         ...
+
+
+def wanted(rows: Ints) -> Want:
+    """A `Want` for ascending positions in the file."""
+
+    def want(start: int, n: int) -> bool:
+        low, high = np.searchsorted(rows, (start, start + n))
+        return bool(high > low)
+
+    return want
 
 
 class Skip:
@@ -143,7 +199,10 @@ class Skip:
 
 
 def uids(path: str, start: int, count: int) -> pa.Array:
-    """`derived_uid(path, row)` of `count` rows from `start`, as a string array. Hot where a pool has no uids."""
+    """Derived uids of `count` rows from `start`: 128-bit hexadecimal blake2b of the path, a zero byte and the row.
+
+    Hot where a pool has no uids.
+    """
     # A copy of a state that has the path in it already is 1.7 times as fast as a new state for each row.
     fresh = blake2b(path.encode("utf-8", "surrogateescape") + b"\0", digest_size=16).copy
     digests = []
@@ -158,7 +217,7 @@ def uids(path: str, start: int, count: int) -> pa.Array:
 
 
 def fill_uids(values: pa.Array | None, path: str, start: int, count: int) -> pa.Array:
-    """The uids of a chunk: the pool's own, and derived ones for rows that have none."""
+    """The uids of a batch: the pool's own, and derived ones for rows that have none."""
     if values is None:
         return uids(path, start, count)
     if values.null_count == 0:
@@ -176,11 +235,11 @@ def unreadable_rows(
     rows: int = 1,
     nbytes: int = 0,
 ) -> Iterator[Batch]:
-    """Chunks of rows that can't be read at all: derived uids, nulls in every role, and `error` for each."""
+    """Batches of rows that can't be read at all: derived uids, nulls in every role, and `error` for each."""
     for first in range(start, start + rows, BATCH_ROWS):
         count = min(BATCH_ROWS, start + rows - first)
         labels = uids(shard.path, first, count)
-        columns = [labels if role == UID else pa.nulls(count, types[role]) for role in roles]
+        columns = [labels if role == UID else pa.nulls(count, storage(types[role])) for role in roles]
         yield Batch(
             start=first,
             uid=labels,
@@ -193,8 +252,8 @@ def unreadable_rows(
 def batch_of(
     roles: Sequence[str], types: Mapping[str, pa.DataType], columns: Sequence[pa.Array], count: int
 ) -> pa.RecordBatch:
-    """A batch of exactly `roles` with exactly `types`; has `count` rows even when it has no columns."""
+    """A batch of exactly `roles` with exactly `types` (JSON text as strings); has `count` rows even without columns."""
     if not roles:
         return pa.RecordBatch.from_struct_array(pa.array([{}] * count, pa.struct([])))
-    kinds = [pa.string() if role == UID else types[role] for role in roles]
+    kinds = [pa.string() if role == UID else storage(types[role]) for role in roles]
     return pa.RecordBatch.from_arrays(list(columns), schema=pa.schema(list(zip(roles, kinds, strict=True))))

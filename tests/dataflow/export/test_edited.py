@@ -14,13 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolsieve.dataflow import Pool
-from poolsieve.dataflow.export.edited import parse_columns, with_text
+from poolsieve.dataflow.export.edited import parse_columns
 from poolsieve.dataflow.export.export import export
+from poolsieve.dataflow.pools.formats.jsonl.copy import with_text
 from poolsieve.filters import Edit, Keep, col, editor
 from poolsieve.jobs.cli import main
 from poolsieve.scoring_models.base.errors import PlanError
 from tests.conftest import run
-from tests.dataflow.pools.formats.jsonl.test_write import unpacked
+from tests.dataflow.pools.formats.jsonl.test_copy import unpacked
 
 RECIPE = """
 import pyarrow as pa, pyarrow.compute as pc
@@ -84,18 +85,18 @@ def test_parquet_gets_the_edited_text_in_its_place_and_new_columns_after(tmp_pat
     assert found["text"].to_pylist() == [row["text"].upper() for row in kept]
     assert found["title"].to_pylist() == [f"{row['text'].upper()}/{row['note']}" for row in kept]
     assert found["x"].to_pylist() == [row["x"] for row in kept]
-    index = json.loads((tmp_path / "to" / "export.json").read_text())
+    index = json.loads((tmp_path / "to" / "_export.json").read_text())
     assert index["columns"]["title"]["role"] == "title"
     assert [one["name"] for one in index["columns"]["title"]["editors"]] == ["both", "shout"]
     plain = command(out, tmp_path / "plain")
-    assert plain.exit_code == 0 and "columns" not in json.loads((tmp_path / "plain" / "export.json").read_text())
+    assert plain.exit_code == 0 and "columns" not in json.loads((tmp_path / "plain" / "_export.json").read_text())
 
 
 def test_json_lines_keep_every_other_byte(tmp_path: Path) -> None:
     out = finished(tmp_path, "jsonl", [rows(50)])
     pool = tmp_path / "pool" / "0.jsonl"
     assert command(out, tmp_path / "to", "text=text", "clean=title").exit_code == 0
-    lines = unpacked(tmp_path / "to")["part-00000.jsonl.zst"].decode().splitlines()
+    lines = unpacked(tmp_path / "to")["train-00000-of-00001.jsonl.zst"].decode().splitlines()
     kept = [line for line in pool.read_text().splitlines() if json.loads(line)["text"] != "one"]
     for line, own in zip(lines, kept, strict=True):
         row, before = json.loads(line), json.loads(own)
@@ -108,7 +109,7 @@ def test_an_edit_that_fails_costs_one_value(tmp_path: Path) -> None:
     out = finished(tmp_path, "parquet", [made])
     done = command(out, tmp_path / "to", "title=title")
     assert done.exit_code == 0, done.output
-    index = json.loads((tmp_path / "to" / "export.json").read_text())
+    index = json.loads((tmp_path / "to" / "_export.json").read_text())
     assert index["warnings"] == ["1 values of 'title' could not be read and were left out"]
     (path,) = (tmp_path / "to" / "data").iterdir()
     found = pq.read_table(path)
@@ -145,7 +146,7 @@ def test_a_run_made_from_python_names_its_recipe(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match="was made from Python"):
         export(str(tmp_path / "out"), columns={"text": "text"})
     index = export(str(tmp_path / "out"), columns={"text": "text"}, recipe=recipe)
-    found = pq.read_table(f"{tmp_path}/out/export/{index['files'][0]['name']}")
+    found = pq.read_table(f"{tmp_path}/out/export/{index.files[0].name}")
     assert found["text"].to_pylist() == ["a b", "c d"]
 
 

@@ -11,11 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from poolsieve.dataflow.passes.submit import prepare
-from poolsieve.dataflow.pools.shards import derived_uid
 from poolsieve.dataflow.recipes.recipe import Pool
 from poolsieve.filters import Keep, col
 from poolsieve.scoring_models.base.errors import PlanError
-from tests.conftest import write_pool
+from tests.conftest import derived_uid, write_pool
 
 
 def touch(folder: Path, *names: str, data: bytes = b"x") -> Path:

@@ -1,4 +1,4 @@
-"""JSON lines as chunks: one object a line, plain, gzip or zstd, in flat memory."""
+"""JSON lines as batches: one object a line, plain, gzip or zstd, in flat memory."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from poolsieve.dataflow.fs import is_damage, is_local, open_remote
+from poolsieve.dataflow.fs import is_damage
 from poolsieve.dataflow.pools.casts import Errors
 from poolsieve.dataflow.pools.formats.base import (
     UID,
+    Ints,
     Location,
     NoneReadable,
     Skip,
@@ -25,7 +26,8 @@ from poolsieve.dataflow.pools.formats.base import (
     unreadable_rows,
 )
 from poolsieve.dataflow.pools.formats.jsonl.lines import Line, is_blank, lines_of
-from poolsieve.dataflow.pools.json_values import Value, field_of, fitting
+from poolsieve.dataflow.pools.json_types import KeyTypes, first_of
+from poolsieve.dataflow.pools.json_values import Value, array_of, field_of, fitting
 from poolsieve.dataflow.pools.shards import BATCH_BYTES, BATCH_ROWS, Batch, Shard
 from poolsieve.scoring_models.base.errors import PlanError, RowError, unknown_name
 
@@ -52,6 +54,7 @@ class JsonlReader:
     """
 
     has_columns = True
+    typed_by_rows = True
     unsplit = "is compressed, or one line"
 
     def source(self, role: str, source: str) -> str:
@@ -80,6 +83,25 @@ class JsonlReader:
         """The keys of the first rows, nested ones with dots, that hold a text, a number or a boolean."""
         kinds = {name: _kind(value) for name, value in _fields(_sample(files, shards)).items()}
         return {name: kind for name, kind in kinds.items() if kind is not None}
+
+    def fields(self, files: Location, shards: Sequence[Shard], rows: Ints | None) -> pa.Schema:
+        """The keys of the rows that leave, with types that hold all their values (`pools.json_types`), unsettled."""
+        if rows is None:
+            return first_of(_sample(files, shards), _SAMPLES)
+        keys = KeyTypes()
+        for shard in shards:
+            for found in self._objects(files, shard, rows):
+                keys.add(found)
+        return pa.schema(list(keys.types.items()))
+
+    def _objects(self, files: Location, shard: Shard, rows: Ints) -> Iterator[dict[str, Any]]:
+        """The objects at these positions."""
+        wanted_rows = set(rows.tolist())
+        with contextlib.closing(open_stream(files, shard)) as stream:
+            lines = (line for line in lines_of(stream.read) if not is_blank(line))
+            for number, line in enumerate(lines, shard.start):
+                if number in wanted_rows and isinstance(found := parsed(line), dict):
+                    yield found
 
     def role_types(self, files: Location, shards: Sequence[Shard], extra: Sequence[str]) -> dict[str, pa.DataType]:
         """The types of the roles and of `extra` keys, by the first rows of the first readable shards."""
@@ -162,10 +184,9 @@ class Stream:
 
 def open_stream(files: Location, shard: Shard) -> Stream:
     """The bytes of a shard; what it is compressed with is told by its first bytes, not by its name."""
-    system, path = files.connect(shard)
-    local = is_local(system)
-    remote = None if local else open_remote(system, path, cache_type="readahead", block_size=4 << 20)
-    source = open(path, "rb", buffering=1 << 20) if remote is None else remote  # noqa: SIM115  (closed by `close`)
+    path = files.local_path(shard)
+    # Python's own buffer, where it can be had: a remote file has one of its own, and knows failures of the storage.
+    source: Any = files.open(shard) if path is None else open(path, "rb", buffering=1 << 20)  # noqa: SIM115
     first = source.read(4)
     compression = next((name for magic, name in _MAGIC.items() if first.startswith(magic)), None)
     source.seek(shard.first)
@@ -197,7 +218,7 @@ def _ranges(shard: Shard, file: Any, limit: int) -> list[Shard]:
 
 
 class _Rows:
-    """Lines on their way into a chunk."""
+    """Lines on their way into a batch."""
 
     def __init__(
         self, shard: Shard, roles: tuple[str, ...], types: Mapping[str, pa.DataType], sources: Mapping[str, str]
@@ -216,7 +237,7 @@ class _Rows:
         self._bad: Errors = {}
 
     def full(self, line: Line) -> bool:
-        """Whether a chunk would be too large with one more line."""
+        """Whether a batch would be too large with one more line."""
         return len(self._places) == BATCH_ROWS or self._bytes + line.length > BATCH_BYTES
 
     def add(self, row: int, line: Line) -> None:
@@ -242,11 +263,14 @@ class _Rows:
     def flush(self) -> Iterator[Batch]:
         """The rows so far, if there are any."""
         if self._places:
-            yield self._chunk()
+            yield self._batch()
 
-    def _chunk(self) -> Batch:
+    def _batch(self) -> Batch:
         count, places = len(self._places), np.array(self._places, dtype=np.int64).reshape(-1, 2)
-        columns = {role: pa.array(values, self._kinds[role]) for role, values in self._values.items()}
+        columns = {}
+        for role, values in self._values.items():
+            columns[role], wrong = array_of(values, self._kinds[role])
+            self._errors[role].update(wrong)
         labels = columns[UID] = fill_uids(columns.get(UID), self._shard.path, self._start, count)
         made = Batch(
             start=self._start,

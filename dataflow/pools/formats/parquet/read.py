@@ -1,22 +1,20 @@
-"""Parquet shards as chunks: row group by row group, the needed columns alone, in flat memory."""
+"""Parquet shards as batches: row group by row group, the needed columns alone, in flat memory."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from poolsieve.dataflow.fs import is_damage, is_local, open_remote
-from poolsieve.dataflow.pools.casts import Errors, is_text, null_column, to_type
+from poolsieve.dataflow.pools.casts import Errors, is_bytes, is_text, null_column, to_type
 from poolsieve.dataflow.pools.formats.base import (
     UID,
+    Ints,
     Location,
     NoneReadable,
     Want,
@@ -24,16 +22,12 @@ from poolsieve.dataflow.pools.formats.base import (
     fill_uids,
     unreadable_rows,
 )
+from poolsieve.dataflow.pools.formats.parquet.files import Group, Opened, open_file
 from poolsieve.dataflow.pools.shards import BATCH_BYTES, BATCH_ROWS, Batch, Shard
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, RowError, unknown_name
 
 _TRIES = 16
 """Shards to look at for a schema before a plan gives up."""
-
-_REMOTE_BUFFER = 4 << 20
-"""Bytes that one column fetches at a time from remote storage."""
-
-_MAGIC = b"PAR1"
 
 Path = tuple[str, ...]
 """A column, or the way to a field nested in one: `("meta", "width")`."""
@@ -43,6 +37,7 @@ class ParquetReader:
     """Reads pools of Parquet files. A source is a top-level column, or else a nested field written with dots."""
 
     has_columns = True
+    typed_by_rows = False
     unsplit = "has one row group, or no readable footer"
 
     def source(self, role: str, source: str) -> str:
@@ -58,7 +53,7 @@ class ParquetReader:
     def split(self, files: Location, shard: Shard) -> list[Shard]:
         """Runs of row groups of at most `files.split_bytes` (or one group); the file alone if its footer is broken."""
         with contextlib.ExitStack() as stack:
-            opened = _open(files, shard, stack)
+            opened = open_file(files, shard, stack)
             if isinstance(opened, RowError):
                 return [shard]
             footer = opened.file.metadata
@@ -70,7 +65,7 @@ class ParquetReader:
     def needed_bytes(self, files: Location, shard: Shard, roles: Sequence[str]) -> int:
         """The compressed column chunks that hold these roles, in the shard's row groups, by the footer."""
         with contextlib.ExitStack() as stack:
-            opened = _open(files, shard, stack)
+            opened = open_file(files, shard, stack)
             if isinstance(opened, RowError):
                 return 0
             reading = _Pass(opened, files, shard, tuple(roles), {})
@@ -81,6 +76,10 @@ class ParquetReader:
         """The top-level columns of the first readable shard, with the types that they have as roles."""
         schema = _first_schema(files, shards)
         return {name: _role_type(schema, name, name) for name in schema.names}
+
+    def fields(self, files: Location, shards: Sequence[Shard], rows: Ints | None) -> pa.Schema:
+        """The columns of the first readable shard, with the types that they have as roles; by its footer alone."""
+        return pa.schema(list(self.columns(files, shards).items()))
 
     def role_types(self, files: Location, shards: Sequence[Shard], extra: Sequence[str]) -> dict[str, pa.DataType]:
         """The types of the roles and of `extra` columns, by the first readable shard's schema."""
@@ -94,50 +93,11 @@ class ParquetReader:
     ) -> Iterator[Batch]:
         """The shard's rows, in file order; see `PoolFiles.batches`."""
         with contextlib.ExitStack() as stack:
-            opened = _open(files, shard, stack)
+            opened = open_file(files, shard, stack)
             if isinstance(opened, RowError):
                 yield from unreadable_rows(shard, shard.start, roles, types, opened)
                 return
-            yield from _Pass(opened, files, shard, tuple(roles), types).chunks(want)
-
-
-@dataclass(frozen=True)
-class _Opened:
-    """A Parquet file whose footer could be read, and the handle below it."""
-
-    file: Any
-    handle: Any
-
-
-def _open(files: Location, shard: Shard, stack: contextlib.ExitStack) -> _Opened | RowError:
-    handle, buffer = _handle(files, shard)
-    stack.callback(handle.close)
-    try:
-        file = pq.ParquetFile(handle, pre_buffer=False, buffer_size=buffer, page_checksum_verification=True)
-    except Exception as error:
-        if not is_damage(error, handle):
-            raise
-        return _diagnosis(handle, error)
-    return _Opened(file, handle)
-
-
-def _handle(files: Location, shard: Shard) -> tuple[Any, int]:
-    system, path = files.connect(shard)
-    if is_local(system):
-        return pa.OSFile(path, "rb"), 1 << 20
-    # Columns are fetched in turns, so that a read-ahead cache would throw away what the next one needs.
-    return open_remote(system, path, cache_type="none"), _REMOTE_BUFFER
-
-
-def _diagnosis(handle: Any, error: BaseException) -> RowError:
-    handle.seek(0, 2)
-    size = handle.tell()
-    if size == 0:
-        return RowError("empty_file", "the file has no bytes")
-    handle.seek(0)
-    if handle.read(4) == _MAGIC:
-        return RowError("truncated", f"Parquet file of {size:,} bytes without a readable footer: {error}")
-    return RowError("not_parquet", f"no Parquet file: {error}")
+            yield from _Pass(opened, files, shard, tuple(roles), types).batches(want)
 
 
 def _runs(shard: Shard, sizes: Sequence[int], starts: Sequence[int], limit: int) -> list[Shard]:
@@ -167,7 +127,7 @@ def _first_schema(files: Location, shards: Sequence[Shard]) -> pa.Schema:
     reasons = []
     for shard in shards[:_TRIES]:
         with contextlib.ExitStack() as stack:
-            opened = _open(files, shard, stack)
+            opened = open_file(files, shard, stack)
             if not isinstance(opened, RowError):
                 return opened.file.schema_arrow
             reasons.append(f"{shard.path}: {opened.kind}")
@@ -181,7 +141,7 @@ def _role_type(schema: pa.Schema, role: str, source: str) -> pa.DataType:
         asked = f"role {role!r} reads column {source!r}, which" if role != source else f"column {source!r}"
         raise unknown_name(f"{asked} is not in the pool", source, _names(schema))
     found = _plain(_type_at(schema, path))
-    if role == UID or (role == "text" and _is_bytes(found)):
+    if role == UID or (role == "text" and is_bytes(found)):
         return pa.string()
     return pa.binary() if _is_image(found) else found
 
@@ -230,13 +190,7 @@ def _plain(kind: pa.DataType) -> pa.DataType:
         return _plain(kind.value_type)
     if is_text(kind):
         return pa.string()
-    return pa.binary() if _is_bytes(kind) and not pa.types.is_fixed_size_binary(kind) else kind
-
-
-def _is_bytes(kind: pa.DataType) -> bool:
-    types = pa.types
-    view = types.is_binary_view(kind)
-    return bool(view or types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind))
+    return pa.binary() if is_bytes(kind) and not pa.types.is_fixed_size_binary(kind) else kind
 
 
 def _is_image(kind: pa.DataType) -> bool:
@@ -248,9 +202,9 @@ class _Pass:
     """One reading of one shard."""
 
     def __init__(
-        self, opened: _Opened, files: Location, shard: Shard, roles: tuple[str, ...], types: Mapping[str, pa.DataType]
+        self, opened: Opened, files: Location, shard: Shard, roles: tuple[str, ...], types: Mapping[str, pa.DataType]
     ) -> None:
-        self._file, self._handle = opened.file, opened.handle
+        self._opened, self._file = opened, opened.file
         self._shard, self._roles, self._types = shard, roles, types
         schema = self._file.schema_arrow
         sources = {role: files.roles.get(role, role) for role in roles if role != UID}
@@ -276,7 +230,7 @@ class _Pass:
             raise PoolsieveError(f"{self._shard.path} has changed since it was listed; start the run again")
         return range(first, end)
 
-    def chunks(self, want: Want | None) -> Iterator[Batch]:
+    def batches(self, want: Want | None) -> Iterator[Batch]:
         """The rows of the shard's row groups."""
         footer, start = self._file.metadata, self._shard.start
         for index in self.groups:
@@ -288,50 +242,22 @@ class _Pass:
     def _group(self, index: int, group: Any, start: int) -> Iterator[Batch]:
         nbytes = round(_compressed(group) / group.num_rows)
         row, end = start, start + group.num_rows
-        try:
-            for batch in self._batches(index, self._batch_rows(group)):
-                for part in _parts(batch):
-                    yield self._chunk(part, row, nbytes)
-                    row += part.num_rows
-                del batch, part  # the next one is decoded while these names last
-            return
-        except Exception as error:
-            if not is_damage(error, self._handle):
-                raise
-            problem = RowError("row_group", f"row group {index}: {error}")
-        yield from self._rest(index, start, row, end, nbytes, problem)
-
-    def _rest(self, index: int, start: int, row: int, end: int, nbytes: int, problem: RowError) -> Iterator[Batch]:
-        """What follows a failure at some row of the batch that begins at `row`."""
-        # Which row comes first after the damage must not depend on the size of a batch: it is found one by one.
-        for part in self._salvaged(index, row - start):
-            yield self._chunk(part, row, nbytes)
-            row += part.num_rows
-        yield from unreadable_rows(self._shard, row, self._roles, self._types, problem, end - row, nbytes)
-
-    def _salvaged(self, index: int, skip: int) -> Iterator[pa.RecordBatch]:
-        kept = []
-        try:
-            for position, batch in enumerate(self._batches(index, 1)):
-                if position >= skip:
-                    kept.append(batch)
-        except Exception as error:
-            if not is_damage(error, self._handle):
-                raise
-        for first in range(0, len(kept), BATCH_ROWS):
-            yield from _parts(pa.concat_batches(kept[first : first + BATCH_ROWS]))
-
-    def _batches(self, index: int, rows: int) -> Iterator[pa.RecordBatch]:
-        yield from self._file.iter_batches(
-            batch_size=rows, row_groups=[index], columns=self._columns, use_threads=False
-        )
+        rows = Group(self._opened, index, self._columns)
+        for batch in rows.batches(self._batch_rows(group)):
+            for part in _parts(batch):
+                yield self._batch(part, row, nbytes)
+                row += part.num_rows
+            del batch, part  # the next one is decoded while these names last
+        if rows.damage is not None:
+            problem = RowError("row_group", f"row group {index}: {rows.damage}")
+            yield from unreadable_rows(self._shard, row, self._roles, self._types, problem, end - row, nbytes)
 
     def _batch_rows(self, group: Any) -> int:
         size: int = sum(group.column(leaf).total_uncompressed_size for leaf in self.leaves)
         rows: int = group.num_rows
         return max(1, min(BATCH_ROWS, BATCH_BYTES * rows // max(1, size)))
 
-    def _chunk(self, batch: pa.RecordBatch, start: int, nbytes: int) -> Batch:
+    def _batch(self, batch: pa.RecordBatch, start: int, nbytes: int) -> Batch:
         errors: dict[str, Errors] = {}
         values: dict[str, pa.Array] = {}
         for role, path in self._paths.items():

@@ -1,4 +1,4 @@
-"""WebDataset shards as chunks: one forward pass over each tar, reading the members that the roles need."""
+"""WebDataset shards as batches: one forward pass over each tar, reading the members that the roles need."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import IO
+from typing import IO, cast
 
 import numpy as np
 import pyarrow as pa
 
-from poolsieve.dataflow.fs import is_local, open_remote
-from poolsieve.dataflow.pools.casts import Errors, to_type
+from poolsieve.dataflow.pools.casts import Errors, storage, to_type
 from poolsieve.dataflow.pools.formats.base import (
     UID,
+    Ints,
     Location,
     NoneReadable,
     Skip,
@@ -83,6 +83,7 @@ class WebDatasetReader:
     """Reads pools of tars. A row is a sample: adjacent members with the same key."""
 
     has_columns = False
+    typed_by_rows = False
     unsplit = "is a tar, which is read from its start"
 
     def source(self, role: str, source: str) -> str:
@@ -100,6 +101,26 @@ class WebDatasetReader:
     def columns(self, files: Location, shards: Sequence[Shard]) -> dict[str, pa.DataType]:
         """None: what a tar's members mean has to be said by roles."""
         return {}
+
+    def fields(self, files: Location, shards: Sequence[Shard], rows: Ints | None) -> pa.Schema:
+        """`__key__`, `uid`, and one field for each member that a role names, by the roles' names in order.
+
+        What no role names stays behind, so that every file has one and the same schema.
+
+        Raises:
+            PlanError: if no role names a member.
+        """
+        sources = [parse_source(role, source) for role, source in sorted(files.roles.items())]
+        named = dict.fromkeys(extension for source in sources for extension in source.extensions)
+        members = [extension for extension in named if extension not in (UID, KEY)]
+        if not members:
+            raise PlanError(
+                "the pool's roles name no member, so there is nothing to make columns of: declare text= or image= in "
+                "the recipe's pool, or export in the pool's own format"
+            )
+        images = parse_source("image", files.roles["image"]).extensions if "image" in files.roles else ()
+        own = [pa.field(KEY, pa.string()), pa.field(UID, pa.string())]
+        return pa.schema([*own, *(_member_field(name, name in images) for name in members)])
 
     def role_types(self, files: Location, shards: Sequence[Shard], extra: Sequence[str]) -> dict[str, pa.DataType]:
         """The types of the roles, by the first samples of the first readable shard."""
@@ -128,15 +149,11 @@ class WebDatasetReader:
 
 
 def _open(files: Location, shard: Shard) -> IO[bytes]:
-    system, path = files.connect(shard)
-    if is_local(system):
-        return open(path, "rb", buffering=1 << 20)
-    remote = open_remote(system, path, cache_type="readahead", block_size=4 << 20)
-    return io.BufferedReader(remote, 1 << 20)
+    return io.BufferedReader(cast(io.RawIOBase, files.open(shard)), 1 << 20)
 
 
 class _Rows:
-    """Samples on their way into a chunk."""
+    """Samples on their way into a batch."""
 
     def __init__(
         self,
@@ -152,7 +169,7 @@ class _Rows:
         self._values: dict[str, list[Value]] = {role: [] for role in sources}
 
     def add(self, row: int, sample: Sample, skipped: bool) -> Iterator[Batch]:
-        """Takes one more sample; yields the chunk that is full without it. A skipped one closes the chunk too."""
+        """Takes one more sample; yields the batch that is full without it. A skipped one closes the batch too."""
         size = sum(len(data) for data in sample.members.values() if isinstance(data, bytes))
         if skipped or len(self._samples) == BATCH_ROWS or (self._samples and self._bytes + size > BATCH_BYTES):
             yield from self.flush()
@@ -171,15 +188,15 @@ class _Rows:
     def flush(self) -> Iterator[Batch]:
         """The rows so far, if there are any."""
         if self._samples:
-            # Nothing here may hold on to the values while the chunk is worked on.
-            yield self._chunk(*self._take())
+            # Nothing here may hold on to the values while the batch is worked on.
+            yield self._batch(*self._take())
 
     def _take(self) -> tuple[list[Sample], dict[str, list[Value]]]:
         taken = self._samples, self._values
         self._samples, self._values, self._bytes = [], {role: [] for role in self._sources}, 0
         return taken
 
-    def _chunk(self, taken: Sequence[Sample], values: Mapping[str, list[Value]]) -> Batch:
+    def _batch(self, taken: Sequence[Sample], values: Mapping[str, list[Value]]) -> Batch:
         count, columns, errors = len(taken), {}, {}
         for role, source in self._sources.items():
             columns[role], errors[role] = _column(values[role], source, role, self._kinds[role])
@@ -237,7 +254,7 @@ def _column(values: list[Value], source: MemberSource, role: str, kind: pa.DataT
         values[row] = None
     if not source.is_json:
         raw = pa.array(values, pa.binary() if source.extensions else pa.string())
-        found, bad = to_type(raw, kind)
+        found, bad = to_type(raw, storage(kind))
         return found, {**errors, **bad}
     fit = fitting(kind, role)
     for row, value in enumerate(values):
@@ -302,6 +319,14 @@ def _role_type(role: str, source: MemberSource, seen: _Seen) -> pa.DataType:
     if isinstance(value, bool):
         return pa.bool_()
     return pa.float64() if isinstance(value, (int, float)) else pa.string()
+
+
+def _member_field(extension: str, image: bool) -> pa.Field:
+    """What a whole member holds, by its extension."""
+    if extension == "json" or extension.endswith(".json"):
+        return pa.field(extension, pa.json_())
+    kind = pa.string() if extension in _TEXTS else pa.binary()
+    return pa.field(extension, kind, metadata={"role": "image"} if image and kind == pa.binary() else None)
 
 
 def _check(role: str, source: MemberSource, seen: _Seen) -> None:

@@ -18,9 +18,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from poolsieve.dataflow.pools.formats.base import uids
-from poolsieve.dataflow.pools.shards import BATCH_BYTES, BATCH_ROWS, Batch, Shard, derived_uid
+from poolsieve.dataflow.pools.shards import BATCH_BYTES, BATCH_ROWS, Batch, Shard
 from poolsieve.dataflow.recipes.recipe import Pool
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
+from tests.conftest import derived_uid
 
 
 def read(pool: Pool, *roles: str, want: Callable[[int, int], bool] | None = None, shard: int = 0) -> list[Batch]:

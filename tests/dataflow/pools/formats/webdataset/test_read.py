@@ -22,9 +22,10 @@ from hypothesis import strategies as st
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from poolsieve.dataflow.pools.formats.webdataset.archive import MEMBER_BYTES, split_name
-from poolsieve.dataflow.pools.shards import BATCH_ROWS, Batch, Shard, derived_uid
+from poolsieve.dataflow.pools.shards import BATCH_ROWS, Batch, Shard
 from poolsieve.dataflow.recipes.recipe import Pool
 from poolsieve.scoring_models.base.errors import PlanError
+from tests.conftest import derived_uid
 
 Members = Sequence[tuple[str, bytes]]
 TYPES = {"text": pa.string(), "image": pa.binary(), "uid": pa.string(), "w": pa.float64(), "meta": pa.string()}

@@ -1,0 +1,270 @@
+"""An export after checking: which rows, from where, into which format, with what beside them."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import fnmatch
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from poolsieve.dataflow import fs
+from poolsieve.dataflow.export.columns import edited_columns, score_types
+from poolsieve.dataflow.export.edited import EditedColumns, EditedRows
+from poolsieve.dataflow.export.index import About, ListRecord
+from poolsieve.dataflow.export.parts import OutputFile
+from poolsieve.dataflow.export.recast import source_of
+from poolsieve.dataflow.export.rows import Choice
+from poolsieve.dataflow.export.target import Target
+from poolsieve.dataflow.pools.files import PoolFiles
+from poolsieve.dataflow.pools.formats import FORMATS
+from poolsieve.dataflow.pools.formats.format import Format
+from poolsieve.dataflow.pools.formats.outgoing import Added, Build, EditedTexts, Outgoing, Picked, names
+from poolsieve.dataflow.pools.json_types import schema_of_all
+from poolsieve.dataflow.pools.shards import Shard
+from poolsieve.dataflow.recipes.recipe import Pool, Recipe
+from poolsieve.dataflow.runners.base import threads_for
+from poolsieve.dataflow.store.manifest import Manifest, ShardLine, read_manifest, read_shards
+from poolsieve.filters.lists import file_sha256, load_list
+from poolsieve.scoring_models.base.config import digest
+from poolsieve.scoring_models.base.errors import PlanError
+
+_LAYOUT = 2
+"""Raised when the same export would give other files, so that none goes on with what an older version began."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wishes:
+    """What the user asked for; see `export`."""
+
+    target: str | None = None
+    format: str = "same"
+    select: str | None = None
+    uids: str | None = None
+    scores: bool | Sequence[str] = False
+    target_bytes: int | None = None
+    pool: Pool | None = None
+    columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    recipe: Recipe | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportPlan:
+    """Everything that a worker needs to know of an export: small and picklable.
+
+    Attributes:
+        choice: which rows leave.
+        files: the pool's, where they are now.
+        format: name of the format that is written.
+        added: what goes along.
+        edits: how edited texts are made; None for none.
+        build: for another format than the pool's: what is read of a row; None for a copy.
+        same_place: whether the pool is where it was when it was scored, so that its files' tags can be compared.
+        threads: whether decoding one file may use several threads.
+    """
+
+    choice: Choice
+    files: PoolFiles
+    format: str
+    added: Added
+    edits: EditedColumns | None = None
+    build: Build | None = None
+    same_place: bool = True
+    threads: bool = True
+
+    @property
+    def to(self) -> Format:
+        """The format that is written."""
+        return FORMATS[self.format]
+
+    @property
+    def typed_by_rows(self) -> bool:
+        """Whether only the rows that leave tell which columns they will have."""
+        return self.build is not None and self.files.reader.typed_by_rows
+
+    def check(self, shard: Shard) -> None:
+        """Compares a pool file with the one that was scored.
+
+        Raises:
+            ShardChanged: if it differs or is gone.
+        """
+        self.files.check_unchanged(shard, moved=not self.same_place)
+
+    def outgoing(self, part: OutputFile) -> Iterator[Outgoing]:
+        """The shards of a file of the export, each checked right before it is read."""
+        for item in part.inputs:
+            self.check(item.shard)
+            yield Outgoing(
+                shard=item.shard,
+                rows=item.rows,
+                whole=item.whole and len(part.inputs) == 1,
+                pick=lambda shard=item.shard: self.choice.pick(shard),  # type: ignore[misc]
+                edited=lambda picked, shard=item.shard: self._edited(picked, shard),  # type: ignore[misc]
+            )
+
+    def _edited(self, picked: Picked, shard: Shard) -> EditedTexts | None:
+        return None if self.edits is None else EditedRows(self.edits, self.files, shard, picked.row)
+
+    def typed(self, fields: Sequence[bytes], shards: Sequence[Shard]) -> ExportPlan:
+        """The plan with the columns of all rows that leave.
+
+        Args:
+            fields: what the shards hold, as serialised schemas, in pool order; empty for those without rows.
+            shards: some of the pool's.
+
+        Raises:
+            PlanError: if these rows can't be written.
+        """
+        schema = schema_of_all(pa.ipc.read_schema(pa.py_buffer(one)) for one in fields if one)
+        return self.recast(schema, shards) if len(schema) else self
+
+    def recast(self, fields: pa.Schema, shards: Sequence[Shard]) -> ExportPlan:
+        """The plan of writing these fields of the pool in another format.
+
+        Raises:
+            PlanError: if the format can't hold them.
+        """
+        build = self.to.builder.plan(source_of(self.files, fields, shards), self.added.scores)
+        return dataclasses.replace(self, build=build)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """An export that passed every check which can be made before the shards are surveyed.
+
+    Attributes:
+        plan: for the workers.
+        target: the folder.
+        lines: the pool's shards and their counts.
+        target_bytes: files close at the first shard boundary past this size.
+        about: what tells it from another export.
+        warnings: what the user should know before work starts.
+    """
+
+    plan: ExportPlan
+    target: Target
+    lines: Sequence[ShardLine]
+    target_bytes: int
+    about: About
+    warnings: tuple[str, ...] = ()
+
+
+def prepare(out: str, wishes: Wishes, workers: int) -> Prepared:
+    """Checks an export.
+
+    Raises:
+        PlanError: for anything that can't work.
+    """
+    out = fs.absolute(out)
+    manifest = read_manifest(out)
+    lines = read_shards(out, manifest.decision)
+    scored = manifest.pool.pool().located()
+    place = _place(scored, wishes.pool)
+    format = _format(wishes.format, place)
+    url = fs.absolute(wishes.target) if wishes.target else fs.join(out, "export")
+    _outside(place, lines, url)
+    edits = edited_columns(out, place, format, manifest, lines, wishes.columns, wishes.recipe)
+    types = score_types(out, manifest, lines, wishes.scores, beside=format.scores_are_columns)
+    added = Added(scores=types, edited=tuple(wishes.columns))
+    made = ExportPlan(
+        choice=_choice(out, manifest, wishes, added, scored, copies=format is place.own),
+        files=place,
+        format=format.name,
+        added=added,
+        edits=edits,
+        same_place=place.root == scored.root,
+        threads=threads_for(workers) > 1,
+    )
+    size = wishes.target_bytes or format.target_bytes
+    about = _about(made, manifest, size)
+    if format is not place.own:
+        made = _recast(made, [line.shard for line in lines])
+    return Prepared(
+        plan=made,
+        target=Target(url, digest([_LAYOUT, about.to_json()], 8)),
+        lines=lines,
+        target_bytes=size,
+        about=about,
+        warnings=_warnings(made),
+    )
+
+
+def _recast(made: ExportPlan, shards: Sequence[Shard]) -> ExportPlan:
+    """With what a look at the first rows says; where only rows tell the types, the survey corrects it."""
+    reader = made.files.reader
+    fields = reader.fields(made.files, shards, None)
+    return made.recast(schema_of_all([fields]) if reader.typed_by_rows else fields, shards)
+
+
+def _warnings(made: ExportPlan) -> tuple[str, ...]:
+    left = made.build.left_out if made.build is not None else ()
+    return (f"{names(left)} hold bytes that have no place in {made.to.title}, and stay behind",) if left else ()
+
+
+def _place(scored: PoolFiles, now: Pool | None) -> PoolFiles:
+    """The scored pool where it is now."""
+    if now is None:
+        return scored
+    if now.kind != scored.format:
+        raise PlanError(f"the run was made from a {scored.format} pool, but pool= is {now.kind}")
+    there = now.located()
+    return dataclasses.replace(scored, root=there.root, patterns=there.patterns, storage_options=there.storage_options)
+
+
+def _format(name: str, files: PoolFiles) -> Format:
+    if name != "same" and name not in FORMATS:
+        raise PlanError(f"--format {name!r} is not one of {', '.join(['same', *FORMATS])}")
+    return files.own if name == "same" else FORMATS[name]
+
+
+def _outside(files: PoolFiles, lines: Sequence[ShardLine], target: str) -> None:
+    inside = next((line.path for line in lines if files.url(line.shard).startswith(target.rstrip("/") + "/")), None)
+    if inside is not None:
+        raise PlanError(f"{target} holds the pool ({inside}), which an export must not touch: choose another folder")
+
+
+def _choice(out: str, manifest: Manifest, wishes: Wishes, added: Added, scored: PoolFiles, *, copies: bool) -> Choice:
+    _selection(wishes.select, wishes.uids, manifest)
+    copier = scored.own.copier
+    return Choice(
+        out=out,
+        decision=manifest.decision,
+        uid_source=digest([scored.format, scored.roles.get("uid")]),
+        select=wishes.select,
+        uids=fs.absolute(wishes.uids) if wishes.uids else None,
+        scores=tuple(added.scores),
+        lines=copies and copier.needs_lines,
+        unread=copies and copier.copies_unread and added.nothing,
+    )
+
+
+def _selection(select: str | None, uids: str | None, manifest: Manifest) -> None:
+    if select is not None and uids is not None:
+        raise PlanError("--reason and --uids each say which rows to export: give one of them")
+    if uids is not None:
+        load_list(fs.absolute(uids))
+    reasons = list(manifest.reasons)
+    if select is not None and not fnmatch.filter(reasons, select):
+        near = difflib.get_close_matches(select, reasons, n=3, cutoff=0.3)
+        guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        there = ", ".join(sorted(reasons)[:20]) or "none: every row was kept"
+        raise PlanError(f"no row was dropped for a reason that {select!r} matches.{guess} The reasons are: {there}")
+
+
+def _about(made: ExportPlan, manifest: Manifest, size: int) -> About:
+    choice = made.choice
+    listed = None
+    if choice.uids is not None:
+        listed = ListRecord(sha256=file_sha256(choice.uids), entries=len(load_list(choice.uids)))
+    about = About(
+        decision=choice.decision,
+        pool=manifest.pool.id,
+        format=made.format,
+        select=choice.select,
+        uids=listed,
+        scores=choice.scores,
+        target_bytes=size,
+    )
+    return about if made.edits is None else about.with_columns(made.edits.about(made.files))

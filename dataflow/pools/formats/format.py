@@ -1,0 +1,52 @@
+"""A format is one thing: how its files are called, read, copied and built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from poolsieve.dataflow.pools.formats.base import Reader
+from poolsieve.dataflow.pools.formats.outgoing import Builder, Copier
+
+
+def _none(rows: Mapping[str, int]) -> Mapping[str, bytes]:
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """One kind of file. Whoever has one of these knows all of it; nobody else asks for a format by name.
+
+    Attributes:
+        name: as `Pool.<name>` and `--format` have it.
+        title: in prose.
+        endings: of the names of files that are taken for this format.
+        ending: of the files that are written.
+        target_bytes: usual size of a file.
+        text: where a text is found if nobody says.
+        reader, copier, builder: how its files are read, how they are made of files of their own kind, and of any rows.
+        never_empty: whether an export without rows has a file all the same, so that its readers find a schema.
+        scores_are_columns: whether scores stand among the pool's own columns, so that none may have a column's name.
+        about_files: small files that readers expect beside the files: name -> rows gives name -> contents.
+    """
+
+    name: str
+    title: str
+    endings: tuple[str, ...]
+    ending: str
+    target_bytes: int
+    reader: Reader
+    copier: Copier
+    builder: Builder
+    text: str = "text"
+    never_empty: bool = False
+    scores_are_columns: bool = False
+    about_files: Callable[[Mapping[str, int]], Mapping[str, bytes]] = _none
+
+    def part_name(self, i: int, n: int, folder: str = "data") -> str:
+        """The name of file i of n: `data/train-00000-of-00004.parquet`, which `datasets` takes for a split `train`."""
+        return f"{folder}/train-{i:05d}-of-{n:05d}{self.ending}"
+
+    def side_files(self, rows: Mapping[str, int]) -> Mapping[str, bytes]:
+        """What stands beside the files, given their names and rows: name -> contents."""
+        return self.about_files(rows)
