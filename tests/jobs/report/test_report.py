@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import os
 import re
 import shutil
 import tarfile
@@ -23,6 +24,7 @@ from poolsieve.dataflow import Pool
 from poolsieve.dataflow.decisions.record import SAMPLES
 from poolsieve.dataflow.passes.submit import Plan, execute, prepare, prepare_stored
 from poolsieve.dataflow.recipes.recipe import Recipe
+from poolsieve.dataflow.store.layout import shards_url
 from poolsieve.dataflow.store.manifest import RowCounts, read_cuts, write_manifest
 from poolsieve.dataflow.store.summary import Summary
 from poolsieve.filters import Keep, Score, Top, col, scorer
@@ -282,8 +284,13 @@ def test_a_changed_file_gives_no_rows_of_another_version(finished: Run) -> None:
 
 
 def test_slow_storage_ends_with_a_note(finished: Run) -> None:
+    """A named pipe is a file that hangs: nobody can open it before somebody writes to it."""
+    pipe = Path(shards_url(str(finished.out), finished.summary.decision))
+    pipe.unlink()
+    os.mkfifo(pipe)
     found = report_samples(finished.prepared.job, finished.summary, budget=0.0)
     assert any("within 0 s" in note for note in found.notes)
+    os.close(os.open(pipe, os.O_RDWR | os.O_NONBLOCK))  # lets the thread that was left behind go
 
 
 def test_truth_gives_precision_and_recall_before_and_after(finished: Run, tmp_path: Path) -> None:
