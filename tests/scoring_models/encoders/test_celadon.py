@@ -147,7 +147,7 @@ def test_the_stage_names_level_and_category(model: Path, tmp_path: Path) -> None
     for verdict, reason in zip(found["celadon.verdict"].to_pylist(), found["reason"].to_pylist(), strict=True):
         assert reason == ("celadon.no_text" if verdict is None else None if verdict == "none" else f"celadon.{verdict}")
     toxic = export(str(tmp_path / "out"), select="celadon.toxic.*", target=str(tmp_path / "toxic"))
-    assert toxic["rows"] == found["celadon.level"].to_pylist().count("toxic") > 0
+    assert toxic.rows == found["celadon.level"].to_pylist().count("toxic") > 0
     loose = run(source | celadon(str(model), keep="mild"), tmp_path / "out")
     assert loose.kept - strict.kept == found["celadon.level"].to_pylist().count("mild") > 0
     assert loose.work.scored == {}
