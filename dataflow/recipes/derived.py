@@ -1,4 +1,4 @@
-"""Derived roles at work: where a scorer's input comes from, and its value for the rows of a chunk that ask for it."""
+"""Derived roles at work: where a scorer's input comes from, and its value for the rows of a batch that ask for it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def editors(inputs: Mapping[str, RoleSource]) -> Iterator[Editor]:
 
 
 class RoleValues:
-    """The roles of one chunk, those of the pool and derived ones; an edit runs once for a row that needs it.
+    """The roles of one batch, those of the pool and derived ones; an edit runs once for a row that needs it.
 
     Args:
         roles: the pool's roles, n rows.
@@ -76,7 +76,7 @@ class RoleValues:
         return (whole if len(good) == len(whole) else whole.take(pa.array(good))), good, failed
 
     def _column(self, source: RoleSource, rows: Rows) -> tuple[pa.Array, Errors]:
-        """A column of the whole chunk (right for `rows`), and the failures among `rows`."""
+        """A column of the whole batch (right for `rows`), and the failures among `rows`."""
         if isinstance(source, DerivedRole):
             values, errors = self._derived(source, rows)
         else:

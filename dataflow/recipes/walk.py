@@ -1,4 +1,4 @@
-"""Walks a program over the rows of one shard or chunk: who is alive, who was dropped and why. No Beam, no files.
+"""Walks a program over the rows of one shard or batch: who is alive, who was dropped and why. No Beam, no files.
 
 The same walk serves scoring (a source that computes what is missing), selection and decisions (a source that only
 reads what is stored), so what a score was computed for and what a rule sees can't drift apart.

@@ -67,12 +67,12 @@ def _batches(pools: Mapping[str, Pool]) -> Iterator[tuple[str, pa.RecordBatch]]:
         shards = pool.listing().shards
         types = pool.role_types(shards)
         for shard in shards:
-            for chunk in pool.batches(shard, (TEXT,), types):
-                bad = {**chunk.read_errors, **chunk.role_errors.get(TEXT, {})}
+            for batch in pool.batches(shard, (TEXT,), types):
+                bad = {**batch.read_errors, **batch.role_errors.get(TEXT, {})}
                 if bad:
                     row, error = next(iter(bad.items()))
                     raise PoolsieveError(
-                        f"benchmark {name!r}: {shard.path}, row {chunk.start + row} can't be read ({error.kind}: "
+                        f"benchmark {name!r}: {shard.path}, row {batch.start + row} can't be read ({error.kind}: "
                         f"{error.message}); a benchmark has to be whole"
                     )
-                yield name, chunk.roles
+                yield name, batch.roles

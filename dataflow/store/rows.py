@@ -55,9 +55,9 @@ class Rows:
         return int(self._file.metadata.num_rows)
 
 
-def write_rows(url: str, chunks: Sequence[pa.Table]) -> None:
+def write_rows(url: str, tables: Sequence[pa.Table]) -> None:
     """Writes the rows of a shard."""
-    table = pa.concat_tables(chunks) if chunks else ROWS_SCHEMA.empty_table()
+    table = pa.concat_tables(tables) if tables else ROWS_SCHEMA.empty_table()
     write_table(url, table)
 
 
@@ -75,17 +75,17 @@ def read_rows(url: str) -> Rows | None:
         raise PoolsieveError(damaged(url, error)) from error
 
 
-def rows_table(chunk: Batch) -> pa.Table:
-    """A reader's chunk as lines of `rows/`."""
-    n = chunk.num_rows
+def rows_table(batch: Batch) -> pa.Table:
+    """A reader's batch as lines of `rows/`."""
+    n = batch.num_rows
     arrays = [
-        pa.array(np.arange(chunk.start, chunk.start + n, dtype=np.int64)),
-        chunk.uid,
-        pa.array(np.asarray(chunk.nbytes, dtype=np.int64)),
-        *error_columns(chunk.read_errors, n),
-        pa.nulls(n, pa.int64()) if chunk.offset is None else pa.array(chunk.offset),
-        pa.nulls(n, pa.int64()) if chunk.length is None else pa.array(chunk.length),
-        pa.nulls(n, pa.string()) if chunk.key is None else chunk.key,
+        pa.array(np.arange(batch.start, batch.start + n, dtype=np.int64)),
+        batch.uid,
+        pa.array(np.asarray(batch.nbytes, dtype=np.int64)),
+        *error_columns(batch.read_errors, n),
+        pa.nulls(n, pa.int64()) if batch.offset is None else pa.array(batch.offset),
+        pa.nulls(n, pa.int64()) if batch.length is None else pa.array(batch.length),
+        pa.nulls(n, pa.string()) if batch.key is None else batch.key,
     ]
     return pa.Table.from_arrays(arrays, schema=ROWS_SCHEMA)
 

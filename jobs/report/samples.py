@@ -250,10 +250,10 @@ def _payloads(job: Job, shard: Shard, rows: set[int], found: Fetched, stop: thre
     def want(start: int, n: int) -> bool:
         return any(start <= row < start + n for row in left)
 
-    for chunk in job.files.batches(shard, roles, types, want):
-        inside = [row for row in left if chunk.start <= row < chunk.start + chunk.num_rows]
+    for batch in job.files.batches(shard, roles, types, want):
+        inside = [row for row in left if batch.start <= row < batch.start + batch.num_rows]
         for row in inside:
-            found.payloads[(shard.name, row)] = _payload(chunk, row - chunk.start, roles)
+            found.payloads[(shard.name, row)] = _payload(batch, row - batch.start, roles)
         left.difference_update(inside)
         if not left or stop.is_set():
             return
@@ -275,10 +275,10 @@ def _has(job: Job, role: str) -> bool:
     return True
 
 
-def _payload(chunk: Batch, i: int, roles: list[str]) -> Payload:
+def _payload(batch: Batch, i: int, roles: list[str]) -> Payload:
     made = Payload()
     for role in roles:
-        value = chunk.roles.column(role)[i].as_py()
+        value = batch.roles.column(role)[i].as_py()
         if isinstance(value, str):
             made.caption = clipped(value)
         elif isinstance(value, bytes):

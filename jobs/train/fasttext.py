@@ -161,11 +161,11 @@ def _write(pool: Pool, label: str, holdout: float, seed: int, seen: IO[str], hel
         PlanError: if there is none to train with.
     """
     counts = Counted()
-    for chunk in _chunks(pool):
-        bad = {*chunk.read_errors, *chunk.role_errors.get(TEXT, {})}
+    for batch in _batches(pool):
+        bad = {*batch.read_errors, *batch.role_errors.get(TEXT, {})}
         counts.unreadable += len(bad)
-        texts = chunk.roles.column(TEXT).to_pylist()
-        for i, (text, unseen) in enumerate(zip(texts, _held_out(chunk.uid, holdout, seed), strict=True)):
+        texts = batch.roles.column(TEXT).to_pylist()
+        for i, (text, unseen) in enumerate(zip(texts, _held_out(batch.uid, holdout, seed), strict=True)):
             if i in bad:
                 continue
             line = _line(text)
@@ -179,7 +179,7 @@ def _write(pool: Pool, label: str, holdout: float, seed: int, seen: IO[str], hel
     return counts
 
 
-def _chunks(given: Pool) -> Iterator[Batch]:
+def _batches(given: Pool) -> Iterator[Batch]:
     pool = given.located()
     shards = pool.listing().shards
     types = pool.role_types(shards)
