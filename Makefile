@@ -4,10 +4,19 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 DEMO   := demo
 
-.PHONY: help demo demo-text demo-pool test check lint types clean
+# Type checkers and editors find `poolsieve.*` by folders, and the four packages stand at the top of the repository: links
+# beside the real `poolsieve/__init__.py` lead to them. Git does not track them; a wheel is made without them.
+LINKS  := $(addprefix poolsieve/,filters scoring_models dataflow jobs)
+
+.PHONY: help venv demo demo-text demo-pool docs test check lint types clean
 
 help:  ## what there is
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "make %-10s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: $(LINKS) | $(BIN)/poolsieve  ## .venv with everything in it, and the links that editors and type checkers follow
+
+$(LINKS):
+	@ln -sfn ../$(notdir $@) $@
 
 $(BIN)/poolsieve: pyproject.toml | $(LINKS)
 	$(PYTHON) -m venv $(VENV)
@@ -31,14 +40,11 @@ demo-text: $(DEMO)/documents  ## FineWeb's chain and a small Celadon over a pool
 	$(BIN)/poolsieve run recipes/fineweb_celadon.py --out $(DEMO)/out-text --truth $(DEMO)/documents/truth.parquet \
 		-p 'pool=$(DEMO)/documents/*.jsonl.zst' -p uid=id -p model=recipes/demo/celadon
 
-# Type checkers and editors find `poolsieve.*` by folders, and the four rooms stand at the top of the repository: links
-# beside the real `poolsieve/__init__.py` lead to them. Git does not track them; a wheel is made without them.
-LINKS := $(addprefix poolsieve/,filters scoring_models dataflow jobs)
+docs: | $(BIN)/poolsieve  ## the pages that are made from the code: docs/rules.md, docs/cli.md
+	$(BIN)/python docs/make_rules.py
+	$(BIN)/python docs/make_cli.py
 
-$(LINKS):
-	@ln -sfn ../$(notdir $@) $@
-
-lint: | $(BIN)/poolsieve  ## ruff and the arrows between the packages
+lint: | $(BIN)/poolsieve  ## ruff, and the arrows between packages and rooms
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
@@ -52,4 +58,5 @@ test: | $(BIN)/poolsieve  ## the tests
 check: lint types test  ## everything that CI checks
 
 clean:  ## remove what the above made
-	rm -rf $(VENV) $(DEMO) build
+	rm -rf $(VENV) $(DEMO) build poolsieve.egg-info
+	rm -f $(LINKS)

@@ -18,9 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from common import pairs
 
+import poolsieve
 from poolsieve.dataflow import Pool
-from poolsieve.dataflow.passes.submit import execute, prepare
-from poolsieve.dataflow.runners.engine import Engine
 from poolsieve.filters import datacomp
 from poolsieve.scoring_models import Language
 
@@ -65,7 +64,7 @@ def whole(pool: Path, out: Path, workers: int = 1) -> int:
     """The whole job, from nothing to a ledger; rows that stay."""
     shutil.rmtree(out, ignore_errors=True)
     source = Pool.parquet(f"{pool}/*.parquet", uid="uid", text="text", width="width", height="height")
-    return int(execute(prepare(source | datacomp.basic(), str(out)), engine=Engine(workers=workers))["kept"])
+    return poolsieve.run(source | datacomp.basic(), out, workers=workers, samples=False).counts.kept
 
 
 def main() -> None:

@@ -25,13 +25,13 @@ import pyarrow as pa
 from common import pairs
 from PIL import Image
 
+import poolsieve
 from poolsieve.dataflow import Pool
 from poolsieve.dataflow.decisions.decide import decide_shard
 from poolsieve.dataflow.passes.scoring import score_shard
-from poolsieve.dataflow.passes.submit import execute, prepare
+from poolsieve.dataflow.passes.submit import prepare
 from poolsieve.dataflow.recipes.recipe import Recipe
 from poolsieve.dataflow.runners.base import threads_for
-from poolsieve.dataflow.runners.engine import Engine
 from poolsieve.dataflow.store.job import Options
 from poolsieve.filters import Keep, Score, col
 from poolsieve.scoring_models import Clip
@@ -121,10 +121,7 @@ def recipe_of(pool: Path, model: Path) -> Recipe:
 def whole(pool: Path, model: Path, out: Path, workers: int = 1) -> None:
     """The whole job, from nothing to a ledger."""
     shutil.rmtree(out, ignore_errors=True)
-    execute(
-        prepare(recipe_of(pool, model), str(out), options=Options(threads=threads_for(workers))),
-        engine=Engine(workers=workers),
-    )
+    poolsieve.run(recipe_of(pool, model), out, workers=workers, samples=False)
 
 
 def plain(pool: Path, model: Path, out: Path) -> None:
@@ -132,9 +129,9 @@ def plain(pool: Path, model: Path, out: Path) -> None:
     shutil.rmtree(out, ignore_errors=True)
     prepared = prepare(recipe_of(pool, model), str(out), options=Options(threads=threads_for(1)))
     for shard in prepared.shards:
-        score_shard(prepared.job, shard, {}, None, "Pass1")
+        score_shard(shard, prepared.job, {}, stop=None, label="Pass1")
     for shard in prepared.shards:
-        decide_shard(prepared.job, shard, {}, "Decide")
+        decide_shard(shard, prepared.job, {}, label="Decide")
 
 
 def main() -> None:

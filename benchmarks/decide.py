@@ -16,18 +16,15 @@ from common import in_fresh_process, scores_pool
 
 SETUP = """
 import time
-from poolsieve.dataflow import Pool
-from poolsieve.dataflow.finish import write_manifest
-from poolsieve.dataflow.submit import execute, prepare, prepare_stored
+import poolsieve
 from poolsieve.filters import Top
 pool, out, fraction = sys.argv[1], sys.argv[2], sys.argv[3]
-recipe = Pool.parquet(pool + "/*.parquet", uid="uid") | Top("score", fraction=fraction)
+recipe = poolsieve.Pool.parquet(pool + "/*.parquet", uid="uid") | Top("score", fraction=fraction)
 """
-RUN = "prepared = prepare(recipe, out); found = execute(prepared); write_manifest(prepared.job, found, {})"
-DECIDE = "prepared = prepare_stored(recipe, out); found = execute(prepared, score=False, write=WRITE)"
-MEASURED = (
-    "\nstart = time.perf_counter()\n{}\nresult = {{'seconds': time.perf_counter() - start, 'kept': found['kept']}}"
-)
+RUN = "kept = poolsieve.run(recipe, out, samples=False).counts.kept"
+DECIDE = "kept = poolsieve.decide(recipe, out, samples=False).counts.kept"
+WHAT_IF = "kept = poolsieve.decide(recipe, out, what_if=True).kept"
+MEASURED = "\nstart = time.perf_counter()\n{}\nresult = {{'seconds': time.perf_counter() - start, 'kept': kept}}"
 
 
 def main() -> None:
@@ -41,9 +38,8 @@ def main() -> None:
     out = given.folder / "decide-out"
     shutil.rmtree(out, ignore_errors=True)
     print("run     ", show(in_fresh_process(SETUP + MEASURED.format(RUN), str(pool), str(out), "0.3")))
-    decide = SETUP + MEASURED.format(DECIDE)
-    print("decide  ", show(in_fresh_process(decide.replace("WRITE", "True"), str(pool), str(out), "0.15")))
-    print("what-if ", show(in_fresh_process(decide.replace("WRITE", "False"), str(pool), str(out), "0.2")))
+    print("decide  ", show(in_fresh_process(SETUP + MEASURED.format(DECIDE), str(pool), str(out), "0.15")))
+    print("what-if ", show(in_fresh_process(SETUP + MEASURED.format(WHAT_IF), str(pool), str(out), "0.2")))
 
 
 def show(found: dict[str, float]) -> str:

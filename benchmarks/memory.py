@@ -13,11 +13,10 @@ from pathlib import Path
 from common import in_fresh_process, text_pool
 
 CODE = """
-from poolsieve.dataflow import Pool
-from poolsieve.dataflow.submit import execute, prepare
+import poolsieve
 from poolsieve.filters import Keep, Top, col
-recipe = Pool.parquet(sys.argv[1] + "/*.parquet", uid="uid", text="text") | Keep(col("text").word_count() >= 3) | Top("width", fraction=0.3)
-result = {"rows": execute(prepare(recipe, sys.argv[2]))["rows"]}
+recipe = poolsieve.Pool.parquet(sys.argv[1] + "/*.parquet", uid="uid", text="text") | Keep(col("text").word_count() >= 3) | Top("width", fraction=0.3)
+result = {"rows": poolsieve.run(recipe, sys.argv[2], samples=False).counts.rows_in}
 """
 
 

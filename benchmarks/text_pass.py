@@ -16,12 +16,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from common import pairs, text_pool
 
+import poolsieve
 from poolsieve.dataflow import Pool
 from poolsieve.dataflow.decisions.decide import decide_shard
 from poolsieve.dataflow.passes.scoring import score_shard
-from poolsieve.dataflow.passes.submit import execute, prepare
+from poolsieve.dataflow.passes.submit import prepare
 from poolsieve.dataflow.recipes.recipe import Recipe
-from poolsieve.dataflow.runners.engine import Engine
 from poolsieve.filters import Keep, col
 from poolsieve.filters.dsl.statistics import char_count, word_count
 
@@ -50,7 +50,7 @@ def bare(pool: Path) -> int:
 def whole(pool: Path, out: Path, workers: int = 1) -> None:
     """The whole job, from nothing to a ledger."""
     shutil.rmtree(out, ignore_errors=True)
-    execute(prepare(recipe_of(pool), str(out)), engine=Engine(workers=workers))
+    poolsieve.run(recipe_of(pool), out, workers=workers, samples=False)
 
 
 def plain(pool: Path, out: Path) -> None:
@@ -58,9 +58,9 @@ def plain(pool: Path, out: Path) -> None:
     shutil.rmtree(out, ignore_errors=True)
     prepared = prepare(recipe_of(pool), str(out))
     for shard in prepared.shards:
-        score_shard(prepared.job, shard, {}, None, "Pass1")
+        score_shard(shard, prepared.job, {}, stop=None, label="Pass1")
     for shard in prepared.shards:
-        decide_shard(prepared.job, shard, {}, "Decide")
+        decide_shard(shard, prepared.job, {}, label="Decide")
 
 
 def main() -> None:

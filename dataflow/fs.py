@@ -7,7 +7,7 @@ import io
 import os
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import IO, Any, NamedTuple
 
 import fsspec
@@ -18,6 +18,10 @@ from fsspec.implementations.local import LocalFileSystem
 
 TEMPORARY = ".poolsieve-tmp-"
 """Prefix of files that are being written; a listing skips them and `prune` removes them."""
+
+
+StorageOptions = Mapping[str, Any]
+"""Keywords for fsspec's file systems: keys, endpoints. May hold secrets, so they are never stored."""
 
 
 class Stat(NamedTuple):
@@ -34,9 +38,9 @@ def absolute(url: str) -> str:
     return os.path.abspath(os.path.expanduser(url))
 
 
-def connect(url: str, options: dict[str, Any] | None = None) -> tuple[fsspec.AbstractFileSystem, str]:
+def connect(url: str, options: StorageOptions | None = None) -> tuple[fsspec.AbstractFileSystem, str]:
     """The file system of `url` and the path in it."""
-    system, path = url_to_fs(url, **(options or {}))
+    system, path = url_to_fs(url, **dict(options or {}))
     return system, path
 
 
@@ -86,7 +90,7 @@ def stat(system: fsspec.AbstractFileSystem, path: str) -> Stat:
     return stat_of(system.info(path))
 
 
-def stat_of(info: dict[str, Any]) -> Stat:
+def stat_of(info: Mapping[str, Any]) -> Stat:
     """`stat` from a listing's entry."""
     tag = next((info[key] for key in ("ETag", "etag", "md5Hash", "checksum", "mtime", "created") if info.get(key)), "")
     return Stat(int(info.get("size") or 0), str(tag).strip('"'))

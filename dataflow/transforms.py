@@ -8,21 +8,23 @@ are made: it registers an Arrow IPC coder for `RecordBatch`, without which Beam 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+from apache_beam.utils.shared import Shared
 
 from poolsieve.dataflow.recipes.compile import compile_recipe
-from poolsieve.dataflow.recipes.derived import RoleValues
+from poolsieve.dataflow.recipes.derived import RoleValues, spread
 from poolsieve.dataflow.recipes.program import Program, ScoreStep
 from poolsieve.dataflow.recipes.walk import Mask, StepScores, walk
 from poolsieve.dataflow.store.rows import error_columns
+from poolsieve.dataflow.store.session import Session
 from poolsieve.filters.dsl.stages import Stage
 from poolsieve.scoring_models.base.config import digest
-from poolsieve.scoring_models.base.driver import load_shared, score_rows
+from poolsieve.scoring_models.base.driver import score_rows
 from poolsieve.scoring_models.base.errors import PlanError
 
 
@@ -54,14 +56,17 @@ class RecordBatchCoder(beam.coders.Coder):
         return kind
 
 
+Ready = Callable[[ScoreStep], Any]
+"""A step -> its scorer, ready to score."""
+
 beam.coders.registry.register_coder(pa.RecordBatch, RecordBatchCoder)
 
 
 class _BatchSource:
     """A walk's source over one batch of somebody else's pipeline."""
 
-    def __init__(self, batch: pa.RecordBatch, threads: int) -> None:
-        self.batch, self.threads, self.path = batch, threads, ""
+    def __init__(self, batch: pa.RecordBatch, scorer: Ready, threads: int) -> None:
+        self.batch, self.scorer, self.threads, self.path = batch, scorer, threads, ""
         self.rows = np.arange(batch.num_rows, dtype=np.int64)
         self.uid = batch.column("uid") if "uid" in batch.schema.names else pa.nulls(batch.num_rows, pa.string())
         self.read_errors = pa.nulls(batch.num_rows, pa.string())
@@ -69,21 +74,35 @@ class _BatchSource:
 
     def answer(self, step: ScoreStep, needed: Mask) -> StepScores:
         """Scores of the needed rows."""
-        loaded: Any = step.scorer
-        if hasattr(step.scorer, "load"):
-            loaded = load_shared(loaded, digest([step.name, step.scorer.to_dict()]))
-        batch, good, failed = self.values.batch(step.inputs, np.flatnonzero(needed))
-        made = score_rows(loaded, batch, step.scorer.columns, threads=self.threads)
-        index = np.arange(len(needed))
-        spread = pa.array(np.searchsorted(good, index), mask=~np.isin(index, good))
+        inputs, good, failed = self.values.batch(step.inputs, np.flatnonzero(needed))
+        made = score_rows(self.scorer(step), inputs, step.scorer.columns, threads=self.threads)
         errors, _ = error_columns(failed | {int(good[i]): e for i, e in made.errors.items()}, len(needed))
-        arrays = {n: a.take(spread) for n, a in zip(step.columns, made.columns.values(), strict=True)}
-        return StepScores(arrays, errors)
+        columns = zip(step.columns, made.columns.values(), strict=True)
+        return StepScores({name: spread(values, good, np.arange(len(needed))) for name, values in columns}, errors)
 
 
-def apply_stages(program: Program, batch: pa.RecordBatch, threads: int = 1) -> pa.RecordBatch:
-    """The batch with score columns, `keep` (bool) and `reason` (string) added. Pure; no Beam."""
-    state = walk(program, _BatchSource(batch, threads), {})
+def loaded_once(models: Session) -> Ready:
+    """Scorers with their models, each loaded once a session."""
+
+    def ready(step: ScoreStep) -> Any:
+        made: Any = step.scorer
+        return models.once(digest([step.name, made.to_dict()]), made.load) if hasattr(made, "load") else made
+
+    return ready
+
+
+def apply_stages(
+    program: Program, batch: pa.RecordBatch, threads: int = 1, scorer: Ready | None = None
+) -> pa.RecordBatch:
+    """The batch with score columns, `keep` (bool) and `reason` (string) added. Pure; no Beam.
+
+    Args:
+        program: the stages, from `program_for`.
+        batch: rows.
+        threads: micro-batches of a model that may be worked on at a time.
+        scorer: gives a step's scorer with its model loaded; without it, models are loaded for this batch alone.
+    """
+    state = walk(program, _BatchSource(batch, scorer or loaded_once(Session()), threads), {})
     added: Mapping[str, pa.Array] = {**state.scores, "keep": pa.array(state.alive), "reason": state.reason_strings()}
     new = {name: array for name, array in added.items() if name not in batch.schema.names}
     return pa.RecordBatch.from_arrays([*batch.columns, *new.values()], names=[*batch.schema.names, *new])
@@ -93,15 +112,19 @@ def apply_stages(program: Program, batch: pa.RecordBatch, threads: int = 1) -> p
 @beam.typehints.with_output_types(pa.RecordBatch)
 class _Apply(beam.DoFn):  # type: ignore[misc]
     def __init__(self, stage: Stage, threads: int) -> None:
-        self.stage, self.threads = stage, threads
+        self.stage, self.threads, self.shared = stage, threads, Shared()
         self.programs: dict[str, Program] = {}
+
+    def setup(self) -> None:
+        """All threads of a process share one copy of each model; the last of them to end lets them go."""
+        self.models: Session = self.shared.acquire(Session)
 
     def process(self, batch: pa.RecordBatch) -> Any:
         """One batch in, one out."""
         key = str(batch.schema)
         if key not in self.programs:
             self.programs[key] = program_for(self.stage, batch.schema)
-        yield apply_stages(self.programs[key], batch, self.threads)
+        yield apply_stages(self.programs[key], batch, self.threads, loaded_once(self.models))
 
 
 def program_for(stage: Stage, schema: pa.Schema) -> Program:

@@ -5,6 +5,7 @@ python docs/make_rules.py
 
 from __future__ import annotations
 
+import ast
 import functools
 import inspect
 import re
@@ -15,40 +16,14 @@ from typing import Any
 
 from poolsieve import filters
 from poolsieve.dataflow import Pool
-from poolsieve.filters import c4, datacomp, fineweb, gopher
 from poolsieve.filters.dsl.expr import AllOf, AnyOf, Arithmetic, Column, Compare, IsIn, Literal, Not
+from poolsieve.filters.dsl.ready import Maker, makers, ready_made
 from poolsieve.filters.dsl.stages import Ranked, Rule, Score, Stage
 from poolsieve.filters.lists import Listed
 
 PAGE = Path(__file__).parent / "rules.md"
 SIGNS = {"less_equal": "≤", "less": "<", "greater_equal": "≥", "greater": ">", "equal": "=", "not_equal": "≠"}
 SIGNS |= {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
-
-LISTS = {"domains": "domains.txt", "urls": "urls.txt", "words": "words.txt"}
-LISTS |= {"soft_words": "soft.txt", "subwords": "subwords.txt"}
-BENCHMARK = {"gsm8k": Pool.jsonl("gsm8k.jsonl", text="question")}
-
-STAGES: dict[str, tuple[Any, Mapping[str, Any]]] = {
-    "datacomp.basic()": (datacomp.basic, {}),
-    'datacomp.clip_score("clip_l14_similarity_score", fraction=0.3)': (
-        datacomp.clip_score,
-        {"column": "clip_l14_similarity_score", "fraction": 0.3},
-    ),
-    "datacomp.laion2b()": (datacomp.laion2b, {}),
-    'dfn("hf-hub:apple/DFN-public")': (filters.dfn, {"model": "hf-hub:apple/DFN-public"}),
-    'language("en")': (filters.language, {"languages": "en"}),
-    "urls(domains=..., urls=..., words=..., soft_words=..., subwords=...)": (filters.urls, LISTS),
-    "gopher.repetition()": (gopher.repetition, {}),
-    "gopher.quality()": (gopher.quality, {}),
-    "c4.quality()": (c4.quality, {}),
-    "fineweb.quality()": (fineweb.quality, {}),
-    'decontaminate({"gsm8k": Pool.jsonl(...)})': (filters.decontaminate, {"benchmarks": BENCHMARK}),
-    "celadon()": (filters.celadon, {}),
-}
-"""How a stage is written -> its function, and what that is given."""
-
-SCORERS = {"PersonalData()": filters.PersonalData, "Masked()": filters.Masked}
-"""What has no rule of its own."""
 
 HEAD = """# Rules
 
@@ -66,17 +41,39 @@ def main() -> None:
 
 def page() -> str:
     """The page as it should be."""
-    made = [section(name, functools.partial(function, **given)) for name, (function, given) in STAGES.items()]
+    made = [section(make) for make in makers(filters).values()]
     others = [
-        f"\n## {name}\n\n{_text(inspect.getdoc(kind) or '')}\n\n{_source(kind)}\n" for name, kind in SCORERS.items()
+        f"\n## {kind.__name__}()\n\n{_text(inspect.getdoc(kind) or '')}\n\n{_source(kind)}\n" for kind in classes()
     ]
     return HEAD + "".join([*made, *others])
 
 
-def section(name: str, make: functools.partial[Stage]) -> str:
+def classes() -> list[Any]:
+    """The scorers and editors of `poolsieve.filters` that have no rule of their own, as a recipe names them."""
+    public = [getattr(filters, name) for name in filters.__all__]
+    return [made for made in public if inspect.isclass(made) and (hasattr(made, "score") or hasattr(made, "edit"))]
+
+
+def bound(make: Maker, example: str) -> functools.partial[Stage]:
+    """The call of `example`, a `@stage`'s, as its function with all arguments by name."""
+    call = ast.parse(example, mode="eval").body
+    assert isinstance(call, ast.Call)
+    values = [_value(part) for part in call.args]
+    named = {str(part.arg): _value(part.value) for part in call.keywords}
+    return functools.partial(make, **inspect.signature(make).bind(*values, **named).arguments)
+
+
+def _value(part: ast.expr) -> Any:
+    return eval(compile(ast.Expression(part), "example", "eval"), {**vars(filters), "Pool": Pool})  # noqa: S307
+
+
+def section(function: Maker) -> str:
     """One stage: what it is, where it is from, its scores, its rules and its arguments."""
+    about = ready_made(function)
+    assert about is not None
+    make = bound(function, about.example)
     stage, limits = make(), arguments(make)
-    lines = [f"\n## {name}\n", _first(make.func), "", _source(make.func), ""]
+    lines = [f"\n## {about.example}\n", _first(function), "", _source(function), ""]
     for part in stage.flat():
         if isinstance(part, Score):
             for score, scorer in part.scorers.items():
@@ -86,7 +83,7 @@ def section(name: str, make: functools.partial[Stage]) -> str:
         f"| `{rule.reason}` | `{shown(rule.predicate)}` | {', '.join(limits.get(rule.reason, []))} |"
         for rule in rules(stage)
     ]
-    described = [f"- `{names}`: {text}" for names, text in described_arguments(make.func)]
+    described = [f"- `{names}`: {text}" for names, text in described_arguments(function)]
     return "\n".join([*lines, *([""] if described else []), *described]) + "\n"
 
 

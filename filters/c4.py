@@ -10,18 +10,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from poolsieve.filters.dsl.edits import Edit
 from poolsieve.filters.dsl.expr import col
+from poolsieve.filters.dsl.ready import stage
 from poolsieve.filters.dsl.stages import Chain, Keep, Score, Stage
-from poolsieve.filters.words.tokenizer import Words, counted_words, need_spacy, tokenizer
+from poolsieve.filters.words.tokenizer import Words, score_words, tokenizer
 from poolsieve.scoring_models.base.config import Config
 from poolsieve.scoring_models.base.errors import PlanError
-from poolsieve.scoring_models.base.scorer import Resources, Scored
+from poolsieve.scoring_models.base.scorer import Scored, TextScorer
 
 POLICIES = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
 """A line with one of these phrases is dropped (T5's `c4_utils.py`)."""
@@ -104,34 +104,20 @@ class PageDropped(Exception):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class C4Page(LineRules, Config):
+class C4Page(LineRules, TextScorer):
     """What C4's rules say of a page: `lorem_ipsum` and `curly_bracket` (1 if that ends it), `sentences` that stay."""
 
-    text: str = "text"
-    version: int = 1
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """The text role."""
-        return (self.text,)
+    packages = ("spacy",)
+    extra = "text"
 
     @property
     def columns(self) -> Mapping[str, pa.DataType]:
         """`lorem_ipsum` and `curly_bracket` (int8), `sentences` (int64; null where one of them ended the page)."""
         return {_LOREM: pa.int8(), _CURLY: pa.int8(), "sentences": pa.int64()}
 
-    @property
-    def resources(self) -> Resources:
-        """Python string work."""
-        return Resources(holds_gil=True)
-
-    def files(self) -> Mapping[str, Path]:
-        """No model files; spaCy has to be there."""
-        return need_spacy()
-
     def score(self, batch: pa.RecordBatch) -> Scored:
         """The three numbers of each text; null for null."""
-        return counted_words(batch.column(self.text), self.page, self.columns)
+        return score_words(batch.column(self.text), self.page, self.columns)
 
     def page(self, text: str, words: Words) -> tuple[int, int, int | None]:
         """The three numbers of one text."""
@@ -180,6 +166,7 @@ class C4Lines(LineRules, Config):
             return text
 
 
+@stage(example="c4.quality()")
 def quality(
     *,
     terminal_punctuation: bool = True,

@@ -6,6 +6,7 @@ Gadre et al., "DataComp: In search of the next generation of multimodal datasets
 from __future__ import annotations
 
 from poolsieve.filters.dsl.expr import Node, col, larger, smaller
+from poolsieve.filters.dsl.ready import stage
 from poolsieve.filters.dsl.stages import Above, Chain, Keep, Rule, Score, Top
 from poolsieve.scoring_models import Gcld3, ImageSize, Language
 from poolsieve.scoring_models.base.errors import PlanError
@@ -24,6 +25,7 @@ _SIZE_HELP = (
 )
 
 
+@stage(example="datacomp.basic()")
 def basic(*, size: str = "original", language_model: str = "lid.176.ftz") -> Chain:
     """DataComp's "basic filtering": English, > 2 words, > 5 characters, both sides >= 200, aspect ratio <= 3.
 
@@ -63,6 +65,7 @@ def _english(name: str, scorer: Language | Gcld3) -> tuple[Score, Rule]:
     return Score(**{score: scorer}), Keep(col(f"{score}.label") == "en", reason=f"{name}.not_english")
 
 
+@stage(example='datacomp.clip_score("clip_l14_similarity_score", fraction=0.3)')
 def clip_score(column: str, *, fraction: float | str | None = None, threshold: float | None = None) -> Rule:
     """DataComp's CLIP score baseline on a stored score column: a fraction of the whole pool, or a fixed threshold.
 
@@ -82,6 +85,7 @@ def clip_score(column: str, *, fraction: float | str | None = None, threshold: f
     return Top(column, fraction=fraction, of="pool", rank="pool", ties="include", position="datacomp", reason=reason)
 
 
+@stage(example="datacomp.laion2b()")
 def laion2b(column: str = "clip_b32_similarity_score") -> Chain:
     """LAION-2B's rule as DataComp has it: ViT-B/32 similarity >= 0.28 and English by gcld3 (`poolsieve[gcld3]`)."""
     return Chain((Above(column, LAION2B_SIMILARITY, reason="laion2b.below_cut"), *_english("laion2b", Gcld3())))

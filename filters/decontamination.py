@@ -16,7 +16,6 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import fsspec
@@ -25,10 +24,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from poolsieve.filters.dsl.expr import col
+from poolsieve.filters.dsl.ready import stage
 from poolsieve.filters.dsl.stages import Chain, Keep, Score
-from poolsieve.scoring_models.base.config import Config
+from poolsieve.scoring_models.base.config import JsonObject
 from poolsieve.scoring_models.base.errors import PlanError
-from poolsieve.scoring_models.base.scorer import Resources, Scored
+from poolsieve.scoring_models.base.scorer import Scored, TextScorer
 
 N = 13
 """Words in an n-gram: the length that GPT-3 used for all but short benchmarks."""
@@ -42,7 +42,7 @@ _REMEMBERED = 1 << 20
 _log = logging.getLogger(__name__)
 
 
-def words(text: str) -> list[str]:
+def normalised_words(text: str) -> list[str]:
     """Lower-case words without punctuation and diacritics; each number is `0`."""
     text = _NUMBER.sub("0", text.lower())
     if not text.isascii():
@@ -65,7 +65,7 @@ def _word_hash(word: str) -> int:
 
 def ngram_hashes(text: str, n: int = N) -> Hashes:
     """uint64 (max(0, number of words - n + 1),): a hash of each n-gram, the same on any machine."""
-    ids = np.array([_word_hash(word) for word in words(text)], dtype=np.uint64)
+    ids = np.array([_word_hash(word) for word in normalised_words(text)], dtype=np.uint64)
     count = len(ids) - n + 1
     if count <= 0:
         return np.zeros(0, dtype=np.uint64)
@@ -83,7 +83,7 @@ def _mixed(x: Hashes) -> Hashes:
 
 
 @dataclass(frozen=True, eq=False)
-class Ngrams(Config):
+class Ngrams(TextScorer):
     """How many n-grams of a document stand in benchmarks, and which benchmark the first of them is from.
 
     Args:
@@ -94,8 +94,7 @@ class Ngrams(Config):
 
     benchmarks: Mapping[str, Any]
     n: int = N
-    text: str = "text"
-    version: int = 2
+    version: int = field(default=2, kw_only=True)
     artefact: str = field(default="", metadata={"runtime": True})
     """URL of what `build` made; filled in before the first pass."""
 
@@ -109,32 +108,18 @@ class Ngrams(Config):
             raise PlanError(f"Ngrams(n={self.n!r}): must be a whole number of words, 1 or more")
 
     @property
-    def reads(self) -> tuple[str, ...]:
-        """The text role."""
-        return (self.text,)
-
-    @property
     def columns(self) -> Mapping[str, pa.DataType]:
         """`matches` (int32): places where an n-gram matches; `benchmark` (string): of the first, null without one."""
         return {"matches": pa.int32(), "benchmark": pa.string()}
-
-    @property
-    def resources(self) -> Resources:
-        """Python string work."""
-        return Resources(holds_gil=True)
 
     @property
     def pools(self) -> Mapping[str, Any]:
         """The pools that the artefact is built from; role `text` is read."""
         return dict(sorted(self.benchmarks.items()))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """The benchmarks by name; what is in them is in the artefact's name."""
         return {**super().to_dict(), "benchmarks": sorted(self.benchmarks)}
-
-    def files(self) -> Mapping[str, Path]:
-        """No model files."""
-        return {}
 
     def build(self, batches: Iterable[tuple[str, pa.RecordBatch]]) -> pa.Table:
         """The artefact: every n-gram's hash, sorted, with its benchmark (the first by name, if several have it).
@@ -185,7 +170,7 @@ class LoadedNgrams:
         names = table.column("benchmark").combine_chunks().dictionary_encode()
         self.owner, self.names = names.indices.to_numpy(), names.dictionary.to_pylist()
         self.n, self.text = n, text
-        self.settings: Mapping[str, Any] = {"ngrams": len(self.hashes)}
+        self.settings: JsonObject = {"ngrams": len(self.hashes)}
 
     def score(self, batch: pa.RecordBatch) -> Scored:
         """Matches of each text; null for null."""
@@ -204,6 +189,7 @@ class LoadedNgrams:
         return len(hits), self.names[self.owner[place[hits[0]]]] if len(hits) else None
 
 
+@stage(example='decontaminate({"gsm8k": Pool.jsonl("gsm8k.jsonl", text="question")})', pools=("benchmarks",))
 def decontaminate(benchmarks: Mapping[str, Any], *, n: int = N, at_most: int = 0, text: str = "text") -> Chain:
     """Drops documents of which more than `at_most` places match an n-gram of a benchmark, with `leak.contaminated`.
 

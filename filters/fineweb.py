@@ -9,23 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 
 from poolsieve.filters.dsl.expr import col
+from poolsieve.filters.dsl.ready import stage
 from poolsieve.filters.dsl.stages import Chain, Keep, Rule, Score, any_of
 from poolsieve.filters.words.punctuation import TERMINAL
-from poolsieve.filters.words.tokenizer import Words, counted_words, need_spacy
-from poolsieve.scoring_models.base.config import Config
-from poolsieve.scoring_models.base.scorer import Resources, Scored
+from poolsieve.filters.words.tokenizer import Words, score_words
+from poolsieve.scoring_models.base.scorer import Scored, TextScorer
 
 SHORT_LINE = 30
 """Characters of a line that counts as short."""
 
 
 @dataclass(frozen=True, eq=False)
-class FineWeb(Config):
+class FineWeb(TextScorer):
     """Counts behind FineWeb's rules, over the lines that are not blank.
 
     `lines`: how many; `line_punct_ratio`: share that ends in a sentence's final mark; `short_line_ratio`: share of at
@@ -33,14 +32,10 @@ class FineWeb(Config):
     breaks a word. Null where it would divide by zero.
     """
 
-    text: str = "text"
     short_line: int = SHORT_LINE
-    version: int = 1
 
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """The text role."""
-        return (self.text,)
+    packages = ("spacy",)
+    extra = "text"
 
     @property
     def columns(self) -> Mapping[str, pa.DataType]:
@@ -48,18 +43,9 @@ class FineWeb(Config):
         ratios = ("line_punct_ratio", "short_line_ratio", "char_dup_ratio", "list_ratio")
         return {"lines": pa.int64(), **dict.fromkeys(ratios, pa.float64())}
 
-    @property
-    def resources(self) -> Resources:
-        """Python string work."""
-        return Resources(holds_gil=True)
-
-    def files(self) -> Mapping[str, Path]:
-        """No model files; spaCy has to be there."""
-        return need_spacy()
-
     def score(self, batch: pa.RecordBatch) -> Scored:
         """The counts of each text; null for null."""
-        return counted_words(batch.column(self.text), self.counts, self.columns)
+        return score_words(batch.column(self.text), self.counts, self.columns)
 
     def counts(self, text: str, words: Words) -> list[float | None]:
         """The values of `columns` for one text."""
@@ -77,6 +63,7 @@ class FineWeb(Config):
         ]
 
 
+@stage(example="fineweb.quality()")
 def quality(
     *,
     min_line_punct_ratio: float = 0.12,
@@ -100,7 +87,7 @@ def quality(
     """
     return Chain(
         (
-            Score(fineweb=FineWeb(text, short_line)),
+            Score(fineweb=FineWeb(short_line, text=text)),
             Keep(col("fineweb.lines") >= 1, reason="fineweb.empty"),
             _punctuated(min_line_punct_ratio, line_punct_or_none),
             Keep(col("fineweb.short_line_ratio") <= max_short_line_ratio, reason="fineweb.short_line_ratio"),

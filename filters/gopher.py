@@ -10,18 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from poolsieve.filters.dsl.expr import col
+from poolsieve.filters.dsl.ready import stage
 from poolsieve.filters.dsl.stages import Chain, Keep, Rule, Score
 from poolsieve.filters.words.ngrams import duplicate_characters, groups, top_characters
-from poolsieve.filters.words.tokenizer import Words, counted_words, need_spacy, score_texts, tokenizer
-from poolsieve.scoring_models.base.config import Config
+from poolsieve.filters.words.tokenizer import Words, score_texts, score_words, tokenizer
 from poolsieve.scoring_models.base.errors import PlanError
-from poolsieve.scoring_models.base.scorer import Resources, Scored
+from poolsieve.scoring_models.base.scorer import Scored, TextScorer
 
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 """A document of English prose has at least two of them (section A1.1)."""
@@ -45,7 +44,7 @@ QUALITY_COLUMNS: Mapping[str, pa.DataType] = {
 
 
 @dataclass(frozen=True, eq=False)
-class GopherQuality(Config):
+class GopherQuality(TextScorer):
     """Counts behind Gopher's quality rules.
 
     Words are spaCy's tokens. `word_count` and `mean_word_length` (characters) leave out words that are punctuation
@@ -54,32 +53,19 @@ class GopherQuality(Config):
     share of words with a letter; `stop_words` how many different ones there are. Null where it would divide by zero.
     """
 
-    text: str = "text"
     stop_words: tuple[str, ...] = STOP_WORDS
-    version: int = 1
 
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """The text role."""
-        return (self.text,)
+    packages = ("spacy",)
+    extra = "text"
 
     @property
     def columns(self) -> Mapping[str, pa.DataType]:
         """`QUALITY_COLUMNS`."""
         return QUALITY_COLUMNS
 
-    @property
-    def resources(self) -> Resources:
-        """Python and NumPy on short arrays."""
-        return Resources(holds_gil=True)
-
-    def files(self) -> Mapping[str, Path]:
-        """No model files; spaCy has to be there."""
-        return need_spacy()
-
     def score(self, batch: pa.RecordBatch) -> Scored:
         """The counts of each text; null for null."""
-        return counted_words(
+        return score_words(
             batch.column(self.text), lambda text, words: quality_counts(text, words, self.stop_words), self.columns
         )
 
@@ -99,7 +85,7 @@ def quality_counts(text: str, words: Words, stop_words: Sequence[str] = STOP_WOR
         _share(bullets, len(lines)),
         _share(dotted, len(lines)),
         _share(int(words.alphas.sum()), len(words)),
-        words.present(stop_words),
+        words.count_present(stop_words),
     ]
 
 
@@ -108,17 +94,18 @@ def _share(part: int, whole: int) -> float | None:
 
 
 @dataclass(frozen=True, eq=False)
-class GopherRepetition(Config):
+class GopherRepetition(TextScorer):
     """Shares of a document that repeat: lines and paragraphs, by number and by characters, and n-grams of words.
 
     `top_n_gram` is the most frequent n-gram's share of the characters, `dup_n_grams` that of the n-grams that stood in
     the document before, counted without overlap.
     """
 
-    text: str = "text"
     top: tuple[int, ...] = tuple(TOP_N_GRAMS)
     duplicate: tuple[int, ...] = tuple(DUPLICATE_N_GRAMS)
-    version: int = 1
+
+    packages = ("spacy",)
+    extra = "text"
 
     def __post_init__(self) -> None:
         for n in (*self.top, *self.duplicate):
@@ -126,25 +113,11 @@ class GopherRepetition(Config):
                 raise PlanError(f"gopher.repetition(): {n!r}-grams; n is a whole number of words, 1 or more")
 
     @property
-    def reads(self) -> tuple[str, ...]:
-        """The text role."""
-        return (self.text,)
-
-    @property
     def columns(self) -> Mapping[str, pa.DataType]:
         """`char_count` (int64), and one float64 for each share."""
         shares = [f"dup_{what}_frac" for what in ("para", "para_char", "line", "line_char")]
         grams = [*(f"top_{n}_gram" for n in self.top), *(f"dup_{n}_grams" for n in self.duplicate)]
         return {"char_count": pa.int64(), **dict.fromkeys([*shares, *grams], pa.float64())}
-
-    @property
-    def resources(self) -> Resources:
-        """Python and NumPy on short arrays."""
-        return Resources(holds_gil=True)
-
-    def files(self) -> Mapping[str, Path]:
-        """No model files; spaCy has to be there."""
-        return need_spacy()
 
     def score(self, batch: pa.RecordBatch) -> Scored:
         """The shares of each text; null for null, and for a text without characters."""
@@ -192,6 +165,7 @@ def _repeats(parts: list[str], text: str) -> tuple[float, float]:
     return (len(parts) - len(once)) / len(parts), characters / len(text)
 
 
+@stage(example="gopher.quality()")
 def quality(
     *,
     min_words: int | None = 50,
@@ -230,9 +204,10 @@ def quality(
         _least("alpha_word_ratio", min_alpha_word_ratio, "too_few_alpha_words"),
         _least("stop_words", min_stop_words, "too_few_stop_words"),
     )
-    return Chain((Score(gopher=GopherQuality(text, tuple(stop_words))), *(rule for rule in rules if rule)))
+    return Chain((Score(gopher=GopherQuality(tuple(stop_words), text=text)), *(rule for rule in rules if rule)))
 
 
+@stage(example="gopher.repetition()")
 def repetition(
     *,
     max_dup_para_frac: float | None = 0.3,
@@ -260,7 +235,7 @@ def repetition(
         **{f"top_{n}_gram": limit for n, limit in max_top_n_grams.items()},
         **{f"dup_{n}_grams": limit for n, limit in max_dup_n_grams.items()},
     }
-    scorer = GopherRepetition(text, tuple(sorted(max_top_n_grams)), tuple(sorted(max_dup_n_grams)))
+    scorer = GopherRepetition(tuple(sorted(max_top_n_grams)), tuple(sorted(max_dup_n_grams)), text=text)
     rules = [_most(name, limit, name, "repetition") for name, limit in shares.items()]
     whole = [_least("char_count", 1, "empty", "repetition"), *rules]
     return Chain((Score(**{"gopher.repetition": scorer}), *(rule for rule in whole if rule)))

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from poolsieve.filters.dsl.expr import col
+from poolsieve.filters.dsl.ready import stage
 from poolsieve.filters.dsl.stages import Chain, Keep, Score
 from poolsieve.scoring_models import Language
 from poolsieve.scoring_models.base.errors import PlanError
@@ -16,6 +17,7 @@ AT_LEAST = 0.65
 """Least probability of the language: FineWeb's and datatrove's (`pipeline/filters/language_filter.py`, 0.10)."""
 
 
+@stage(example='language("en")')
 def language(
     languages: str | Sequence[str], *, at_least: float = AT_LEAST, model: str = "lid.176.ftz", text: str = "text"
 ) -> Chain:
@@ -40,7 +42,7 @@ def language(
         raise PlanError(f"language(at_least={at_least}): a probability, 0 to 1")
     return Chain(
         (
-            Score(language=Language(model, text)),
+            Score(language=Language(model, text=text)),
             Keep(col("language.label").is_in(wanted), reason="language.other"),
             Keep(col("language.probability") >= at_least, reason="language.uncertain"),
         )

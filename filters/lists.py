@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from poolsieve.filters.dsl.expr import SCORE, Env, Predicate
 from poolsieve.filters.dsl.stages import Rule
-from poolsieve.scoring_models.base.config import absolute_path
+from poolsieve.scoring_models.base.config import JsonObject, absolute_path
 from poolsieve.scoring_models.base.errors import PlanError
 
 PAIR = np.dtype([("f0", "<u8"), ("f1", "<u8")])
@@ -143,7 +143,7 @@ class Listed(Predicate):
         found = pa.array(counts_in(pairs_of(values), load_list(self.path)) > 0)
         return pc.if_else(values.is_valid(), found, pa.scalar(None, pa.bool_()))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """With the hash of the list's contents, so that another list is another decision."""
         return {"type": "In", "on": self.on, "list": self.path.rsplit("/", 1)[-1], "sha256": file_sha256(self.path)}
 
@@ -166,5 +166,11 @@ def file_sha256(path: str) -> str:
 
 
 def In(path: str, on: str = "uid", reason: str | None = None) -> Rule:  # noqa: N802  (a stage's name)
-    """Keeps the rows whose uid (or string score `on`) stands in a list file (.npy `u8,u8`, .parquet or text)."""
+    """Keeps the rows whose uid (or string score `on`) stands in a list file (.npy `u8,u8`, .parquet or text).
+
+    >>> In("kept.npy").reason
+    'uid.not_listed'
+    >>> (~In("blocked.txt", on="urls.at.domain", reason="urls.domain")).reason
+    'urls.domain.inverted'
+    """
     return Rule(Listed(absolute_path(str(path)), on), reason or f"{on}.not_listed")

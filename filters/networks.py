@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from poolsieve.filters.dsl.ready import stage
 from poolsieve.filters.dsl.stages import Chain, Score, Top
 from poolsieve.scoring_models import Clip
 from poolsieve.scoring_models.base.scorer import Scorer
 
 
+@stage(example='dfn("hf-hub:apple/DFN-public")')
 def dfn(model: str | tuple[str, str] | Scorer, fraction: float | str | Decimal = 0.15, name: str = "dfn") -> Chain:
     """Keeps the best `fraction` of the whole pool by CLIP similarity: a data filtering network.
 

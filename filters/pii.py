@@ -12,13 +12,12 @@ import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 
 from poolsieve.filters.words.tokenizer import score_texts
 from poolsieve.scoring_models.base.config import Config
-from poolsieve.scoring_models.base.scorer import Resources, Scored
+from poolsieve.scoring_models.base.scorer import Scored, TextScorer
 
 EMAILS = ("email@example.com", "firstname.lastname@example.org")
 """Addresses that nobody has."""
@@ -65,30 +64,13 @@ def masked(text: str, emails: Sequence[str] = EMAILS, ips: Sequence[str] = IPS) 
 
 
 @dataclass(frozen=True, eq=False)
-class PersonalData(Config):
+class PersonalData(TextScorer):
     """How many e-mail addresses and public IP addresses a text has: `Score(pii=PersonalData())`."""
-
-    text: str = "text"
-    version: int = 1
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """The text role."""
-        return (self.text,)
 
     @property
     def columns(self) -> Mapping[str, pa.DataType]:
         """`emails` and `ips`, int32."""
         return {"emails": pa.int32(), "ips": pa.int32()}
-
-    @property
-    def resources(self) -> Resources:
-        """Regular expressions."""
-        return Resources(holds_gil=True)
-
-    def files(self) -> Mapping[str, Path]:
-        """No model files."""
-        return {}
 
     def score(self, batch: pa.RecordBatch) -> Scored:
         """The counts of each text; null for null."""

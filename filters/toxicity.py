@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from poolsieve.filters.dsl.expr import col
+from poolsieve.filters.dsl.ready import stage
 from poolsieve.filters.dsl.stages import Chain, Keep, Score
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.scorer import Scorer
@@ -12,6 +13,7 @@ KEEPS = {"none": ("toxic", "mild"), "mild": ("toxic",)}
 """What `keep` may be -> the levels that go."""
 
 
+@stage(example="celadon()")
 def celadon(model: str | Scorer = "PleIAs/celadon", keep: str = "none", revision: str | None = None) -> Chain:
     """Drops toxic documents, and mildly toxic ones unless `keep="mild"`.
 

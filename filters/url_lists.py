@@ -16,11 +16,13 @@ from typing import Any
 import pyarrow as pa
 
 from poolsieve.filters.dsl.expr import col
+from poolsieve.filters.dsl.ready import stage
 from poolsieve.filters.dsl.stages import Chain, Keep, Rule, Score, Stage
 from poolsieve.filters.lists import In
-from poolsieve.scoring_models.base.config import Config, absolute_path
+from poolsieve.scoring_models.base.config import JsonObject, absolute_path
 from poolsieve.scoring_models.base.errors import PlanError
-from poolsieve.scoring_models.base.scorer import Resources, Scored
+from poolsieve.scoring_models.base.packages import need
+from poolsieve.scoring_models.base.scorer import Resources, Scored, ScorerConfig
 
 SOFT_WORDS = 2
 """A URL with at least so many different soft words is dropped (datatrove's `soft_word_threshold`)."""
@@ -29,7 +31,7 @@ _NO_WORD = re.compile(r"[^a-zA-Z0-9]+")
 
 
 @dataclass(frozen=True, eq=False)
-class UrlParts(Config):
+class UrlParts(ScorerConfig):
     """The registered domain (`example.co.uk`) and the host (`www.example.co.uk`) of a URL, by the public suffix list.
 
     The list is the one that the installed `tldextract` ships; nothing is fetched. A host without a registered domain
@@ -38,6 +40,9 @@ class UrlParts(Config):
 
     url: str = "url"
     version: int = 1
+
+    packages = ("tldextract",)
+    extra = "text"
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -54,15 +59,6 @@ class UrlParts(Config):
         """Python string work."""
         return Resources(holds_gil=True)
 
-    def files(self) -> Mapping[str, Path]:
-        """No model files.
-
-        Raises:
-            PlanError: without tldextract.
-        """
-        _need("tldextract")
-        return {}
-
     def score(self, batch: pa.RecordBatch) -> Scored:
         """Domain and host of each URL; null for null."""
         extract = _extractor()
@@ -73,7 +69,7 @@ class UrlParts(Config):
 
 
 @dataclass(frozen=True, eq=False)
-class UrlWords(Config):
+class UrlWords(ScorerConfig):
     """How many words of three lists a URL has.
 
     A word is a run of ASCII letters and digits, compared with its case (lists are in lower case); a subword may stand
@@ -90,6 +86,9 @@ class UrlWords(Config):
     subwords: str | None = None
     url: str = "url"
     version: int = 1
+
+    packages = ("pyahocorasick",)
+    extra = "text"
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -110,7 +109,7 @@ class UrlWords(Config):
         given = {"words": self.words, "soft_words": self.soft_words, "subwords": self.subwords}
         return {name: path for name, path in given.items() if path is not None}
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Without the lists' folders: their contents are in the fingerprint by hash."""
         return {**super().to_dict(), **{name: Path(path).name for name, path in self._lists().items()}}
 
@@ -121,7 +120,7 @@ class UrlWords(Config):
             PlanError: for a list that is missing or empty, and without pyahocorasick where subwords are looked for.
         """
         if self.subwords is not None:
-            _need("ahocorasick", "pyahocorasick")
+            need("UrlWords(subwords=...)", *self.packages, extra=self.extra)
         for path in self._lists().values():
             _entries(path)
         return {f"{name}/{Path(path).name}": Path(path) for name, path in self._lists().items()}
@@ -177,13 +176,12 @@ def _extractor() -> Any:
     return tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
 
 
-def _need(module: str, package: str | None = None) -> None:
-    import importlib.util
-
-    if importlib.util.find_spec(module) is None:
-        raise PlanError(f"rules on URLs need {package or module}: pip install 'poolsieve[text]'")
+_EXAMPLE = (
+    'urls(domains="domains.txt", urls="urls.txt", words="words.txt", soft_words="soft.txt", subwords="subwords.txt")'
+)
 
 
+@stage(example=_EXAMPLE)
 def urls(
     *,
     domains: str | None = None,

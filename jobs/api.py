@@ -35,6 +35,9 @@ from poolsieve.scoring_models.base.errors import PlanError
 AnyRecipe = Recipe | RecipeSource | str | os.PathLike[str]
 """A recipe object, or the path of a recipe file (`.py`, `.yaml`)."""
 
+Params = Mapping[str, Any]
+"""Arguments of a recipe file's function, by name; of any type that JSON has."""
+
 Say = Callable[[str], None]
 """Is told what the user should know: one warning at a time."""
 
@@ -97,7 +100,7 @@ def plan(
     recipe: AnyRecipe,
     out: str | os.PathLike[str],
     *,
-    params: Mapping[str, Any] | None = None,
+    params: Params | None = None,
     include: Sequence[str] = (),
     sample_rows: int = 2000,
 ) -> PlanReport:
@@ -122,7 +125,7 @@ def run(
     recipe: AnyRecipe,
     out: str | os.PathLike[str],
     *,
-    params: Mapping[str, Any] | None = None,
+    params: Params | None = None,
     include: Sequence[str] = (),
     workers: int = 1,
     runner: str = "local",
@@ -174,7 +177,7 @@ def run(
 class DecideOptions(TypedDict, total=False):
     """Keywords of `decide`; what is left out is as in `run`."""
 
-    params: Mapping[str, Any]
+    params: Params
     include: Sequence[str]
     workers: int
     runner: str
@@ -313,9 +316,7 @@ def report(out: str | os.PathLike[str], *, samples: bool = True, truth: str | No
         return write_report(made.job, found.summary, gaps=made.gaps, samples=samples, truth=truth)
 
 
-def given(
-    recipe: AnyRecipe, params: Mapping[str, Any] | None = None, include: Sequence[str] = ()
-) -> Recipe | RecipeSource:
+def given(recipe: AnyRecipe, params: Params | None = None, include: Sequence[str] = ()) -> Recipe | RecipeSource:
     """A recipe as `prepare` takes it.
 
     Raises:
@@ -333,7 +334,7 @@ def given(
     return RecipeSource.read(path, _texts(params), tuple(include))
 
 
-def _again(out: str, params: Mapping[str, Any] | None) -> RecipeSource | None:
+def _again(out: str, params: Params | None) -> RecipeSource | None:
     """The run's own recipe with other parameters; None for the very same."""
     if not params:
         return None
@@ -341,7 +342,7 @@ def _again(out: str, params: Mapping[str, Any] | None) -> RecipeSource | None:
     return found.manifest.recipe_source(out).with_parameters(_texts(params))
 
 
-def _texts(params: Mapping[str, Any] | None) -> dict[str, str]:
+def _texts(params: Params | None) -> dict[str, str]:
     """Parameters as the command line spells them: text as it is, else JSON, which YAML reads."""
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in (params or {}).items()}
 

@@ -6,16 +6,10 @@ import logging
 import os
 
 
-def _not_of_beams_imports(record: logging.LogRecord) -> bool:
-    """Beam's import warns on the root logger of optional packages that nobody here needs."""
-    return "apitools" not in str(record.msg)
-
-
 def configure() -> None:
     """Sets up logging before Beam is imported. `POOLSIEVE_LOG=info` (or debug) shows everything."""
     level = os.environ.get("POOLSIEVE_LOG", "warning").upper()
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", force=True)
-    logging.getLogger().addFilter(_not_of_beams_imports)
     if level == "WARNING":
         # Whatever fails comes back as an exception, which the command line prints once and in words.
         logging.getLogger("apache_beam").setLevel(logging.CRITICAL)

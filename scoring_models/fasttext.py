@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
-import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +10,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from poolsieve.scoring_models.base.config import Config, absolute_path
-from poolsieve.scoring_models.base.errors import PlanError
-from poolsieve.scoring_models.base.scorer import Resources, Scored
+from poolsieve.scoring_models.base.config import JsonObject, absolute_path
+from poolsieve.scoring_models.base.errors import PlanError, unknown_name
+from poolsieve.scoring_models.base.packages import need
+from poolsieve.scoring_models.base.scorer import Scored, TextScorer
+
+MODULE = "fasttext"
+FASTTEXT = ("fasttext-predict", "fasttext-community", "fasttext")
+"""Distributions that offer the module: any of them will do, and which one is installed may change a digit."""
 
 LABEL = "__label__"
 """What fastText puts before its labels."""
@@ -23,7 +26,7 @@ Predict = Callable[..., tuple[Any, Any]]
 
 
 @dataclass(frozen=True, eq=False)
-class FastText(Config):
+class FastText(TextScorer):
     """Probability of one label, or the best label and its probability.
 
     A line break is a blank. Null stays null; an empty text is what the model makes of no words.
@@ -36,28 +39,19 @@ class FastText(Config):
 
     model: str
     label: str | None = None
-    text: str = "text"
-    version: int = 1
+
+    packages = FASTTEXT
+    extra = "text"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", absolute_path(self.model))
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """The text role."""
-        return (self.text,)
 
     @property
     def columns(self) -> Mapping[str, pa.DataType]:
         """The probability (float32); without a label, `label` (string) and `probability` (float32)."""
         return {"": pa.float32()} if self.label else LABELLED
 
-    @property
-    def resources(self) -> Resources:
-        """fastText's binding keeps the interpreter lock."""
-        return Resources(holds_gil=True)
-
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Without the folder of the model: its contents are in the fingerprint by hash."""
         return {**super().to_dict(), "model": Path(self.model).name}
 
@@ -67,7 +61,7 @@ class FastText(Config):
         Raises:
             PlanError: when it, or fastText, is not there.
         """
-        need_fasttext()
+        need("FastText", MODULE, extra=self.extra)
         if not Path(self.model).is_file():
             raise PlanError(f"no fastText model {self.model}")
         return {Path(self.model).name: Path(self.model)}
@@ -76,7 +70,7 @@ class FastText(Config):
         """Probabilities of each text."""
         texts, predict = batch.column(self.text).to_pylist(), fasttext_predict(self.model)
         if self.label is None:
-            return labelled([(None, None) if text is None else best(predict, text) for text in texts])
+            return guesses_as_columns([(None, None) if text is None else best_label(predict, text) for text in texts])
         wanted = _known(self.model, self.label)
         made = [None if text is None else _probability(predict, text, wanted) for text in texts]
         return Scored({"": pa.array(made, pa.float32())})
@@ -88,14 +82,14 @@ Guess = tuple[str | None, float | None]
 LABELLED: Mapping[str, pa.DataType] = {"label": pa.string(), "probability": pa.float32()}
 
 
-def labelled(guesses: Sequence[Guess]) -> Scored:
+def guesses_as_columns(guesses: Sequence[Guess]) -> Scored:
     """Guesses as the columns of `LABELLED`."""
     columns = zip(*guesses, strict=True) if guesses else ((), ())
     made = zip(LABELLED.items(), columns, strict=True)
     return Scored({name: pa.array(values, kind) for (name, kind), values in made})
 
 
-def best(predict: Predict, text: str) -> Guess:
+def best_label(predict: Predict, text: str) -> Guess:
     """The best label of a text, without `__label__`, and its probability; (None, None) if the model has none."""
     labels, probabilities = predict(text.replace("\n", " "))
     return (labels[0].removeprefix(LABEL), float(probabilities[0])) if len(labels) else (None, None)
@@ -115,8 +109,7 @@ def _known(path: str, label: str) -> str:
     """
     labels = [name.removeprefix(LABEL) for name in fasttext_predict(path)("a", -1)[0]]
     if label not in labels:
-        near = difflib.get_close_matches(label, labels, 3) or sorted(labels)[:12]
-        raise PlanError(f"{path} has no label {label!r}; nearest: {', '.join(near)}")
+        raise unknown_name(f"{path} has no label {label!r}", label, sorted(labels))
     return LABEL + label
 
 
@@ -134,9 +127,3 @@ def fasttext_predict(path: str) -> Predict:
     except ValueError as error:
         raise PlanError(f"{path} is not a fastText model: {error}") from error
     return predict
-
-
-def need_fasttext() -> None:
-    """Raises `PlanError` if fastText is not installed."""
-    if importlib.util.find_spec("fasttext") is None:
-        raise PlanError("a fastText model needs fastText: pip install 'poolsieve[text]'")

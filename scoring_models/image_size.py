@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 from PIL import Image
 
-from poolsieve.scoring_models.base.config import Config
 from poolsieve.scoring_models.base.errors import RowError
 from poolsieve.scoring_models.base.images_io import open_image
-from poolsieve.scoring_models.base.scorer import Resources, Scored
+from poolsieve.scoring_models.base.scorer import Resources, Scored, ScorerConfig
 
 
 @dataclass(frozen=True, eq=False)
-class ImageSize(Config):
+class ImageSize(ScorerConfig):
     """Width and height of the stored image in pixels, from its header alone."""
 
     image: str = "image"
     version: int = 1
+
+    packages = ("pillow",)
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -37,10 +37,6 @@ class ImageSize(Config):
     def resources(self) -> Resources:
         """Parsing headers is Python work."""
         return Resources(holds_gil=True)
-
-    def files(self) -> Mapping[str, Path]:
-        """No model files."""
-        return {}
 
     def score(self, batch: pa.RecordBatch) -> Scored:
         """Sizes of a batch; null for a null image."""

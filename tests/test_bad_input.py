@@ -370,7 +370,7 @@ def test_a_damaged_cuts_file_is_refused(text: str, tmp_path: Path) -> None:
 
 def test_cuts_of_another_recipe_are_refused(pool: Path, tmp_path: Path) -> None:
     first = run(Pool.parquet(f"{pool}/*.parquet") | Top("clip", fraction=0.5), tmp_path / "out")
-    frozen = read_cuts(str(tmp_path / "out" / "decisions" / first["decision"] / "cuts.json"))
+    frozen = read_cuts(str(tmp_path / "out" / "decisions" / first.decision / "cuts.json"))
     with pytest.raises(PlanError, match="cuts are"):
         prepare(
             Pool.parquet(f"{pool}/*.parquet") | Top("original_width", fraction=0.5), str(tmp_path / "o"), frozen=frozen

@@ -73,7 +73,7 @@ def test_the_same_ledger_with_two_workers_and_an_edited_export(pool: Path, tmp_p
     assert not any("javascript" in text or "cookie" in text for text in texts)
     assert any("enable javascript" in row for row in _texts(pool))
     stricter = decide(source(pool, uid="", at_least="0.99"), tmp_path / "out")
-    assert 0 < stricter["kept"] < kept
+    assert 0 < stricter.kept < kept
 
 
 def _texts(pool: Path) -> list[str]:

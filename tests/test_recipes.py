@@ -54,7 +54,7 @@ def test_fineweb_keeps_what_datatrove_keeps(tmp_path: Path) -> None:
     assert kept == [e and ok for e, ok in zip(expected, english, strict=True)]
     assert 10 < sum(kept) < sum(english) < 400
     stricter = decide(source.with_parameters({"at_least": "0.9"}), tmp_path / "out")
-    assert 0 < stricter["kept"] < sum(kept)
+    assert 0 < stricter.kept < sum(kept)
     run(source.with_parameters({"domains": str(tmp_path / "domains.txt")}), tmp_path / "out")
     assert ledger(tmp_path / "out")["reason"].to_pylist().count("urls.subdomain") == 1
 

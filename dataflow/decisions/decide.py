@@ -33,7 +33,7 @@ def decision_of(job: Job, cuts: Cuts) -> str:
     return digest([job.program.rules(), cuts_to_json(cuts), dict(job.fingerprints), job.pool_id], 8)
 
 
-def decide_shard(job: Job, shard: Shard, cuts: Cuts, label: str, write: bool = True) -> Record:
+def decide_shard(shard: Shard, job: Job, cuts: Cuts, *, label: str, write: bool = True) -> Record:
     """Decides every row of a shard; with `write`, writes its ledger (and kept uids, for `subset.npy`).
 
     Raises:

@@ -2,11 +2,16 @@
 
 Radix selection over the order keys of the scores, then over the 64-bit tie hashes of rows that tie with the row at the
 cut, then over files and rows. Each level is one histogram per shard (sparse) and one sum; state is constant whatever
-the size of the pool. Plain Python; `pipeline.py` lets Beam do the shards and the sums.
+the size of the pool. Plain Python; `passes.pipeline` lets Beam do the shards and the sums.
+
+An example with decimal digits: the best 4 of the keys 31, 12, 34, 15, 38, 17 (the least first). Level one counts first
+digits: 1 stands three times, 3 three times; rank 4 lies among the keys that begin with 3, as the 1st of them. Level two
+counts second digits of those alone: 1, 4, 8; the 1st is 1. So the cut is 31, and 12, 15, 17, 31 stay.
 """
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -27,12 +32,44 @@ DIGIT = 16
 Array = np.ndarray[Any, Any]
 
 
+_HASH_BITS = 64
+
+
+class Level(enum.Enum):
+    """What one level of a search finds."""
+
+    SCORE = "a digit of the order key of the score at the cut"
+    HASH = "a digit of the tie hash, among rows with that score"
+    FILE = "the file, among rows with that score and hash: a uid may stand twice"
+    ROW = "the row in that file"
+
+
+def level_at(number: int, kind: pa.DataType) -> tuple[Level, int]:
+    """What level `number` (from 0) of a search over scores of a type finds, and which digit of it, from the highest."""
+    score_digits, hash_digits = key_bits(kind) // DIGIT, _HASH_BITS // DIGIT
+    if number < score_digits:
+        return Level.SCORE, number
+    if number < score_digits + hash_digits:
+        return Level.HASH, number - score_digits
+    return (Level.FILE if number == score_digits + hash_digits else Level.ROW), 0
+
+
+def levels(kind: pa.DataType) -> int:
+    """Number of levels for scores of a type: score digits, hash digits, then file and row."""
+    return key_bits(kind) // DIGIT + _HASH_BITS // DIGIT + 2
+
+
 @dataclass(frozen=True)
 class CutSearch:
     """How far the search for one group's cut has come.
 
-    `level` counts digits found; `key` and `hash` hold them; `left` is the rank (or budget) that remains within the
-    rows that share them.
+    Attributes:
+        level: levels that are through.
+        left: the rank (or budget) that remains within the rows that share what was found.
+        key, hash: the digits found so far, in their places; lower ones are 0.
+        path: the file, once it is found.
+        of, k, competing: rows that the fraction is of, rows (or budget) asked for, rows that compete.
+        cut: set at the end.
     """
 
     level: int = 0
@@ -68,33 +105,36 @@ class DigitCounts:
         return self
 
 
-def levels(kind: pa.DataType) -> int:
-    """Number of levels for scores of a type: score digits, hash digits, then file and row."""
-    return key_bits(kind) // DIGIT + 64 // DIGIT + 2
-
-
 def count_shard(
-    job: Job, shard: Shard, cuts: Cuts, at: int, top: Ranked, searches: Searches | None, label: str
+    shard: Shard, job: Job, cuts: Cuts, searches: Searches | None, *, at: int, top: Ranked
 ) -> dict[str, DigitCounts]:
     """Group -> counts of one shard at the level that `searches` has reached (None: the first).
+
+    Args:
+        shard: whose rows are counted.
+        job: what is run.
+        cuts: those of earlier rules.
+        searches: group -> how far its search has come.
+        at: position of the rule that the cut is part of.
+        top: the cut.
 
     Raises:
         NotScored: if rows of the shard need scores that are not stored.
     """
     if searches is not None and all(search.cut for search in searches.values()):
         return {}
-    level = 0 if searches is None else max(search.level for search in searches.values())
-    last = searches is not None and level == levels(job.program.types[top.name]) - 1
-    if last and searches is not None and all(search.path != shard.path for search in searches.values()):
-        return {}
-    return _Counter(job, shard, cuts, at, top, label).counts(searches, level)
+    number = 0 if searches is None else max(search.level for search in searches.values())
+    level, _ = level_at(number, job.program.types[top.name])
+    if level is Level.ROW and all(search.path != shard.path for search in (searches or {}).values()):
+        return {}  # no row of this file ties: its scores need not be read
+    return _Counter(job, shard, cuts, at, top).counts(searches, number)
 
 
 class _Counter:
     """One shard's rows as a cut sees them."""
 
-    def __init__(self, job: Job, shard: Shard, cuts: Cuts, at: int, top: Ranked, label: str) -> None:
-        source = open_stored(job, shard, label)
+    def __init__(self, job: Job, shard: Shard, cuts: Cuts, at: int, top: Ranked) -> None:
+        source = open_stored(job, shard, top.cut)
         state = walk(job.program, source, cuts, at)
         require_scored(state.unknown, shard)
         self.top, self.shard, self.source = top, shard, source
@@ -121,15 +161,15 @@ class _Counter:
         values = self.env.scores[self.top.by].cast(pa.string())
         return sorted(value for value in pc.unique(values).to_pylist() if value is not None)
 
-    def counts(self, searches: Searches | None, level: int) -> dict[str, DigitCounts]:
+    def counts(self, searches: Searches | None, number: int) -> dict[str, DigitCounts]:
         out = {}
         for group in self.groups():
             search = CutSearch() if searches is None else searches.get(group)
             if search is not None and search.cut is None:
-                out[group] = self._group(group, search, level)
+                out[group] = self._group(group, search, number)
         return out
 
-    def _group(self, group: str, search: CutSearch, level: int) -> DigitCounts:
+    def _group(self, group: str, search: CutSearch, number: int) -> DigitCounts:
         inside = self.top.members(self.env, group)
         rows = np.flatnonzero(self.valid & inside)
         counts = DigitCounts(
@@ -137,28 +177,28 @@ class _Counter:
             competing=len(rows),
             total=int(self.weights[rows].sum()),
         )
-        counts.digits = self._digits(rows, search, level)
+        counts.digits = self._digits(rows, search, number)
         return counts
 
-    def _digits(self, rows: Array, search: CutSearch, level: int) -> dict[Any, int]:
-        bits = key_bits(self.kind)
-        score_levels = bits // DIGIT
-        if level < score_levels:
-            return _histogram(self.keys[rows], self.weights[rows], bits, level, search.key)
+    def _digits(self, rows: Array, search: CutSearch, number: int) -> dict[Any, int]:
+        level, digit = level_at(number, self.kind)
+        if level is Level.SCORE:
+            return _histogram(self.keys[rows], self.weights[rows], key_bits(self.kind), digit, search.key)
+        # Few rows are left from here on, so that uids are hashed for those alone.
         rows = rows[self.keys[rows] == np.uint64(search.key)]
         hashes = tie_hashes(self.source.uid.take(pa.array(rows)), self.top.seed)
-        if level < score_levels + 4:
-            return _histogram(hashes, self.weights[rows], 64, level - score_levels, search.hash)
+        if level is Level.HASH:
+            return _histogram(hashes, self.weights[rows], _HASH_BITS, digit, search.hash)
         tied = rows[hashes == np.uint64(search.hash)]
-        if level == score_levels + 4:
+        if level is Level.FILE:
             return {self.shard.path: int(self.weights[tied].sum())} if len(tied) else {}
         return {int(self.source.rows[i]): int(self.weights[i]) for i in tied}
 
 
-def _histogram(keys: Array, weights: Array, bits: int, level: int, prefix: int) -> dict[Any, int]:
-    """Digit `level` of those keys whose higher digits are `prefix`'s -> summed weight."""
-    shift = bits - DIGIT * (level + 1)
-    if level:
+def _histogram(keys: Array, weights: Array, bits: int, digit: int, prefix: int) -> dict[Any, int]:
+    """Digit number `digit` of those keys whose higher digits are `prefix`'s -> summed weight."""
+    shift = bits - DIGIT * (digit + 1)
+    if digit:
         same = (keys >> np.uint64(shift + DIGIT)) == np.uint64(prefix >> (shift + DIGIT))
         keys, weights = keys[same], weights[same]
     digits = (keys >> np.uint64(shift)) & np.uint64(0xFFFF)
@@ -171,10 +211,12 @@ def _histogram(keys: Array, weights: Array, bits: int, level: int, prefix: int) 
     return {int(d): int(sums[d]) for d in present}
 
 
-def advance(top: Ranked, kind: pa.DataType, searches: Searches | None, counts: Mapping[str, DigitCounts]) -> Searches:
+def advance(
+    counts: Mapping[str, DigitCounts], searches: Searches | None, *, top: Ranked, kind: pa.DataType
+) -> Searches:
     """The searches one level further, from the sum of all shards' counts."""
     if searches is None:
-        firsts = {group: _first(top.of_group(group), kind, cuts_of) for group, cuts_of in sorted(counts.items())}
+        firsts = {group: _first(top.of_group(group), kind, found) for group, found in sorted(counts.items())}
         return firsts or {"": _empty(top, kind)}
     return {
         group: search if search.cut else _step(top.of_group(group), kind, search, counts.get(group, DigitCounts()))
@@ -198,6 +240,7 @@ def _first(top: Ranked, kind: pa.DataType, counts: DigitCounts) -> CutSearch:
 
 def _step(top: Ranked, kind: pa.DataType, search: CutSearch, counts: DigitCounts) -> CutSearch:
     """Finds the digit that holds the row at the cut, and what is left of the rank within it."""
+    # A budget may not be exceeded: its cut is the first row that does not fit. A rank's is the last row that stays.
     strict = top.budget is not None
     before = 0
     for digit in sorted(counts.digits):
@@ -210,18 +253,19 @@ def _step(top: Ranked, kind: pa.DataType, search: CutSearch, counts: DigitCounts
 
 
 def _into(top: Ranked, kind: pa.DataType, search: CutSearch, digit: Any, weight: int) -> CutSearch:
-    bits, level = key_bits(kind), search.level
-    score_levels = bits // DIGIT
-    search = replace(search, level=level + 1)
-    if level < score_levels:
-        search = replace(search, key=search.key | (digit << (bits - DIGIT * (level + 1))))
+    level, place = level_at(search.level, kind)
+    search = replace(search, level=search.level + 1)
+    if level is Level.SCORE:
+        search = replace(search, key=search.key | (digit << (key_bits(kind) - DIGIT * (place + 1))))
+        whole_key = level_at(search.level, kind)[0] is not Level.SCORE
+        # Where all rows with this score stay anyhow, there are no ties to break.
         exact = top.budget is None and weight == search.left
-        if level == score_levels - 1 and (top.ties == "include" or exact):
+        if whole_key and (top.ties == "include" or exact):
             return replace(search, cut=_finished(top, kind, search, include_ties=True))
         return search
-    if level < score_levels + 4:
-        return replace(search, hash=search.hash | (digit << (64 - DIGIT * (level - score_levels + 1))))
-    if level == score_levels + 4:
+    if level is Level.HASH:
+        return replace(search, hash=search.hash | (digit << (_HASH_BITS - DIGIT * (place + 1))))
+    if level is Level.FILE:
         return replace(search, path=digit)
     return replace(search, cut=_finished(top, kind, search, tie_row=digit))
 

@@ -22,7 +22,7 @@ class ErrorRateExceeded(PoolsieveError):
     """More rows were quarantined than `--max-error-rate` allows."""
 
 
-def finish_decision(job: Job, record: Record, cuts: Cuts, work: Work, write: bool = True) -> Summary:
+def finish_decision(record: Record, job: Job, cuts: Cuts, work: Work, *, write: bool = True) -> Summary:
     """Checks that everything adds up and writes what belongs to the decision as a whole.
 
     Returns:

@@ -18,7 +18,7 @@ from poolsieve.dataflow import fs
 from poolsieve.dataflow.passes.submit import Plan
 from poolsieve.dataflow.pools.listing import Listing
 from poolsieve.dataflow.pools.shards import Batch, Shard
-from poolsieve.dataflow.recipes.derived import RoleValues
+from poolsieve.dataflow.recipes.derived import RoleValues, spread
 from poolsieve.dataflow.recipes.program import RuleStep, ScoreStep
 from poolsieve.dataflow.recipes.schedule import Schedule
 from poolsieve.dataflow.store.job import Job
@@ -201,8 +201,8 @@ def estimates(job: Job, shards: Sequence[Shard], rows: int, seed: int) -> list[S
     types = {role: job.role_types[role] for role in roles}
     totals = [[0, 0] for _ in job.program.steps]
     for shard in chosen:
-        for chunk in islice(job.files.batches(shard, roles, types), 1):
-            _add_sample(job, shard, chunk, max(1, rows // len(chosen)), totals)
+        for batch in islice(job.files.batches(shard, roles, types), 1):
+            _add_sample(job, shard, batch, max(1, rows // len(chosen)), totals)
     return [
         _estimate(step, *total)
         for step, total in zip(job.program.steps, totals, strict=True)
@@ -210,30 +210,35 @@ def estimates(job: Job, shards: Sequence[Shard], rows: int, seed: int) -> list[S
     ]
 
 
-def _add_sample(job: Job, shard: Shard, chunk: Batch, rows: int, totals: list[list[int]]) -> None:
-    n = min(rows, chunk.num_rows)
-    errors = {role: {i: e for i, e in found.items() if i < n} for role, found in chunk.role_errors.items()}
-    values = RoleValues(chunk.roles.slice(0, n), errors)
-    alive = np.array([i not in chunk.read_errors for i in range(n)], dtype=bool)
+def _add_sample(job: Job, shard: Shard, batch: Batch, rows: int, totals: list[list[int]]) -> None:
+    """Walks the first rows of a batch through the steps that need no model, and adds to each rule's [in, out]."""
+    n = min(rows, batch.num_rows)
+    errors = {role: {i: e for i, e in found.items() if i < n} for role, found in batch.role_errors.items()}
+    values = RoleValues(batch.roles.slice(0, n), errors)
+    alive = np.array([i not in batch.read_errors for i in range(n)], dtype=bool)
     scores: dict[str, pa.Array] = {}
     for step, total in zip(job.program.steps, totals, strict=True):
         if isinstance(step, ScoreStep):
-            plain: Any = step.scorer
-            if not hasattr(plain, "load"):
-                inputs, good, _ = values.batch(step.inputs, np.arange(n))
-                made = score_rows(plain, inputs, plain.columns, threads=1)
-                place = pa.array(np.searchsorted(good, np.arange(n)), mask=~np.isin(np.arange(n), good))
-                scores.update(
-                    {name: array.take(place) for name, array in zip(step.columns, made.columns.values(), strict=True)}
-                )
+            scores.update(_sampled_scores(step, values, n))
         elif not step.tops and all(name in scores for name in step.predicate.names()):
-            env = Env(scores, functools.partial(chunk.uid.slice, 0, n), np.arange(n), shard.path, {}, alive)
-            kept = alive & np.array(
-                step.predicate.truth(env).fill_null(False).to_numpy(zero_copy_only=False), dtype=bool
-            )
+            env = Env(scores, functools.partial(batch.uid.slice, 0, n), np.arange(n), shard.path, {}, alive)
+            truth = step.predicate.truth(env).fill_null(False).to_numpy(zero_copy_only=False)
+            kept = alive & np.array(truth, dtype=bool)
             total[0] += int(alive.sum())
             total[1] += int(kept.sum())
             alive = kept
+
+
+def _sampled_scores(step: ScoreStep, values: RoleValues, n: int) -> dict[str, pa.Array]:
+    """The step's scores of the first n rows; none of a model, which a plan does not load."""
+    plain: Any = step.scorer
+    if hasattr(plain, "load"):
+        return {}
+    rows = np.arange(n)
+    inputs, good, _ = values.batch(step.inputs, rows)
+    made = score_rows(plain, inputs, plain.columns, threads=1)
+    columns = zip(step.columns, made.columns.values(), strict=True)
+    return {name: spread(array, good, rows) for name, array in columns}
 
 
 def _estimate(step: RuleStep, seen: int, kept: int) -> StageEstimate:

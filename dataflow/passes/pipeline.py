@@ -2,7 +2,8 @@
 
     Create(shards) | Reshuffle | score the shard | histograms -> cuts | decide the shard | records -> summary
 
-Everything that is done to a shard is a plain function elsewhere; here it is only wired.
+Everything that is done to a shard is a plain function elsewhere; here it is only wired. Each takes what comes through
+the pipe first, and the rest by name.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from apache_beam.pvalue import AsSingleton
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.decisions.decide import decide_shard
 from poolsieve.dataflow.decisions.record import Record
-from poolsieve.dataflow.decisions.selection import DigitCounts, Searches, advance, count_shard, cuts_of, levels
+from poolsieve.dataflow.decisions.selection import Searches, advance, count_shard, cuts_of, levels
 from poolsieve.dataflow.decisions.summary import finish_decision
 from poolsieve.dataflow.passes.combiners import SumCounts, SumRecords, SumWork
 from poolsieve.dataflow.passes.scoring import score_shard
@@ -27,8 +28,7 @@ from poolsieve.dataflow.recipes.schedule import Schedule
 from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.layout import result_url
-from poolsieve.dataflow.store.stored import NotScored
-from poolsieve.dataflow.store.stored import unscored as unscored_rows
+from poolsieve.dataflow.store.stored import NotScored, unscored
 from poolsieve.dataflow.store.summary import Summary, Work, dumps
 from poolsieve.filters.dsl.stages import Ranked
 
@@ -59,22 +59,23 @@ def build(
             for top in step.tops:
                 if top.cut not in job.frozen:
                     cuts = _cut(pipeline, todo, job, cuts, stop, top)
-    records = todo | "Decide" >> beam.Map(_decide, job, write, AsSingleton(cuts))
-    total = records | "Records" >> beam.CombineGlobally(SumRecords())
+    decide = beam.Map(decide_shard, job=job, cuts=AsSingleton(cuts), label="Decide", write=write)
+    total = todo | "Decide" >> decide | "Records" >> beam.CombineGlobally(SumRecords())
     works = work | "Works" >> beam.Flatten() | "Work" >> beam.CombineGlobally(SumWork())
-    total | "Finish" >> beam.Map(_finish, job, write, AsSingleton(cuts), AsSingleton(works))
+    total | "Finish" >> beam.Map(_finish, job=job, cuts=AsSingleton(cuts), work=AsSingleton(works), write=write)
 
 
 def _score(todo: Any, job: Job, cuts: Any, stop: int | None, label: str, score: bool) -> tuple[Any, Any]:
     """(shards that are scored, work done): nothing that needs the shards goes on before all of them are scored."""
+    how = {"job": job, "cuts": AsSingleton(cuts), "stop": stop, "label": label}
     if not score:
-        missing = todo | f"{label}/Missing" >> beam.Map(_missing, job, stop, label, AsSingleton(cuts))
+        missing = todo | f"{label}/Missing" >> beam.Map(unscored, **how)
         gate = missing | f"{label}/Sum" >> beam.CombineGlobally(sum) | f"{label}/Gate" >> beam.Map(_require)
-        return todo | f"{label}/Wait" >> beam.Map(_first, AsSingleton(gate)), gate
-    scored = todo | f"{label}/Score" >> beam.Map(_score_shard, job, stop, label, AsSingleton(cuts))
+        return todo | f"{label}/Wait" >> beam.Map(_after, AsSingleton(gate)), gate
+    scored = todo | f"{label}/Score" >> beam.Map(_scored, **how)
     # Without the reshuffle an engine that recomputes a collection for each of its readers would score again.
     done = scored | f"{label}/Commit" >> beam.Reshuffle()
-    return done | f"{label}/Shard" >> beam.Map(_shard), done | f"{label}/Work" >> beam.Map(_work)
+    return done | f"{label}/Shard" >> beam.Keys(), done | f"{label}/Work" >> beam.Values()
 
 
 def _cut(pipeline: beam.Pipeline, todo: Any, job: Job, cuts: Any, stop: int, top: Ranked) -> Any:
@@ -82,33 +83,20 @@ def _cut(pipeline: beam.Pipeline, todo: Any, job: Job, cuts: Any, stop: int, top
     kind = job.program.types[top.name]
     searches = pipeline | f"{top.cut}/Start" >> beam.Create([None])
     for level in range(levels(kind)):
-        label = f"{top.cut}/Level{level + 1}"
-        counts = todo | f"{label}/Count" >> beam.Map(
-            _count, job, stop, top, top.cut, AsSingleton(cuts), AsSingleton(searches)
-        )
-        total = counts | f"{label}/Sum" >> beam.CombineGlobally(SumCounts())
-        searches = total | f"{label}/Advance" >> beam.Map(_advance, top, kind, AsSingleton(searches))
-    return searches | f"{top.cut}/Cut" >> beam.Map(_with_cut, top, AsSingleton(cuts))
+        label, so_far = f"{top.cut}/Level{level + 1}", AsSingleton(searches)
+        count = beam.Map(count_shard, job=job, cuts=AsSingleton(cuts), searches=so_far, at=stop, top=top)
+        total = todo | f"{label}/Count" >> count | f"{label}/Sum" >> beam.CombineGlobally(SumCounts())
+        searches = total | f"{label}/Advance" >> beam.Map(advance, searches=so_far, top=top, kind=kind)
+    return searches | f"{top.cut}/Cut" >> beam.Map(_with_cut, top=top, cuts=AsSingleton(cuts))
 
 
-def _score_shard(shard: Shard, job: Job, stop: int | None, label: str, cuts: Cuts) -> tuple[Shard, Work]:
-    return shard, score_shard(job, shard, cuts, stop, label)
+def _scored(shard: Shard, **how: Any) -> tuple[Shard, Work]:
+    return shard, score_shard(shard, **how)
 
 
-def _shard(pair: tuple[Shard, Work]) -> Shard:
-    return pair[0]
-
-
-def _work(pair: tuple[Shard, Work]) -> Work:
-    return pair[1]
-
-
-def _first(shard: Shard, _: Any) -> Shard:
+def _after(shard: Shard, _: Any) -> Shard:
+    """The shard, once the side input is there."""
     return shard
-
-
-def _missing(shard: Shard, job: Job, stop: int | None, label: str, cuts: Cuts) -> int:
-    return unscored_rows(job, shard, cuts, stop, label)
 
 
 def _require(missing: int) -> Work:
@@ -120,27 +108,13 @@ def _require(missing: int) -> Work:
     return Work()
 
 
-def _count(
-    shard: Shard, job: Job, stop: int, top: Ranked, label: str, cuts: Cuts, searches: Searches
-) -> dict[str, DigitCounts]:
-    return count_shard(job, shard, cuts, stop, top, searches, label)
-
-
-def _advance(counts: dict[str, DigitCounts], top: Ranked, kind: Any, searches: Searches | None) -> Searches:
-    return advance(top, kind, searches, counts)
-
-
 def _with_cut(searches: Searches, top: Ranked, cuts: Cuts) -> Cuts:
     return {**cuts, top.cut: cuts_of(searches)}
 
 
-def _decide(shard: Shard, job: Job, write: bool, cuts: Cuts) -> Record:
-    return decide_shard(job, shard, cuts, "Decide", write)
-
-
-def _finish(record: Record, job: Job, write: bool, cuts: Cuts, work: Work) -> None:
+def _finish(record: Record, job: Job, cuts: Cuts, work: Work, write: bool) -> None:
     """Leaves the summary where whoever submitted the job finds it: runners have no other way to give it back."""
-    made = finish_decision(job, record, cuts, work, write)
+    made = finish_decision(record, job, cuts, work, write=write)
     fs.write_bytes(result_url(job.out, job.run_id), dumps(made.to_json()))
 
 

@@ -18,6 +18,7 @@ from poolsieve.dataflow.recipes.program import Program
 from poolsieve.dataflow.recipes.recipe import Recipe
 from poolsieve.dataflow.recipes.source import RecipeSource
 from poolsieve.dataflow.recipes.walk import Cuts
+from poolsieve.dataflow.runners.base import import_beam
 from poolsieve.dataflow.runners.engine import Engine
 from poolsieve.dataflow.runners.supervise import Watch, supervised
 from poolsieve.dataflow.store.artefacts import build_missing
@@ -180,6 +181,7 @@ def execute(
     Raises:
         PoolsieveError: whatever stopped the job, as the user should read it.
     """
+    import_beam()
     from poolsieve.dataflow.passes import pipeline
 
     job = plan.job

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from glob import iglob
@@ -97,7 +97,7 @@ def url_of(root: str, path: str) -> str:
     return (root if root.endswith("/") else root + "/") + path
 
 
-def find(urls: Sequence[str], root: str, options: Mapping[str, Any]) -> tuple[list[Shard], list[str]]:
+def find(urls: Sequence[str], root: str, options: fs.StorageOptions) -> tuple[list[Shard], list[str]]:
     """The files that `urls` (absolute) match, as shards sorted by path, and the names and patterns without a file.
 
     Raises:
@@ -113,7 +113,7 @@ def find(urls: Sequence[str], root: str, options: Mapping[str, Any]) -> tuple[li
     return sorted(shards), gaps
 
 
-def first(urls: Sequence[str], root: str, options: Mapping[str, Any]) -> list[Shard]:
+def first(urls: Sequence[str], root: str, options: fs.StorageOptions) -> list[Shard]:
     """A few of the files that `urls` (absolute) match, without listing a folder of a million: a look ahead.
 
     The first names of brace ranges and, on local disk, the first that a glob finds. Empty where only a whole listing

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from poolsieve.scoring_models.base.config import digest
+from poolsieve.scoring_models.base.config import JsonObject, digest
 from poolsieve.scoring_models.base.errors import RowError
 
 BATCH_ROWS = 4096
@@ -49,7 +49,7 @@ class Shard:
         """Hash of everything that tells this version of the shard from another one."""
         return digest([self.path, self.first, self.extent, self.size, self.tag])
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Plain values, for JSON and Arrow."""
         return {
             "path": self.path,

@@ -41,13 +41,27 @@ def compile_recipe(stages: Sequence[Stage], roles: Collection[str], role_types: 
     builder = _Builder(roles, role_types)
     for position, stage in enumerate(stages, 1):
         builder.add(position, stage)
-    if not any(isinstance(step, RuleStep) for step in builder.steps) and not builder.steps:
+    if not builder.steps:
         raise PlanError("the recipe has no stages: add at least one, as `pool | Keep(col('text').word_count() <= 64)`")
     return Program(tuple(builder.marked()), builder.edited)
 
 
 class _Builder:
-    """Collects steps while names become known."""
+    """Collects steps while names become known.
+
+    Attributes:
+        declared: roles that the pool declares.
+        pool_types: role or column of the pool -> type; never changes.
+        role_types: the same with edited roles as they are at this point of the recipe.
+        steps: so far.
+        types: score -> type, of the steps so far; `scorer_of` says which step makes it.
+        whole_pool: score steps that must score every readable row.
+        reasons: reason -> position of the stage that has it.
+        edited: edited role -> what makes it, as it is at this point; `edits` counts how often it was edited.
+        implicit: scores that nobody asked for by `Score(...)`: a rule named a statistic or a column. When its role is
+            edited later, the same name in a later rule means the edited one.
+        asked: name of such a score over an edited role (`text.edited.word_count`) -> the name in the rule.
+    """
 
     def __init__(self, roles: Collection[str], role_types: Mapping[str, pa.DataType]) -> None:
         self.declared, self.role_types = roles, dict(role_types)
@@ -56,13 +70,14 @@ class _Builder:
         self.scorer_of: dict[str, str] = {}
         self.whole_pool: set[str] = set()
         self.reasons: dict[str, int] = {}
-        self.recipe_roles = frozenset(role_types)
+        self.pool_types = dict(role_types)
         self.edited: dict[str, DerivedRole] = {}
         self.edits: dict[str, int] = {}
         self.implicit: set[str] = set()
-        self.implied: dict[str, str] = {}
+        self.asked: dict[str, str] = {}
 
     def add(self, position: int, stage: Any) -> None:
+        """Takes the next stage."""
         where = f"stage {position}"
         if isinstance(stage, Score):
             for name, scorer in stage.scorers.items():
@@ -91,12 +106,13 @@ class _Builder:
         """Where a role comes from at this point of the recipe."""
         if role in self.edited:
             return self.edited[role]
-        own = role if role in self.recipe_roles else role.removeprefix(POOL)
-        if own not in self.recipe_roles:
+        own = role if role in self.pool_types else role.removeprefix(POOL)
+        if own not in self.pool_types:
             raise unknown_name(f"{where} reads role {role!r}, which the pool has not", role, self.role_types)
         return own
 
     def add_scorer(self, where: str, name: str, scorer: Scorer) -> None:
+        """One more score step."""
         inputs = {role: self.input(where, role) for role in scorer.reads}
         columns = score_names(name, scorer)
         taken = [column for column in columns if column in self.types]
@@ -107,6 +123,7 @@ class _Builder:
         self.scorer_of.update(dict.fromkeys(columns, name))
 
     def add_rule(self, where: str, position: int, rule: Rule) -> None:
+        """One more rule step, after score steps for what it names and nobody has scored yet."""
         if rule.reason in self.reasons:
             first = self.reasons[rule.reason]
             raise PlanError(
@@ -134,13 +151,14 @@ class _Builder:
             if role in self.edited and (name not in self.types or name in self.implicit):
                 label = self.edited[role].label
                 found[name] = label if name == role else f"{label}.{name.rpartition('.')[2]}"
-                self.implied.setdefault(found[name], name)
+                self.asked.setdefault(found[name], name)
         return found
 
     def resolve(self, where: str, name: str) -> None:
+        """Makes sure that a score of this name exists."""
         if name in self.types:
             return
-        asked = self.implied.get(name, name)
+        asked = self.asked.get(name, name)
         own = asked if asked in self.role_types else asked.removeprefix(POOL)
         statistic = statistic_of(asked)
         self.implicit.add(name)
@@ -155,6 +173,7 @@ class _Builder:
             )
 
     def check_types(self, where: str, predicate: Predicate) -> None:
+        """Refuses comparisons of text with numbers, which would be false for every row."""
         for part in predicate.parts():
             if isinstance(part, Compare):
                 kind = node_type(part.left, self.types)
@@ -166,6 +185,7 @@ class _Builder:
                 _castable(where, part, kind)
 
     def check_top(self, where: str, top: Ranked) -> None:
+        """Refuses cuts of what has no order, and marks scorers that a cut needs of rows that are out by then."""
         for name in filter(None, (top.name, top.weight)):
             try:
                 key_bits(self.types[name])

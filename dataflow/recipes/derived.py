@@ -101,6 +101,14 @@ class RoleValues:
         return values, errors
 
 
+def spread(values: pa.Array, good: Rows, rows: Rows) -> pa.Array:
+    """Values of the rows `good`, laid out over all of `rows` (both ascending, `good` among `rows`); null elsewhere."""
+    if len(rows) == len(good):
+        return values
+    lost = ~np.isin(rows, good)
+    return values.take(pa.array(np.where(lost, 0, np.searchsorted(good, rows)), mask=lost))
+
+
 def _placed(values: pa.Array, rows: Sequence[int] | Rows, new: pa.Array) -> pa.Array:
     """`values` with `new` at `rows`."""
     if len(rows) == len(values):

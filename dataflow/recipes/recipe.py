@@ -16,7 +16,7 @@ from poolsieve.dataflow.pools.formats import FORMATS
 from poolsieve.dataflow.pools.listing import common_root
 from poolsieve.filters.dsl.edits import Edit
 from poolsieve.filters.dsl.stages import Rule, Score, Stage
-from poolsieve.scoring_models.base.config import Config
+from poolsieve.scoring_models.base.config import Config, JsonObject
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
 
 SPLIT_BYTES = 1 << 30
@@ -43,7 +43,7 @@ class Pool(Config):
     roles: Mapping[str, str] = field(default_factory=dict)
     allow_gaps: bool = False
     split_bytes: int = SPLIT_BYTES
-    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False, metadata={"runtime": True})
+    storage_options: fs.StorageOptions = field(default_factory=dict, repr=False, metadata={"runtime": True})
 
     def __post_init__(self) -> None:
         if self.kind not in FORMATS:
@@ -60,7 +60,7 @@ class Pool(Config):
         cls,
         *urls: str,
         allow_gaps: bool = False,
-        storage_options: Mapping[str, Any] | None = None,
+        storage_options: fs.StorageOptions | None = None,
         split_bytes: int = SPLIT_BYTES,
         **roles: str | None,
     ) -> Self:
@@ -76,7 +76,7 @@ class Pool(Config):
         cls,
         *urls: str,
         allow_gaps: bool = False,
-        storage_options: Mapping[str, Any] | None = None,
+        storage_options: fs.StorageOptions | None = None,
         split_bytes: int = SPLIT_BYTES,
         **roles: str | None,
     ) -> Self:
@@ -92,7 +92,7 @@ class Pool(Config):
         cls,
         *urls: str,
         allow_gaps: bool = False,
-        storage_options: Mapping[str, Any] | None = None,
+        storage_options: fs.StorageOptions | None = None,
         split_bytes: int = SPLIT_BYTES,
         **roles: str | None,
     ) -> Self:
@@ -145,7 +145,7 @@ class Recipe(Config):
             raise PlanError(f"can't add {stage!r} to a recipe: expected a stage such as Keep, Drop, Score or Top")
         return Recipe(self.pool, self.stages + stage.flat())
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """`{"pool": ..., "stages": [...]}` in plain JSON values."""
         return {"pool": self.pool.to_dict(), "stages": [stage.to_dict() for stage in self.stages]}
 

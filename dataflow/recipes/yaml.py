@@ -11,9 +11,10 @@
       - score: {dfn: {Clip: {model: "hf-hub:apple/DFN-public"}}}
       - top: {name: dfn, fraction: 0.15}
 
-A name with a dot is a ready-made stage or, from an installed package, an entry point of the groups `poolsieve.rules`
-(stages), `poolsieve.scorers` and `poolsieve.editors` (as in `edit: {text: {Masked: {}}}`). `${name}` is replaced by the
-parameter `-p name=value`.
+Any function marked `@stage` in `poolsieve.filters` is a stage under its name there (`dfn`, `gopher.quality`), and so is
+an entry point of the group `poolsieve.rules` of an installed package; `poolsieve.scorers` and `poolsieve.editors` are
+the groups for what `score` and `edit` take (as in `edit: {text: {Masked: {}}}`). `${name}` is replaced by the parameter
+`-p name=value`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from __future__ import annotations
 import functools
 import inspect
 import string
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
 from typing import Any
 
@@ -32,6 +33,7 @@ from poolsieve.dataflow.pools.formats import FORMATS
 from poolsieve.dataflow.recipes.recipe import Pool, Recipe
 from poolsieve.filters.dsl.edits import Editor
 from poolsieve.filters.dsl.expr import Compare, IsIn, Predicate, col, compare
+from poolsieve.filters.dsl.ready import makers, ready_made
 from poolsieve.filters.dsl.stages import Rule, Score, Stage
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
 from poolsieve.scoring_models.base.scorer import Scorer
@@ -45,6 +47,10 @@ LIMITS = {
     "not_equals": "not_equal",
 }
 """How YAML spells a comparison -> Arrow's kernel."""
+
+
+WORDS = ("keep", "drop", "score", "edit", "any_of", "all_of")
+"""Stages that YAML has a spelling of its own for."""
 
 
 def recipe_from_yaml(text: str, path: str, parameters: Mapping[str, str]) -> Recipe:
@@ -87,10 +93,19 @@ def _stage(where: str, item: Any) -> Stage:
         return filters.Edit(**{key: _editor(f"{where}, edit {key}", value) for key, value in given.items()})
     if name in ("any_of", "all_of"):
         return _combined(where, name, _mapping(where, arguments))
-    given = dict(_mapping(where, arguments))
-    if isinstance(given.get("benchmarks"), dict):
-        given["benchmarks"] = {key: _pool(f"{where}, {key}", value) for key, value in given["benchmarks"].items()}
-    made: Stage = _called(where, _lookup(where, name, _stages()), given)
+    return _made_by(where, name, _mapping(where, arguments))
+
+
+def _made_by(where: str, name: str, arguments: Mapping[str, Any]) -> Stage:
+    """A stage from the function that has its name."""
+    make, given = _lookup(where, name, _stages(), WORDS), dict(arguments)
+    about = ready_made(make)
+    for key in about.pools if about else ():
+        if isinstance(given.get(key), dict):
+            given[key] = {one: _pool(f"{where}, {one}", pool) for one, pool in given[key].items()}
+    made = _called(where, make, given)
+    if not isinstance(made, Stage):
+        raise PlanError(f"{where}: {name!r} made no stage, but {made!r}")
     return made
 
 
@@ -139,69 +154,78 @@ def _combined(where: str, name: str, given: dict[str, Any]) -> Rule:
 
 def _scorer(where: str, item: Any) -> Scorer:
     name, arguments = _single(where, item)
-    made: Scorer = _called(where, _lookup(where, name, _scorers()), _mapping(where, arguments))
+    made = _called(where, _lookup(where, name, _scorers()), _mapping(where, arguments))
+    if not isinstance(made, Scorer):
+        raise PlanError(f"{where}: {name!r} made no scorer, but {made!r}")
     return made
 
 
 def _editor(where: str, item: Any) -> Editor:
     name, arguments = _single(where, item)
-    made: Editor = _called(where, _lookup(where, name, _editors()), _mapping(where, arguments))
+    made = _called(where, _lookup(where, name, _editors()), _mapping(where, arguments))
+    if not isinstance(made, Editor):
+        raise PlanError(f"{where}: {name!r} made no editor, but {made!r}")
     return made
 
 
-@functools.cache
-def _stages() -> dict[str, Callable[..., Any]]:
-    """Functions that make a stage, by the names that `poolsieve.filters` and its families give them."""
-    named = {name.lower(): getattr(filters, name) for name in ("Top", "Above", "Below", "In")}
-    ready = dict(_makers("", filters))
-    families = {name: value for name, value in vars(filters).items() if inspect.ismodule(value)}
-    for name, family in families.items():
-        ready.update((key, made) for key, made in _makers(f"{name}.", family) if made not in ready.values())
-    return {**ready, **named, **_installed("poolsieve.rules")}
+Known = Mapping[str, Callable[..., Any] | metadata.EntryPoint]
+"""Name in YAML -> what is called. An entry point is imported when it is used: a broken one stops no other recipe."""
 
 
-def _makers(prefix: str, module: Any) -> Iterator[tuple[str, Callable[..., Any]]]:
-    for name, made in vars(module).items():
-        returns = getattr(made, "__annotations__", {}).get("return")
-        if inspect.isfunction(made) and name[0].islower() and returns in ("Chain", "Rule"):
-            yield prefix + name, made
+# Installed packages come first, so that no package can give another meaning to a name of poolsieve's own.
 
 
 @functools.cache
-def _scorers() -> dict[str, Callable[..., Any]]:
-    return {**_classes("score", "load"), **_installed("poolsieve.scorers")}
+def _stages() -> Known:
+    rules: Known = {"top": filters.Top, "above": filters.Above, "below": filters.Below, "in": filters.In}
+    return {**_installed("poolsieve.rules"), **makers(filters), **rules}
 
 
 @functools.cache
-def _editors() -> dict[str, Callable[..., Any]]:
-    return {**_classes("edit"), **_installed("poolsieve.editors")}
+def _scorers() -> Known:
+    return {**_installed("poolsieve.scorers"), **_classes("score", "load")}
+
+
+@functools.cache
+def _editors() -> Known:
+    return {**_installed("poolsieve.editors"), **_classes("edit")}
 
 
 def _classes(*methods: str) -> dict[str, Callable[..., Any]]:
     found = {**vars(scoring_models), **vars(filters)}
     return {
-        name: made for name, made in found.items() if inspect.isclass(made) and any(map(made.__dict__.get, methods))
+        name: made
+        for name, made in found.items()
+        if inspect.isclass(made) and any(hasattr(made, method) for method in methods)
     }
 
 
-def _installed(group: str) -> dict[str, Callable[..., Any]]:
-    return {entry.name: _Late(entry) for entry in metadata.entry_points(group=group)}
+def _installed(group: str) -> dict[str, metadata.EntryPoint]:
+    return {entry.name: entry for entry in metadata.entry_points(group=group)}
 
 
-class _Late:
-    """An entry point that is imported when it is used."""
-
-    def __init__(self, entry: metadata.EntryPoint) -> None:
-        self.entry = entry
-
-    def __call__(self, **arguments: Any) -> Any:
-        return self.entry.load()(**arguments)
-
-
-def _lookup(where: str, name: str, known: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
+def _lookup(where: str, name: str, known: Known, words: Iterable[str] = ()) -> Callable[..., Any]:
     if name not in known:
-        raise unknown_name(f"{where}: there is no {name!r}", name, [*known, "keep", "drop", "score"])
-    return known[name]
+        raise unknown_name(f"{where}: there is no {name!r}", name, [*known, *words])
+    found = known[name]
+    return _imported(where, found) if isinstance(found, metadata.EntryPoint) else found
+
+
+def _imported(where: str, entry: metadata.EntryPoint) -> Callable[..., Any]:
+    """What an entry point of an installed package names.
+
+    Raises:
+        PlanError: naming the package, if its module can't be imported or has no such name.
+    """
+    owner = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an installed package"
+    try:
+        found: Callable[..., Any] = entry.load()
+    except Exception as error:
+        raise PlanError(
+            f"{where}: {entry.name!r} is {entry.value} of {owner}, which can't be imported: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    return found
 
 
 def _called(

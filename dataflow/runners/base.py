@@ -1,7 +1,9 @@
-"""What a runner is: a few settings in, Beam's pipeline options and its runner out. No Beam is imported here."""
+"""What a runner is: a few settings in, Beam's pipeline options and its runner out. Beam is not imported with this."""
 
 from __future__ import annotations
 
+import importlib
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,6 +48,25 @@ class Runner(Protocol):
     def beam_runner(self, setting: Setting) -> Any:
         """What `beam.Pipeline(runner=...)` takes."""
         ...
+
+
+def import_beam() -> None:
+    """Imports Beam without its remarks on packages that nobody here needs.
+
+    It says them by `logging.warning`, which would also give the user's root logger a handler for good.
+    """
+    root, silent = logging.getLogger(), logging.NullHandler()
+    root.addHandler(silent)
+    root.addFilter(_not_of_beams_imports)
+    try:
+        importlib.import_module("apache_beam")
+    finally:
+        root.removeFilter(_not_of_beams_imports)
+        root.removeHandler(silent)
+
+
+def _not_of_beams_imports(record: logging.LogRecord) -> bool:
+    return "apitools" not in str(record.msg)
 
 
 def cores() -> int:

@@ -35,6 +35,7 @@ class LocalRunner:
 
         if setting.workers == 1 or not setting.processes:
             return FnApiRunner()
-        logging.getLogger("apache_beam.runners.portability.fn_api_runner.fn_runner").setLevel(logging.ERROR)
+        for talkative in ("fn_api_runner.fn_runner", "local_job_service"):
+            logging.getLogger(f"apache_beam.runners.portability.{talkative}").setLevel(logging.ERROR)
         command = f"{sys.executable} -m poolsieve.dataflow.runners.worker {os.getpid()}"
         return FnApiRunner(default_environment=SubprocessSDKEnvironment.from_command_string(command_string=command))

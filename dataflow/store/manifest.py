@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import platform
 from collections.abc import Sequence
-from importlib import metadata
 
 import msgspec
 import pyarrow as pa
 
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.pools.shards import Shard
+from poolsieve.dataflow.recipes.derived import editors
+from poolsieve.dataflow.recipes.program import Program
 from poolsieve.dataflow.recipes.recipe import SPLIT_BYTES, Pool
 from poolsieve.dataflow.recipes.source import RecipeSource
 from poolsieve.dataflow.recipes.walk import Cuts
@@ -22,6 +21,7 @@ from poolsieve.dataflow.store.summary import Summary, WithCuts, cuts_from_json, 
 from poolsieve.dataflow.store.tables import read_table
 from poolsieve.scoring_models.base.config import JsonObject, digest
 from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.base.packages import package_versions
 
 SHARDS_SCHEMA = pa.schema(
     [
@@ -166,14 +166,10 @@ class Manifest(WithCuts, kw_only=True):
         return self.source
 
 
-def versions() -> dict[str, str]:
-    """Versions of what a score may depend on, as far as it is installed."""
-    names = ["poolsieve", "apache-beam", "pyarrow", "numpy", "pillow", "torch", "open_clip_torch", "transformers"]
-    out = {"python": platform.python_version()}
-    for name in names:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            out[name] = metadata.version(name)
-    return out
+def versions(program: Program | None = None) -> dict[str, str]:
+    """Versions of what a ledger depends on: Python, our own, and those that the scorers and edits of a recipe name."""
+    scorers = program.scorers if program is not None else ()
+    return package_versions([made for step in scorers for made in (step.scorer, *editors(step.inputs))])
 
 
 def pool_id(shards: Sequence[Shard]) -> str:
@@ -199,7 +195,7 @@ def manifest_of(job: Job, found: Summary, gaps: Sequence[str] = ()) -> Manifest:
         role_types={name: str(kind) for name, kind in job.role_types.items()},
         models=job.model_files(),
         fingerprints=dict(job.fingerprints),
-        versions=versions(),
+        versions=versions(job.program),
     )
 
 

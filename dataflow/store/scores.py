@@ -32,6 +32,17 @@ class Stored:
     errors: pa.Array
     messages: pa.Array
 
+    def slice(self, start: int, n: int) -> Stored:
+        """Rows start ... start + n - 1 of the shard."""
+        columns = {name: values.slice(start, n) for name, values in self.columns.items()}
+        errors, messages = self.errors.slice(start, n), self.messages.slice(start, n)
+        return Stored(self.present[start : start + n], columns, errors, messages)
+
+    def without_failures(self) -> Stored:
+        """The same, as if rows that failed had never been tried."""
+        fine = np.asarray(self.errors.is_null().to_numpy(zero_copy_only=False), dtype=bool)
+        return Stored(self.present & fine, self.columns, self.errors, self.messages)
+
 
 class FolderListing:
     """Names of the score files in one folder, by shard; for one phase of one run in one process.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -64,7 +63,7 @@ def plain(value: Any) -> Any:
     return json.loads(dumps(value))
 
 
-def check_settings(folder: str, parts: ScorerParts, settings: Mapping[str, Any]) -> None:
+def check_settings(folder: str, parts: ScorerParts, settings: JsonObject) -> None:
     """Writes `scorer.json` at first use, and checks later workers against it.
 
     Raises:

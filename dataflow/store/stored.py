@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pyarrow as pa
 
 from poolsieve.dataflow.pools.shards import Shard
@@ -42,9 +41,7 @@ class StoredScores:
     def answer(self, step: ScoreStep, needed: Mask) -> StepScores:
         """Stored columns; `unknown` where one is needed but not there (or, with `retry`, is a failure)."""
         stored = self.load(step)
-        present = stored.present
-        if self.retry:
-            present = present & np.asarray(stored.errors.is_null().to_numpy(zero_copy_only=False), dtype=bool)
+        present = stored.without_failures().present if self.retry else stored.present
         return StepScores(stored.columns, stored.errors, needed & ~present)
 
 
@@ -69,7 +66,7 @@ def require_scored(unknown: Mask | None, shard: Shard) -> None:
         )
 
 
-def unscored(job: Job, shard: Shard, cuts: Cuts, stop: int | None, label: str) -> int:
+def unscored(shard: Shard, job: Job, cuts: Cuts, *, stop: int | None, label: str) -> int:
     """Rows of a shard that need a score (before step `stop`) which is not stored."""
     source = open_stored(job, shard, label)
     state = walk(job.program, source, cuts, stop)

@@ -1,4 +1,4 @@
-"""The language of recipes: expressions, stages, edits, statistics, cuts. No rule of anybody's stands here.
+"""The language of recipes: expressions, stages, edits, statistics, cuts, and the mark of ready-made stages.
 
-May import `scoring_models`.
+No rule of anybody's stands here. May import `scoring_models`.
 """

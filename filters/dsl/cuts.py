@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from poolsieve.scoring_models.base.config import JsonObject
 from poolsieve.scoring_models.base.errors import PlanError
 
 Keys = np.ndarray[Any, np.dtype[np.uint64]]
@@ -49,14 +50,14 @@ class Cut:
     k: int = 0
     competing: int = 0
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """JSON values; 64-bit integers as hexadecimal strings, since JSON readers round them."""
         out = dataclasses.asdict(self)
         out["key"], out["tie_hash"] = f"{self.key:0{self.bits // 4}x}", f"{self.tie_hash:016x}"
         return out
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Cut:
+    def from_dict(cls, data: JsonObject) -> Cut:
         """The inverse of `to_dict`.
 
         Raises:

@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import pyarrow as pa
 
 from poolsieve.filters.dsl.stages import Stage
-from poolsieve.scoring_models.base.config import Config
+from poolsieve.scoring_models.base.config import Config, JsonObject
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 from poolsieve.scoring_models.base.functions import top_level_name
 
@@ -32,7 +32,7 @@ class Editor(Protocol):
         """Bumped by hand whenever the same input would give another text."""
         ...
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """The configuration, as plain JSON values."""
         ...
 
@@ -65,6 +65,12 @@ def editor(fn: Callable[..., Any], *, reads: Sequence[str] = ("text",), version:
 
     Raise `version` whenever the function gives other texts: scores of edited texts are looked up by it.
 
+    >>> import pyarrow.compute as pc
+    >>> def quiet(text):
+    ...     return pc.utf8_lower(text)
+    >>> editor(quiet, version=2).edit(pa.record_batch({"text": ["A Title", None]})).to_pylist()
+    ['a title', None]
+
     Raises:
         PlanError: for a lambda or a nested function, which can't be sent to a worker.
     """
@@ -78,6 +84,12 @@ class Edit(Stage):
     `pool.text` goes on naming the pool's own value. What statistics store of an edited role is called
     `text.edited.word_count` (`text.edited2...` after a second edit), so that both can stand in one ledger. A new name,
     as in `Edit(title=editor(first_line, reads=("text",)))`, adds a role.
+
+    >>> def title(text):
+    ...     return [None if value is None else value.split("\\n")[0] for value in text.to_pylist()]
+    >>> stage = Edit(title=editor(title, reads=("text",)))
+    >>> {role: made.reads for role, made in stage.editors.items()}
+    {'title': ('text',)}
     """
 
     editors: Mapping[str, Editor]

@@ -169,7 +169,18 @@ class Arithmetic(Node):
 
 
 def col(name: str) -> Column:
-    """A score or pool column by name: `Keep(col("text").word_count() <= 64)`, `Keep(col("dfn") >= 0.2)`."""
+    """A score or pool column by name: `Keep(col("text").word_count() <= 64)`, `Keep(col("dfn") >= 0.2)`.
+
+    >>> col("text").word_count()
+    Column(name='text.word_count')
+    >>> (col("width") / col("height") <= 3).names()
+    ('width', 'height')
+    >>> (col("lang").is_in(["en", "de"]) & (col("edu") >= 2.5)).names()
+    ('lang', 'edu')
+
+    Raises:
+        PlanError: if the name is no string, or empty.
+    """
     if not isinstance(name, str) or not name:
         raise PlanError(f"col() takes the name of a score or column, not {name!r}")
     return Column(name)
@@ -254,7 +265,7 @@ class Compare(Predicate):
     def truth(self, env: Env) -> pa.Array:
         """Null where the left side is null or NaN."""
         left = self.left.values(env)
-        return pc.call_function(self.op, [known(left), typed_limit(self.limit, left.type)])
+        return pc.call_function(self.op, [nan_to_null(left), typed_limit(self.limit, left.type)])
 
     def default_reason(self) -> str | None:
         """`<score>.above_limit` and its like, for a single column."""
@@ -274,7 +285,7 @@ class IsIn(Predicate):
 
     def truth(self, env: Env) -> pa.Array:
         """Null where the left side is null or NaN."""
-        left = known(self.left.values(env))
+        left = nan_to_null(self.left.values(env))
         found = pc.is_in(left, value_set=pa.array(self.values, type=left.type))
         return pc.if_else(left.is_valid(), found, pa.scalar(None, pa.bool_()))
 
@@ -354,7 +365,7 @@ def _show(node: Node) -> str:
     return f"col({node.name!r})" if isinstance(node, Column) else type(node).__name__.lower()
 
 
-def known(values: pa.Array) -> pa.Array:
+def nan_to_null(values: pa.Array) -> pa.Array:
     """`values` with NaN made null."""
     if not pa.types.is_floating(values.type):
         return values

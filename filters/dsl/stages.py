@@ -6,7 +6,6 @@ scores that nothing has made yet (`text.word_count`, a pool column) bring those 
 
 from __future__ import annotations
 
-import difflib
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,7 +19,7 @@ import pyarrow.compute as pc
 from poolsieve.filters.dsl.cuts import kept_by
 from poolsieve.filters.dsl.expr import SCORE, AllOf, AnyOf, Compare, Env, IsIn, Not, Predicate, col
 from poolsieve.scoring_models.base.config import Config
-from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.base.errors import PlanError, unknown_name
 from poolsieve.scoring_models.base.scorer import Scorer
 
 
@@ -56,7 +55,13 @@ class Chain(Stage):
 
 @dataclass(frozen=True, eq=False, init=False)
 class Score(Stage):
-    """Runs scorers on the rows alive and stores their columns: `Score(dfn=Clip("hf-hub:apple/DFN-public"))`."""
+    """Runs scorers on the rows alive and stores their columns: `Score(dfn=Clip("hf-hub:apple/DFN-public"))`.
+
+    >>> from poolsieve.scoring_models import ImageSize
+    >>> stages = Score(size=ImageSize()) | Keep(col("size.width") >= 200)
+    >>> [type(stage).__name__ for stage in stages.flat()]
+    ['Score', 'Rule']
+    """
 
     scorers: Mapping[str, Scorer]
 
@@ -117,13 +122,23 @@ def _reason(given: str | None, predicate: Predicate, stage: str) -> str:
 
 
 def Keep(rule: Predicate, reason: str | None = None) -> Rule:  # noqa: N802  (a stage's name)
-    """Keeps the rows for which `rule` is true; null and NaN are dropped."""
+    """Keeps the rows for which `rule` is true; null and NaN are dropped.
+
+    >>> Keep(col("text").word_count() <= 64).reason
+    'text.word_count.above_limit'
+    >>> Keep(col("text").word_count() <= 64, reason="caption.too_long").reason
+    'caption.too_long'
+    """
     predicate = _predicate(rule, "Keep")
     return Rule(predicate, _reason(reason, predicate, "Keep"))
 
 
 def Drop(rule: Predicate, reason: str | None = None) -> Rule:  # noqa: N802
-    """Drops the rows for which `rule` is true, and those for which it is unknown (null, NaN)."""
+    """Drops the rows for which `rule` is true, and those for which it is unknown (null, NaN).
+
+    >>> Drop(col("text").char_count() > 900).reason
+    'text.char_count.unwanted'
+    """
     predicate = Not(_predicate(rule, "Drop"))
     default = rule.left.name if isinstance(rule, Compare) and len(rule.names()) == 1 else None  # type: ignore[attr-defined]
     return Rule(predicate, _reason(reason or (f"{default}.unwanted" if default else None), predicate, "Drop"))
@@ -138,12 +153,21 @@ def Above(name: str, limit: Limits, reason: str | None = None, by: str | None = 
 
     `Above("quality", {"en": 0.9, "fr": 0.7, "*": 0.5}, by="language")`. Rows of other groups than the table's are
     dropped unless it has a `"*"`, and so are rows without a group.
+
+    >>> Above("quality", 0.5) == Keep(col("quality") >= 0.5, reason="quality.below_cut")
+    True
+    >>> Above("quality", {"en": 0.9, "*": 0.5}, by="language").predicate.names()
+    ('language', 'quality', 'language', 'quality')
     """
     return Rule(_limited("Above", name, limit, by, operator.ge), reason or f"{name}.below_cut")
 
 
 def Below(name: str, limit: Limits, reason: str | None = None, by: str | None = None) -> Rule:  # noqa: N802
-    """Keeps rows whose score is at most `limit`; with `by`, as `Above`."""
+    """Keeps rows whose score is at most `limit`; with `by`, as `Above`.
+
+    >>> Below("tox", 0.1).reason
+    'tox.above_cut'
+    """
     return Rule(_limited("Below", name, limit, by, operator.le), reason or f"{name}.above_cut")
 
 
@@ -283,6 +307,17 @@ def Top(  # noqa: N802
         position: "exact", or "datacomp" for the rank that DataComp's script takes.
         seed: of the hash that breaks ties.
         reason: for the rows dropped; `<name>.below_cut` (or `.above_cut`) if not given. Also the cut's name.
+
+    >>> Top("dfn", fraction=0.15, of="pool", rank="pool").predicate.target(100_000)
+    15000
+    >>> Top("quality", by="lang", budget={"en": "10B tokens", "*": "1B tokens"}).predicate.asked
+    'en: 10000000000 of alive; *: 1000000000 of alive'
+    >>> Top("dfn", fraction=15)
+    Traceback (most recent call last):
+    poolsieve...PlanError: Top('dfn', fraction=15): must be between 0 and 1; for 15 % write fraction=0.15
+
+    Raises:
+        PlanError: for an amount that can't be, for none or several, and for a choice that there is not.
     """
     given = {"fraction": fraction, "count": count, "budget": budget, "tau": tau}
     named = [key for key, value in given.items() if value is not None]
@@ -320,9 +355,7 @@ def _asked(name: str, kind: str, value: Any) -> dict[str, Any]:
 
 def _choice(name: str, what: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
-        near = difflib.get_close_matches(str(value), allowed, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise PlanError(f"Top({name!r}, {what}={value!r}): expected one of {', '.join(allowed)}{hint}")
+        raise unknown_name(f"Top({name!r}, {what}={value!r}): no such choice", str(value), allowed)
 
 
 def _decimal(name: str, what: str, value: Any, low: str, high: str | None) -> str:
@@ -361,12 +394,23 @@ def _budget(name: str, budget: Any) -> tuple[int, str]:
 
 
 def any_of(*rules: Stage | Predicate, reason: str) -> Rule:
-    """Keeps rows that at least one of the rules keeps; what all of them drop is dropped with the one reason."""
+    """Keeps rows that at least one of the rules keeps; what all of them drop is dropped with the one reason.
+
+    >>> any_of(Above("width", 200), Above("height", 200), reason="size.small").predicate.names()
+    ('width', 'height')
+    """
     return Rule(AnyOf(_members(rules, "any_of")), reason)
 
 
 def all_of(*rules: Stage | Predicate, reason: str) -> Rule:
-    """Keeps rows that all of the rules keep; the others are dropped with the one reason."""
+    """Keeps rows that all of the rules keep; the others are dropped with the one reason.
+
+    >>> all_of(Keep(col("x") >= 1), Keep(col("x") <= 5), reason="x.outside").reason
+    'x.outside'
+    >>> 1 <= col("x") <= 5  # Python's own `and` would lose one half
+    Traceback (most recent call last):
+    poolsieve...PlanError: a comparison of columns has no truth value: write all_of(...
+    """
     return Rule(AllOf(_members(rules, "all_of")), reason)
 
 

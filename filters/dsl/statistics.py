@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from poolsieve.scoring_models.base.config import Config
 from poolsieve.scoring_models.base.errors import PlanError
-from poolsieve.scoring_models.base.scorer import Resources, Scored
+from poolsieve.scoring_models.base.scorer import Resources, Scored, ScorerConfig
 
 
 def word_count(text: pa.Array) -> pa.Array:
@@ -41,7 +39,7 @@ STATISTICS: Mapping[str, tuple[Callable[[pa.Array], pa.Array], pa.DataType]] = {
 
 
 @dataclass(frozen=True, eq=False)
-class Statistic(Config):
+class Statistic(ScorerConfig):
     """One statistic of one role, stored as `<role>.<statistic>`."""
 
     role: str
@@ -63,17 +61,13 @@ class Statistic(Config):
         """Python string work holds the interpreter lock."""
         return Resources(holds_gil=self.statistic == "word_count")
 
-    def files(self) -> Mapping[str, Path]:
-        """No model files."""
-        return {}
-
     def score(self, batch: pa.RecordBatch) -> Scored:
         """The statistic of each row."""
         return Scored({"": STATISTICS[self.statistic][0](batch.column(self.role))})
 
 
 @dataclass(frozen=True, eq=False)
-class PoolColumn(Config):
+class PoolColumn(ScorerConfig):
     """A numeric or string column of the pool, stored as a score of the same name and type."""
 
     role: str
@@ -94,10 +88,6 @@ class PoolColumn(Config):
     def resources(self) -> Resources:
         """Next to nothing."""
         return Resources()
-
-    def files(self) -> Mapping[str, Path]:
-        """No model files."""
-        return {}
 
     def score(self, batch: pa.RecordBatch) -> Scored:
         """The column as it is."""

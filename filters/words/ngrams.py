@@ -2,6 +2,34 @@
 
 NumPy takes longer to be called than to work on one short document, hence the groups. Hashes only propose: what is
 counted has been compared word by word or character by character.
+
+Three kinds of index occur. A *place* is a word's position in the group, and stands for the n-gram that begins there. A
+*rank* is a position in the list of places sorted by their n-grams' hashes (`ordered`), where equal n-grams are
+neighbours. A *character* is a position in `joined`, the words without blanks. Here "to be or to be" and "or to be":
+
+    place      0   1   2   3   4 | 5   6   7        the bar is where the second document begins
+    word       to  be  or  to  be| or  to  be
+    document   0   0   0   0   0 | 1   1   1        starts   0, 5, 8
+    character  0   2   4   6   8 | 10  12  14       offsets  0, 2, 4, ... 16
+
+2-grams begin at places 0 1 2 3 and 5 6: at 4 and 7 one would leave its document. By their hashes they may come as
+
+    rank       0      1      2      3      4      5
+    ordered    1      2      5      0      3      6       (places)
+    n-gram     be or  or to  or to  to be  to be  to be
+    same       no     no     no     yes    no     no      (as the next rank, in the same document)
+
+so the one 2-gram that a document has twice is that of places 0 and 3. `top_characters`: twice "to be", blank included,
+is 10 characters of the first document; in the second all are equally frequent, and the first, "or to", has 5.
+`duplicate_characters`: "tobe" at place 3 was read before, at place 0: 4 characters, and none of the second document.
+
+    >>> ids = np.array([7, 8, 9, 7, 8, 9, 7, 8], dtype=np.uint64)
+    >>> document = np.array([0, 0, 0, 0, 0, 1, 1, 1])
+    >>> group = Group(ids, document, np.array([0, 5, 8]), np.arange(0, 17, 2), "tobeortobeortobe")
+    >>> group.places(2).tolist()
+    [0, 1, 2, 3, 5, 6]
+    >>> top_characters(group, [2])[2].tolist(), duplicate_characters(group, [2])[2].tolist()
+    ([10, 5], [4, 0])
 """
 
 from __future__ import annotations
@@ -89,27 +117,34 @@ def top_characters(group: Group, sizes: Sequence[int]) -> dict[int, Ints]:
     Among equally frequent ones the first in the text counts. 0 where a document has fewer than n words.
     """
     found: dict[int, Ints] = {}
-    codes, n = group.ids * _BASE, 1
-    likely = np.ones(len(codes), dtype=bool)  # only where all parts of an n-gram repeat can it repeat itself
+    codes, n = group.ids * _BASE, 1  # place -> hash of the n-gram there, made longer by one word at a time
+    # An n-gram can only repeat where both of its (n-1)-grams do. For each size few places are left to sort.
+    likely = np.ones(len(codes), dtype=bool)
     for size in sorted(sizes):
         while n < size:
             codes, n = codes[:-1] * _MIX + group.ids[n:] * _BASE, n + 1
             likely = likely[:-1] & likely[1:]
         places = group.places(size)
-        found[size], again = _top(group, codes, places[likely[places]], size)
+        found[size], again = _top_of_size(group, codes, places[likely[places]], size)
         likely = np.zeros(len(codes), dtype=bool)
         likely[again] = True
     return found
 
 
-def _top(group: Group, codes: Hashes, places: Ints, size: int) -> tuple[Ints, Ints]:
-    """(what `top_characters` says of one size, where n-grams repeat); those that do not need not be in `places`."""
+def _top_of_size(group: Group, codes: Hashes, places: Ints, size: int) -> tuple[Ints, Ints]:
+    """(for each document what `top_characters` says of one size, the places at which n-grams repeat).
+
+    `codes` are hashes by place. Of `places` those may be missing whose n-grams stand once in their document.
+    """
     places = places[_crowded(codes[places])]
     ordered, same = _sorted(group, codes[places], places)
     first, most = _most_frequent(group, ordered, same)
+    # Two n-grams with one hash look like one that is more frequent. That matters only where it made a winner, and such
+    # a winner has fewer true copies than was counted; these documents are counted again without hashes.
     several = np.flatnonzero(most > 1)
     for document in several[_copies(group, places, first, size)[several] != most[several]]:
         first[document], most[document] = _counted(group, int(document), size)
+    # From places to characters: the n-gram's own, and a blank between each two of its words.
     there = np.flatnonzero(np.diff(group.starts) >= size)
     made = np.zeros(len(first), dtype=np.int64)
     lengths = group.offsets[first[there] + size] - group.offsets[first[there]] + size - 1
@@ -119,22 +154,25 @@ def _top(group: Group, codes: Hashes, places: Ints, size: int) -> tuple[Ints, In
 
 def _most_frequent(group: Group, ordered: Ints, same: Bools) -> tuple[Ints, Ints]:
     """For each document (place, count) of its most frequent code; of several, the one that comes first."""
+    # Where nothing repeats, the document's first n-gram is the most frequent one.
     first, most = group.starts[:-1].copy(), np.ones(len(group.starts) - 1, dtype=np.int64)
+    # A run of k ranks that are each like the next is one n-gram k + 1 times. `same` ends with False, so runs do end.
     edges = np.diff(same.astype(np.int8), prepend=0)
     begin, end = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
-    starts, counts = ordered[begin], end - begin + 1
+    starts, counts = ordered[begin], end - begin + 1  # within a run places ascend, so its first rank has the first one
     document = group.document[starts]
     np.maximum.at(most, document, counts)
     best = counts == most[document]
-    first[document[best]] = len(group.document)
+    first[document[best]] = len(group.document)  # beyond every place, so that the minimum below is over runs alone
     np.minimum.at(first, document[best], starts[best])
     return first, most
 
 
 def _sorted(group: Group, hashes: Hashes, places: Ints) -> tuple[Ints, Bools]:
-    """(places in the order of their hashes, then their own; whether each has the hash and document of the next one).
+    """(`ordered`, `same`): places by their hashes and then their own order; whether each rank is as the next.
 
-    One sort of plain numbers: the places are in the low bits, in the stead of the hashes' own.
+    `same` holds where hash and document are those of the next rank; it is False at the last. One sort of plain numbers:
+    the places are in the low bits, in the stead of the hashes' own, which is several times as fast as an argsort.
     """
     bits = np.uint64(max(int(places[-1]).bit_length() if len(places) else 0, 1))
     low = (np.uint64(1) << bits) - np.uint64(1)
@@ -142,7 +180,7 @@ def _sorted(group: Group, hashes: Hashes, places: Ints) -> tuple[Ints, Bools]:
     keys.sort()
     ordered = (keys & low).astype(np.int64)
     same = np.zeros(len(keys), dtype=bool)
-    like = np.flatnonzero(keys[1:] ^ keys[:-1] <= low)
+    like = np.flatnonzero(keys[1:] ^ keys[:-1] <= low)  # they differ at most in the bits of the places
     same[like] = group.document[ordered[like]] == group.document[ordered[like + 1]]
     return ordered, same
 
@@ -171,9 +209,13 @@ def duplicate_characters(group: Group, sizes: Sequence[int]) -> dict[int, Ints]:
     A reading from left to right that jumps over what it counts. n-grams are compared as strings without blanks, as
     datatrove does it.
     """
-    begins, text = group.offsets, group.joined
+    begins, text = group.offsets, group.joined  # place -> character; `begins[place + size]` is where an n-gram ends
+    # The hash of a string is a difference of prefix hashes, times a power of the base by which equal strings have equal
+    # hashes wherever they stand: each counts as if it began at the end of the text.
     hashes = _prefix_hashes(text)
     scale = _powers(len(text))[len(text) - begins[:-1]]
+    # Equal n-grams of PREFIX characters or more begin alike. One sort of these heads serves all sizes, and leaves few
+    # places to each. (Near the end of a document a head reaches into the next one: no n-gram that long begins there.)
     heads = (hashes[np.minimum(begins[:-1] + PREFIX, len(text))] - hashes[begins[:-1]]) * scale
     crowded = np.flatnonzero(_crowded(heads))
     ordered, same = _sorted(group, heads[crowded], crowded)
@@ -181,10 +223,12 @@ def duplicate_characters(group: Group, sizes: Sequence[int]) -> dict[int, Ints]:
     likely[ordered[_repeated(same)]] = True
     found, places = {}, np.arange(len(heads))
     for size in sorted(sizes):
+        # What is left out here is left out of all larger sizes: an n-gram only grows with n.
         places = places[group.inside(places, size)]
         places = places[likely[places] | (begins[places + size] - begins[places] < PREFIX)]
         grams = (hashes[begins[places + size]] - hashes[begins[places]]) * scale[places]
-        found[size] = _jumping(group, *_later(group, *_sorted(group, grams, places), size), size)
+        repeats = _stood_before(group, *_sorted(group, grams, places), size)
+        found[size] = _read_jumping(group, *repeats, size)
     return found
 
 
@@ -197,48 +241,58 @@ def _crowded(hashes: Hashes) -> Bools:
 
 
 def _repeated(same: Bools) -> Bools:
-    """Of each sorted place: whether it is like the one before or the one after."""
+    """Of each rank: whether it is like the one before or the one after."""
     made = same.copy()
     made[1:] |= same[:-1]
     return made
 
 
-def _later(group: Group, ordered: Ints, same: Bools, size: int) -> tuple[Ints, Ints]:
-    """(places in order, first place of the same string) of the n-grams that stood in their document before."""
-    later = np.flatnonzero(same) + 1
+def _stood_before(group: Group, ordered: Ints, same: Bools, size: int) -> tuple[Ints, Ints]:
+    """(places, ascending; first place of the same string) of the n-grams that stood in their document before."""
+    later = np.flatnonzero(same) + 1  # ranks that are like the one before them
     places, before = ordered[later], ordered[later - 1]
-    begins = np.arange(len(ordered))
-    begins[later] = 0
-    firsts = ordered[np.maximum.accumulate(begins)[later]]
+    # rank -> the rank at which its run of equal hashes begins: that has the first place, since places ascend in a run.
+    run_start = np.arange(len(ordered))
+    run_start[later] = 0
+    firsts = ordered[np.maximum.accumulate(run_start)[later]]
+    # Equal words are an equal string. Other words may be one too ("ab c" and "a bc"), or only share a hash: such pairs
+    # are compared character by character, and a single true collision has the group done without hashes.
     unlike = np.zeros(len(later), dtype=bool)
     for i in range(size):
         unlike |= group.ids[places + i] != group.ids[before + i]
     pairs = zip(places[unlike], before[unlike], strict=True)
     if any(group.string(place, size) != group.string(other, size) for place, other in pairs):
         return _compared(group, np.sort(ordered), size)
-    first_of = np.full(len(group.ids), -1)
+    first_of = np.full(len(group.ids), -1)  # by place, which puts the ranks back in the order of the text
     first_of[places] = firsts
     ascending = np.flatnonzero(first_of >= 0)
     return ascending, first_of[ascending]
 
 
 def _compared(group: Group, places: Ints, size: int) -> tuple[Ints, Ints]:
-    """As `_later`, string by string, for when two of them share a hash."""
+    """As `_stood_before`, string by string, for when two of them share a hash."""
     seen: dict[tuple[int, str], int] = {}
     keys = ((int(group.document[place]), group.string(place, size)) for place in places)
     firsts = np.array([seen.setdefault(key, place) for key, place in zip(keys, places, strict=True)], dtype=np.int64)
     return places[firsts != places], firsts[firsts != places]
 
 
-def _jumping(group: Group, places: Ints, firsts: Ints, size: int) -> Ints:
-    """Characters of the n-grams that were read before, for each document."""
-    counted, free, again = [], 0, set()
-    jumped, jump = bytearray(len(group.ids)), b"\1" * size
+def _read_jumping(group: Group, places: Ints, firsts: Ints, size: int) -> Ints:
+    """For each document, characters of the n-grams that were read before, where what counts is jumped over.
+
+    In "a b a b c b c" the 2-gram "a b" at place 2 counts, so the reading goes on at 4. "b c" at place 3 is never read,
+    and the one at 5 is the first that is: it does not count.
+    """
+    counted = []  # places of the n-grams that count
+    free = 0  # the reading goes on at this place
+    jumped, jump = bytearray(len(group.ids)), b"\1" * size  # place -> whether it was jumped over
+    read_late = set()  # first places that were jumped over, of n-grams that were read further on
     for place, first in zip(places.tolist(), firsts.tolist(), strict=True):
         if place < free:
             continue
-        if jumped[first] and first not in again:
-            again.add(first)  # the ones before were jumped over, so this is the first that is read
+        if jumped[first] and first not in read_late:
+            # Whatever came between was jumped over as well, or `first` would be in the set: nothing was read before.
+            read_late.add(first)
             continue
         counted.append(place)
         free = place + size
@@ -250,7 +304,7 @@ def _jumping(group: Group, places: Ints, firsts: Ints, size: int) -> Ints:
 
 
 def _prefix_hashes(text: str) -> Hashes:
-    """Polynomial hashes, modulo 2^64, of every prefix."""
+    """uint64 (characters + 1,): hashes of every prefix: sum of code * base^position, modulo 2^64."""
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
     made = np.zeros(len(codes) + 1, dtype=np.uint64)
     np.cumsum((codes + np.uint64(1)) * _powers(len(codes))[: len(codes)], out=made[1:])

@@ -16,7 +16,9 @@ from typing import Any
 MARKS = string.punctuation + "“”‘’«»„‚—–…§¿¡"
 """What may be taken off a piece here, if spaCy takes it off whatever stands beside it."""
 
+# One of each kind of thing that spaCy's expressions tell apart beside a mark, nothing included.
 _BESIDE = ("", "a", "A", "0", "é", ".", "-", "%", "'", "s")
+# Characters that infixes are made of: a core without any of them is one token.
 _BETWEEN = frozenset(".,-~:<>=/+*^")
 _INFIX = re.compile(
     r"([+\-*^.,~:<>=/](?:(?<=[0-9][+\-*^])(?=[0-9-])|(?<=[a-z,'\"`]\.)(?=[A-Z,'\"`])|(?<=[A-Za-z],)(?=[A-Za-z])"
@@ -24,6 +26,7 @@ _INFIX = re.compile(
 )
 """spaCy's infixes, as far as they are ASCII; but for "..", which is left to spaCy."""
 
+# A number with a unit ("5km"), which spaCy may take off as a suffix.
 _MEASURE = re.compile("[0-9][A-Za-z/]+$")
 _SMALL = frozenset(string.ascii_lowercase + string.digits)
 _CAPITALS = frozenset(string.ascii_uppercase)
@@ -31,7 +34,19 @@ _POSSESSIVE = ("'s", "'S", "’s", "’S")
 
 
 class Splitter:
-    """Tokens of a piece. Not for several threads at once."""
+    """Tokens of a piece: by our own rules where they are sure, else by spaCy. Not for several threads at once.
+
+    A piece is read as marks, a core, and marks: `(well-known),` is `(`, `well-known` and `),`, and the core is cut at
+    its infix into three tokens. The attributes say what spaCy does with marks, as its expressions answer when asked:
+
+        opening      marks that it takes off the front one by one, whatever comes behind them
+        closing      the same at the end; and ".", of which `stops_are_tokens` decides by what stands before
+        before_stop  marks behind which a full stop is a token of its own, as behind the ")" of "a)."
+        first, last  marks that it leaves where they are, at the front and at the end of a core
+        suffix       its search for what it takes off an end, for the ends that no list decides ("5km")
+        is_url       its match of URLs, which it does not cut at infixes
+        special      its special cases, which come last and may undo all this
+    """
 
     def __init__(self) -> None:
         import spacy
@@ -45,13 +60,85 @@ class Splitter:
         after = _ones(lambda mark, beside: _taken(suffix(beside + mark)))
         self.before_stop = frozenset(mark for mark in after if _taken(suffix(f"a{mark}.")) == 1)
         self.closing = "".join(sorted(after)) + "."
+        # Not asked beside ".": spaCy takes ".." as one mark, and `core_tokens` leaves every ".." to spaCy.
         self.first = frozenset(
             mark for mark in "-/\\|@~^." if not any(prefix(mark + one) for one in _BESIDE if one != ".")
         )
         self.last = frozenset(mark for mark in "-/\\|@~^=" if not any(suffix(one + mark) for one in _BESIDE))
-        self.plain = _without_special_cases(self.spacy)
-        self.special, self.merged, runs = _special_cases(self.spacy, self.plain)
-        self.starts = frozenset(self.special)
+        self.special = SpecialCases(self.spacy)
+
+    def by_spacy(self, piece: str) -> list[str]:
+        """spaCy's tokens, which are what the piece is made of, in order."""
+        return _texts(self.spacy, piece)
+
+    def by_rules(self, piece: str) -> list[str] | None:
+        """The same of a piece that is a word or several, with marks around and between; None for others."""
+        bare = piece.lstrip(self.opening)
+        core = bare.rstrip(self.closing)
+        tokens = [core] if core.isalpha() else self.core_tokens(core)
+        if tokens is None:
+            return None
+        if len(core) < len(piece):
+            closing = bare[len(core) :]
+            if "." in closing and not self.stops_are_tokens(core, closing):
+                return None
+            tokens = [*piece[: len(piece) - len(bare)], *tokens, *closing]
+        return None if self.special.any_in(tokens) else tokens
+
+    def stops_are_tokens(self, core: str, closing: str) -> bool:
+        """Whether each full stop of the marks after `core` is a token, as it is not in an abbreviation or ellipsis."""
+        # spaCy takes a stop off after a small letter, a digit or two capitals: "end.", "1999.", "USA."; not "U.".
+        if closing[0] == "." and core[-1] not in _SMALL and not _CAPITALS.issuperset(core[-2:].ljust(2)):
+            return False
+        places = (i for i in range(1, len(closing)) if closing[i] == ".")
+        return len(closing) == 1 or all(closing[i - 1] in self.before_stop for i in places)
+
+    def core_tokens(self, core: str) -> list[str] | None:
+        """The tokens of what is left between the marks."""
+        stem, possessive = (core[:-2], [core[-2:]]) if core.endswith(_POSSESSIVE) else (core, [])
+        if stem.isalpha():
+            return [stem, *possessive]
+        # Each of these may be cut, or not, by rules that look further than the lists here do: spaCy is asked.
+        if not stem.isascii() or not stem or ".." in stem or "$" in stem or stem.endswith(_POSSESSIVE):
+            return None
+        if not (stem[0].isalnum() or stem[0] in self.first) or not self.keeps_its_end(stem):
+            return None
+        return [stem, *possessive] if _BETWEEN.isdisjoint(stem) else [*self.cut_at_infixes(stem), *possessive]
+
+    def keeps_its_end(self, stem: str) -> bool:
+        """Whether spaCy leaves the last character where it is."""
+        last = stem[-1:]
+        if last.isdigit() or last in self.last:
+            return True
+        return last.isalpha() and not (_MEASURE.search(stem) and self.suffix(stem))
+
+    def cut_at_infixes(self, stem: str) -> list[str]:
+        """A word cut at its infixes, unless it is a URL."""
+        parts = _INFIX.split(stem)
+        return [stem] if len(parts) == 1 or ("." in stem and self.is_url(stem)) else parts
+
+
+class SpecialCases:
+    """spaCy's special cases, such as "don't" and ":)": runs of tokens of which it makes others, its last step.
+
+    It looks for them in the tokens of a whole text, across blanks too: see `across`. The attributes, all of them about
+    tokens as they are before this step:
+
+        whole    the texts of all cases; a piece that is one is looked up before anything is taken off it
+        plain    spaCy's tokenizer without special cases, which makes those tokens
+        cases    first token -> the runs beginning with it of which spaCy makes others; `starts` are those tokens
+        merged   tokens that spaCy makes of several others
+        longest  tokens of the longest run
+        heads, tails, insides  beginnings, ends and inner parts of runs, none of them whole
+        joints   pairs of neighbours in a run
+        near     last character of the left and first of the right, for each of those pairs: a quick no
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.whole = tokenizer.rules
+        self.plain = _without_special_cases(tokenizer)
+        self.cases, self.merged, runs = _special_cases(tokenizer, self.plain)
+        self.starts = frozenset(self.cases)
         self.longest = max(map(len, runs))
         self.heads = frozenset(run[:m] for run in runs for m in range(1, len(run)))
         self.tails = frozenset(run[m:] for run in runs for m in range(1, len(run)))
@@ -59,42 +146,25 @@ class Splitter:
         self.joints = frozenset(pair for run in runs for pair in itertools.pairwise(run))
         self.near = frozenset(a[-1] + b[0] for a, b in self.joints)
 
-    def hard(self, piece: str) -> list[str]:
-        """spaCy's tokens, which are what the piece is made of, in order."""
-        return _texts(self.spacy, piece)
-
-    def easy(self, piece: str) -> list[str] | None:
-        """The same of a piece that is a word or several, with marks around and between; None for others."""
-        bare = piece.lstrip(self.opening)
-        core = bare.rstrip(self.closing)
-        tokens = [core] if core.isalpha() else self.middle(core)
-        if tokens is None:
-            return None
-        if len(core) < len(piece):
-            closing = bare[len(core) :]
-            if "." in closing and not self.stops(core, closing):
-                return None
-            tokens = [*piece[: len(piece) - len(bare)], *tokens, *closing]
-        return None if self.has_special_case(tokens) else tokens
-
-    def has_special_case(self, tokens: list[str]) -> bool:
+    def any_in(self, tokens: list[str]) -> bool:
         """Whether spaCy would make other tokens of some of them."""
-        return not self.starts.isdisjoint(tokens) and any(self.cases(tokens))
+        return not self.starts.isdisjoint(tokens) and any(self.spans(tokens))
 
-    def cases(self, tokens: list[str]) -> Iterator[tuple[int, int]]:
+    def spans(self, tokens: list[str]) -> Iterator[tuple[int, int]]:
         """(start, stop) of the special cases in tokens that were made without them."""
         for i, token in enumerate(tokens):
-            cases = (case for case in self.special.get(token, ()) if tokens[i : i + len(case)] == case)
+            cases = (case for case in self.cases.get(token, ()) if tokens[i : i + len(case)] == case)
             yield from ((i, i + len(case)) for case in cases)
 
     def is_open(self, piece: str) -> bool:
         """Whether a special case that spaCy finds in a piece may overlap with one across the blank beside it."""
         tokens = _texts(self.plain, piece)
-        whole = piece in self.spacy.rules
-        return not whole and any(self.reached(tokens, *span) for span in self.cases(tokens))
+        return piece not in self.whole and any(self.may_be_taken(tokens, *span) for span in self.spans(tokens))
 
-    def reached(self, tokens: list[str], start: int, stop: int) -> bool:
+    def may_be_taken(self, tokens: list[str], start: int, stop: int) -> bool:
         """Whether a special case begun before the tokens or ended behind them could take part of [start, stop)."""
+        # Either all of the tokens lie inside of one such case, or their last m begin one that goes on behind the blank
+        # (and m reaches back into the span), or their first m end one that began before it.
         n, most = len(tokens), min(len(tokens), self.longest)
         return (
             tuple(tokens) in self.insides
@@ -112,41 +182,11 @@ class Splitter:
             return False
         places = [i for i, piece in enumerate(pieces) if piece in open_]
         pairs = (pair for i in places for pair in itertools.pairwise(pieces[max(i - 1, 0) : i + 2]))
-        return any(a[-1] + b[0] in self.near and self.joined(a, b) for a, b in pairs)
+        return any(a[-1] + b[0] in self.near and self.are_joined(a, b) for a, b in pairs)
 
-    def joined(self, left: str, right: str) -> bool:
+    def are_joined(self, left: str, right: str) -> bool:
         """Whether the tokens at both sides of a blank are neighbours in a special case."""
         return (_texts(self.plain, left)[-1], _texts(self.plain, right)[0]) in self.joints
-
-    def stops(self, core: str, closing: str) -> bool:
-        """Whether each full stop of the marks after `core` is a token, as it is not in an abbreviation or ellipsis."""
-        if closing[0] == "." and core[-1] not in _SMALL and not _CAPITALS.issuperset(core[-2:].ljust(2)):
-            return False
-        places = (i for i in range(1, len(closing)) if closing[i] == ".")
-        return len(closing) == 1 or all(closing[i - 1] in self.before_stop for i in places)
-
-    def middle(self, core: str) -> list[str] | None:
-        """The tokens of what is left between the marks."""
-        stem, possessive = (core[:-2], [core[-2:]]) if core.endswith(_POSSESSIVE) else (core, [])
-        if stem.isalpha():
-            return [stem, *possessive]
-        if not stem.isascii() or not stem or ".." in stem or "$" in stem or stem.endswith(_POSSESSIVE):
-            return None
-        if not (stem[0].isalnum() or stem[0] in self.first) or not self.ends(stem):
-            return None
-        return [stem, *possessive] if _BETWEEN.isdisjoint(stem) else [*self.cut(stem), *possessive]
-
-    def ends(self, stem: str) -> bool:
-        """Whether spaCy leaves the last character where it is."""
-        last = stem[-1:]
-        if last.isdigit() or last in self.last:
-            return True
-        return last.isalpha() and not (_MEASURE.search(stem) and self.suffix(stem))
-
-    def cut(self, stem: str) -> list[str]:
-        """A word cut at its infixes, unless it is a URL."""
-        parts = _INFIX.split(stem)
-        return [stem] if len(parts) == 1 or ("." in stem and self.is_url(stem)) else parts
 
 
 def _taken(match: Any) -> int:

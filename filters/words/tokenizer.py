@@ -7,14 +7,12 @@ time, so its tokens are remembered by piece: a dictionary look-up replaces nearl
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import threading
 import unicodedata
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,7 +20,6 @@ import pyarrow as pa
 
 from poolsieve.filters.words.pieces import Splitter
 from poolsieve.filters.words.punctuation import PUNCTUATION
-from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.scorer import Scored
 
 PIECES = 1 << 19
@@ -86,7 +83,7 @@ class Words:
         """The words in order."""
         return [self.memory.words[i] for i in self.ids.tolist()]
 
-    def present(self, wanted: Iterable[str]) -> int:
+    def count_present(self, wanted: Iterable[str]) -> int:
         """How many of the wanted words stand in the document."""
         numbers = [self.memory.numbers[word] for word in set(wanted) if word in self.memory.numbers]
         return int((self.ids == np.array(numbers, dtype=np.int32)[:, None]).any(axis=1).sum())
@@ -122,6 +119,7 @@ class Memory:
 
         self.ends = frozenset(Sentencizer.default_punct_chars)
         self.split = Splitter()
+        self.cases = self.split.special
         self.words: list[str] = []
         self.lengths = array("i")
         self.symbols, self.alphas, self.marks = bytearray(), bytearray(), bytearray()
@@ -141,14 +139,14 @@ class Memory:
         self.symbols.append(not letters and PUNCTUATION.issuperset(word))
         self.alphas.append(letters or any(map(str.isalpha, word)))
         self.marks.append(self._mark(word))
-        self.special.append(word in self.split.merged)
+        self.special.append(word in self.cases.merged)
         return number
 
     def _piece(self, piece: str) -> bytes:
-        words = self.split.easy(piece)
+        words = self.split.by_rules(piece)
         if words is None:
-            words = self.split.hard(piece)
-            if not self.split.merged.isdisjoint(words) and self.split.is_open(piece):
+            words = self.split.by_spacy(piece)
+            if not self.cases.merged.isdisjoint(words) and self.cases.is_open(piece):
                 self.open.add(piece)
         numbers = array("i", map(self.numbers.__getitem__, words)).tobytes()
         if len(piece) <= LONGEST:
@@ -158,15 +156,15 @@ class Memory:
     def read(self, text: str, pieces: Sequence[str]) -> Ids:
         """The numbers of a text's words; `pieces` are its whitespace-delimited ones."""
         ids: Ids = np.frombuffer(b"".join(map(self.pieces.__getitem__, pieces)), dtype=np.int32)
-        if not np.frombuffer(self.special, dtype=np.bool_)[ids].any() or not self.split.across(pieces, self.open):
+        if not np.frombuffer(self.special, dtype=np.bool_)[ids].any() or not self.cases.across(pieces, self.open):
             return ids
         return np.concatenate([self._part(part) for part in _GAP.split(text)])
 
     def _part(self, part: str) -> Ids:
         """The same of a text whose pieces have one blank between them."""
         pieces = part.split()
-        if self.split.across(pieces, self.open):
-            words = self.split.hard(" ".join(pieces))
+        if self.cases.across(pieces, self.open):
+            words = self.split.by_spacy(" ".join(pieces))
             return np.array([self.numbers[word] for word in words], dtype=np.int32)
         return np.frombuffer(b"".join(map(self.pieces.__getitem__, pieces)), dtype=np.int32)
 
@@ -246,20 +244,9 @@ def score_texts(
     return Scored({name: pa.array(column, columns[name]) for name, column in zip(columns, values, strict=True)})
 
 
-def counted_words(
+def score_words(
     texts: pa.Array, count: Callable[[str, Words], Sequence[float | str | None]], columns: Mapping[str, pa.DataType]
 ) -> Scored:
-    """As `counted`, for a function that is given the words of the text too."""
+    """As `score_texts`, for a function that is given the words of the text too."""
     words = iter(tokenizer().read([text for text in texts.to_pylist() if text is not None]))
     return score_texts(texts, lambda text: count(text, next(words)), columns)
-
-
-def need_spacy() -> Mapping[str, Path]:
-    """No model files, once spaCy has been found.
-
-    Raises:
-        PlanError: without spaCy.
-    """
-    if importlib.util.find_spec("spacy") is None:
-        raise PlanError("rules that count words need spaCy's tokenizer: pip install 'poolsieve[text]'")
-    return {}

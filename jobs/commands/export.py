@@ -6,26 +6,10 @@ from typing import Any
 
 import click
 
-from poolsieve.jobs.commands.options import runner_options
+from poolsieve.jobs.commands.options import Registered, runner_options
 
 
-class FormatName(click.ParamType):
-    """`same`, or a name of `FORMATS`, which is looked at only when it is needed: `--help` loads no Arrow."""
-
-    name = "format"
-
-    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
-        """The names, as `click.Choice` shows them."""
-        return f"[{'|'.join(_names())}]"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The name, if there is such a format."""
-        if value not in _names():
-            self.fail(f"{value!r} is not one of {', '.join(map(repr, _names()))}.", param, ctx)
-        return str(value)
-
-
-def _names() -> list[str]:
+def _formats() -> list[str]:
     from poolsieve.dataflow.pools.formats import FORMATS
 
     return ["same", *FORMATS]
@@ -34,7 +18,7 @@ def _names() -> list[str]:
 @click.command()
 @click.argument("out", metavar="OUT")
 @click.option("--to", metavar="FOLDER", help="Where to; OUT/export if not given.")
-@click.option("--format", type=FormatName(), default="same", show_default=True)
+@click.option("--format", type=Registered(_formats), default="same", show_default=True)
 @click.option("--reason", metavar="GLOB", help="Export the rows dropped for these reasons instead of the kept ones.")
 @click.option("--uids", metavar="FILE", help="Export the rows on this list (.npy u8,u8, .parquet, text) instead.")
 @click.option("--scores", is_flag=True, help="Add the score columns.")

@@ -2,15 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import click
 
-from poolsieve.dataflow.runners.engine import RUNNERS
-from poolsieve.scoring_models.base.errors import PlanError
-
 Command = Callable[..., Any]
+
+
+class Registered(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions only
+    """One of the names of a registry, which is imported when it is asked for and not before: `--help` stays quick."""
+
+    name = "choice"
+
+    def __init__(self, names: Callable[[], Iterable[str]]) -> None:
+        self.names = names
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """`[a|b]`, as click shows choices."""
+        return f"[{'|'.join(self.names())}]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name, if there is one."""
+        if value not in (names := list(self.names())):
+            self.fail(f"{value!r} is not one of {', '.join(map(repr, names))}.", param, ctx)
+        return str(value)
+
+
+def _runners() -> Iterable[str]:
+    from poolsieve.dataflow.runners.engine import RUNNERS
+
+    return RUNNERS
+
+
+class _RunnerOption(click.Option):
+    """Says what each runner is in the runners' own words."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        from poolsieve.dataflow.runners.engine import RUNNERS
+
+        self.help = "; ".join(f"{name}: {runner.about}" for name, runner in RUNNERS.items()) + "."
+        return super().get_help_record(ctx)
 
 
 def _all(command: Command, *options: Callable[[Command], Command]) -> Command:
@@ -44,6 +76,8 @@ def parsed_parameters(given: Sequence[str]) -> dict[str, str]:
     Raises:
         PlanError: for what is not NAME=VALUE, and for a name that is given twice.
     """
+    from poolsieve.scoring_models.base.errors import PlanError
+
     made: dict[str, str] = {}
     for item in given:
         name, equals, value = item.partition("=")
@@ -71,11 +105,7 @@ def runner_options(command: Command) -> Command:
     return _all(
         command,
         click.option(
-            "--runner",
-            type=click.Choice(list(RUNNERS)),
-            default="local",
-            show_default=True,
-            help="; ".join(f"{name}: {runner.about}" for name, runner in RUNNERS.items()) + ".",
+            "--runner", cls=_RunnerOption, type=Registered(_runners), default="local", show_default=True, help=""
         ),
         click.option("--workers", default=1, show_default=True, help="Shards at a time (local runner)."),
         click.argument("beam_flags", nargs=-1, type=click.UNPROCESSED),

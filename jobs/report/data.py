@@ -109,7 +109,7 @@ def _configuration(job: Job) -> dict[str, Any]:
         "pool": {"root": job.files.root, "id": job.pool_id, "roles": dict(job.pool.roles)},
         "fingerprints": dict(job.fingerprints),
         "models": job.model_files(),
-        "versions": versions(),
+        "versions": versions(job.program),
     }
 
 

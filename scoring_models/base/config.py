@@ -42,9 +42,9 @@ def digest(value: Any, size: int = 8) -> str:
 class Config:
     """Mix-in for frozen dataclasses: `to_dict()` for manifests and fingerprints, equality and hash by content."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """The class's name under `type` and every field that is not at its default, as plain JSON values."""
-        out: dict[str, Any] = {"type": type(self).__name__}
+        out: JsonObject = {"type": type(self).__name__}
         for item in dataclasses.fields(self):  # type: ignore[arg-type]
             value = getattr(self, item.name)
             if item.metadata.get("runtime") or _is_default(item, value):

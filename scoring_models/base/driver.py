@@ -11,11 +11,8 @@ from typing import Any, cast
 import numpy as np
 import pyarrow as pa
 
-from poolsieve.scoring_models.base.errors import PoolsieveError, RowError
-from poolsieve.scoring_models.base.scorer import BatchScorer, Loaded, ModelBatch, ModelScorer, Scored
-
-MESSAGE_LENGTH = 300
-"""Characters of an exception's text that are stored with a row."""
+from poolsieve.scoring_models.base.errors import PoolsieveError, RowError, error_text
+from poolsieve.scoring_models.base.scorer import BatchScorer, Loaded, ModelBatch, Scored, Scores
 
 
 def score_rows(
@@ -86,9 +83,8 @@ def is_fatal(error: BaseException) -> bool:
 
 def row_error(error: BaseException) -> RowError:
     """An exception as strings: its class in snake case, and its text."""
-    name = type(error).__name__
-    kind = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
-    return RowError(kind, f"{name}: {error}"[:MESSAGE_LENGTH])
+    kind = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", type(error).__name__).lower()
+    return RowError(kind, error_text(error))
 
 
 class _ModelRun:
@@ -97,7 +93,7 @@ class _ModelRun:
     def __init__(self, loaded: Loaded, batch: pa.RecordBatch, columns: Mapping[str, pa.DataType]) -> None:
         self.loaded, self.batch, self.columns = loaded, batch, columns
         self.errors: dict[int, RowError] = {}
-        self.found: list[tuple[Sequence[int], Mapping[str, Any]]] = []
+        self.found: list[tuple[Sequence[int], Scores]] = []
         self.lock = threading.Lock()
 
     def run(self, threads: int) -> Scored:
@@ -129,11 +125,11 @@ class _ModelRun:
         self.piece(rows[:half])
         self.piece(rows[half:])
 
-    def _checked(self, part: ModelBatch) -> Mapping[str, Any]:
+    def _checked(self, part: ModelBatch) -> Scores:
         made = self.loaded.infer(part)
         return {name: np.asarray(made[name])[: len(part.rows)] for name in self.columns}
 
-    def _keep(self, found: list[tuple[Sequence[int], Mapping[str, Any]]], errors: Mapping[int, RowError]) -> None:
+    def _keep(self, found: list[tuple[Sequence[int], Scores]], errors: Mapping[int, RowError]) -> None:
         with self.lock:
             self.found.extend(found)
             self.errors.update(errors)
@@ -155,15 +151,3 @@ def _arrow(values: np.ndarray[Any, Any], kind: pa.DataType) -> pa.Array:
         return pa.array(values, kind)
     flat = pa.array(np.ascontiguousarray(values).reshape(-1), kind.value_type)
     return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
-
-
-_loaded: dict[str, Loaded] = {}
-_load_lock = threading.Lock()
-
-
-def load_shared(scorer: ModelScorer, tag: str) -> Loaded:
-    """The model of a scorer, loaded once a process; `tag` (its fingerprint) names it."""
-    with _load_lock:
-        if tag not in _loaded:
-            _loaded[tag] = scorer.load()
-        return _loaded[tag]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -20,6 +21,20 @@ class RowError(NamedTuple):
 
     kind: str
     message: str
+
+
+MESSAGE_LENGTH = 300
+"""Characters of an exception's text that are stored with a row."""
+
+_ADDRESS = re.compile(r" ?<[\w.]{1,100} object at 0x[0-9a-fA-F]+>")
+
+
+def error_text(error: BaseException) -> str:
+    """An exception's class and text, as it is stored with a row.
+
+    Without the places of objects in memory, which some libraries name: they would make the same run store other bytes.
+    """
+    return f"{type(error).__name__}: {_ADDRESS.sub('', str(error))}"[:MESSAGE_LENGTH]
 
 
 def unknown_name(what: str, wrong: str, known: Iterable[str], hint: str = "") -> PlanError:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from poolsieve.scoring_models.base.config import Config
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
-from poolsieve.scoring_models.base.scorer import Resources, Scored
+from poolsieve.scoring_models.base.scorer import Resources, Scored, ScorerConfig
 
 
 @dataclass(frozen=True, eq=False)
-class FunctionScorer(Config):
+class FunctionScorer(ScorerConfig):
     """A user's own function as a scorer; made by `scorer(...)`.
 
     The function takes one `pyarrow.Array` for each role it reads, in order, and returns an array (or a sequence) of
@@ -28,10 +26,6 @@ class FunctionScorer(Config):
     version: int = 1
     name: str = ""
     resources: Resources = field(default=Resources(holds_gil=True), metadata={"runtime": True})
-
-    def files(self) -> Mapping[str, Path]:
-        """No model files."""
-        return {}
 
     def score(self, batch: pa.RecordBatch) -> Scored:
         """Calls the function and casts what it returns to the declared types."""
@@ -67,6 +61,12 @@ def scorer(
     """Makes a scorer of a plain function: `scorer(sharpness, reads=("image",), columns={"sharp": "float32"})`.
 
     Raise `version` whenever the function gives other numbers: stored scores are looked up by it.
+
+    >>> def shouting(text):
+    ...     return [sum(map(str.isupper, value)) / len(value) for value in text.to_pylist()]
+    >>> made = scorer(shouting, reads=("text",), columns={"share": "float32"})
+    >>> made.score(pa.record_batch({"text": ["LOUD", "or Not"]})).columns["share"].to_pylist()
+    [1.0, 0.1666666716337204]
 
     Raises:
         PlanError: for a lambda or a nested function, which can't be sent to a worker.

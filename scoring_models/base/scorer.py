@@ -16,11 +16,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
 import pyarrow as pa
 
+from poolsieve.scoring_models.base.config import Config, JsonObject
 from poolsieve.scoring_models.base.errors import RowError
+from poolsieve.scoring_models.base.packages import need
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,10 @@ class Resources:
 
 @runtime_checkable
 class Scorer(Protocol):
-    """The part of a scorer that every kind has. `columns` is ordered; see `score_names` for what is stored."""
+    """The part of a scorer that every kind has. `columns` is ordered; see `score_names` for what is stored.
+
+    A class may also have `packages`, names of distributions whose versions the manifest then has (`ScorerConfig`).
+    """
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -71,7 +77,7 @@ class Scorer(Protocol):
         """What one copy of the scorer needs."""
         ...
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """The configuration, as plain JSON values."""
         ...
 
@@ -91,6 +97,10 @@ class BatchScorer(Scorer, Protocol):
         ...
 
 
+Scores = Mapping[str, np.ndarray[Any, Any]]
+"""Column -> array of shape (m,) or (m, d): what a model gives for m rows."""
+
+
 class ModelBatch(NamedTuple):
     """One micro-batch, ready for the model: `rows` are its positions in the batch, `shape` one of the listed shapes."""
 
@@ -102,7 +112,7 @@ class ModelBatch(NamedTuple):
 class Loaded(Protocol):
     """A model in memory. Both methods must be safe to call from several threads at once."""
 
-    settings: Mapping[str, Any]
+    settings: JsonObject
     """What scores depend on beside the configuration: dtype, shapes, threads, device, preprocessing. JSON values;
     written to `scorer.json` at first use, and a later worker whose settings differ is refused."""
 
@@ -114,7 +124,7 @@ class Loaded(Protocol):
         """Decodes or tokenises `rows` of `batch`; a row that can't be read comes back as an error."""
         ...
 
-    def infer(self, prepared: ModelBatch) -> Mapping[str, Any]:
+    def infer(self, prepared: ModelBatch) -> Scores:
         """Column -> array whose first len(prepared.rows) entries belong to those rows (the rest is filling)."""
         ...
 
@@ -125,6 +135,54 @@ class ModelScorer(Scorer, Protocol):
     def load(self) -> Loaded:
         """Loads the model. Called once a process and device."""
         ...
+
+
+class ScorerConfig(Config):
+    """Mix-in for the configurations of poolsieve's own scorers: packages, and no model files.
+
+    `packages` is no part of the protocol `Scorer`, so that a user's class in a recipe file needs none.
+    """
+
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Distributions that scores depend on; their versions go into the manifest, those not installed are left out."""
+
+    extra: ClassVar[str] = ""
+    """The extra of poolsieve that installs them; "" where none does."""
+
+    def files(self) -> Mapping[str, Path]:
+        """No model files.
+
+        Raises:
+            PlanError: if one of `packages` is not installed.
+        """
+        need(type(self).__name__, *self.packages, extra=self.extra)
+        return {}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TextScorer(ScorerConfig):
+    """What scorers of one text role have in common; a subclass adds `columns`, and `score` or `load`.
+
+    The fields are keyword-only, so that a subclass may put its own before them. One whose numbers change says
+    `version: int = field(default=2, kw_only=True)`.
+
+    Args:
+        text: the role to read.
+        version: see `Scorer`.
+    """
+
+    text: str = "text"
+    version: int = 1
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The text role."""
+        return (self.text,)
+
+    @property
+    def resources(self) -> Resources:
+        """Python string work, which holds the interpreter lock."""
+        return Resources(holds_gil=True)
 
 
 def score_names(name: str, scorer: Scorer) -> dict[str, pa.DataType]:

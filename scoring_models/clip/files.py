@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.base.config import JsonObject
+from poolsieve.scoring_models.base.errors import PlanError, unknown_name
 from poolsieve.scoring_models.base.hub import fetch
 
 OPEN_CLIP_CONFIG = "open_clip_config.json"
@@ -26,12 +25,6 @@ TRANSFORMERS_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 OPTIONAL = ("preprocessor_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt")
 
 HUB, LOCAL = "hf-hub:", "local-dir:"
-
-
-def require_open_clip() -> None:
-    """Raises `PlanError` if open_clip is not installed."""
-    if importlib.util.find_spec("open_clip") is None:
-        raise PlanError("Clip needs open_clip and torch: pip install 'poolsieve[clip]'")
 
 
 def folder_of(model: str, revision: str | None) -> Path:
@@ -85,36 +78,34 @@ def folder_files(folder: Path) -> dict[str, Path]:
     return {config.name: config, weights.name: weights, **extra}
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> JsonObject:
     """A JSON file of a model.
 
     Raises:
         PlanError: if it can't be read.
     """
     try:
-        data: dict[str, Any] = json.loads(path.read_text())
+        data: JsonObject = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise PlanError(f"can't read the model's {path}: {error}") from error
     return data
 
 
-def registry_config(arch: str) -> dict[str, Any]:
+def registry_config(arch: str) -> JsonObject:
     """open_clip's configuration of an architecture.
 
     Raises:
         PlanError: for an unknown one, with the nearest names.
     """
-    import difflib
-
     spec = importlib.util.find_spec("open_clip")
     folder = Path(spec.origin).parent / "model_configs" if spec is not None and spec.origin is not None else Path()
     if not (folder / f"{arch}.json").is_file():
-        near = difflib.get_close_matches(arch, [path.stem for path in folder.glob("*.json")], 3)
-        raise PlanError(f"open_clip knows no architecture {arch!r}; nearest: {', '.join(near) or 'none'}")
+        known = sorted(path.stem for path in folder.glob("*.json"))
+        raise unknown_name(f"open_clip knows no architecture {arch!r}", arch, known)
     return read_json(folder / f"{arch}.json")
 
 
-def tag_config(arch: str, tag: str) -> dict[str, Any]:
+def tag_config(arch: str, tag: str) -> JsonObject:
     """open_clip's entry for published weights, after the check that its QuickGELU is the architecture's.
 
     Raises:
@@ -122,7 +113,7 @@ def tag_config(arch: str, tag: str) -> dict[str, Any]:
     """
     from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 
-    entry: dict[str, Any] = get_pretrained_cfg(arch, tag)
+    entry: JsonObject = get_pretrained_cfg(arch, tag)
     if not entry:
         known = ", ".join(list_pretrained_tags_by_model(arch)) or "none"
         raise PlanError(f"open_clip has no weights {tag!r} for {arch} and there is no such file; it has {known}")
@@ -151,7 +142,7 @@ def tag_file(arch: str, tag: str) -> Path:
         raise PlanError(f"can't fetch the weights {tag!r} of {arch}: {error}") from error
 
 
-def embedding_size(config: Mapping[str, Any]) -> int:
+def embedding_size(config: JsonObject) -> int:
     """Length of the embeddings, from either layout's configuration."""
     inner = config.get("model_cfg", config)
     return int(inner.get("embed_dim") or inner.get("projection_dim") or 512)

@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from poolsieve.scoring_models.base.config import Config, absolute_path
+from poolsieve.scoring_models.base.config import JsonObject, absolute_path
 from poolsieve.scoring_models.base.devices import DTYPES, NO_LOCK, check_precision, device_of, gpu_lock, gpu_name
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, RowError
-from poolsieve.scoring_models.base.images_io import decode
-from poolsieve.scoring_models.base.scorer import ModelBatch, Resources
+from poolsieve.scoring_models.base.images_io import decode_image
+from poolsieve.scoring_models.base.packages import need
+from poolsieve.scoring_models.base.scorer import ModelBatch, Resources, ScorerConfig, Scores
 from poolsieve.scoring_models.clip.files import (
     HUB,
     LOCAL,
@@ -30,13 +31,12 @@ from poolsieve.scoring_models.clip.files import (
     layout_of,
     read_json,
     registry_config,
-    require_open_clip,
     tag_file,
 )
 
 
 @dataclass(frozen=True, eq=False)
-class Clip(Config):
+class Clip(ScorerConfig):
     """Cosine similarity of image and caption, float32 in [-1, 1]. A row without image or caption has a null score.
 
     Args:
@@ -62,6 +62,9 @@ class Clip(Config):
     text: str = "text"
     version: int = 1
 
+    packages = ("open_clip_torch", "torch", "torchvision", "transformers", "pillow")
+    extra = "clip"
+
     def __post_init__(self) -> None:
         check_precision("Clip", self.precision)
         if self.batch_size < 1:
@@ -86,7 +89,7 @@ class Clip(Config):
         """Decoding and the model let the interpreter lock go."""
         return Resources(device=self.device, memory_mb=2000)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Without the folder of local files, which enter the fingerprint by hash, and without the device."""
         out = {key: value for key, value in super().to_dict().items() if key != "device"}
         return {**out, "model": _portable(self.model)}
@@ -97,7 +100,7 @@ class Clip(Config):
         Raises:
             PlanError: if open_clip or a file is missing, or QuickGELU does not match.
         """
-        require_open_clip()
+        need("Clip", "open_clip_torch", "torch", extra=self.extra)
         if isinstance(self.model, str):
             return folder_files(folder_of(self.model, self.revision))
         arch, weights = self.model
@@ -154,7 +157,7 @@ class LoadedClip:
         self.tokenizer, self.context = parts.tokenizer, parts.context
         self.pil, self.normalise = _split_transform(parts.transform)
         self.gpu = gpu_lock(self.device)
-        self.settings: Mapping[str, Any] = {
+        self.settings: JsonObject = {
             "dtype": config.precision,
             "shape": [config.batch_size, self.context],
             "threads": 1,
@@ -186,7 +189,7 @@ class LoadedClip:
         return [ModelBatch(good, "pairs", (self._filled(np.stack(pixels)), self._filled(self._tokens(texts))))], errors
 
     def _pixels(self, data: bytes) -> Any:
-        image = decode(data)
+        image = decode_image(data)
         if isinstance(image, RowError):
             return image
         return np.asarray(self.pil(image))
@@ -200,7 +203,7 @@ class LoadedClip:
         missing = self.config.batch_size - len(values)
         return np.concatenate([values, np.zeros((missing, *values.shape[1:]), values.dtype)]) if missing else values
 
-    def infer(self, prepared: ModelBatch) -> Mapping[str, Any]:
+    def infer(self, prepared: ModelBatch) -> Scores:
         """Similarity float32 (batch_size,), and with `embeddings` float16 (batch_size, dim) of both sides."""
         torch = self.torch
         torch.set_num_threads(1)  # a setting of the calling thread; more would fight over the cores and change sums
@@ -214,7 +217,7 @@ class LoadedClip:
                 f"{max(1, self.config.batch_size // 2)})"
             ) from error
 
-    def _embed(self, pixels: Any, tokens: Any) -> Mapping[str, Any]:
+    def _embed(self, pixels: Any, tokens: Any) -> Scores:
         x = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float().div(255)
         image = self.model.encode_image(self.normalise(x).to(self.dtype), normalize=True).float()
         text = self.model.encode_text(tokens.to(self.device, non_blocking=True), normalize=True).float()

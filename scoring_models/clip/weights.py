@@ -13,6 +13,7 @@ import torch
 from open_clip.factory import load_state_dict
 from open_clip.transform import PreprocessCfg, image_transform_v2
 
+from poolsieve.scoring_models.base.config import JsonObject
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.clip.files import OPEN_CLIP_CONFIG, folder_of, layout_of, read_json, tag_file
 
@@ -27,7 +28,7 @@ class Parts(NamedTuple):
     transform: Any
     tokenizer: Any
     context: int
-    preprocessing: Mapping[str, Any]
+    preprocessing: JsonObject
 
 
 def load_parts(model: str | tuple[str, str], revision: str | None) -> Parts:
@@ -62,7 +63,7 @@ def _from_open_clip(name: str, **how: Any) -> Parts:
     return _parts(model, transform, tokenizer, dict(open_clip.get_model_preprocess_cfg(model)))
 
 
-def _parts(model: Any, transform: Any, tokenizer: Any, preprocessing: Mapping[str, Any]) -> Parts:
+def _parts(model: Any, transform: Any, tokenizer: Any, preprocessing: JsonObject) -> Parts:
     context = int(getattr(model, "context_length", 0) or getattr(tokenizer, "context_length", 77))
     return Parts(model.eval(), transform, tokenizer, context, dict(preprocessing))
 
@@ -86,7 +87,7 @@ def _tokenizer(folder: Path, text: Any) -> Any:
     return open_clip.HFTokenizer(str(folder), context_length=context)
 
 
-def _model_config(config: Any) -> dict[str, Any]:
+def _model_config(config: Any) -> JsonObject:
     vision, text = config.vision_config, config.text_config
     return {
         "embed_dim": config.projection_dim,
@@ -110,7 +111,7 @@ def _model_config(config: Any) -> dict[str, Any]:
     }
 
 
-def _preprocessing(folder: Path, image_size: int) -> dict[str, Any]:
+def _preprocessing(folder: Path, image_size: int) -> JsonObject:
     """open_clip's description of what `preprocessor_config.json` (CLIPImageProcessor) asks for."""
     path = folder / "preprocessor_config.json"
     given = read_json(path) if path.is_file() else {}

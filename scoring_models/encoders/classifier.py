@@ -5,7 +5,6 @@ The usual one is FineWeb-Edu's (Penedo et al., arXiv 2406.17557, section 4).
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from poolsieve.scoring_models.base.errors import PlanError
-from poolsieve.scoring_models.base.scorer import ModelBatch
+from poolsieve.scoring_models.base.config import JsonObject
+from poolsieve.scoring_models.base.errors import PlanError, unknown_name
+from poolsieve.scoring_models.base.scorer import ModelBatch, Scores
 from poolsieve.scoring_models.encoders.files import CONFIG, encoder_files, load_tokenizer, read_json
 from poolsieve.scoring_models.encoders.scorer import EncoderScorer, LoadedEncoder
 
@@ -69,10 +69,10 @@ class Classifier(EncoderScorer):
         """
         self.need_libraries()
         found = encoder_files(self.model, self.revision, "sequence classifier")
-        self.position(labels_of(read_json(found[CONFIG])))
+        self.label_position(labels_of(read_json(found[CONFIG])))
         return found
 
-    def position(self, labels: Sequence[str]) -> int | None:
+    def label_position(self, labels: Sequence[str]) -> int | None:
         """Which of the model's labels is wanted; None for the best one.
 
         Raises:
@@ -84,18 +84,17 @@ class Classifier(EncoderScorer):
             return 0
         if self.label in labels:
             return labels.index(self.label)
-        known = difflib.get_close_matches(self.label or "", labels, 3) or labels[:12]
-        asked = (
-            f"has no label {self.label!r}" if self.label else f"has {len(labels)} labels: say label=... or best=True"
-        )
-        raise PlanError(f"{self.model} {asked}; there is {', '.join(map(repr, known))}")
+        if self.label is not None:
+            raise unknown_name(f"{self.model} has no label {self.label!r}", self.label, labels)
+        some = ", ".join(map(repr, labels[:12]))
+        raise PlanError(f"{self.model} has {len(labels)} labels: say label=... or best=True; there is {some}")
 
     def load(self) -> LoadedClassifier:
         """Loads the model."""
         return LoadedClassifier(self)
 
 
-def labels_of(config: Mapping[str, Any]) -> list[str]:
+def labels_of(config: JsonObject) -> list[str]:
     """The labels of a model by their number. transformers writes none for the two that it has by default."""
     named = config.get("id2label") or {str(i): f"LABEL_{i}" for i in range(int(config.get("num_labels", 2)))}
     return [named[key] for key in sorted(named, key=int)]
@@ -112,7 +111,7 @@ class LoadedClassifier(LoadedEncoder):
         around = special_tokens(tokenizer)
         if config.overlap >= context - sum(map(len, around)):
             raise PlanError(f"Classifier(overlap={config.overlap}): the window has {context} tokens")
-        self.position = config.position(labels_of(about))
+        self.position = config.label_position(labels_of(about))
         self.several = about.get("problem_type") == "multi_label_classification"
         self.labels, self.long = labels_of(about), config.long
         super().__init__(
@@ -124,7 +123,7 @@ class LoadedClassifier(LoadedEncoder):
             longest=1 if config.long == "cut" else None,
         )
 
-    def infer(self, prepared: ModelBatch) -> Mapping[str, Any]:
+    def infer(self, prepared: ModelBatch) -> Scores:
         """The columns of each text."""
         count, batches = prepared.inputs
         logits, owners = self.logits(batches)
@@ -165,7 +164,7 @@ def special_tokens(tokenizer: Any) -> tuple[list[int], list[int]]:
     return whole[:start], whole[start + len(bare) :]
 
 
-def _limit(files: Mapping[str, Path], config: Mapping[str, Any]) -> int:
+def _limit(files: Mapping[str, Path], config: JsonObject) -> int:
     """Tokens of the longest input: the smaller of what tokenizer and model say, as far as they say it."""
     path = files.get("tokenizer_config.json")
     said = [read_json(path).get("model_max_length") if path else None, config.get("max_position_embeddings")]

@@ -16,6 +16,7 @@ import numpy as np
 
 from poolsieve.scoring_models.base.devices import DTYPES, NO_LOCK, gpu_lock
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
+from poolsieve.scoring_models.base.packages import need
 
 BACKENDS = ("auto", "torch", "openvino")
 
@@ -42,13 +43,13 @@ def backend_of(backend: str, device: Any, precision: str) -> str:
     Raises:
         PlanError: if OpenVINO is asked for and is not there, or the model is on a GPU.
     """
-    there = importlib.util.find_spec("openvino") is not None
     if backend == "auto":
+        there = importlib.util.find_spec("openvino") is not None
         return "openvino" if there and device.type == "cpu" and precision != "fp16" else "torch"
-    if backend == "openvino" and not there:
-        raise PlanError("backend='openvino' needs OpenVINO: pip install 'poolsieve[classifiers]'")
-    if backend == "openvino" and device.type != "cpu":
-        raise PlanError("backend='openvino' runs on the CPU: say device='cpu', or backend='torch'")
+    if backend == "openvino":
+        need("backend='openvino'", "openvino", extra="classifiers")
+        if device.type != "cpu":
+            raise PlanError("backend='openvino' runs on the CPU: say device='cpu', or backend='torch'")
     return backend
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from poolsieve.scoring_models.base.config import JsonObject
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.hub import fetch
 
@@ -44,14 +45,14 @@ def _file(model: str, revision: str | None, name: str) -> Path | None:
     return fetch(model, revision, name)
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> JsonObject:
     """A JSON file of a model.
 
     Raises:
         PlanError: if it is none.
     """
     try:
-        data: dict[str, Any] = json.loads(path.read_text())
+        data: JsonObject = json.loads(path.read_text())
     except ValueError as error:
         raise PlanError(f"can't read the model's {path}: {error}") from error
     return data

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from poolsieve.scoring_models.base.config import Config, absolute_path
+from poolsieve.scoring_models.base.config import JsonObject, absolute_path
 from poolsieve.scoring_models.base.devices import check_precision, device_of, gpu_name
-from poolsieve.scoring_models.base.errors import PlanError, RowError
-from poolsieve.scoring_models.base.scorer import ModelBatch, Resources
+from poolsieve.scoring_models.base.errors import RowError
+from poolsieve.scoring_models.base.packages import need
+from poolsieve.scoring_models.base.scorer import ModelBatch, Resources, TextScorer
 from poolsieve.scoring_models.encoders.engines import backend_of, check_backend, engine
 from poolsieve.scoring_models.encoders.windows import WindowBatch, batches_of, shapes, windows_of
 
@@ -23,7 +23,7 @@ TOKENS = {"cpu": 512, "cuda": 16_384}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class EncoderScorer(Config):
+class EncoderScorer(TextScorer):
     """What scorers that classify texts by an encoder have in common.
 
     Args:
@@ -43,8 +43,9 @@ class EncoderScorer(Config):
     tokens: int | None = None
     device: str = "auto"
     backend: str = "auto"
-    text: str = "text"
-    version: int = 1
+
+    packages = ("torch", "transformers", "tokenizers", "openvino")
+    extra = "classifiers"
 
     def __post_init__(self) -> None:
         name = type(self).__name__
@@ -54,25 +55,18 @@ class EncoderScorer(Config):
             object.__setattr__(self, "model", absolute_path(self.model))
 
     @property
-    def reads(self) -> tuple[str, ...]:
-        """The text role."""
-        return (self.text,)
-
-    @property
     def resources(self) -> Resources:
         """The model lets the interpreter lock go."""
         return Resources(device=self.device, memory_mb=2500)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Without the folder of local files, which enter the fingerprint by hash, and without the device."""
         out = {key: value for key, value in super().to_dict().items() if key != "device"}
         return {**out, "model": Path(self.model).name if Path(self.model).is_absolute() else self.model}
 
     def need_libraries(self) -> None:
-        """Raises `PlanError` without torch or transformers."""
-        if importlib.util.find_spec("transformers") is None or importlib.util.find_spec("torch") is None:
-            name = type(self).__name__
-            raise PlanError(f"{name} needs torch and transformers: pip install 'poolsieve[classifiers]'")
+        """Raises `PlanError` without torch or transformers; OpenVINO may be missing."""
+        need(type(self).__name__, "torch", "transformers", extra=self.extra)
 
 
 class LoadedEncoder:
@@ -106,7 +100,7 @@ class LoadedEncoder:
         self.run = engine(network, device, config.precision, backend, context)
         self.tokens = config.tokens or TOKENS.get(device.type, TOKENS["cuda"])
         self.shapes = shapes(context, self.tokens)
-        self.settings: Mapping[str, Any] = {
+        self.settings: JsonObject = {
             "dtype": config.precision,
             "shapes": [list(shape) for shape in self.shapes],
             "threads": 1,

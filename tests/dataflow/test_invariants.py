@@ -20,6 +20,7 @@ from poolsieve.dataflow.decisions.summary import check_whole
 from poolsieve.dataflow.passes.submit import prepare
 from poolsieve.dataflow.recipes.recipe import Recipe
 from poolsieve.dataflow.recipes.source import RecipeSource
+from poolsieve.dataflow.store.manifest import ShardLine
 from poolsieve.filters import Keep, Score, Top, all_of, any_of, col, larger, scorer, smaller
 from poolsieve.scoring_models.base.errors import PoolsieveError
 from tests.conftest import decide, derived_uid, fingerprint_of, ledger, run, text_table, write_pool
@@ -84,7 +85,8 @@ def test_conservation_every_row_of_the_pool_has_one_line(pool: Path, tmp_path: P
 
 def test_conservation_a_lost_or_doubled_shard_fails_the_job(pool: Path, tmp_path: Path) -> None:
     prepared = prepare(recipe_of(pool), str(tmp_path / "out"))
-    lines = [{**s.to_dict(), "dropped": 5} for s in prepared.shards]
+    counts = {"rows": 5, "kept": 0, "dropped": 5, "quarantined": 0, "nbytes": 0, "kept_bytes": 0}
+    lines = [ShardLine(**s.to_dict(), name=s.name, **counts) for s in prepared.shards]
     check_whole(prepared.job, Record(rows=15, shards=lines))
     with pytest.raises(PoolsieveError, match="lost, doubled"):
         check_whole(prepared.job, Record(rows=10, shards=lines[1:]))
@@ -139,12 +141,12 @@ def test_determinism_the_cut_is_the_sorted_one(pool: Path, tmp_path: Path) -> No
 def test_resume_nothing_is_computed_twice(pool: Path, tmp_path: Path) -> None:
     first = run(recipe_of(pool), tmp_path / "out")
     again = run(recipe_of(pool), tmp_path / "out")
-    assert first["work"]["scored"] and not again["work"]["scored"] and again["work"]["read_bytes"] == 0
+    assert first.work.scored and not again.work.scored and again.work.read_bytes == 0
     changed = pool / "part-001.parquet"
     pq.write_table(text_table(300, 99), changed)
     third = run(recipe_of(pool), tmp_path / "out")
-    assert third["work"]["scored"]["text.word_count"] == 300
-    assert third["work"]["read_bytes"] == changed.stat().st_size
+    assert third.work.scored["text.word_count"] == 300
+    assert third.work.read_bytes == changed.stat().st_size
 
 
 def test_resume_a_loosened_rule_scores_only_what_it_lets_through(pool: Path, tmp_path: Path) -> None:
@@ -152,8 +154,8 @@ def test_resume_a_loosened_rule_scores_only_what_it_lets_through(pool: Path, tmp
     before = ledger(tmp_path / "out")["letters"].null_count
     looser = run(recipe_of(pool, words=5), tmp_path / "out")
     after = ledger(tmp_path / "out")["letters"].null_count
-    assert looser["work"]["scored"]["letters"] == before - after > 0
-    assert "text.word_count" not in looser["work"]["scored"]
+    assert looser.work.scored["letters"] == before - after > 0
+    assert "text.word_count" not in looser.work.scored
 
 
 def test_resume_version_and_role_source_are_part_of_the_fingerprint(pool: Path, tmp_path: Path) -> None:
@@ -162,9 +164,9 @@ def test_resume_version_and_role_source_are_part_of_the_fingerprint(pool: Path, 
         return Pool.parquet(f"{pool}/*.parquet", text=column) | Score(letters=own)
 
     run(made(1, "text"), tmp_path / "out")
-    assert run(made(1, "text"), tmp_path / "out").work["scored"] == {}
-    assert run(made(2, "text"), tmp_path / "out").work["scored"] == {"letters": 1200}
-    assert run(made(1, "uid"), tmp_path / "out").work["scored"] == {"letters": 1200}
+    assert run(made(1, "text"), tmp_path / "out").work.scored == {}
+    assert run(made(2, "text"), tmp_path / "out").work.scored == {"letters": 1200}
+    assert run(made(1, "uid"), tmp_path / "out").work.scored == {"letters": 1200}
 
 
 def test_a_strict_recipe_hides_scores_that_are_stored(pool: Path, tmp_path: Path) -> None:
@@ -205,9 +207,9 @@ def test_one_bad_row_costs_one_row(pool: Path, tmp_path: Path) -> None:
     assert seven and summary.reasons == {"quarantine.value_error": seven}
     assert summary.kept == table.num_rows - seven
     again = run(recipe, tmp_path / "out")
-    assert again["work"]["scored"] == {} and again["reasons"] == summary.reasons
+    assert again.work.scored == {} and again.reasons == summary.reasons
     retried = run(recipe, tmp_path / "out", retry_quarantined=True)
-    assert retried["work"]["scored"] == {"fussy": seven}
+    assert retried.work.scored == {"fussy": seven}
 
 
 def test_max_error_rate_fails_the_job_and_leaves_no_manifest(pool: Path, tmp_path: Path) -> None:
@@ -234,8 +236,8 @@ def test_what_if_writes_nothing_and_counts_the_overlap(pool: Path, tmp_path: Pat
     before = sorted(p for p in (tmp_path / "out").rglob("*") if p.is_file())
     found = decide(recipe_of(pool, words=8), tmp_path / "out", write=False)
     assert sorted(p for p in (tmp_path / "out").rglob("*") if p.is_file()) == before
-    assert found["overlap"]["both"] + found["overlap"]["old"] == first["kept"]
-    assert found["overlap"]["both"] + found["overlap"]["new"] == found["kept"]
+    assert found.overlap["both"] + found.overlap["old"] == first.kept
+    assert found.overlap["both"] + found.overlap["new"] == found.kept
 
 
 def test_frozen_cuts_judge_new_shards_by_the_old_cut(pool: Path, tmp_path: Path) -> None:
@@ -243,12 +245,12 @@ def test_frozen_cuts_judge_new_shards_by_the_old_cut(pool: Path, tmp_path: Path)
 
     first = run(recipe_of(pool), tmp_path / "out")
     pq.write_table(text_table(250, 77), pool / "part-009.parquet")
-    url = tmp_path / "out" / "decisions" / first["decision"] / "cuts.json"
+    url = tmp_path / "out" / "decisions" / first.decision / "cuts.json"
     grown = run(recipe_of(pool), tmp_path / "grown", frozen=read_cuts(str(url)))
     old = ledger(tmp_path / "out").filter(ledger(tmp_path / "out")["keep"])["uid"].to_pylist()
     new = ledger(tmp_path / "grown").filter(ledger(tmp_path / "grown")["keep"])["uid"].to_pylist()
     assert set(old) <= set(new) and len(new) > len(old)
-    assert grown["cuts"] == first["cuts"]
+    assert grown.cuts == first.cuts
 
 
 def test_combinations_score_everything_alive_at_entry(pool: Path, tmp_path: Path) -> None:

@@ -52,9 +52,9 @@ def test_everything_on_s3_gives_the_ledger_of_local_files(bucket: str, pool: Pat
     run(recipe_of(str(pool)), tmp_path / "local")
     run(recipe_of(f"{bucket}/pool"), f"{bucket}/out")
     again = run(recipe_of(f"{bucket}/pool"), f"{bucket}/out")
-    assert again["work"]["scored"] == {}
+    assert again.work.scored == {}
     decided = decide(recipe_of(f"{bucket}/pool", words=8), f"{bucket}/out")
-    assert decided["kept"] <= again["kept"]
+    assert decided.kept <= again.kept
     run(recipe_of(f"{bucket}/pool"), f"{bucket}/out")
     system, _ = fs.connect(bucket)
     system.get(f"{bucket}/out", str(tmp_path / "copy"), recursive=True)

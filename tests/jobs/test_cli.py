@@ -97,7 +97,7 @@ def _stdout(*arguments: str | Path) -> str:
         (("run", "{recipe}", "--out", "o", "-p", "pol=x"), "no parameter 'pol'"),
         (("run", "{recipe}", "--out", "o", "-p", "pool=/nowhere"), "/nowhere"),
         (("run", "{recipe}", "--out", "{pool}/o", "-p", "pool={pool}", "--workers", "0"), "at least one worker"),
-        (("run", "{recipe}", "--out", "o", "-p", "pool={pool}", "--runner", "spork"), "no runner 'spork'"),
+        (("run", "{recipe}", "--out", "o", "-p", "pool={pool}", "--runner", "spork"), "'spork' is not one of"),
         (("run", "{recipe}", "--out", "o", "-p", "pool={pool}", "-p", "fraction=15"), "fraction=0.15"),
         (("run", "{recipe}", "--out", "o", "-p", "pool={pool}", "--cuts", "no.json"), "no cuts file"),
         (("decide", "--out", "nothing"), "no manifest.json"),

@@ -9,11 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 
+import poolsieve
 from poolsieve.dataflow import Pool
-from poolsieve.dataflow.passes.submit import execute, prepare
-from poolsieve.dataflow.store.manifest import read_manifest, write_manifest
+from poolsieve.dataflow.store.manifest import TokenCounts
 from poolsieve.filters import Keep, Score, Top, col
-from poolsieve.jobs.report.data import write_report
 from poolsieve.scoring_models import Tokens
 from poolsieve.scoring_models.base.errors import PlanError
 from tests.conftest import ledger, run
@@ -90,9 +89,8 @@ def test_a_table_of_budgets_and_tokens_in_funnel_manifest_and_report(folder: Pat
         | Score(size=Tokens(str(folder)))
         | Top("quality", by="lang", budget={"en": "20 size", "*": "50 size"}, reason="budget.spent")
     )
-    prepared = prepare(recipe, str(tmp_path / "out"))
-    summary = execute(prepared)
-    write_manifest(prepared.job, summary)
+    done = poolsieve.run(recipe, tmp_path / "out")
+    summary = done.summary
     found = ledger(tmp_path / "out")
     kept = found.filter(found["keep"]).to_pylist()
     for lang, budget in (("en", 20), ("fr", 50), ("de", 50)):
@@ -100,20 +98,20 @@ def test_a_table_of_budgets_and_tokens_in_funnel_manifest_and_report(folder: Pat
         assert sum(sizes) <= budget < sum(sizes) + sizes[0]
     total, left = sum(found["size"].drop_null().to_pylist()), sum(row["size"] for row in kept)
     assert (summary.tokens, summary.kept_tokens) == (total, left)
-    lines = [(line["step"], line.get("tokens")) for line in summary.funnel]
+    lines = [(line.step, line.tokens) for line in summary.funnel]
     assert lines == [
         *(("quality", None), ("quality.low", None), ("size", total), ("lang", total), ("budget.spent", left)),
     ]
-    assert summary.funnel[-1]["bytes"] == summary.kept_bytes < summary.nbytes
-    html = Path(write_report(prepared.job, summary)).read_text()
+    assert summary.funnel[-1].bytes == summary.kept_bytes < summary.nbytes
+    html = Path(done.report).read_text()
     assert "tokens left" in html and f"{left} tokens" in html
-    assert read_manifest(str(tmp_path / "out")).tokens == {"counted": total, "kept": left}
+    assert done.manifest.tokens == TokenCounts(counted=total, kept=left)
 
 
 def test_an_integer_column_named_tokens_counts_as_well(tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": ["a", "b", "c"], "tokens": [5, 6, None]}), tmp_path / "a.parquet")
     found = run(Pool.parquet(f"{tmp_path}/a.parquet", text="text") | Keep(col("tokens") >= 6), tmp_path / "out")
-    assert (found["tokens"], found["kept_tokens"]) == (11, 6)
+    assert (found.tokens, found.kept_tokens) == (11, 6)
     pq.write_table(pa.table({"text": ["a"], "tokens": ["5"]}), tmp_path / "b.parquet")
     rule = Keep(col("tokens") == "5", reason="x.y")
     assert run(Pool.parquet(f"{tmp_path}/b.parquet", text="text") | rule, tmp_path / "out2").tokens is None

@@ -33,7 +33,7 @@ def search(top: Ranked, scores: pa.Array, uids: pa.Array, shards: list[np.ndarra
                 continue
             counts.digits = digits(level, kind, one, keys, valid, uids.take(pa.array(rows)), weights[rows], str(path))
             total.setdefault("", DigitCounts()).add(counts)
-        state = advance(top, kind, state, total)
+        state = advance(total, state, top=top, kind=kind)
     assert state is not None
     return cuts_of(state)[""]
 

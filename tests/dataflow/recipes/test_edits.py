@@ -109,9 +109,9 @@ def test_an_edit_is_part_of_later_fingerprints_alone(source: Pool, tmp_path: Pat
     first = run(recipe(1), tmp_path / "out")
     again = run(recipe(1), tmp_path / "out")
     newer = run(recipe(2), tmp_path / "out")
-    assert first["work"]["scored"] == {"text.word_count": 12, "text.edited.word_count": 10}
-    assert again["work"]["scored"] == {}
-    assert newer["work"]["scored"] == {"text.edited.word_count": 10}
+    assert first.work.scored == {"text.word_count": 12, "text.edited.word_count": 10}
+    assert again.work.scored == {}
+    assert newer.work.scored == {"text.edited.word_count": 10}
     assert "Edit" in str(read_manifest(str(tmp_path / "out")).recipe)
 
 

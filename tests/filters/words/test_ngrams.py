@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from poolsieve.filters.gopher import GopherRepetition
 from poolsieve.filters.words.ngrams import (
     GROUP,
-    _jumping,
-    _later,
+    _read_jumping,
     _sorted,
-    _top,
+    _stood_before,
+    _top_of_size,
     duplicate_characters,
     groups,
     top_characters,
@@ -75,9 +75,9 @@ def test_hashes_that_are_all_the_same_change_nothing(texts: list[str]) -> None:
             places = group.places(size)
             same = np.zeros(len(group.document), dtype=np.uint64)
             tokens = [one.tokens() for one in words]
-            assert _top(group, same, places, size)[0].tolist() == [top(some, size) for some in tokens]
+            assert _top_of_size(group, same, places, size)[0].tolist() == [top(some, size) for some in tokens]
             sorted_ = _sorted(group, same[places], places)
-            counted = _jumping(group, *_later(group, *sorted_, size), size)
+            counted = _read_jumping(group, *_stood_before(group, *sorted_, size), size)
             assert counted.tolist() == [duplicated(some, size) for some in tokens]
 
 

@@ -297,8 +297,8 @@ def test_throughput_names_the_slowest_stage_and_outlives_a_second_report(finishe
     html, data = finished.write()
     work = finished.summary.work
     stages = {stage["step"]: stage for stage in data["throughput"]["stages"]}
-    assert stages["bright"]["rows"] == work["scored"]["bright"]
-    assert data["throughput"]["bottleneck"] == max(work["seconds"], key=work["seconds"].get)
+    assert stages["bright"]["rows"] == work.scored["bright"]
+    assert data["throughput"]["bottleneck"] == max(work.seconds, key=work.seconds.get)
     assert data["throughput"]["text"] in Page(html).text
     frozen = read_cuts(str(finished.out / "decisions" / data["decision"] / "cuts.json"))
     again = prepare_stored(recipe_of(finished.tars), str(finished.out), frozen=frozen)

@@ -56,7 +56,7 @@ def test_a_model_tells_the_pools_apart_and_scores_in_a_recipe(pools: tuple[Pool,
     scorer = FastText(str(tmp_path / "q.bin"), label="good")
     rule = Keep(col("quality") >= 0.5, reason="quality.low")
     found = run(Pool.parquet(f"{tmp_path}/a.parquet", text="text") | Score(quality=scorer) | rule, tmp_path / "out")
-    assert 36 <= found["kept"] <= 44
+    assert 36 <= found.kept <= 44
 
 
 def test_the_same_pools_give_the_same_model(pools: tuple[Pool, Pool], tmp_path: Path) -> None:

@@ -113,6 +113,7 @@ def test_errors_are_strings_in_snake_case() -> None:
     assert row_error(KeyError("x")) == RowError("key_error", "KeyError: 'x'")
     assert row_error(type("HTTPError", (Exception,), {})("y" * 999)).kind == "http_error"
     assert len(row_error(ValueError("y" * 999)).message) == 300
+    assert row_error(ValueError(f"can't read {object()}!")).message == "ValueError: can't read!"
 
 
 def test_an_empty_batch_has_typed_columns() -> None:

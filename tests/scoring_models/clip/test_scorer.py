@@ -255,7 +255,7 @@ def test_quickgelu_mismatch_is_refused_before_anything_is_fetched() -> None:
 def test_wrong_models_are_refused(folder: Path, tmp_path: Path) -> None:
     wrong = {
         "no model folder": Clip("local-dir:/nowhere"),
-        "nearest: ViT-B-32": Clip(("ViT-B-3", "openai")),
+        "Did you mean .ViT-B-32": Clip(("ViT-B-3", "openai")),
         "no weights 'dfn7b'": Clip(("ViT-B-32", "dfn7b")),
         "holds no CLIP model": Clip(f"local-dir:{tmp_path}"),
     }

@@ -21,7 +21,7 @@ from poolsieve.filters import celadon  # noqa: E402
 from poolsieve.scoring_models import Celadon  # noqa: E402
 from poolsieve.scoring_models.base.driver import score_rows  # noqa: E402
 from poolsieve.scoring_models.base.errors import PlanError  # noqa: E402
-from poolsieve.scoring_models.encoders.celadon import CATEGORIES, gathered, levels  # noqa: E402
+from poolsieve.scoring_models.encoders.celadon import CATEGORIES, columns_of_texts, levels  # noqa: E402
 from poolsieve.scoring_models.encoders.celadon_files import load_model  # noqa: E402
 from poolsieve.scoring_models.encoders.windows import batches_of, shapes, windows_of  # noqa: E402
 from tests.conftest import fingerprint_of, ledger, run  # noqa: E402
@@ -117,7 +117,7 @@ def test_the_verdict_names_the_first_of_the_worst() -> None:
     for window, scores in enumerate([(0, 2, 3, 3, 0), (0, 0, 0, 0, 1), (0, 1, 0, 0, 0)]):
         for head, value in enumerate(scores):
             logits[window, head, value] = 5
-    made = gathered(logits, np.array([0, 1, 1]), 2, probabilities=True)
+    made = columns_of_texts(logits, np.array([0, 1, 1]), 2, probabilities=True)
     assert made["verdict"].tolist() == ["toxic.religion", "none"]
     assert made["gender_sex"].tolist() == [2, 1] and made["violence"].tolist() == [0, 1]
     assert made["gender_sex_probabilities"][1].argmax() == 1 and made["violence_probabilities"][1].argmax() == 1
@@ -149,8 +149,8 @@ def test_the_stage_names_level_and_category(model: Path, tmp_path: Path) -> None
     toxic = export(str(tmp_path / "out"), select="celadon.toxic.*", target=str(tmp_path / "toxic"))
     assert toxic["rows"] == found["celadon.level"].to_pylist().count("toxic") > 0
     loose = run(source | celadon(str(model), keep="mild"), tmp_path / "out")
-    assert loose["kept"] - strict["kept"] == found["celadon.level"].to_pylist().count("mild") > 0
-    assert loose["work"]["scored"] == {}
+    assert loose.kept - strict.kept == found["celadon.level"].to_pylist().count("mild") > 0
+    assert loose.work.scored == {}
 
 
 def test_wrong_files_are_refused(model: Path, tmp_path: Path) -> None:
