@@ -129,7 +129,7 @@ class _Work:
 
         made, target = self.made, self.made.target
         inputs = survey_all(self.engine, made.lines, self.plan, target.work())
-        if self.plan.typed_by_rows:
+        if self.plan.columns_vary:
             self.plan = self.plan.typed([item.fields for item in inputs], [line.shard for line in made.lines])
         parts = plan_parts(_taken(self.plan, inputs), made.target_bytes, self.plan.to.part_name)
         target.claim([*(part.name for part in parts), *self.plan.to.side_files({part.name: 0 for part in parts})])
@@ -211,7 +211,7 @@ def _of_schemas(plan: ExportPlan, schemas: int) -> list[str]:
             f"the pool's files have {schemas} different schemas: the first one's rows are in data, each further one's "
             f"in a folder of its own (up to data-{schemas}), to be loaded alone"
         )
-    if plan.typed_by_rows and plan.build is not None:
+    if plan.build is not None and plan.files.reader.typed_by_rows:
         texts = list(
             json_texts(pa.schema([(plan.build.columns[name], kind) for name, kind in plan.build.types.items()]))
         )

@@ -15,7 +15,7 @@ from poolsieve.dataflow.export.columns import edited_columns, score_types
 from poolsieve.dataflow.export.edited import EditedColumns, EditedRows
 from poolsieve.dataflow.export.index import About, ListRecord
 from poolsieve.dataflow.export.parts import OutputFile
-from poolsieve.dataflow.export.recast import source_of
+from poolsieve.dataflow.export.recast import source_of, unified
 from poolsieve.dataflow.export.rows import Choice
 from poolsieve.dataflow.export.target import Target
 from poolsieve.dataflow.pools.files import PoolFiles
@@ -80,9 +80,9 @@ class ExportPlan:
         return FORMATS[self.format]
 
     @property
-    def typed_by_rows(self) -> bool:
-        """Whether only the rows that leave tell which columns they will have."""
-        return self.build is not None and self.files.reader.typed_by_rows
+    def columns_vary(self) -> bool:
+        """Whether only a look at all shards tells which columns another format will have."""
+        return self.build is not None and self.files.reader.has_columns
 
     def check(self, shard: Shard) -> None:
         """Compares a pool file with the one that was scored.
@@ -108,7 +108,7 @@ class ExportPlan:
         return None if self.edits is None else EditedRows(self.edits, self.files, shard, picked.row)
 
     def typed(self, fields: Sequence[bytes], shards: Sequence[Shard]) -> ExportPlan:
-        """The plan with the columns of all rows that leave.
+        """The plan with the columns of all shards that give rows.
 
         Args:
             fields: what the shards hold, as serialised schemas, in pool order; empty for those without rows.
@@ -117,8 +117,9 @@ class ExportPlan:
         Raises:
             PlanError: if these rows can't be written.
         """
-        schema = schema_of_all(pa.ipc.read_schema(pa.py_buffer(one)) for one in fields if one)
-        return self.recast(schema, shards) if len(schema) else self
+        schemas = [pa.ipc.read_schema(pa.py_buffer(one)) for one in dict.fromkeys(fields) if one]
+        one_schema = schema_of_all if self.files.reader.typed_by_rows else unified
+        return self.recast(one_schema(schemas), shards) if schemas else self
 
     def recast(self, fields: pa.Schema, shards: Sequence[Shard]) -> ExportPlan:
         """The plan of writing these fields of the pool in another format.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +13,7 @@ from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.formats.base import UID, Ints, wanted
 from poolsieve.dataflow.pools.formats.outgoing import Build, Outgoing, Picked, Rows, Source, Written
 from poolsieve.dataflow.pools.shards import Batch, Shard
+from poolsieve.scoring_models.base.errors import PlanError, RowError
 
 _COLUMN = "column "
 """Prefix of the roles that are read for a builder, so that none has the name of a role of the pool."""
@@ -35,6 +36,21 @@ def source_of(files: PoolFiles, fields: pa.Schema, shards: Sequence[Shard]) -> S
         images=tuple(item.name for item in fields if (item.metadata or {}).get(b"role") == b"image"),
         format=files.own.title,
     )
+
+
+def unified(schemas: Sequence[pa.Schema]) -> pa.Schema:
+    """One schema for files of several: all their columns, numbers as wide as the widest.
+
+    Raises:
+        PlanError: if a column has types that don't go together.
+    """
+    try:
+        return pa.unify_schemas(list(schemas), promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise PlanError(
+            f"the pool's files have columns that don't go into one table ({error}): export in the pool's own format, "
+            "which keeps each schema in a folder of its own"
+        ) from error
 
 
 def rows_of(files: PoolFiles, made: Build, shards: Iterable[Outgoing], done: Written) -> Iterator[Rows]:
@@ -65,10 +81,14 @@ def _readable(batch: Batch, picked: Picked, done: Written) -> tuple[Ints, Ints]:
     lost = np.array([int(i) in batch.read_errors for i in local], dtype=bool)
     done.unreadable += int(picked.copies[index[lost]].sum())
     inside = {int(i) for i in local}
-    counts = {role: len(inside.intersection(errors)) for role, errors in batch.role_errors.items()}
-    # Values that can't stand in the new format (a caption that is no UTF-8).
+    counts = {role: _failed(inside, errors) for role, errors in batch.role_errors.items()}
     done.count_empty({role.removeprefix(_COLUMN): count for role, count in counts.items() if count})
     return local[~lost], index[~lost]
+
+
+def _failed(rows: set[int], errors: Mapping[int, RowError]) -> int:
+    """Values that can't stand in the new format (a caption that is no UTF-8). What a file has not is simply null."""
+    return sum(errors[row].kind != "missing_column" for row in rows.intersection(errors))
 
 
 def _rows(batch: Batch, local: Ints, index: Ints, picked: Picked, made: Build) -> Rows:

@@ -11,7 +11,9 @@ import numpy as np
 from poolsieve.dataflow import fs, progress
 from poolsieve.dataflow.export.parts import ShardExtract
 from poolsieve.dataflow.export.plan import ExportPlan
+from poolsieve.dataflow.pools.formats.base import NoneReadable
 from poolsieve.dataflow.pools.formats.outgoing import Picked, copy_keys
+from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.store.manifest import ShardLine
 from poolsieve.filters.lists import Pairs
 
@@ -91,12 +93,18 @@ def _copied(plan: ExportPlan, made: ShardExtract) -> ShardExtract:
 
 
 def _built(plan: ExportPlan, made: ShardExtract) -> ShardExtract:
-    """With the columns of the rows that leave, where only these tell: a key of the last line is a column too."""
-    fields = b""
-    if plan.typed_by_rows:
-        rows = plan.choice.pick(made.shard).row
-        fields = plan.files.reader.fields(plan.files, [made.shard], rows).serialize().to_pybytes()
+    """With what its rows hold, where shards differ in that: a key of the last line of a pool is a column too."""
+    fields = _fields(plan, made.shard) if plan.columns_vary else b""
     return dataclasses.replace(made, first_key=None, last_key=None, fields=fields)
+
+
+def _fields(plan: ExportPlan, shard: Shard) -> bytes:
+    reader = plan.files.reader
+    rows = plan.choice.pick(shard).row if reader.typed_by_rows else None
+    try:
+        return bytes(reader.fields(plan.files, [shard], rows).serialize())
+    except NoneReadable:
+        return b""
 
 
 def missing(listed: Pairs, founds: Iterable[str]) -> int:

@@ -115,7 +115,7 @@ def describe_plan(plan: Plan, *, sample_rows: int = 2000, seed: int = 0) -> Plan
         shards=len(shards),
         bytes=Listing(tuple(shards)).nbytes,
         gaps=plan.gaps,
-        warnings=(*plan.warnings, *trivial_cuts(job), *stragglers(job, shards)),
+        warnings=(*plan.warnings, *trivial_cuts(job), *stragglers(job, shards), *schemas(job, shards)),
         passes=tuple(passes(job, shards)),
         scorers=tuple(_scorer_state(job, shards, step) for step in job.program.scorers),
         stages=tuple(estimates(job, shards, sample_rows, seed)) if sample_rows else (),
@@ -126,6 +126,16 @@ def trivial_cuts(job: Job) -> list[str]:
     """Warnings for cuts that can't drop anything."""
     whole = [top for top in job.program.tops if top.fraction is not None and float(top.fraction) == 1]
     return [f"the cut {top.cut!r} keeps everything (fraction 1)" for top in whole]
+
+
+def schemas(job: Job, shards: Sequence[Shard]) -> list[str]:
+    """A warning if the first, the middle and the last file have different schemas."""
+    two = job.files.two_schemas(shards)
+    if two is None:
+        return []
+    return [
+        f"{two[0]} and {two[1]} have different schemas: an export in the pool's own format writes a folder for each"
+    ]
 
 
 def stragglers(job: Job, shards: Sequence[Shard]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from poolsieve.dataflow.pools.formats.base import UID, Location, Reader, Want
 from poolsieve.dataflow.pools.formats.format import Format
 from poolsieve.dataflow.pools.listing import Listing, expand, find, first, gap_message
 from poolsieve.dataflow.pools.shards import Batch, Shard
-from poolsieve.scoring_models.base.errors import PlanError, unknown_name
+from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, unknown_name
 
 _THREADS = 8
 
@@ -84,6 +85,18 @@ class PoolFiles(Location):
     def all_types(self, shards: Sequence[Shard]) -> dict[str, pa.DataType]:
         """Arrow type of every role, and of every column that a rule could name without declaring it."""
         return {**self.columns(shards), **self.role_types(shards)}
+
+    def two_schemas(self, shards: Sequence[Shard]) -> tuple[str, str] | None:
+        """Paths of two files with different schemas, among the first, the middle and the last; None for none.
+
+        A cheap look: three footers of a pool of any size, and nothing where files have no schema.
+        """
+        found: dict[str, str] = {}
+        for shard in [shards[i] for i in (0, len(shards) // 2, -1)] if shards else []:
+            with contextlib.suppress(PoolsieveError):
+                found.setdefault(self.own.copier.schema(self, shard), shard.path)
+        first, *others = found.values() or [""]
+        return (first, others[0]) if others else None
 
     def needed_bytes(self, shard: Shard, roles: Sequence[str]) -> int:
         """About how many bytes of a shard have to be read for these roles (Parquet: a look at its footer)."""

@@ -6,6 +6,7 @@ Neither knows where the choice of rows came from.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -284,9 +285,12 @@ def names(found: Sequence[str], most: int = 5) -> str:
     return ", ".join(map(repr, found[:most])) + (f" and {len(found) - most} more" if len(found) > most else "")
 
 
+_UNSAFE = re.compile("[^A-Za-z0-9_-]")
+
+
 def safe_key(uid: str) -> str:
     """A uid as a WebDataset key: dots and slashes would end it early. What was changed gets a hash of the original."""
-    safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in uid)[:120]
+    safe = _UNSAFE.sub("_", uid)[:120]
     return safe if safe == uid and not safe.startswith("__") and safe else f"{safe.strip('_')}-{digest(uid, 4)}"
 
 

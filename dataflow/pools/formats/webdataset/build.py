@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -62,16 +63,16 @@ class WebDatasetBuilder:
         """One tar."""
         done = Written()
         previous: str | None = None
-        opening = {name: change for name, kind in made.types.items() if (change := from_arrow(kind)) is not None}
         for some in rows:
-            for i, (uid, copies) in enumerate(zip(some.uid.to_pylist(), some.copies.tolist(), strict=True)):
-                parts = _members(some, made, i, uid, opening)
+            samples = zip(
+                some.uid.to_pylist(), some.copies.tolist(), _members(some, made), _scores(some, made), strict=True
+            )
+            for uid, copies, members, scores in samples:
                 keys = copy_keys(uid, copies) if copies > 1 else [distinct(safe_key(uid), previous)]
                 for key in keys:
-                    for extension, data in parts:
-                        sink.write(member(f"{key}.{extension}", data))
-                    if made.scores:
-                        sink.write(score_member(key, uid, {n: some.scores.column(n)[i].as_py() for n in made.scores}))
+                    sink.write(b"".join(member(f"{key}.{extension}", data) for extension, data in members))
+                    if scores is not None:
+                        sink.write(score_member(key, uid, scores))
                 previous = keys[-1]
                 done.rows += copies
             progress.add("export", int(some.copies.sum()))
@@ -79,20 +80,31 @@ class WebDatasetBuilder:
         return done
 
 
-def _members(
-    some: Rows, made: Build, i: int, uid: str, opening: Mapping[str, Callable[[Any], Any]]
-) -> list[tuple[str, bytes]]:
-    """(extension, data) of one row's members."""
-    values = {name: some.values.column(name)[i].as_py() for name in made.types}
-    image, text = values.pop(_IMAGE, None), values.pop(_TEXT, None)
-    found = []
-    if image is not None:
-        found.append((extension_of(image), image))
-    if text is not None:
-        found.append(("txt", str(text).encode()))
-    opened = {name: opening[name](value) if name in opening else value for name, value in values.items()}
-    other = {name.removeprefix(_OTHER): plain(value) for name, value in opened.items()}
-    return [*found, ("json", dump({**other, "uid": uid}))]
+def _members(some: Rows, made: Build) -> Iterator[list[tuple[str, bytes]]]:
+    """(extension, data) of each row's members."""
+    columns = {name: _values(some.values.column(name), kind) for name, kind in made.types.items()}
+    images, texts = (columns.pop(name, itertools.repeat(None)) for name in (_IMAGE, _TEXT))
+    names = [name.removeprefix(_OTHER) for name in columns]
+    others = zip(*columns.values(), strict=True) if columns else itertools.repeat(())
+    for uid, image, text, values in zip(some.uid.to_pylist(), images, texts, others, strict=False):
+        found = [] if image is None else [(extension_of(image), image)]
+        if text is not None:
+            found.append(("txt", str(text).encode()))
+        row = {name: plain(value) for name, value in zip(names, values, strict=True)}
+        yield [*found, ("json", dump({**row, "uid": uid}))]
+
+
+def _values(column: pa.Array, kind: pa.DataType) -> Iterable[Any]:
+    """Python's values of a column; bytes one by one, since a batch of images is large."""
+    change = from_arrow(kind)
+    if change is not None:
+        return [change(value) for value in column.to_pylist()]
+    return (value.as_py() for value in column) if is_bytes(kind) else column.to_pylist()
+
+
+def _scores(some: Rows, made: Build) -> Iterable[dict[str, Any] | None]:
+    """Each row's scores; None where none go along."""
+    return some.scores.to_pylist() if made.scores else [None] * len(some.copies)
 
 
 def extension_of(image: bytes) -> str:

@@ -17,6 +17,8 @@ from poolsieve.dataflow import Pool
 from poolsieve.dataflow.export.export import export
 from poolsieve.dataflow.export.index import read_index
 from poolsieve.dataflow.export.target import WORK
+from poolsieve.dataflow.passes.estimate import describe_plan
+from poolsieve.dataflow.passes.submit import prepare
 from poolsieve.dataflow.runners.engine import Engine
 from poolsieve.dataflow.store.manifest import read_manifest
 from poolsieve.filters import Keep, col
@@ -31,6 +33,7 @@ from tests.dataflow.exported import (
     same,
     words,
 )
+from tests.dataflow.pools.formats.jsonl.test_copy import unpacked
 
 
 def _keeps(out: Path) -> list[list[bool]]:
@@ -197,3 +200,49 @@ def test_scores_as_columns(pool: Path, tmp_path: Path) -> None:
         export(str(tmp_path / "out"), scores=["clip"], replace=True)
     with pytest.raises(PlanError, match=r"no score 'text\.words'.*'text\.word_count'"):
         export(str(tmp_path / "out"), scores=["text.words"], replace=True)
+
+
+def test_each_schema_has_a_folder_of_its_own_and_the_plan_says_so(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    folder = tmp_path / "pool"
+    folder.mkdir()
+    for i in range(6):
+        table = pa.table({"uid": [f"{i}{j}" for j in range(9)], "text": [words(j) for j in range(9)]})
+        table = (
+            table if i % 2 == 0 else table.append_column("n", pa.array(range(9), pa.int64() if i % 3 else pa.int8()))
+        )
+        pq.write_table(table, folder / f"{i}.parquet")
+    recipe = Pool.parquet(f"{folder}/*.parquet", uid="uid", text="text") | _keep_some()
+    (warning,) = describe_plan(prepare(recipe, str(tmp_path / "out"))).warnings
+    assert warning.startswith("0.parquet and 3.parquet have different schemas")
+    run(recipe, tmp_path / "out")
+    found = export(str(tmp_path / "out"))
+    assert [(file.name.partition("/")[0], [item.path[0] for item in file.inputs]) for file in found.files] == [
+        ("data", ["0", "2", "4"]),
+        ("data-2", ["1", "5"]),
+        ("data-3", ["3"]),
+    ]
+    for name, columns, rows in (("data", ["uid", "text"], 18), ("data-2", ["uid", "text", "n"], 12)):
+        loaded = datasets.load_dataset(f"{found.target}/{name}", cache_dir=str(tmp_path / "cache"), split="train")
+        assert (loaded.column_names, len(loaded)) == (columns, rows)
+    assert "3 different schemas" in found.warnings[0] and "data-3" in found.warnings[0]
+    whole = export(str(tmp_path / "out"), format="jsonl", target=str(tmp_path / "lines"))
+    assert (len(whole.files), whole.rows, whole.warnings) == (1, found.rows, ())
+    numbers = [
+        json.loads(line)["n"] for line in unpacked(tmp_path / "lines")["train-00000-of-00001.jsonl.zst"].splitlines()
+    ]
+    assert numbers == 3 * [*[None] * 6, *range(3, 9)]
+
+
+def test_columns_that_do_not_go_together_are_refused_in_other_formats(tmp_path: Path) -> None:
+    (tmp_path / "pool").mkdir()
+    for i, n in enumerate((1, "one")):
+        pq.write_table(pa.table({"text": [words(5)], "n": [n]}), tmp_path / "pool" / f"{i}.parquet")
+    run(Pool.parquet(f"{tmp_path}/pool/*.parquet", text="text") | _keep_some(), tmp_path / "out")
+    with pytest.raises(PlanError, match=r"don't go into one table.*n.*export in the pool's own format"):
+        export(str(tmp_path / "out"), format="jsonl")
+    assert len(export(str(tmp_path / "out")).files) == 2
+
+
+def test_one_schema_is_no_reason_to_warn(pool: Path, tmp_path: Path) -> None:
+    assert describe_plan(prepare(parquet_recipe(pool), str(tmp_path / "out"))).warnings == ()
