@@ -14,34 +14,29 @@ from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.formats import FORMATS
 from poolsieve.dataflow.pools.formats.format import Format
 from poolsieve.dataflow.recipes.recipe import Recipe
-from poolsieve.dataflow.store.layout import ledger_url, scorer_folder, scores_folder
-from poolsieve.dataflow.store.manifest import Manifest, ShardLine
+from poolsieve.dataflow.store.layout import scorer_folder, scores_folder
+from poolsieve.dataflow.store.out import OutFolder
 from poolsieve.dataflow.store.settings import stored_scorers
-from poolsieve.dataflow.store.tables import read_table
 from poolsieve.scoring_models.base.errors import PlanError
 
 
-def score_types(
-    out: str, manifest: Manifest, lines: Sequence[ShardLine], asked: bool | Sequence[str], *, beside: bool
-) -> dict[str, pa.DataType]:
+def score_types(run: OutFolder, asked: bool | Sequence[str], *, beside: bool) -> dict[str, pa.DataType]:
     """The scores that go along, with their types.
 
     Args:
-        out: the folder of the run.
-        manifest: the run's.
-        lines: the pool's shards.
+        run: whose ledger has them.
         asked: all scores, or their names.
         beside: whether scores stand among the pool's own columns, where those that are such columns stand already.
 
     Raises:
         PlanError: for a score that the ledger has not.
     """
-    if not asked or not lines:
+    if not asked or not run.shards:
         return {}
-    first = read_table(ledger_url(out, manifest.decision, lines[0].name))
+    first = run.ledger_of(run.shards[0].name)
     types = {item.name: item.type for item in first.schema if item.name not in ("row", "uid", "keep", "reason")}
     if asked is True:
-        own = _pool_columns(out, manifest) if beside and manifest.pool.pool().located().reader.has_columns else set()
+        own = _pool_columns(run) if beside and run.manifest.pool.pool().located().reader.has_columns else set()
         return {name: kind for name, kind in types.items() if name not in own}
     unknown = [name for name in asked if name not in types]
     if unknown:
@@ -52,13 +47,7 @@ def score_types(
 
 
 def edited_columns(
-    out: str,
-    files: PoolFiles,
-    format: Format,
-    manifest: Manifest,
-    lines: Sequence[ShardLine],
-    columns: Mapping[str, str],
-    recipe: Recipe | None,
+    run: OutFolder, files: PoolFiles, format: Format, columns: Mapping[str, str], recipe: Recipe | None
 ) -> EditedColumns | None:
     """The columns of edited texts, once the recipe is known to have them; None for none.
 
@@ -71,18 +60,18 @@ def edited_columns(
         able = [other.title for other in FORMATS.values() if other.copier.takes_edits]
         ways = " and ".join(f"from {title} to {title}" for title in able)
         raise PlanError(f"--column goes {ways}, not from {files.own.title} to {format.title}")
-    source = None if recipe is not None else manifest.recipe_source(out)
-    types = files.all_types([line.shard for line in lines])
+    source = None if recipe is not None else run.manifest.recipe_source(run.url)
+    types = files.all_types([line.shard for line in run.shards])
     edits = EditedColumns(columns=dict(columns), role_types=types, source=source, given=recipe)
     edits.derived(files)
     return edits
 
 
-def _pool_columns(out: str, manifest: Manifest) -> set[str]:
+def _pool_columns(run: OutFolder) -> set[str]:
     """Scores that are nothing but a column of the pool: they leave with the row as it is."""
-    found = {fs.join(scores_folder(out), item.folder): item.scorer for item in stored_scorers(out)}
-    marks = manifest.fingerprints.items()
-    return {name for name, mark in marks if _is_column(found.get(scorer_folder(out, name, mark)))}
+    found = {fs.join(scores_folder(run.url), item.folder): item.scorer for item in stored_scorers(run.url)}
+    marks = run.manifest.fingerprints.items()
+    return {name for name, mark in marks if _is_column(found.get(scorer_folder(run.url, name, mark)))}
 
 
 def _is_column(scorer: Any) -> bool:

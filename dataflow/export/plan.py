@@ -26,7 +26,8 @@ from poolsieve.dataflow.pools.json_types import schema_of_all
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.recipe import Pool, Recipe
 from poolsieve.dataflow.runners.base import threads_for
-from poolsieve.dataflow.store.manifest import Manifest, ShardLine, read_manifest, read_shards
+from poolsieve.dataflow.store.manifest import Manifest, ShardLine
+from poolsieve.dataflow.store.out import OutFolder
 from poolsieve.filters.lists import file_sha256, load_list
 from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.errors import PlanError
@@ -158,37 +159,40 @@ def prepare(out: str, wishes: Wishes, workers: int) -> Prepared:
     Raises:
         PlanError: for anything that can't work.
     """
-    out = fs.absolute(out)
-    manifest = read_manifest(out)
-    lines = read_shards(out, manifest.decision)
-    scored = manifest.pool.pool().located()
-    place = _place(scored, wishes.pool)
+    run = OutFolder(out)
+    place = _place(run.manifest.pool.pool().located(), wishes.pool)
+    url = fs.absolute(wishes.target) if wishes.target else fs.join(run.url, "export")
+    _outside(place, run.shards, url)
+    made = _plan(run, wishes, place, threads=threads_for(workers) > 1)
+    size = wishes.target_bytes or made.to.target_bytes
+    about = _about(made, run.manifest, size)
+    if made.to is not place.own:
+        made = _recast(made, [line.shard for line in run.shards])
+    return Prepared(
+        plan=made,
+        target=Target(url, digest([_LAYOUT, about.to_json()], 8)),
+        lines=run.shards,
+        target_bytes=size,
+        about=about,
+        warnings=_warnings(made),
+    )
+
+
+def _plan(run: OutFolder, wishes: Wishes, place: PoolFiles, *, threads: bool) -> ExportPlan:
+    """The plan of a copy; what another format takes of a row is still to be said."""
     format = _format(wishes.format, place)
-    url = fs.absolute(wishes.target) if wishes.target else fs.join(out, "export")
-    _outside(place, lines, url)
-    edits = edited_columns(out, place, format, manifest, lines, wishes.columns, wishes.recipe)
-    types = score_types(out, manifest, lines, wishes.scores, beside=format.scores_are_columns)
+    _selection(wishes.select, wishes.uids, run.manifest)
+    edits = edited_columns(run, place, format, wishes.columns, wishes.recipe)
+    types = score_types(run, wishes.scores, beside=format.scores_are_columns)
     added = Added(scores=types, edited=tuple(wishes.columns))
-    made = ExportPlan(
-        choice=_choice(out, manifest, wishes, added, scored, copies=format is place.own),
+    return ExportPlan(
+        choice=_choice(run, wishes, added, copies=format is place.own),
         files=place,
         format=format.name,
         added=added,
         edits=edits,
-        same_place=place.root == scored.root,
-        threads=threads_for(workers) > 1,
-    )
-    size = wishes.target_bytes or format.target_bytes
-    about = _about(made, manifest, size)
-    if format is not place.own:
-        made = _recast(made, [line.shard for line in lines])
-    return Prepared(
-        plan=made,
-        target=Target(url, digest([_LAYOUT, about.to_json()], 8)),
-        lines=lines,
-        target_bytes=size,
-        about=about,
-        warnings=_warnings(made),
+        same_place=place.root == run.manifest.pool.pool().located().root,
+        threads=threads,
     )
 
 
@@ -226,12 +230,12 @@ def _outside(files: PoolFiles, lines: Sequence[ShardLine], target: str) -> None:
         raise PlanError(f"{target} holds the pool ({inside}), which an export must not touch: choose another folder")
 
 
-def _choice(out: str, manifest: Manifest, wishes: Wishes, added: Added, scored: PoolFiles, *, copies: bool) -> Choice:
-    _selection(wishes.select, wishes.uids, manifest)
+def _choice(run: OutFolder, wishes: Wishes, added: Added, *, copies: bool) -> Choice:
+    scored = run.manifest.pool.pool().located()
     copier = scored.own.copier
     return Choice(
-        out=out,
-        decision=manifest.decision,
+        out=run.url,
+        decision=run.decision,
         uid_source=digest([scored.format, scored.roles.get("uid")]),
         select=wishes.select,
         uids=fs.absolute(wishes.uids) if wishes.uids else None,
