@@ -26,6 +26,7 @@ from poolsieve.dataflow.pools.json_types import schema_of_all
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.recipe import Pool, Recipe
 from poolsieve.dataflow.runners.base import threads_for
+from poolsieve.dataflow.store.job import uid_source_of
 from poolsieve.dataflow.store.manifest import Manifest, ShardLine
 from poolsieve.dataflow.store.out import OutFolder
 from poolsieve.filters.lists import file_sha256, load_list
@@ -236,7 +237,7 @@ def _choice(run: OutFolder, wishes: Wishes, added: Added, *, copies: bool) -> Ch
     return Choice(
         out=run.url,
         decision=run.decision,
-        uid_source=digest([scored.format, scored.roles.get("uid")]),
+        uid_source=uid_source_of(scored),
         select=wishes.select,
         uids=fs.absolute(wishes.uids) if wishes.uids else None,
         scores=tuple(added.scores),

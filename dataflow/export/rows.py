@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +13,8 @@ from poolsieve.dataflow.pools.formats.outgoing import Picked
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.store.layout import ledger_url, rows_url
 from poolsieve.dataflow.store.rows import ROWS_SCHEMA
-from poolsieve.dataflow.store.tables import one_array, read_table
+from poolsieve.dataflow.store.tables import one_array, read_promised
 from poolsieve.filters.lists import counts_in, load_list, pairs_of
-from poolsieve.scoring_models.base.errors import PoolsieveError
 
 _LINES = ("nbytes", "read_error", "offset", "length", "key")
 _NONE = np.zeros(0, np.int64)
@@ -66,11 +64,11 @@ class Choice:
             PoolsieveError: if the run's own files are missing.
         """
         names = ["row", "uid", *self.scores]
-        ledger = _own(ledger_url(self.out, self.decision, shard.name), [*names, "keep", "reason"])
+        ledger = read_promised(ledger_url(self.out, self.decision, shard.name), [*names, "keep", "reason"])
         copies, listed = self._copies(ledger)
         lines, unreadable = ROWS_SCHEMA.empty_table(), 0
         if self.lines or not self.kept:
-            lines = _own(rows_url(self.out, shard, self.uid_source), _LINES)
+            lines = read_promised(rows_url(self.out, shard, self.uid_source), _LINES)
             bad = self._unreadable(lines)
             unreadable, copies = int(copies[bad].sum()), np.where(bad, 0, copies)
         index = pa.array(np.flatnonzero(copies))
@@ -101,15 +99,6 @@ class Choice:
             return matching(one_array(ledger, "reason"), self.select).astype(np.int64), _NONE
         keep = np.asarray(ledger.column("keep").to_numpy(), dtype=bool)
         return keep.astype(np.int64), _NONE
-
-
-def _own(url: str, columns: Sequence[str]) -> pa.Table:
-    try:
-        return read_table(url, columns)
-    except FileNotFoundError as error:
-        raise PoolsieveError(
-            f"{url} is missing, so the run is not whole any more: run it again to make it anew"
-        ) from error
 
 
 def matching(reasons: pa.Array, glob: str) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

@@ -102,7 +102,7 @@ class Job:
     @property
     def uid_source(self) -> str:
         """Hash of how rows get their uids: what `rows/` depends on beside the shard."""
-        return uid_source_of(self.pool)
+        return uid_source_of(self.files)
 
     def rows_url(self, shard: Shard) -> str:
         """Where the rows of a shard are kept."""
@@ -137,6 +137,6 @@ class Job:
         return {name: dict(parts.files) for name, parts in self.scorer_parts.items() if parts.files}
 
 
-def uid_source_of(pool: Pool) -> str:
+def uid_source_of(files: PoolFiles) -> str:
     """Hash of how rows of a pool get their uids."""
-    return digest([pool.kind, pool.roles.get("uid")])
+    return digest([files.format, files.roles.get("uid")])

@@ -13,7 +13,7 @@ from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.dataflow.store import layout
 from poolsieve.dataflow.store.manifest import Manifest, RowCounts, ShardLine, read_manifest, read_shards
 from poolsieve.dataflow.store.summary import Summary
-from poolsieve.dataflow.store.tables import read_table
+from poolsieve.dataflow.store.tables import read_promised
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, unknown_name
 
 PATH = "path"
@@ -83,13 +83,7 @@ class OutFolder:
         Raises:
             PoolsieveError: if it is missing or damaged.
         """
-        url = layout.ledger_url(self.url, self.decision, shard_name)
-        try:
-            return read_table(url, columns)
-        except FileNotFoundError as error:
-            raise PoolsieveError(
-                f"{url} is missing, so the run is not whole any more: run it again to make it anew"
-            ) from error
+        return read_promised(layout.ledger_url(self.url, self.decision, shard_name), columns)
 
     def ledgers(self, columns: Sequence[str] | None = None) -> Iterator[tuple[ShardLine, pa.Table]]:
         """The ledger shard by shard, in pool order, in flat memory."""

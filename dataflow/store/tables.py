@@ -40,6 +40,20 @@ def read_table(url: str, columns: Sequence[str] | None = None) -> pa.Table:
         raise PoolsieveError(damaged(url, error)) from error
 
 
+def read_promised(url: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """`read_table` of a file that a whole run has.
+
+    Raises:
+        PoolsieveError: if it is missing or damaged, naming it and what to do.
+    """
+    try:
+        return read_table(url, columns)
+    except FileNotFoundError as error:
+        raise PoolsieveError(
+            f"{url} is missing, so the run is not whole any more: run it again to make it anew"
+        ) from error
+
+
 def damaged(url: str, error: Exception) -> str:
     """What to say of one of our own files that can't be read."""
     return f"{url} is damaged ({error}); remove it, then run again to make it anew"
