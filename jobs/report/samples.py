@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from poolsieve.dataflow.pools.formats.base import ShardGone
+from poolsieve.dataflow.pools.formats.base import ShardGone, wanted
 from poolsieve.dataflow.pools.shards import Batch, Shard
 from poolsieve.dataflow.recipes.walk import QUARANTINE
 from poolsieve.dataflow.store.job import Job
@@ -247,10 +247,8 @@ def _payloads(job: Job, shard: Shard, rows: set[int], found: Fetched, stop: thre
     types = {role: job.role_types[role] for role in roles}
     left = set(rows)
 
-    def want(start: int, n: int) -> bool:
-        return any(start <= row < start + n for row in left)
-
-    for batch in job.files.batches(shard, roles, types, want):
+    positions = np.array(sorted(rows), dtype=np.int64)
+    for batch in job.files.batches(shard, roles, types, wanted(positions)):
         inside = [row for row in left if batch.start <= row < batch.start + batch.num_rows]
         for row in inside:
             found.payloads[(shard.name, row)] = _payload(batch, row - batch.start, roles)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from poolsieve.scoring_models.base.errors import RowError, error_text
-from poolsieve.scoring_models.base.images_io import open_image
+from poolsieve.scoring_models.base.images_io import eight_bits, open_image
 
 SIDE = 160
 """Longest side of a thumbnail in pixels."""
@@ -51,10 +51,12 @@ def thumbnail(data: bytes, side: int = SIDE) -> bytes:
 
 
 def _eight_bits(image: Any) -> Any:
-    """16-bit and float grey levels scaled to 8 bits; Pillow's own conversion would clip them."""
+    """Grey levels as a model sees them, 16 bits scaled to 8; float ones, which no model reads, up to their maximum."""
     from PIL import Image
 
-    if not image.mode.startswith(("I", "F")):
+    if image.mode.startswith("I"):
+        return eight_bits(image)
+    if image.mode != "F":
         return image
     values = np.asarray(image, dtype=np.float64)
     top = max(float(values.max(initial=0)), 255.0)
