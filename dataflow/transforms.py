@@ -26,6 +26,7 @@ from poolsieve.filters.dsl.stages import Stage
 from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.driver import score_rows
 from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.base.scorer import has_model
 
 
 class RecordBatchCoder(beam.coders.Coder):
@@ -86,7 +87,7 @@ def loaded_once(models: Session) -> Ready:
 
     def ready(step: ScoreStep) -> Any:
         made: Any = step.scorer
-        return models.once(digest([step.name, made.to_dict()]), made.load) if hasattr(made, "load") else made
+        return models.once(digest([step.name, made.to_dict()]), made.load) if has_model(made) else made
 
     return ready
 

@@ -30,7 +30,7 @@ from poolsieve.dataflow.store.summary import Summary
 from poolsieve.jobs.display import Display
 from poolsieve.jobs.report.notebook import funnel_html
 from poolsieve.jobs.report.page import write_report
-from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.base.errors import PlanError, unknown_name
 
 AnyRecipe = Recipe | RecipeSource | str | os.PathLike[str]
 """A recipe object, or the path of a recipe file (`.py`, `.yaml`)."""
@@ -81,13 +81,31 @@ class Run(OutFolder):
     def decide(
         self, recipe: AnyRecipe | None = None, *, what_if: bool = False, **how: Unpack[DecideOptions]
     ) -> Run | Summary:
-        """`poolsieve.decide` in this folder."""
+        """`poolsieve.decide` in this folder.
+
+        Raises:
+            PlanError: if another decision has become the current one since this was opened.
+        """
+        self._check_current()
         given = self._recipe if recipe is None else recipe
         return decide(given, self.url, what_if=True, **how) if what_if else decide(given, self.url, **how)
 
     def export(self, **how: Any) -> ExportIndex:
-        """`poolsieve.export` of this folder."""
+        """`poolsieve.export` of this folder.
+
+        Raises:
+            PlanError: if another decision has become the current one since this was opened.
+        """
+        self._check_current()
         return export(self.url, **how)
+
+    def _check_current(self) -> None:
+        current = OutFolder(self.url).decision
+        if current != self.decision:
+            raise PlanError(
+                f"decision {current} has become the current one in {self.url} since this was opened, at "
+                f"{self.decision}: open it again with poolsieve.open({self.url!r})"
+            )
 
     def __repr__(self) -> str:
         return f"<run in {self.url}: {self.counts.kept:,} of {self.counts.rows_in:,} rows kept>"
@@ -166,12 +184,12 @@ def run(
     options = Options(threads=threads_for(workers), retry_quarantined=retry_quarantined, max_error_rate=max_error_rate)
     frozen = read_cuts(cuts) if cuts else None
     made = prepare(given(recipe, params, include), os.fspath(out), options=options, frozen=frozen)
-    for text in [*made.warnings, *trivial_cuts(made.job), *_gaps(made)]:
-        say(text)
-    found = carry_out(
-        made, engine=engine, watch=_watch(made, progress), before_manifest=_reporter(samples=samples, truth=truth)
-    )
-    return Run(found.url, made.job.recipe_object)
+    with ending(made.job.run_id):
+        for text in [*made.warnings, *trivial_cuts(made.job), *_gaps(made)]:
+            say(text)
+        reporter = _reporter(samples=samples, truth=truth)
+        found = carry_out(made, engine=engine, watch=_watch(made, progress), before_manifest=reporter)
+        return Run(found.url, made.job.recipe_object)
 
 
 class DecideOptions(TypedDict, total=False):
@@ -220,18 +238,24 @@ def decide(
         PlanError: if OUT has no whole run, or the recipe needs scores that were never made there.
         NotScored: if rows need scores that have not been computed.
     """
+    unknown = sorted(set(how) - set(DecideOptions.__annotations__))
+    if unknown:
+        raise TypeError(
+            str(unknown_name(f"decide() takes no {unknown[0]!r}", unknown[0], DecideOptions.__annotations__))
+        )
     out, workers = os.fspath(out), how.get("workers", 1)
     engine = Engine(how.get("runner", "local"), workers, how.get("beam_flags", ()))
     params, cuts = how.get("params"), how.get("cuts")
     source = _again(out, params) if recipe is None else given(recipe, params, how.get("include", ()))
     options = Options(threads=threads_for(workers))
     made = prepare_stored(source, out, options=options, frozen=read_cuts(cuts) if cuts else None)
-    watch = _watch(made, how.get("progress", False))
-    if what_if:
-        return compare_with_current(made, engine=engine, watch=watch)
-    reporter = _reporter(samples=how.get("samples", True), truth=how.get("truth"))
-    found = carry_out(made, score=False, engine=engine, watch=watch, before_manifest=reporter)
-    return Run(found.url, made.job.recipe_object)
+    with ending(made.job.run_id):
+        watch = _watch(made, how.get("progress", False))
+        if what_if:
+            return compare_with_current(made, engine=engine, watch=watch)
+        reporter = _reporter(samples=how.get("samples", True), truth=how.get("truth"))
+        found = carry_out(made, score=False, engine=engine, watch=watch, before_manifest=reporter)
+        return Run(found.url, made.job.recipe_object)
 
 
 def export(
@@ -328,6 +352,8 @@ def given(recipe: AnyRecipe, params: Params | None = None, include: Sequence[str
         return recipe
     if isinstance(recipe, RecipeSource):
         return recipe.with_parameters(_texts(params))
+    if not isinstance(recipe, (str, os.PathLike)):
+        raise PlanError(f"a recipe is a Recipe or the path of a recipe file, not {type(recipe).__name__}")
     path = os.fspath(recipe)
     if not path.endswith((".py", ".yaml", ".yml")):
         raise PlanError(f"{path}: a recipe is a .py or .yaml file")

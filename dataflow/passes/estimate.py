@@ -25,6 +25,7 @@ from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.layout import rows_folder
 from poolsieve.filters.dsl.expr import Env
 from poolsieve.scoring_models.base.driver import score_rows
+from poolsieve.scoring_models.base.scorer import has_model
 
 SAMPLED_SHARDS = 8
 """Shards whose first rows are read for the estimates."""
@@ -206,7 +207,7 @@ def estimates(job: Job, shards: Sequence[Shard], rows: int, seed: int) -> list[S
     their scores has no estimate; a `Top` keeps what it is asked to.
     """
     chosen = random.Random(seed).sample(list(shards), min(SAMPLED_SHARDS, len(shards)))  # noqa: S311
-    steps = [step for step in job.program.scorers if not hasattr(step.scorer, "load")]
+    steps = [step for step in job.program.scorers if not has_model(step.scorer)]
     roles = tuple(dict.fromkeys(role for step in steps for role in step.pool_roles))
     types = {role: job.role_types[role] for role in roles}
     totals = [[0, 0] for _ in job.program.steps]
@@ -242,7 +243,7 @@ def _add_sample(job: Job, shard: Shard, batch: Batch, rows: int, totals: list[li
 def _sampled_scores(step: ScoreStep, values: RoleValues, n: int) -> dict[str, pa.Array]:
     """The step's scores of the first n rows; none of a model, which a plan does not load."""
     plain: Any = step.scorer
-    if hasattr(plain, "load"):
+    if has_model(plain):
         return {}
     rows = np.arange(n)
     inputs, good, _ = values.batch(step.inputs, rows)

@@ -11,7 +11,7 @@ import pyarrow as pa
 from poolsieve.dataflow.recipes.derived import DerivedRole, RoleSource, editors, pool_roles
 from poolsieve.filters.dsl.expr import Predicate
 from poolsieve.filters.dsl.stages import Ranked
-from poolsieve.scoring_models.base.scorer import Scorer
+from poolsieve.scoring_models.base.scorer import Scorer, has_model
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Program:
     def wants_processes(self) -> bool:
         """Whether workers should be processes: a scorer holds Python's lock, and no model would be loaded twice."""
         locked = any(step.scorer.resources.holds_gil or any(editors(step.inputs)) for step in self.scorers)
-        return locked and not any(hasattr(step.scorer, "load") for step in self.scorers)
+        return locked and not any(has_model(step.scorer) for step in self.scorers)
 
     def rules(self) -> list[Any]:
         """The rules as plain values: what a decision's id is made from beside fingerprints and cuts."""

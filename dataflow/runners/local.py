@@ -18,8 +18,8 @@ class LocalRunner:
 
     def check(self, setting: Setting) -> None:
         """At least one worker."""
-        if setting.workers < 1:
-            raise PlanError(f"--workers {setting.workers}: at least one worker is needed")
+        if not isinstance(setting.workers, int) or setting.workers < 1:
+            raise PlanError(f"workers={setting.workers!r}: a number of at least one worker is needed")
 
     def flags(self, setting: Setting) -> list[str]:
         """Beam's flags for so many threads or processes."""

@@ -23,6 +23,7 @@ from poolsieve.dataflow.store.session import Session, session_of
 from poolsieve.dataflow.store.settings import ScorerParts, check_settings
 from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.base.scorer import has_model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +128,7 @@ class Job:
 
     def _ready(self, step: ScoreStep) -> Any:
         made: Any = step.scorer
-        if hasattr(made, "load"):
+        if has_model(made):
             made = self.session.once(("model", self.fingerprints[step.name]), made.load)
         check_settings(self.folder(step), self.scorer_parts[step.name], getattr(made, "settings", {}))
         return made

@@ -99,9 +99,12 @@ class OutFolder:
         Raises:
             PlanError: for a column that it has not.
         """
-        stored = None if columns is None else [name for name in columns if name != PATH]
+        if isinstance(columns, str):
+            raise PlanError(f"columns={columns!r}: give a list of names, as [{columns!r}]")
+        stored = None if columns is None else [name for name in columns if name not in (PATH, "row")]
         self._check_columns(stored or ())
-        tables = [_with_path(line, table) for line, table in self.ledgers(stored)]
+        # A table without columns forgets how many rows it has: `row` comes along, and stays behind.
+        tables = [_with_path(line, table) for line, table in self.ledgers(None if stored is None else ["row", *stored])]
         whole = pa.concat_tables(tables).unify_dictionaries()
         return whole if columns is None else whole.select(list(columns))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any, TypeVar, cast
 
@@ -44,6 +44,9 @@ class Session:
 
 
 _sessions: OrderedDict[str, Session] = OrderedDict()
+_running: Counter[str] = Counter()
+"""Runs of this process that have not ended: theirs are never forgotten, however many there are."""
+
 _lock = threading.Lock()
 
 
@@ -52,16 +55,22 @@ def session_of(run_id: str) -> Session:
     with _lock:
         found = _sessions.setdefault(run_id, Session())
         _sessions.move_to_end(run_id)
-        while len(_sessions) > REMEMBERED:
-            _sessions.popitem(last=False)
+        idle = [run for run in _sessions if not _running[run] and run != run_id]
+        for run in idle[: max(0, len(_sessions) - REMEMBERED)]:
+            del _sessions[run]
         return found
 
 
 @contextlib.contextmanager
 def ending(run_id: str) -> Iterator[Session]:
-    """The session of a run, forgotten at the end of the block with all that it holds."""
+    """The session of a run, forgotten at the end of the (outermost) block with all that it holds."""
+    with _lock:
+        _running[run_id] += 1
     try:
         yield session_of(run_id)
     finally:
         with _lock:
-            _sessions.pop(run_id, None)
+            _running[run_id] -= 1
+            if _running[run_id] <= 0:
+                del _running[run_id]
+                _sessions.pop(run_id, None)

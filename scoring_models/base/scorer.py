@@ -185,6 +185,11 @@ class TextScorer(ScorerConfig):
         return Resources(holds_gil=True)
 
 
+def has_model(scorer: object) -> bool:
+    """Whether a scorer must be loaded before it can score."""
+    return hasattr(scorer, "load")
+
+
 def score_names(name: str, scorer: Scorer) -> dict[str, pa.DataType]:
     """Stored score name -> type: `name` for a single or the main ("") column, else `name.column`."""
     columns = scorer.columns

@@ -145,6 +145,36 @@ def test_a_folder_shows_its_funnel_and_no_whole_run_is_refused(pool: Path, tmp_p
         poolsieve.open(tmp_path / "nothing")
 
 
+def test_wrong_arguments_are_told_in_words(pool: Path, tmp_path: Path) -> None:
+    out = poolsieve.run(recipe_object(pool), tmp_path / "out")
+    with pytest.raises(TypeError, match=r"decide\(\) takes no 'fractoin'"):
+        out.decide(fractoin=0.1)  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match=r"takes no 'wokers'\. Did you mean 'workers'"):
+        poolsieve.decide(recipe_object(pool), tmp_path / "out", wokers=2)  # type: ignore[call-overload]
+    with pytest.raises(PlanError, match="workers='auto'"):
+        poolsieve.run(recipe_object(pool), tmp_path / "out", workers="auto")  # type: ignore[arg-type]
+    with pytest.raises(PlanError, match="not int"):
+        poolsieve.run(5, tmp_path / "out")  # type: ignore[arg-type]
+    with pytest.raises(PlanError, match="give a list of names"):
+        out.ledger("uid")
+    assert poolsieve.open(tmp_path / "out").decision == out.decision
+
+
+def test_columns_that_no_file_has_alone(pool: Path, tmp_path: Path) -> None:
+    out = poolsieve.run(recipe_object(pool), tmp_path / "out")
+    assert out.ledger(["path"]).num_rows == 1200 and out.ledger(["path"]).column_names == ["path"]
+    assert out.ledger(["row", "path"])["row"].to_pylist() == out.ledger()["row"].to_pylist()
+
+
+def test_a_folder_opened_before_another_decision_does_not_act_on_that_one(pool: Path, tmp_path: Path) -> None:
+    older = poolsieve.run(recipe_object(pool), tmp_path / "out")
+    poolsieve.run(poolsieve.Pool.parquet(f"{pool}/*.parquet", uid="uid") | Keep(col("clip") > 0), tmp_path / "out")
+    for act in (older.export, older.decide):
+        with pytest.raises(PlanError, match="has become the current one"):
+            act()
+    assert not (tmp_path / "out" / "export").exists()
+
+
 def test_exports_go_through_the_same_function(pool: Path, tmp_path: Path) -> None:
     out = poolsieve.run(recipe_object(pool), tmp_path / "out")
     out.export()
@@ -171,6 +201,13 @@ def test_a_process_remembers_nothing_of_a_run_that_has_ended(pool: Path, tmp_pat
     pq.write_table(text_table(10, 5).drop_columns(["clip"]), pool / "part-000.parquet")
     with pytest.raises(PlanError):
         poolsieve.run(recipe_object(pool), tmp_path / "out")
+
+    def refuses(warning: str) -> None:
+        raise ValueError(warning)
+
+    everything = poolsieve.Pool.parquet(f"{pool}/part-001.parquet", text="text") | Top("clip", fraction=1)
+    with pytest.raises(ValueError, match="keeps everything"):
+        poolsieve.run(everything, tmp_path / "out", say=refuses)
     assert set(session._sessions) <= before
 
 

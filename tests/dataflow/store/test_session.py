@@ -64,3 +64,14 @@ def test_a_run_that_ends_is_forgotten_whatever_ended_it() -> None:
         session.once("x", lambda: 1)
         raise KeyError
     assert session_of("failed").once("x", lambda: 2) == 2
+
+
+def test_a_run_that_goes_on_is_never_forgotten() -> None:
+    with ending("long") as session:
+        session.once("x", lambda: 1)
+        for i in range(REMEMBERED + 3):
+            session_of(f"other-{i}")
+        with ending("long"):
+            assert session_of("long").once("x", lambda: 2) == 1
+        assert session_of("long").once("x", lambda: 3) == 1
+    assert session_of("long").once("x", lambda: 4) == 4
