@@ -23,6 +23,7 @@ from poolsieve.dataflow.pools.formats.outgoing import (
 from poolsieve.dataflow.pools.formats.webdataset.members import end_archive, member, score_member
 from poolsieve.dataflow.pools.json_types import from_arrow
 from poolsieve.dataflow.pools.json_values import dump, plain
+from poolsieve.scoring_models.base.arrow import texts
 from poolsieve.scoring_models.base.errors import PlanError
 
 _IMAGE, _TEXT = "image", "text"
@@ -64,7 +65,7 @@ class WebDatasetBuilder:
         previous: str | None = None
         opening = {name: change for name, kind in made.types.items() if (change := from_arrow(kind)) is not None}
         for some in rows:
-            for i, (uid, copies) in enumerate(zip(some.uid.to_pylist(), some.copies.tolist(), strict=True)):
+            for i, (uid, copies) in enumerate(zip(texts(some.uid), some.copies.tolist(), strict=True)):
                 parts = _members(some, made, i, uid, opening)
                 keys = copy_keys(uid, copies) if copies > 1 else [distinct(safe_key(uid), previous)]
                 for key in keys:
