@@ -20,6 +20,8 @@ import pyarrow.parquet as pq
 
 from poolsieve.filters.dsl.expr import SCORE, Env, Predicate
 from poolsieve.filters.dsl.stages import Rule
+from poolsieve.filters.dsl.statistics import byte_count
+from poolsieve.scoring_models.base.arrow import texts
 from poolsieve.scoring_models.base.config import JsonObject, absolute_path
 from poolsieve.scoring_models.base.errors import PlanError
 
@@ -32,11 +34,11 @@ Pairs = np.ndarray[Any, Any]
 def hex_pairs(uids: pa.Array) -> tuple[Pairs, np.ndarray[Any, np.dtype[np.bool_]]]:
     """(pairs, valid): the halves of each uid of exactly 32 hexadecimal digits (either case); others are not valid."""
     uids = uids.cast(pa.string()).fill_null("")
-    sized = np.asarray(pc.equal(pc.binary_length(uids), 32).to_numpy(zero_copy_only=False), dtype=bool)
+    sized = np.asarray(byte_count(uids).to_numpy(zero_copy_only=False) == 32, dtype=bool)
     pairs, valid = np.zeros(len(uids), dtype=PAIR), np.zeros(len(uids), dtype=bool)
     if not sized.any():
         return pairs, valid
-    joined = "".join(uids.filter(pa.array(sized)).to_pylist()).encode()
+    joined = "".join(texts(uids.filter(pa.array(sized)))).encode()
     if len(joined) != 32 * int(sized.sum()):
         return pairs, valid  # a 32-byte uid that is not ASCII can't be hexadecimal; such pools have no such uids
     nibbles = _NIBBLE[np.frombuffer(joined, np.uint8)].reshape(-1, 32)

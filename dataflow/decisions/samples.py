@@ -25,7 +25,7 @@ def samples_of(job: Job, shard: Shard, source: StoredScores, state: State, cuts:
     for code, reason in [*enumerate(state.reasons), (-1, "kept")]:
         rows = np.flatnonzero(state.reason == code)[: SAMPLES * 64]
         if len(rows):
-            hashes = tie_hashes(source.uid.take(pa.array(rows)), 0)
+            hashes = tie_hashes(source.uid.take(pa.array(rows, pa.int64())), 0)
             best = rows[np.argsort(hashes, kind="stable")[:SAMPLES]]
             out[f"reason/{reason}"] = [
                 _sample(int(h), shard, source, state, i) for h, i in zip(np.sort(hashes), best, strict=False)

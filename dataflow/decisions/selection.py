@@ -186,7 +186,7 @@ class _Counter:
             return _histogram(self.keys[rows], self.weights[rows], key_bits(self.kind), digit, search.key)
         # Few rows are left from here on, so that uids are hashed for those alone.
         rows = rows[self.keys[rows] == np.uint64(search.key)]
-        hashes = tie_hashes(self.source.uid.take(pa.array(rows)), self.top.seed)
+        hashes = tie_hashes(self.source.uid.take(pa.array(rows, pa.int64())), self.top.seed)
         if level is Level.HASH:
             return _histogram(hashes, self.weights[rows], _HASH_BITS, digit, search.hash)
         tied = rows[hashes == np.uint64(search.hash)]

@@ -101,7 +101,7 @@ class EditedRows:
             while self.stop <= rows[0]:
                 self._next()
             inside = int(np.searchsorted(rows, self.stop))
-            index = pa.array(rows[:inside] - self.start)
+            index = pa.array(rows[:inside] - self.start, pa.int64())
             parts.append([column.take(index) for column in self.columns])
             rows = rows[inside:]
         columns = [pa.concat_arrays(list(some)) for some in zip(*parts, strict=True)] if parts else self._none()
@@ -127,7 +127,7 @@ class EditedRows:
             self.lost[name] = self.lost.get(name, 0) + len(failed)
         index = np.full(batch.num_rows, -1, dtype=np.int64)
         index[good] = np.arange(len(good))
-        return made.column(0).take(pa.array(index, mask=index < 0))
+        return made.column(0).take(pa.array(index, pa.int64(), mask=index < 0))
 
     def _batches(self) -> Iterator[Batch]:
         roles = tuple(dict.fromkeys(role for one in self.derived.values() for role in pool_roles({"": one})))

@@ -92,14 +92,14 @@ def _failed(rows: set[int], errors: Mapping[int, RowError]) -> int:
 
 
 def _rows(batch: Batch, local: Ints, index: Ints, picked: Picked, made: Build) -> Rows:
-    here, there = pa.array(local), pa.array(index)
+    here, there = pa.array(local, pa.int64()), pa.array(index, pa.int64())
     uid = picked.uid.take(there)
     own = dict(zip(batch.roles.schema.names, batch.roles.columns, strict=True))
     everything = len(local) == batch.num_rows
     columns = []
     for name in made.columns:
-        values = own.get(_COLUMN + name)
-        columns.append(uid if values is None else values if everything else values.take(here))
+        column = own.get(_COLUMN + name)
+        columns.append(uid if column is None else column if everything else column.take(here))
     key = pa.nulls(len(local), pa.string()) if batch.key is None else batch.key.take(here)
     values = pa.RecordBatch.from_arrays(columns, names=list(made.columns))
     return Rows(values=values, uid=uid, key=key, copies=picked.copies[index], scores=picked.scores.take(there))

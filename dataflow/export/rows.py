@@ -15,6 +15,7 @@ from poolsieve.dataflow.store.layout import ledger_url, rows_url
 from poolsieve.dataflow.store.rows import ROWS_SCHEMA
 from poolsieve.dataflow.store.tables import one_array, read_promised
 from poolsieve.filters.lists import counts_in, load_list, pairs_of
+from poolsieve.scoring_models.base.arrow import texts
 
 _LINES = ("nbytes", "read_error", "offset", "length", "key")
 _NONE = np.zeros(0, np.int64)
@@ -71,7 +72,7 @@ class Choice:
             lines = read_promised(rows_url(self.out, shard, self.uid_source), _LINES)
             bad = self._unreadable(lines)
             unreadable, copies = int(copies[bad].sum()), np.where(bad, 0, copies)
-        index = pa.array(np.flatnonzero(copies))
+        index = pa.array(np.flatnonzero(copies), pa.int64())
         taken = ledger.select(names).take(index)
         picked = Picked(
             row=np.asarray(taken.column("row").to_numpy(), dtype=np.int64),
@@ -104,7 +105,7 @@ class Choice:
 def matching(reasons: pa.Array, glob: str) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Which reasons match a glob; null (a kept row) never does."""
     coded = reasons.dictionary_encode()
-    match = [fnmatch.fnmatchcase(reason, glob) for reason in coded.dictionary.to_pylist()]
+    match = [fnmatch.fnmatchcase(reason, glob) for reason in texts(coded.dictionary)]
     table = np.array([*match, False], dtype=bool)
     codes = coded.indices.fill_null(len(match)).to_numpy(zero_copy_only=False)
     return np.asarray(table[codes], dtype=bool)

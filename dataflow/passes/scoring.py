@@ -27,6 +27,7 @@ from poolsieve.dataflow.store.rows import error_columns, read_rows, rows_table, 
 from poolsieve.dataflow.store.scores import Stored, score_table, write_scores
 from poolsieve.dataflow.store.stored import StoredScores
 from poolsieve.dataflow.store.summary import Work
+from poolsieve.scoring_models.base.arrow import nulls
 from poolsieve.scoring_models.base.driver import score_rows
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
@@ -74,7 +75,7 @@ class FreshScores:
     def _known(self, step: ScoreStep, stored: Stored | None) -> StepScores:
         n = self.batch.num_rows
         if stored is None:
-            return StepScores({name: pa.nulls(n, kind) for name, kind in step.columns.items()})
+            return StepScores({name: nulls(n, kind) for name, kind in step.columns.items()})
         return StepScores(stored.columns, stored.errors)
 
     def _stored(self, step: ScoreStep) -> Stored | None:
@@ -113,7 +114,7 @@ class FreshScores:
         n = self.batch.num_rows
         index = np.arange(n)
         index[missing] = n + np.arange(int(missing.sum()))
-        take = pa.array(index)
+        take = pa.array(index, pa.int64())
         errors = old.errors if old.errors is not None else pa.nulls(n, pa.string())
         merged = {name: pa.concat_arrays([old.columns[name], fresh.columns[name]]).take(take) for name in step.columns}
         return StepScores(merged, pa.concat_arrays([errors, fresh.errors]).take(take))

@@ -30,6 +30,7 @@ from poolsieve.dataflow.store.out import OutFolder
 from poolsieve.dataflow.store.session import ending
 from poolsieve.dataflow.store.settings import stored_scorers
 from poolsieve.dataflow.store.summary import Summary, dumps
+from poolsieve.scoring_models.base.arrow import type_named
 from poolsieve.scoring_models.base.errors import PlanError
 
 
@@ -155,7 +156,7 @@ def _stored_types(found: Manifest) -> dict[str, pa.DataType]:
     types = {}
     for name, kind in found.role_types.items():
         try:
-            types[name] = pa.type_for_alias(kind)
+            types[name] = type_named(kind)
         except ValueError:
             types[name] = pa.binary()
     return types

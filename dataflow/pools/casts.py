@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from poolsieve.scoring_models.base.arrow import nulls
 from poolsieve.scoring_models.base.errors import RowError
 
 Errors = dict[int, RowError]
@@ -16,7 +17,7 @@ Errors = dict[int, RowError]
 
 def null_column(kind: pa.DataType, count: int, error: RowError) -> tuple[pa.Array, Errors]:
     """A column of nulls, every row for the same reason."""
-    return pa.nulls(count, kind), dict.fromkeys(range(count), error)
+    return nulls(count, kind), dict.fromkeys(range(count), error)
 
 
 def to_type(values: pa.Array, kind: pa.DataType) -> tuple[pa.Array, Errors]:
@@ -33,7 +34,7 @@ def to_type(values: pa.Array, kind: pa.DataType) -> tuple[pa.Array, Errors]:
     try:
         return values.cast(kind), {}
     except pa.ArrowNotImplementedError:
-        return _drop(pa.nulls(len(values), kind), _cast_errors(values, kind, _valid(values)))
+        return _drop(nulls(len(values), kind), _cast_errors(values, kind, _valid(values)))
     except pa.ArrowInvalid:
         return _cast_each(values, kind)
 
@@ -66,16 +67,17 @@ def storage(kind: pa.DataType) -> pa.DataType:
 
 def one_piece(values: pa.ChunkedArray) -> pa.Array:
     """A column of a table as one array."""
-    return values.chunk(0) if values.num_chunks == 1 else pa.concat_arrays(values.chunks or [pa.array([], values.type)])
+    chunks: list[pa.Array] = values.chunks or [pa.array([], values.type)]
+    return chunks[0] if len(chunks) == 1 else pa.concat_arrays(chunks)
 
 
 def _to_text(values: pa.Array, kind: pa.DataType) -> tuple[pa.Array, Errors]:
-    if pa.types.is_dictionary(values.type):
+    if isinstance(values, pa.DictionaryArray):
         values = values.dictionary_decode()
     try:
         text = values if values.type == kind else values.cast(kind, safe=False)
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
-        return _drop(pa.nulls(len(values), kind), _cast_errors(values, kind, _valid(values)))
+        return _drop(nulls(len(values), kind), _cast_errors(values, kind, _valid(values)))
     try:
         # Arrow reads and casts bytes to text unseen; what is no UTF-8 would fail anywhere later.
         text.validate(full=True)
@@ -89,7 +91,7 @@ def _utf8_errors(text: pa.Array) -> Errors:
     for row, value in enumerate(text.cast(pa.large_binary())):
         try:
             if value.is_valid:
-                str(value.as_buffer(), "utf-8")
+                str(value.as_buffer(), "utf-8")  # type: ignore[attr-defined]  # pyarrow-stubs: a cast's scalars are bare
         except UnicodeDecodeError as error:
             found[row] = RowError("text_utf8", f"byte {error.start}: {error.reason}")
     return found
@@ -109,7 +111,7 @@ def _cast_each(values: pa.Array, kind: pa.DataType) -> tuple[pa.Array, Errors]:
             parts.append(values.slice(row, 1).cast(kind))
         except pa.ArrowInvalid:
             bad.append(row)
-            parts.append(pa.nulls(1, kind))
+            parts.append(nulls(1, kind))
     return pa.concat_arrays(parts), _cast_errors(values, kind, bad)
 
 

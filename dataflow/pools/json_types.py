@@ -34,7 +34,7 @@ MOST_COLUMNS = 10_000
 DEEPEST = 12
 """Levels of nesting that become types."""
 
-_SCALARS = {str: pa.string(), bool: pa.bool_(), float: pa.float64(), type(None): pa.null()}
+_SCALARS: Mapping[type, pa.DataType] = {str: pa.string(), bool: pa.bool_(), float: pa.float64(), type(None): pa.null()}
 
 
 def type_of(value: Any, depth: int = 0) -> pa.DataType:
@@ -68,7 +68,7 @@ def united(a: pa.DataType, b: pa.DataType) -> pa.DataType:
 
 
 def _all(kinds: Iterable[pa.DataType]) -> pa.DataType:
-    found = pa.null()
+    found: pa.DataType = pa.null()
     for kind in kinds:
         found = united(found, kind)
     return found

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from poolsieve.filters.dsl.edits import Editor
+from poolsieve.scoring_models.base.arrow import without_columns
 from poolsieve.scoring_models.base.driver import score_rows
 from poolsieve.scoring_models.base.errors import RowError
 from poolsieve.scoring_models.base.scorer import Scored
@@ -71,9 +72,9 @@ class RoleValues:
         good = np.array([i for i in rows if int(i) not in failed], dtype=np.int64) if failed else rows
         arrays = [array for array, _ in columns.values()]
         if not arrays:
-            return pa.RecordBatch.from_struct_array(pa.array([{}] * len(good), pa.struct([]))), good, failed
+            return without_columns(len(good)), good, failed
         whole = pa.RecordBatch.from_arrays(arrays, names=list(inputs))
-        return (whole if len(good) == len(whole) else whole.take(pa.array(good))), good, failed
+        return (whole if len(good) == len(whole) else whole.take(pa.array(good, pa.int64()))), good, failed
 
     def _column(self, source: RoleSource, rows: Rows) -> tuple[pa.Array, Errors]:
         """A column of the whole batch (right for `rows`), and the failures among `rows`."""
@@ -106,7 +107,7 @@ def spread(values: pa.Array, good: Rows, rows: Rows) -> pa.Array:
     if len(rows) == len(good):
         return values
     lost = ~np.isin(rows, good)
-    return values.take(pa.array(np.where(lost, 0, np.searchsorted(good, rows)), mask=lost))
+    return values.take(pa.array(np.where(lost, 0, np.searchsorted(good, rows)), pa.int64(), mask=lost))
 
 
 def _placed(values: pa.Array, rows: Sequence[int] | Rows, new: pa.Array) -> pa.Array:
@@ -115,4 +116,4 @@ def _placed(values: pa.Array, rows: Sequence[int] | Rows, new: pa.Array) -> pa.A
         return new
     index = np.arange(len(values))
     index[rows] = len(values) + np.arange(len(rows))
-    return pa.concat_arrays([values, new]).take(pa.array(index))
+    return pa.concat_arrays([values, new]).take(pa.array(index, pa.int64()))

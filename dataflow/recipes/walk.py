@@ -133,7 +133,7 @@ def _quarantine(state: State, errors: pa.Array | None) -> int:
     if errors is None or errors.null_count == len(errors):
         return 0
     failed = _bool(errors.is_valid()) & state.alive
-    kinds = errors.to_pylist() if failed.any() else []
+    kinds: list[Any] = errors.to_pylist() if failed.any() else []
     for i in np.flatnonzero(failed):
         state.reason[i] = state.code(QUARANTINE + kinds[i])
     state.alive &= ~failed

@@ -24,7 +24,7 @@ from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.packages import package_versions
 
 SHARDS_SCHEMA = pa.schema(
-    [
+    [  # type: ignore[arg-type]  # pyarrow-stubs: pairs with types of one class alone
         ("path", pa.string()),
         ("first", pa.int64()),
         ("extent", pa.int64()),

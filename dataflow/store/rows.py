@@ -16,7 +16,7 @@ from poolsieve.dataflow.store.tables import damaged, one_array, write_table
 from poolsieve.scoring_models.base.errors import PoolsieveError, RowError
 
 ROWS_SCHEMA = pa.schema(
-    [
+    [  # type: ignore[arg-type]  # pyarrow-stubs: pairs with types of one class alone
         ("row", pa.int64()),
         ("uid", pa.string()),
         ("nbytes", pa.int64()),

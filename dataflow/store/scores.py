@@ -21,6 +21,7 @@ from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.store.layout import score_prefix
 from poolsieve.dataflow.store.rows import no_texts
 from poolsieve.dataflow.store.tables import one_array, read_table, write_table
+from poolsieve.scoring_models.base.arrow import nulls
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def read_scores(
     tables = [read_table(url) for url in files.urls(shard)]
     present = np.zeros(n, dtype=bool)
     if not tables:
-        return Stored(present, {c: pa.nulls(n, k) for c, k in columns.items()}, no_texts(n), no_texts(n))
+        return Stored(present, {c: nulls(n, k) for c, k in columns.items()}, no_texts(n), no_texts(n))
     table = _failures_first(tables) if len(tables) > 1 else tables[0]
     position = table.column("row").to_numpy() - first_row
     present[position] = True
@@ -95,7 +96,7 @@ def read_scores(
         )
     take = np.zeros(n, dtype=np.int64)
     take[position] = np.arange(len(position))
-    index = pa.array(take, mask=~present)
+    index = pa.array(take, pa.int64(), mask=~present)
     laid = table.take(index)
     return Stored(
         present, {c: one_array(laid, c) for c in columns}, one_array(laid, "error"), one_array(laid, "message")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from poolsieve.dataflow import fs
+from poolsieve.dataflow.pools.casts import one_piece
 from poolsieve.scoring_models.base.errors import PoolsieveError
 
 
@@ -18,7 +20,8 @@ def write_table(url: str, table: pa.Table, metadata: Mapping[str, str] | None = 
     if metadata:
         table = table.replace_schema_metadata(dict(metadata))
     sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd", compression_level=1, use_dictionary=_dictionaries(table))
+    few: Any = _dictionaries(table)  # a list, where `pyarrow-stubs` know of a bool alone
+    pq.write_table(table, sink, compression="zstd", compression_level=1, use_dictionary=few)
     data = sink.getbuffer()
     with fs.atomic_write(url) as file:
         file.write(data)
@@ -61,8 +64,7 @@ def damaged(url: str, error: Exception) -> str:
 
 def one_array(table: pa.Table, name: str) -> pa.Array:
     """One column of a table, in one piece."""
-    column = table.column(name)
-    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks or [pa.array([], column.type)])
+    return one_piece(table.column(name))
 
 
 def _dictionaries(table: pa.Table) -> list[str]:

@@ -113,8 +113,8 @@ def _integer_keys(scores: pa.Array, bits: int) -> Keys:
 def _float_keys(scores: pa.Array, bits: int) -> Keys:
     # Set the sign bit of positive numbers, invert negative ones: the usual radix order of IEEE floats.
     kind, word = (np.float32, np.uint32) if bits == 32 else (np.float64, np.uint64)
-    values = scores.fill_null(0).to_numpy(zero_copy_only=False).astype(kind) + kind(0.0)
-    raw: np.ndarray[Any, np.dtype[Any]] = np.ascontiguousarray(values).view(word)
+    values: np.ndarray[Any, np.dtype[Any]] = scores.fill_null(0).to_numpy(zero_copy_only=False).astype(kind)
+    raw: np.ndarray[Any, np.dtype[Any]] = np.ascontiguousarray(values + kind(0.0)).view(word)
     negative = raw >> word(bits - 1)
     mask = (word(0) - negative) | word(1 << (bits - 1))
     return np.asarray(raw ^ mask, dtype=np.uint64)
@@ -156,7 +156,8 @@ def kept_by(
     better = valid & (keys < np.uint64(cut.key))
     tied = np.flatnonzero(valid & (keys == np.uint64(cut.key)))
     if len(tied):
-        better[tied] = cut.include_ties or _tied_kept(cut, uid_of().take(pa.array(tied)), rows[tied], path, seed)
+        index = pa.array(tied, pa.int64())
+        better[tied] = cut.include_ties or _tied_kept(cut, uid_of().take(index), rows[tied], path, seed)
     return better
 
 

@@ -251,7 +251,8 @@ class Ranked(Predicate):
         if self.by is None:
             return np.ones(len(env.rows), dtype=bool)
         values = env.scores[self.by].cast(pa.string())
-        return np.asarray(pc.equal(values, group).fill_null(False).to_numpy(zero_copy_only=False), dtype=bool)
+        here = pc.equal(values, pa.scalar(group)).fill_null(False)
+        return np.asarray(here.to_numpy(zero_copy_only=False), dtype=bool)
 
     def target(self, rows: int) -> int:
         """How many of `rows` rows (or how much of the budget) the cut keeps, in exact integers.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from poolsieve.scoring_models.base.arrow import type_named
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.scorer import Resources, Scored, ScorerConfig
 
@@ -23,12 +24,12 @@ def word_count(text: pa.Array) -> pa.Array:
 
 def char_count(text: pa.Array) -> pa.Array:
     """int32 number of code points, exactly `len(text)`; null stays null."""
-    return pc.utf8_length(text).cast(pa.int32())
+    return pc.utf8_length(text).cast(pa.int32())  # type: ignore[call-overload]  # pyarrow-stubs: no bare `Array`
 
 
 def byte_count(value: pa.Array) -> pa.Array:
     """int64 number of bytes (of the UTF-8 form, for text); null stays null."""
-    return pc.binary_length(value).cast(pa.int64())
+    return pc.binary_length(value).cast(pa.int64())  # type: ignore[call-overload]  # pyarrow-stubs: no bare `Array`
 
 
 STATISTICS: Mapping[str, tuple[Callable[[pa.Array], pa.Array], pa.DataType]] = {
@@ -82,7 +83,7 @@ class PoolColumn(ScorerConfig):
     @property
     def columns(self) -> Mapping[str, pa.DataType]:
         """One column of the pool's own type."""
-        return {"": pa.type_for_alias(self.kind)}
+        return {"": type_named(self.kind)}
 
     @property
     def resources(self) -> Resources:

@@ -97,7 +97,7 @@ def _stages(job: Job) -> dict[str, set[str] | None]:
     return {**out, "kept rows": set()}
 
 
-def _ledger(job: Job, decision: str) -> Iterator[tuple[pa.Array, Mask, pa.Array]]:
+def _ledger(job: Job, decision: str) -> Iterator[tuple[pa.ChunkedArray, Mask, pa.ChunkedArray]]:
     for line in read_shards(job.out, decision):
         url = ledger_url(job.out, decision, line.name)
         table = read_table(url, ["uid", "keep", "reason"]).combine_chunks()
@@ -105,15 +105,15 @@ def _ledger(job: Job, decision: str) -> Iterator[tuple[pa.Array, Mask, pa.Array]
         yield table.column("uid"), keep, table.column("reason")
 
 
-def _looked_up(truth: pa.Table, uid: pa.Array) -> tuple[Mask, Mask]:
+def _looked_up(truth: pa.Table, uid: pa.ChunkedArray) -> tuple[Mask, Mask]:
     """(matches, known) for each uid."""
     index = pc.index_in(uid, value_set=truth.column("uid"))
     known = np.asarray(pc.is_valid(index).to_numpy(), dtype=bool)
-    matches = pc.fill_null(pc.take(truth.column("matches"), index), False)
+    matches = truth.column("matches").take(index).fill_null(False)  # type: ignore[arg-type]  # pyarrow-stubs: bare chunks
     return np.asarray(matches.to_numpy(), dtype=bool), known
 
 
-def _one_of(reason: pa.Array, reasons: set[str] | None) -> Mask:
+def _one_of(reason: pa.ChunkedArray, reasons: set[str] | None) -> Mask:
     if reasons is None:
         return np.ones(len(reason), dtype=bool)
     found = pc.is_in(reason, value_set=pa.array(sorted(reasons), pa.string()))

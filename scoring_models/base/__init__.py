@@ -1,4 +1,4 @@
-"""What every scorer is made of: errors, configurations, packages, the scorer's protocol, the driver over a batch.
+"""What every scorer is made of: errors, Arrow, configurations, packages, the scorer's protocol, the driver.
 
 Imports nothing else of poolsieve.
 """

@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 import pyarrow as pa
 
+from poolsieve.scoring_models.base.arrow import nulls
 from poolsieve.scoring_models.base.errors import PoolsieveError, RowError, error_text
 from poolsieve.scoring_models.base.scorer import BatchScorer, Loaded, ModelBatch, Scored, Scores
 
@@ -56,7 +57,7 @@ def _bisected(
             raise
         if batch.num_rows == 1:
             errors[start] = row_error(error)
-            yield Scored({name: pa.nulls(1, kind) for name, kind in columns.items()})
+            yield Scored({name: nulls(1, kind) for name, kind in columns.items()})
             return
         half = batch.num_rows // 2
         first, second = batch.take(pa.array(range(half))), batch.take(pa.array(range(half, batch.num_rows)))
@@ -137,17 +138,18 @@ class _ModelRun:
     def _column(self, name: str, kind: pa.DataType) -> pa.Array:
         n = self.batch.num_rows
         if not self.found:
-            return pa.nulls(n, kind)
+            return nulls(n, kind)
         rows = np.concatenate([np.asarray(rows, dtype=np.int64) for rows, _ in self.found])
         values = np.concatenate([made[name] for _, made in self.found])
         place = np.zeros(n, dtype=np.int64)
         place[rows] = np.arange(len(rows))
-        return _arrow(values, kind).take(pa.array(place, mask=~np.isin(np.arange(n), rows)))
+        return _arrow(values, kind).take(pa.array(place, pa.int64(), mask=~np.isin(np.arange(n), rows)))
 
 
 def _arrow(values: np.ndarray[Any, Any], kind: pa.DataType) -> pa.Array:
     """NumPy values of shape (m,) or (m, d) as an Arrow array of `kind`."""
     if values.ndim == 1:
         return pa.array(values, kind)
-    flat = pa.array(np.ascontiguousarray(values).reshape(-1), kind.value_type)
+    inner = kind.value_type  # type: ignore[attr-defined]  # rows of numbers are declared as a list type
+    flat = pa.array(np.ascontiguousarray(values).reshape(-1), inner)
     return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])

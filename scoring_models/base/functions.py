@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from poolsieve.scoring_models.base.arrow import type_named
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 from poolsieve.scoring_models.base.scorer import Resources, Scored, ScorerConfig
 
@@ -72,7 +73,7 @@ def scorer(
         PlanError: for a lambda or a nested function, which can't be sent to a worker.
     """
     qualified = top_level_name(fn, "scorer")
-    types = {name: kind if isinstance(kind, pa.DataType) else pa.type_for_alias(kind) for name, kind in columns.items()}
+    types = {name: kind if isinstance(kind, pa.DataType) else type_named(kind) for name, kind in columns.items()}
     if not types:
         raise PlanError(f"scorer({qualified}) needs at least one column, as columns={{'x': 'float32'}}")
     return FunctionScorer(fn, tuple(reads), types, version, qualified, Resources(holds_gil=holds_gil))

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from poolsieve.scoring_models.base.arrow import texts
 from poolsieve.scoring_models.base.config import JsonObject, absolute_path
 from poolsieve.scoring_models.base.devices import DTYPES, NO_LOCK, check_precision, device_of, gpu_lock, gpu_name
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, RowError
@@ -185,8 +186,8 @@ class LoadedClip:
                 pixels.append(found)
         if not good:
             return [], errors
-        texts = batch.column(self.config.text).take(pa.array(good)).to_pylist()
-        return [ModelBatch(good, "pairs", (self._filled(np.stack(pixels)), self._filled(self._tokens(texts))))], errors
+        captions = self._tokens(texts(batch.column(self.config.text).take(pa.array(good, pa.int64()))))
+        return [ModelBatch(good, "pairs", (self._filled(np.stack(pixels)), self._filled(captions)))], errors
 
     def _pixels(self, data: bytes) -> Any:
         image = decode_image(data)

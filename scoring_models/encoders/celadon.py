@@ -58,8 +58,8 @@ class Celadon(EncoderScorer):
         `level` is none, mild or toxic; `verdict` is none, or the level and the worst category, as `toxic.violence`.
         With `probabilities`, `<category>_probabilities` (fixed_size_list<float32>[4]).
         """
-        scores = dict.fromkeys([*CATEGORIES, "total"], pa.int8())
-        words = {"windows": pa.int32(), "level": pa.string(), "verdict": pa.string()}
+        scores: dict[str, pa.DataType] = dict.fromkeys([*CATEGORIES, "total"], pa.int8())
+        words: dict[str, pa.DataType] = {"windows": pa.int32(), "level": pa.string(), "verdict": pa.string()}
         names = [f"{name}_probabilities" for name in CATEGORIES] if self.probabilities else []
         return {**scores, **words, **dict.fromkeys(names, pa.list_(pa.float32(), CLASSES))}
 

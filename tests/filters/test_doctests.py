@@ -15,6 +15,7 @@ MODULES = (
     "poolsieve.filters.dsl.stages",
     "poolsieve.filters.lists",
     "poolsieve.filters.words.ngrams",
+    "poolsieve.scoring_models.base.arrow",
     "poolsieve.scoring_models.base.functions",
 )
 NAMES = ("Above", "Below", "Drop", "Edit", "In", "Keep", "Score", "Top", "all_of", "any_of", "col", "editor", "scorer")

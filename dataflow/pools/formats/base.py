@@ -15,6 +15,7 @@ from poolsieve.dataflow import fs
 from poolsieve.dataflow.pools.casts import storage
 from poolsieve.dataflow.pools.listing import url_of
 from poolsieve.dataflow.pools.shards import BATCH_ROWS, Batch, Shard
+from poolsieve.scoring_models.base.arrow import nulls, without_columns
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, RowError
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
@@ -213,7 +214,7 @@ def uids(path: str, start: int, count: int) -> pa.Array:
     # One hexadecimal text for the whole batch and even offsets: no string object for each row.
     text = b"".join(digests).hex().encode()
     offsets = np.arange(0, 32 * count + 1, 32, dtype=np.int32)
-    return pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(text))
+    return pa.StringArray.from_buffers(count, pa.py_buffer(offsets.data), pa.py_buffer(text))
 
 
 def fill_uids(values: pa.Array | None, path: str, start: int, count: int) -> pa.Array:
@@ -239,7 +240,7 @@ def unreadable_rows(
     for first in range(start, start + rows, BATCH_ROWS):
         count = min(BATCH_ROWS, start + rows - first)
         labels = uids(shard.path, first, count)
-        columns = [labels if role == UID else pa.nulls(count, storage(types[role])) for role in roles]
+        columns = [labels if role == UID else nulls(count, storage(types[role])) for role in roles]
         yield Batch(
             start=first,
             uid=labels,
@@ -254,6 +255,6 @@ def batch_of(
 ) -> pa.RecordBatch:
     """A batch of exactly `roles` with exactly `types` (JSON text as strings); has `count` rows even without columns."""
     if not roles:
-        return pa.RecordBatch.from_struct_array(pa.array([{}] * count, pa.struct([])))
+        return without_columns(count)
     kinds = [pa.string() if role == UID else storage(types[role]) for role in roles]
     return pa.RecordBatch.from_arrays(list(columns), schema=pa.schema(list(zip(roles, kinds, strict=True))))

@@ -195,7 +195,8 @@ def open_stream(files: Location, shard: Shard) -> Stream:
 
 
 def _decompressed(source: Any, compression: str | None) -> Any:
-    return pa.CompressedInputStream(pa.PythonFile(source, mode="r"), compression)
+    file = pa.PythonFile(source, mode="r")
+    return pa.CompressedInputStream(file, compression)  # type: ignore[arg-type]  # pyarrow-stubs: literal names alone
 
 
 def _ranges(shard: Shard, file: Any, limit: int) -> list[Shard]:

@@ -56,7 +56,7 @@ def schema_of(made: Build) -> pa.Schema:
     """The schema of every file, with the features of images as `datasets` notes them."""
     kinds = {name: _IMAGE if name in made.images else storage(kind) for name, kind in made.types.items()}
     features = {"info": {"features": {name: {"_type": "Image"} for name in made.images}}}
-    metadata = {"huggingface": json.dumps(features)} if made.images else None
+    metadata: dict[bytes | str, bytes | str] | None = {"huggingface": json.dumps(features)} if made.images else None
     return pa.schema([*kinds.items(), *made.scores.items()], metadata=metadata)
 
 

@@ -175,7 +175,7 @@ def _taken(batch: pa.RecordBatch, start: int, copies: Ints) -> Iterator[tuple[pa
         return
     rows = np.repeat(np.arange(len(copies), dtype=np.int64), copies)
     if copies.max() > 1:
-        batch = batch.take(pa.array(rows))
+        batch = batch.take(pa.array(rows, pa.int64()))
     elif len(rows) < batch.num_rows:
         batch = batch.filter(pa.array(copies.astype(bool)))
     yield batch, rows + start
@@ -194,6 +194,6 @@ def with_edits(batch: pa.RecordBatch, texts: Mapping[str, pa.Array], schema: pa.
 
 def with_scores(batch: pa.RecordBatch, picked: Picked, rows: Ints, schema: pa.Schema) -> pa.RecordBatch:
     """The batch with the score columns after its own."""
-    index = pa.array(np.searchsorted(picked.row, rows))
+    index = pa.array(np.searchsorted(picked.row, rows), pa.int64())
     scores = [picked.score(name).take(index) for name in picked.scores.column_names]
     return pa.RecordBatch.from_arrays([*batch.columns, *scores], schema=schema.remove_metadata())

@@ -108,7 +108,7 @@ class Group:
 
     def _together(self, kept: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
         self.rows += len(kept)
-        return pa.concat_batches(kept)
+        return pa.concat_batches(kept)  # type: ignore[attr-defined]  # pyarrow-stubs: not named in its `__init__`
 
     def _read(self, rows: int) -> Iterator[pa.RecordBatch]:
         columns = None if self._columns is None else list(self._columns)

@@ -27,7 +27,7 @@ class RowGroups:
 
     def __init__(self, sink: Sink, schema: pa.Schema) -> None:
         self.schema = schema
-        self._writer = pq.ParquetWriter(sink, schema, **WRITER)
+        self._writer = pq.ParquetWriter(sink, schema, **WRITER)  # type: ignore[arg-type]  # pyarrow-stubs: whole `IO` alone
         self._waiting: list[pa.RecordBatch] = []
         self._bytes = 0
 

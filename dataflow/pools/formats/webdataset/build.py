@@ -24,6 +24,7 @@ from poolsieve.dataflow.pools.formats.outgoing import (
 from poolsieve.dataflow.pools.formats.webdataset.members import end_archive, member, score_member
 from poolsieve.dataflow.pools.json_types import from_arrow
 from poolsieve.dataflow.pools.json_values import dump, plain
+from poolsieve.scoring_models.base.arrow import texts
 from poolsieve.scoring_models.base.errors import PlanError
 
 _IMAGE, _TEXT = "image", "text"
@@ -64,9 +65,7 @@ class WebDatasetBuilder:
         done = Written()
         previous: str | None = None
         for some in rows:
-            samples = zip(
-                some.uid.to_pylist(), some.copies.tolist(), _members(some, made), _scores(some, made), strict=True
-            )
+            samples = zip(texts(some.uid), some.copies.tolist(), _members(some, made), _scores(some, made), strict=True)
             for uid, copies, members, scores in samples:
                 keys = copy_keys(uid, copies) if copies > 1 else [distinct(safe_key(uid), previous)]
                 for key in keys:

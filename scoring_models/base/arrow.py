@@ -1,0 +1,44 @@
+"""Arrow's calls as poolsieve uses them, for types that are known only when a pool or a scorer has named them.
+
+`pyarrow-stubs` knows what these return for each type by itself, but not for a `pyarrow.DataType` that may be any.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+
+def nulls(count: int, kind: pa.DataType) -> pa.Array:
+    """`count` nulls of any type.
+
+    >>> nulls(2, pa.string()).to_pylist()
+    [None, None]
+    """
+    return pa.nulls(count, kind)  # type: ignore[call-overload]  # pyarrow-stubs: one overload a type, none for any type
+
+
+def type_named(name: str) -> pa.DataType:
+    """The type of which Arrow's spelling is `name`, as `float32`.
+
+    Raises:
+        ValueError: it has no such type, or one with parameters.
+    """
+    return pa.type_for_alias(name)  # type: ignore[call-overload]  # pyarrow-stubs: literal names alone, no `str`
+
+
+def texts(values: pa.Array) -> list[str]:
+    """The strings of a text column that has no nulls.
+
+    >>> texts(pa.array(["a", "b"]))
+    ['a', 'b']
+    """
+    found: list[Any] = values.to_pylist()  # a null would be None: callers have none
+    return found
+
+
+def without_columns(count: int) -> pa.RecordBatch:
+    """A batch of `count` rows and no columns: from a struct, since a batch takes its length from its columns."""
+    rows = pa.array([{}] * count, pa.struct([]))
+    return pa.RecordBatch.from_struct_array(rows)  # type: ignore[arg-type]  # pyarrow-stubs: `array` of a struct type
