@@ -80,8 +80,8 @@ def check_names(shards: Iterable[Shard]) -> None:
         other = seen.setdefault(shard.name, shard)
         if other is not shard:
             raise PlanError(
-                f"the pool's files {other.path!r} and {shard.path!r} would both be called {shard.name!r} in OUT, and one "
-                "would replace the other: rename one of them"
+                f"the pool's files {other.path!r} and {shard.path!r} would both be called {shard.name!r} in OUT, "
+                "and one would replace the other: rename one of them"
             )
 
 
