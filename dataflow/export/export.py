@@ -237,10 +237,17 @@ def _readable(plan: ExportPlan, item: ShardExtract) -> bool:
 
 
 def write_part(part: OutputFile, plan: ExportPlan, target: Target) -> None:
-    """Writes one file of an export, and then notes that it is whole."""
+    """Writes one file of an export, and then notes that it is whole.
+
+    Raises:
+        ShardChanged: if a pool file is not the one that was scored, before it is read or after; no file appears then.
+    """
     progress.check()
     with sink(target.path(part.name)) as file:
         written = _write(part, plan, file)
+        # Rows of a file that was cut short meanwhile would count as unreadable, or be another file's.
+        for item in part.inputs:
+            plan.check(item.shard)
     target.done(
         FileRecord(
             name=part.name,

@@ -133,7 +133,7 @@ def score_shard(shard: Shard, job: Job, cuts: Cuts, *, stop: int | None, label: 
         label: name of the pass.
 
     Raises:
-        ShardChanged: if the file is not the one that was planned.
+        ShardChanged: if the file is not the one that was planned, before it is read or after; nothing is stored then.
     """
     progress.check()
     rows = read_rows(job.rows_url(shard))
@@ -145,6 +145,8 @@ def score_shard(shard: Shard, job: Job, cuts: Cuts, *, stop: int | None, label: 
     made = _Made()
     made.work.read_bytes = shard.size
     lines = [rows_table(batch) for batch in _scored_batches(job, shard, cuts, stop, kept, wanted, made)]
+    # A file that was cut short or replaced meanwhile looks like one with fewer rows.
+    job.files.check_unchanged(shard)
     made.work.rows = sum(line.num_rows for line in lines) if rows is None else len(rows)
     with progress.timed(made.work.seconds, "write"):
         _commit(job, shard, label, made, lines if rows is None else None)

@@ -13,7 +13,7 @@ from poolsieve.dataflow.pools.formats import FORMATS
 from poolsieve.dataflow.pools.formats.base import UID, Location, Reader, Want
 from poolsieve.dataflow.pools.formats.format import Format
 from poolsieve.dataflow.pools.listing import Listing, expand, find, first, gap_message
-from poolsieve.dataflow.pools.shards import Batch, Shard
+from poolsieve.dataflow.pools.shards import Batch, Shard, check_names
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, unknown_name
 
 _THREADS = 8
@@ -47,12 +47,15 @@ class PoolFiles(Location):
         """Lists the files, with sizes and tags; splits the big ones (their footers are read).
 
         Raises:
-            PlanError: for a pool without files, and for gaps unless they are allowed.
+            PlanError: for a pool without files, for gaps unless they are allowed, and for files whose names in OUT
+                would be the same.
         """
         files, gaps = find(self.patterns, self.root, self.storage_options)
         if gaps and not self.allow_gaps:
             raise PlanError(gap_message(gaps, sum(len(expand(url)) for url in self.patterns)))
-        return Listing(tuple(sorted(self._split(files))), tuple(gaps))
+        shards = tuple(sorted(self._split(files)))
+        check_names(shards)
+        return Listing(shards, tuple(gaps))
 
     def look_ahead(self) -> list[Shard]:
         """A few of the files, found without listing the pool; none where only the whole listing tells."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,12 +11,17 @@ import numpy as np
 import pyarrow as pa
 
 from poolsieve.scoring_models.base.config import JsonObject, digest
-from poolsieve.scoring_models.base.errors import RowError
+from poolsieve.scoring_models.base.errors import PlanError, RowError
 
 BATCH_ROWS = 4096
 """Most rows in a batch."""
 BATCH_BYTES = 64 << 20
 """Most bytes in a batch, by the reader's best knowledge before it reads."""
+
+NAME_HASH_BYTES = 16
+"""Of a path's hash in a shard's name: among 10^10 files two meet with a chance below 10^-18."""
+_STEM_BYTES = 80
+"""Of a file's own name in a shard's name. File systems allow 255 bytes, and a score's file adds 40 to the name."""
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -37,12 +42,15 @@ class Shard:
 
     @property
     def name(self) -> str:
-        """File stem, short hash of the relative path, and the row-group range: stable, and safe as a file name."""
+        """File stem, hash of the relative path, and which part of the file: stable, and safe as a file name."""
         stem = self.path.rsplit("/", 1)[-1].split(".", 1)[0] or "shard"
-        safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in stem)[:80]
-        short = hashlib.blake2b(self.path.encode("utf-8", "surrogateescape"), digest_size=5).hexdigest()
-        part = "" if self.extent is None else f"-rg{self.first:05d}-{self.first + self.extent - 1:05d}"
-        return f"{safe}-{short}{part}"
+        safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in stem)
+        # Counted in bytes, since a letter may have four of them.
+        short = safe.encode()[:_STEM_BYTES].decode("utf-8", "ignore")
+        path = self.path.encode("utf-8", "surrogateescape")
+        hashed = hashlib.blake2b(path, digest_size=NAME_HASH_BYTES).hexdigest()
+        part = "" if self.extent is None else f"-{self.first:05d}-{self.first + self.extent - 1:05d}"
+        return f"{short}-{hashed}{part}"
 
     @property
     def identity(self) -> str:
@@ -59,6 +67,22 @@ class Shard:
             "size": self.size,
             "tag": self.tag,
         }
+
+
+def check_names(shards: Iterable[Shard]) -> None:
+    """Refuses shards of one name: ledgers are stored under it, so one would replace the other's.
+
+    Raises:
+        PlanError: naming the two files.
+    """
+    seen: dict[str, Shard] = {}
+    for shard in shards:
+        other = seen.setdefault(shard.name, shard)
+        if other is not shard:
+            raise PlanError(
+                f"the pool's files {other.path!r} and {shard.path!r} would both be called {shard.name!r} in OUT, "
+                "and one would replace the other: rename one of them"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -302,3 +302,19 @@ def test_a_pool_file_changed_while_the_job_waits_is_refused(pool: Path, tmp_path
     os.utime(pool / "part-002.parquet", ns=(1, 1))
     with pytest.raises(PoolsieveError, match="has changed"):
         execute(prepared)
+
+
+def cut_the_file(texts: pa.Array) -> dict[str, pa.Array]:
+    """Scores that come while somebody cuts the pool file short."""
+    os.truncate(os.environ["POOLSIEVE_TEST_CUT"], 9 << 20)
+    return {"x": pa.array([1.0] * len(texts), pa.float32())}
+
+
+def test_a_pool_file_cut_short_while_it_is_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(f'{{"text": "{"x" * 1990}"}}\n' * 16_000)
+    monkeypatch.setenv("POOLSIEVE_TEST_CUT", str(path))
+    cutting = scorer(cut_the_file, reads=("text",), columns={"x": "float32"})
+    with pytest.raises(PoolsieveError, match=r"a\.jsonl has changed"):
+        run(Pool.jsonl(str(path), text="text") | Score(s=cutting), tmp_path / "out")
+    assert not list((tmp_path / "out").rglob("*.parquet")) and not (tmp_path / "out" / "manifest.json").exists()

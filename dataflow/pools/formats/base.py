@@ -90,6 +90,8 @@ class Location:
             ShardChanged: if it differs or is gone.
         """
         system, path = self.connect(shard)
+        # What a listing of this process said is what the file is compared with, not what it is now.
+        system.invalidate_cache(path)
         try:
             found = fs.stat(system, path)
         except FileNotFoundError as error:

@@ -17,8 +17,11 @@ import pytest
 
 from poolsieve.dataflow import Pool, fs
 from poolsieve.dataflow.export.export import export, write_part
+from poolsieve.dataflow.export.rows import Choice
 from poolsieve.dataflow.export.sink import sink
 from poolsieve.dataflow.export.target import WORK
+from poolsieve.dataflow.pools.formats.outgoing import Picked
+from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.filters import Keep, col
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 from tests.conftest import run, text_table
@@ -164,6 +167,24 @@ def test_killed_at_random_moments_and_resumed(tmp_path: Path) -> None:
     names = [name for name in contents(target) if fs.TEMPORARY not in name]
     assert {name: contents(target)[name] for name in names} == contents(tmp_path / "whole")
     assert found.files == whole.files
+
+
+def test_a_pool_file_cut_short_while_it_is_exported(
+    tars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tar_recipe(tars), tmp_path / "out")
+    pick = Choice.pick
+
+    def cut_first(self: Choice, shard: Shard) -> Picked:
+        """Between the check of the file and its reading."""
+        if shard.path == "00002.tar":
+            os.truncate(tars / shard.path, 40_960)
+        return pick(self, shard)
+
+    monkeypatch.setattr(Choice, "pick", cut_first)
+    with pytest.raises(PoolsieveError, match=r"00002\.tar has changed"):
+        export(str(tmp_path / "out"), format="parquet")
+    assert not list((tmp_path / "out").rglob("train-*"))
 
 
 def test_a_pool_that_changed_or_went_away(pool: Path, tmp_path: Path) -> None:

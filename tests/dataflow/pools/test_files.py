@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+from hashlib import blake2b
 from pathlib import Path
 
 import fsspec
@@ -11,10 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from poolsieve.dataflow.passes.submit import prepare
+from poolsieve.dataflow.pools import shards
+from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.recipe import Pool
+from poolsieve.dataflow.store import layout
 from poolsieve.filters import Keep, col
 from poolsieve.scoring_models.base.errors import PlanError
-from tests.conftest import derived_uid, write_pool
+from tests.conftest import derived_uid, ledger, run, write_pool
 
 
 def touch(folder: Path, *names: str, data: bytes = b"x") -> Path:
@@ -22,6 +27,11 @@ def touch(folder: Path, *names: str, data: bytes = b"x") -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
     return folder
+
+
+def write_lines(path: Path, rows: list[dict[str, str]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def paths(pool: Pool) -> list[str]:
@@ -193,3 +203,34 @@ def test_looking_ahead_finds_some_files_of_a_glob_or_a_range_and_nothing_else(tm
         found = Pool.parquet(f"{tmp_path}/pool/{pattern}").located().look_ahead()
         assert found and set(found) <= whole, pattern
     assert Pool.parquet(f"{tmp_path}/pool/none-*.parquet").located().look_ahead() == []
+
+
+def test_names_of_shards_do_not_meet(tmp_path: Path) -> None:
+    """These paths, found by search, share the first 40 bits of a hash: names once held no more of it."""
+    one, two = "145018/part.jsonl", "2076500/part.jsonl"
+    assert blake2b(one.encode(), digest_size=5).digest() == blake2b(two.encode(), digest_size=5).digest()
+    for name in (one, two):
+        write_lines(tmp_path / "pool" / name, [{"text": name}])
+    run(Pool.jsonl(f"{tmp_path}/pool/*/part.jsonl", text="text") | Keep(col("text") == two), tmp_path / "out")
+    assert sorted(ledger(tmp_path / "out").column("keep").to_pylist()) == [False, True]
+
+
+def test_shards_of_one_name_are_refused_when_the_pool_is_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, *(f"{n:03d}/part.jsonl" for n in range(300)))
+    assert len(paths(Pool.jsonl(f"{tmp_path}/*/part.jsonl"))) == 300
+    monkeypatch.setattr(shards, "NAME_HASH_BYTES", 1)
+    with pytest.raises(PlanError, match=r"'\d+/part\.jsonl' and '\d+/part\.jsonl' would both be called 'part-"):
+        paths(Pool.jsonl(f"{tmp_path}/*/part.jsonl"))
+
+
+@pytest.mark.parametrize("stem", ["x" * 250, "日" * 80, "𝒳" * 60, "\udcff.x", "", "..", "a b/../c:d\n*?"])
+def test_every_name_in_out_is_one_short_component(stem: str) -> None:
+    for extent in (None, 1 << 40):
+        shard = Shard(path=f"d/{stem}.tar", first=1 << 45, extent=extent)
+        url = layout.rows_url("/out", shard, "uids")
+        scores = f"{layout.score_prefix(shard)}-{'0' * 32}.parquet"
+        for name in (url.removeprefix("/out/rows/"), scores, f"{shard.name}.parquet"):
+            assert len(name.encode()) <= 255 and "/" not in name and name.isprintable() and name[0] not in "."
+            assert layout.shard_of_file(name) == shard.name

@@ -2,6 +2,12 @@
 
 Headers are parsed by `tarfile.TarInfo.fromtarfile`, in a loop of our own: `TarFile.next` ends in silence at a corrupt
 header in the middle, as if the archive were over. Nothing is ever extracted; member names are only labels.
+
+Zero blocks end an archive, with any number of them up to the file's end. Where something else follows (a page of
+zeros within the archive, `cat a.tar b.tar`), readers of tars and WebDataset stop without a word. Here that is damage:
+one line for the gap, and reading goes on at the next header whose checksum holds (as `tarfile`'s `ignore_zeros` does,
+but with the line). A gap always parts two samples, so that a sample's bytes never have one inside. What such a search
+finds within the data of a member whose own header is lost may be a header of that data, if it is a tar itself.
 """
 
 from __future__ import annotations
@@ -14,6 +20,8 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import IO, Any, cast
 
+import numpy as np
+
 from poolsieve.scoring_models.base.errors import PoolsieveError, RowError
 
 MEMBER_BYTES = 256 << 20
@@ -21,6 +29,9 @@ MEMBER_BYTES = 256 << 20
 
 _HEADER_BYTES = 1 << 20
 """A longer name or PAX record is taken for damage: its length alone could fill the memory."""
+
+_SEARCH_BYTES = 1 << 20
+"""Most bytes of one read where the next header is looked for."""
 
 _NAME = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)", re.DOTALL)
 _META = re.compile(r"__[^/]*__($|/)")
@@ -37,7 +48,7 @@ class Sample:
         end: where the last member's padding ends. An archive that was cut right after a last byte may be shorter.
         members: the lower-case extensions, with the bytes or the error of those that were asked for, else None.
         error: what is wrong with the sample as a whole.
-        damage: whether this is no sample but what is left of a file that can't be read any further.
+        damage: whether this is no sample but what can't be read: a gap of zeros, or all that is left of the file.
     """
 
     key: str
@@ -82,9 +93,10 @@ def split_name(name: str) -> tuple[str, str] | None:
 
 
 def samples(file: IO[bytes], wanted: Collection[str], skip: Callable[[int], bool] | None = None) -> Iterator[Sample]:
-    """The samples of an archive, and after a damage one last `Sample` with `damage` for all that is lost.
+    """The samples of an archive; a `Sample` with `damage` for each gap, and a last one for what is lost at the end.
 
-    A sample that the damage cut in two is part of what is lost. An archive without its closing zero blocks is whole.
+    A sample that the file's end cut in two is part of what is lost; what a gap cut in two is two samples. An archive
+    without its closing zero blocks is whole.
 
     Args:
         file: open for reading, at its start.
@@ -94,7 +106,14 @@ def samples(file: IO[bytes], wanted: Collection[str], skip: Callable[[int], bool
     current: Sample | None = None
     number = -1
     try:
-        for info, end, whole in _members(file):
+        for found in _members(file):
+            if isinstance(found, RowError):
+                if current is not None:
+                    yield current
+                yield _lost(found)
+                current, number = None, number + 1
+                continue
+            info, end, whole = found
             key, extension = (split_name(info.name) if info.isreg() else None) or ("", None)
             if current is not None and extension is not None and current.key != key:
                 yield current
@@ -112,10 +131,14 @@ def samples(file: IO[bytes], wanted: Collection[str], skip: Callable[[int], bool
     except _Damage as damage:
         if current is not None:
             yield current
-        yield Sample("", 0, 0, error=damage.error, damage=True)
+        yield _lost(damage.error)
         return
     if current is not None:
         yield current
+
+
+def _lost(error: RowError) -> Sample:
+    return Sample("", 0, 0, error=error, damage=True)
 
 
 def _add(sample: Sample, extension: str, end: int, data: bytes | RowError | None) -> None:
@@ -137,24 +160,71 @@ def _data(file: IO[bytes], info: tarfile.TarInfo) -> bytes | RowError:
     return data
 
 
-def _members(file: IO[bytes]) -> Iterator[tuple[tarfile.TarInfo, int, bool]]:
-    """Each member with the end of its padding and whether the file has all of its data; raises `_Damage`."""
+def _members(file: IO[bytes]) -> Iterator[tuple[tarfile.TarInfo, int, bool] | RowError]:
+    """Each member with the end of its padding and whether the file has all of its data; what is wrong with each gap.
+
+    Raises:
+        _Damage: where the archive can't be read any further.
+    """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     # What fromtarfile needs of a TarFile, without one that would read and collect members by itself.
     archive: Any = SimpleNamespace(
         fileobj=_Headers(file), encoding="utf-8", errors="surrogateescape", pax_headers={}, offset=0
     )
-    position = 0
-    while (info := _header(archive, position, size)) is not None:
-        yield info, archive.offset, info.offset_data + info.size <= size
-        position = archive.offset
+    position: int | None = 0
+    while position is not None:
         if file.tell() != position:
             file.seek(position)
+        info = _header(archive, position, size)
+        if info is not None:
+            yield info, archive.offset, info.offset_data + info.size <= size
+            position = archive.offset
+            continue
+        zeros, (position, lost) = position, _after_zeros(file, position)
+        if lost:
+            yield _gap(zeros, position)
+
+
+def _after_zeros(file: IO[bytes], position: int) -> tuple[int | None, bool]:
+    """Where the next header from `position` on starts, None for nowhere; and whether there is anything but zeros.
+
+    Pieces begin small and double, so that a file with a gap behind every member is still read in linear time.
+    """
+    file.seek(position)
+    lost, size = False, 4 * tarfile.BLOCKSIZE
+    while piece := file.read(size):
+        whole = piece + bytes(-len(piece) % tarfile.BLOCKSIZE)
+        blocks = np.frombuffer(whole, np.uint8).reshape(-1, tarfile.BLOCKSIZE)
+        lost = lost or bool(blocks.any())
+        for i in np.flatnonzero(_numbered(blocks)).tolist():
+            if _is_header(blocks[i].tobytes()):
+                return position + i * tarfile.BLOCKSIZE, True
+        position, size = position + len(piece), min(2 * size, _SEARCH_BYTES)
+    return None, lost
+
+
+def _numbered(blocks: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Which blocks (n, 512) have an octal number where a header has its checksum: few others have."""
+    field = blocks[:, 148:156]
+    digits = (field >= ord("0")) & (field <= ord("7"))
+    return np.asarray((digits | (field == 0) | (field == ord(" "))).all(axis=1) & digits.any(axis=1), dtype=bool)
+
+
+def _is_header(block: bytes) -> bool:
+    try:
+        return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape").size >= 0
+    except (tarfile.HeaderError, ValueError):
+        return False
+
+
+def _gap(zeros: int, header: int | None) -> RowError:
+    until = "no header after them" if header is None else f"the next header at byte {header:,}"
+    return RowError("zero_blocks", f"zero blocks at byte {zeros:,} are not the archive's end: {until}")
 
 
 def _header(archive: Any, position: int, size: int) -> tarfile.TarInfo | None:
-    """The next member, or None at the archive's end; sets `archive.offset` to where the one after it starts."""
+    """The next member, or None at a zero block or the file's end; sets `archive.offset` to where this one ends."""
     try:
         info = tarfile.TarInfo.fromtarfile(cast(tarfile.TarFile, archive))
     except tarfile.EOFHeaderError:  # type: ignore[attr-defined]

@@ -276,21 +276,23 @@ class _Seen:
 
 
 def _first_samples(files: Location, shards: Sequence[Shard], sources: Mapping[str, MemberSource]) -> _Seen:
-    seen, reasons = _Seen(), []
+    seen = _Seen()
+    reasons: dict[str, str] = {}
     wanted = {source.extensions[0] for source in sources.values() if source.is_json}
     for shard in shards[:_TRIES]:
         with contextlib.closing(_open(files, shard)) as file:
             for sample in samples(file, wanted):
-                if sample.damage and sample.error is not None:
-                    reasons.append(f"{shard.path}: {sample.error.kind}")
-                    break
+                if sample.damage:
+                    reasons.setdefault(shard.path, sample.error.kind if sample.error else "")
+                    continue
                 _look(seen, sample, sources)
                 if seen.count >= _SAMPLES:
                     return seen
         if seen.count:
             return seen
     if reasons and len(reasons) == min(len(shards), _TRIES):
-        raise NoneReadable(f"none of the pool's first {len(reasons)} shards is a readable tar ({reasons[0]})")
+        first = next(iter(reasons.items()))
+        raise NoneReadable(f"none of the pool's first {len(reasons)} shards is a readable tar ({first[0]}: {first[1]})")
     return seen
 
 

@@ -132,3 +132,14 @@ def test_quarantined_rows_without_bytes_are_left_out(tmp_path: Path) -> None:
     assert (found.rows, found.unreadable) == (0, 1)
     kept = export(str(tmp_path / "out"), target=str(tmp_path / "kept"))
     assert raw_samples(tar_files(kept)[0]) == [s for i, s in enumerate(samples[:7]) if i % 3]
+
+
+def test_what_is_exported_from_a_tar_with_gaps_has_none(tars: Path, tmp_path: Path) -> None:
+    pieces = [path.read_bytes() for path in sorted(tars.iterdir())]
+    (tmp_path / "pool").mkdir()
+    (tmp_path / "pool" / "a.tar").write_bytes(b"".join(pieces))
+    summary = run(tar_recipe(tmp_path / "pool"), tmp_path / "out")
+    apart = run(tar_recipe(tars), tmp_path / "apart")
+    assert summary.rows == apart.rows + 2 and summary.kept == apart.kept
+    found = [sample for path in tar_files(export(str(tmp_path / "out"))) for sample in raw_samples(path)]
+    assert found == [sample for path in tar_files(export(str(tmp_path / "apart"))) for sample in raw_samples(path)]

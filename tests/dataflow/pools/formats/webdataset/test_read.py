@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import textwrap
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -474,3 +475,66 @@ def test_round_trip(tmp_path: Path, members: Members, format: int) -> None:
     assert keys(chunks) == [key for key, _ in expected]
     for role, extension in roles.items():
         assert column(chunks, role) == [sample.get(extension) for _, sample in expected]
+
+
+def blank(data: bytes, at: int, size: int) -> bytes:
+    return data[:at] + bytes(size) + data[at + size :]
+
+
+@pytest.mark.parametrize("zeros", [1, 2, 20, 5000])
+def test_what_follows_zero_blocks_is_read_after_one_line_for_the_gap(tmp_path: Path, zeros: int) -> None:
+    first, second = tar(three())[: 21 * 512], tar([("b.txt", b"b"), ("c.txt", b"c")])
+    assert tarfile.TarInfo.frombuf(second[:512], "utf-8", "strict").name == "b.txt"
+    data = first + bytes(512 * zeros) + second
+    chunks = read(tmp_path, data, "text")
+    assert errors(chunks) == {3: "zero_blocks"}
+    assert column(chunks, "text") == ["t000", "t001", "t002", None, "b", "c"]
+    found = [(at, n) for chunk in chunks for at, n in zip(chunk.offset, chunk.length, strict=True)]  # type: ignore[arg-type]
+    for key, (at, n) in zip(keys(chunks), found, strict=True):
+        with tarfile.open(fileobj=io.BytesIO(data[at : at + n] + bytes(1024))) as archive:
+            assert {name.partition(".")[0] for name in archive.getnames()} == ({key} if key else set())
+
+
+def test_a_page_of_zeros_costs_what_it_covers(tmp_path: Path) -> None:
+    data = tar([(f"{n:03d}.txt", b"%03d" % n * 400) for n in range(40)])
+    size = 2048
+    whole = blank(data, 10 * size, 2 * size)
+    chunks = read(tmp_path, whole, "text", text="txt")
+    assert errors(chunks) == {10: "zero_blocks"}
+    assert [key for key in keys(chunks) if key] == [f"{n:03d}" for n in range(40) if n not in (10, 11)]
+    # From the middle of one member's data to the middle of another's: its own bytes are zeros, which nothing tells.
+    chunks = read(tmp_path, blank(data, 10 * size + 1024, 2 * size), "text", text="txt")
+    assert errors(chunks) == {11: "zero_blocks"} and len(keys(chunks)) == 40 - 2 + 1
+
+
+def test_a_gap_within_a_sample_parts_it(tmp_path: Path) -> None:
+    data = tar([("a.jpg", b"1"), ("a.json", b"{}"), ("a.txt", b"2"), ("b.txt", b"3")])
+    chunks = read(tmp_path, blank(data, 1024, 1024), "text", text="txt", image="jpg")
+    assert keys(chunks) == ["a", "", "a", "b"] and errors(chunks) == {1: "zero_blocks"}
+    assert column(chunks, "text") == [None, None, "2", "3"]
+
+
+def test_zeros_to_the_end_are_no_damage_and_anything_else_is(tmp_path: Path) -> None:
+    data = tar([("a.txt", b"1")])
+    for padding in (0, 100, 512, 3 << 20):
+        assert errors(read(tmp_path, data + bytes(padding), "text", text="txt")) == {}
+    for rest in (b"x", bytes(700) + b"x", b"0000000\0" * 200_000):
+        chunks = read(tmp_path, data + rest, "text", text="txt")
+        assert errors(chunks) == {1: "zero_blocks"} and column(chunks, "text") == ["1", None]
+
+
+def test_rows_that_nobody_wants_are_counted_over_a_gap(tmp_path: Path) -> None:
+    one = tar([(f"{n:04d}.txt", b"%d" % n) for n in range(300)])
+    every = column(read(tmp_path, one + one, "text", text="txt"), "text")
+    chunks = read(tmp_path, one + one, "text", text="txt", want=lambda start, n: start + n > 550)
+    assert column(chunks, "text") == every[512:]
+    assert len(every) == 601 and every[300] is None
+
+
+def test_a_gap_behind_every_member_is_read_in_linear_time(tmp_path: Path) -> None:
+    piece = tar([("a.txt", b"")])[:512] + bytes(512)
+    start = time.perf_counter()
+    chunks = read(tmp_path, piece * 8_000, "text", text="txt")
+    assert sum(chunk.num_rows for chunk in chunks) == 15_999 and len(errors(chunks)) == 7_999
+    # A look at the whole file, or at a megabyte, for each gap would take minutes.
+    assert time.perf_counter() - start < 20
