@@ -56,7 +56,7 @@ def test_a_file_that_changes_has_rows_scored_anew(
         found = ledger(tmp_path / "OUT")
         assert found.column(score or found.column_names[-1]).to_pylist() == [value] * 2
     os.remove(tmp_path / "table.txt")
-    with pytest.raises(PlanError, match=r"reads .*/table\.txt, which is no file here"):
+    with pytest.raises(PlanError, match=r"reads .*/table\.txt, which is no file"):
         run(source, tmp_path / "OUT")
 
 
