@@ -99,8 +99,8 @@ def scorer(
 def declared_files(files: Sequence[str], what: str) -> dict[str, str]:
     """Name -> absolute path of the files that a function reads; the name does not depend on the machine.
 
-    A relative path is its own name and means what it means in a pool (`absolute_path`); of an absolute one the last part
-    is the name.
+    A relative path is its own name and means what it means in a pool (`absolute_path`); an absolute one goes by its
+    last part.
 
     Raises:
         PlanError: for a single text in place of a list, for URLs, and for two files of one name.
