@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import zipfile
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -103,28 +104,48 @@ def load_list(path: str) -> Pairs:
         if path.endswith(".npy"):
             return _load_npy(path)
         values = _load_parquet(path) if path.endswith(".parquet") else _load_text(path)
-    except (OSError, ValueError, pa.ArrowException) as error:
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, pa.ArrowException) as error:
         raise PlanError(f"can't read the list {path}: {error}; expected .npy (u8,u8), .parquet or text") from error
     return sort_pairs(pairs_of(values))
 
 
 def _load_npy(path: str) -> Pairs:
     listed = np.load(path, mmap_mode="r", allow_pickle=False)
-    if listed.dtype.names is None or len(listed.dtype.names) != 2 or listed.dtype.itemsize != 16:
+    if not isinstance(listed, np.ndarray):
+        raise ValueError("it is an archive of arrays (.npz)")
+    if listed.ndim != 1:
+        raise ValueError(f"the array has shape {listed.shape}, a list has one dimension")
+    pairs = _as_pairs(listed)
+    return pairs if is_sorted(pairs) else sort_pairs(pairs)
+
+
+def _as_pairs(listed: np.ndarray[Any, Any]) -> Pairs:
+    """An array of two unsigned 64-bit fields as pairs: itself where it has that layout, else converted by value.
+
+    Raises:
+        ValueError: for any other dtype. A `f8,f8` or `S8,S8` has 16 bytes too, but they are no halves of a uid.
+    """
+    kinds = [listed.dtype[name] for name in listed.dtype.names or ()]
+    if len(kinds) != 2 or any(kind.kind != "u" or kind.itemsize != 8 for kind in kinds):
         raise ValueError(f"dtype {listed.dtype} is not DataComp's 'u8,u8'")
-    listed = listed.view(PAIR)
-    return listed if is_sorted(listed) else sort_pairs(listed)
+    high, low = listed.dtype.names or ("", "")
+    if all(kind == PAIR["f0"] for kind in kinds) and listed.dtype.itemsize == PAIR.itemsize:
+        return listed.view(PAIR)  # stays on disk
+    made = np.empty(len(listed), dtype=PAIR)
+    made["f0"], made["f1"] = listed[high], listed[low]
+    return made
 
 
 def _load_parquet(path: str) -> pa.Array:
     with fsspec.open(path, "rb") as file:
         parquet = pq.ParquetFile(file)
         name = "uid" if "uid" in parquet.schema_arrow.names else parquet.schema_arrow.names[0]
-        return parquet.read(columns=[name]).column(0).cast(pa.string()).combine_chunks()
+        return parquet.read(columns=[name]).column(0).drop_null().cast(pa.string()).combine_chunks()
 
 
 def _load_text(path: str) -> pa.Array:
-    with fsspec.open(path, "rt", encoding="utf-8") as file:
+    # Editors of Windows begin a file with a byte order mark, which is no part of the first entry.
+    with fsspec.open(path, "rt", encoding="utf-8-sig") as file:
         return pa.array([line.strip() for line in file if line.strip()], pa.string())
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import ipaddress
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+import string
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -31,13 +32,39 @@ _OCTET = r"(?:25[0-5]|2[0-4][0-9]|[01]?[0-9][0-9]?)"
 _TAIL = r"[A-Za-z0-9-]*[A-Za-z0-9]:"
 _LITERAL = rf"\[(?:{_OCTET}\.){{3}}(?:25[0-5]|2[0-4][0-9]|[01]?[0-9][0-9]?|{_TAIL})]"
 
-_EMAIL = re.compile(rf"\b{_ATOM}(?:\.{_ATOM})*@(?:(?:{_LABEL}\.)+{_LABEL}|{_LITERAL})")
+_LOCAL = frozenset(string.ascii_letters + string.digits + "!#$%&'*+/=?^_`{|}~-.")
+_BEGIN = re.compile(rf"\b{_ATOM[:-1]}")
+_DOMAIN = re.compile(rf"(?:{_LABEL}\.)+{_LABEL}|{_LITERAL}")
 _IP = re.compile(rf"(?:{_OCTET}\.){{3}}{_OCTET}")
 
 
 def emails_in(text: str) -> list[str]:
     """The e-mail addresses of a text, in order."""
-    return _EMAIL.findall(text) if "@" in text else []
+    return [text[start:stop] for start, stop in _email_spans(text)]
+
+
+def _email_spans(text: str) -> Iterator[tuple[int, int]]:
+    r"""(start, stop) of what `\b ATOM(\.ATOM)* @ DOMAIN` finds, in time linear in the text.
+
+    That pattern is tried at each word of "a-a-a-a-@" and runs to its end each time. An address has one @, and no other
+    part can hold one, so each @ is looked at once: the domain behind it, then how far the name before it reaches.
+    """
+    free, at = 0, text.find("@")
+    while at >= 0:
+        domain = _DOMAIN.match(text, at + 1)
+        begin = None if domain is None else _BEGIN.search(text, _name_start(text, free, at), at)
+        if domain and begin and text[at - 1] != ".":
+            free = domain.end()
+            yield begin.start(), free
+        at = text.find("@", max(at + 1, free))
+
+
+def _name_start(text: str, free: int, at: int) -> int:
+    """Where the longest run of atoms with single full stops between them begins that ends at the @."""
+    start = at
+    while start > free and text[start - 1] in _LOCAL and text[start - 1 : start + 1] != "..":
+        start -= 1
+    return start
 
 
 def ips_in(text: str) -> list[str]:
@@ -56,7 +83,11 @@ def masked(text: str, emails: Sequence[str] = EMAILS, ips: Sequence[str] = IPS) 
     """The text with its e-mail addresses and public IP addresses replaced, by each of the replacements in turn."""
     if emails and "@" in text:
         turn = itertools.cycle(emails)
-        text = _EMAIL.sub(lambda _: next(turn), text)
+        parts, done = [], 0
+        for start, stop in _email_spans(text):
+            parts += [text[done:start], next(turn)]
+            done = stop
+        text = "".join([*parts, text[done:]])
     if ips and "." in text:
         addresses = itertools.cycle(ips)
         text = _IP.sub(lambda match: next(addresses) if _public(match.group()) else match.group(), text)

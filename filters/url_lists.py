@@ -149,7 +149,7 @@ def _counter(name: str, path: str) -> Callable[[str], int]:
 @functools.lru_cache(maxsize=16)
 def _entries(path: str) -> frozenset[str]:
     try:
-        lines = Path(path).read_text("utf-8").splitlines()
+        lines = Path(path).read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise PlanError(f"can't read the word list {path}: {error}") from error
     found = frozenset(normalised(line) for line in lines if not line.startswith("#")) - {""}

@@ -28,6 +28,21 @@ def field_of(value: dict[str, Any], path: str) -> Value:
     return found
 
 
+def as_written(data: bytes, path: str) -> Value:
+    """The number at `path` of an object as it is written: what a uid is where a float could not tell it from others.
+
+    Of 100000000000000000001 and 100000000000000000002 a float makes the same `1e+20`.
+
+    Args:
+        data: the object's JSON, which has been parsed once without an error.
+        path: see `field_of`.
+    """
+    try:
+        return field_of(json.loads(data, parse_int=str, parse_float=str, parse_constant=str), path)
+    except (ValueError, RecursionError) as error:
+        return RowError("json_decode", str(error)[:200])
+
+
 def fitting(kind: pa.DataType, role: str) -> Callable[[Any], Value]:
     """A function that gives a JSON value as Python's counterpart of `kind`, or the error."""
     if is_json(kind):

@@ -13,6 +13,7 @@ from poolsieve.dataflow.recipes.derived import DerivedRole, RoleSource, editors
 from poolsieve.dataflow.recipes.program import Program, ScoreStep
 from poolsieve.dataflow.store.artefacts import artefact_id, needs_artefact
 from poolsieve.dataflow.store.settings import ScorerParts, StoredScorer
+from poolsieve.filters.dsl.edits import FunctionEditor
 from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.errors import PlanError
 
@@ -29,6 +30,9 @@ def scorer_parts(program: Program, files: PoolFiles) -> dict[str, ScorerParts]:
 
 def _parts_of(step: ScoreStep, files: PoolFiles, hashes: dict[Path, str]) -> ScorerParts:
     found = {name: _sha256(path, hashes) for name, path in step.scorer.files().items()}
+    for number, made in enumerate(editors(step.inputs)):
+        read = made.files() if isinstance(made, FunctionEditor) else {}
+        found |= {f"edit {number}: {name}": _sha256(path, hashes) for name, path in read.items()}
     if needs_artefact(step.scorer):
         found["artefact"] = artefact_id(step.scorer)
     return _identity_of(step, files, found)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
@@ -15,7 +16,7 @@ import pyarrow as pa
 from poolsieve.filters.dsl.stages import Stage
 from poolsieve.scoring_models.base.config import Config, JsonObject
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
-from poolsieve.scoring_models.base.functions import top_level_name
+from poolsieve.scoring_models.base.functions import declared_files, existing, top_level_name
 
 
 @runtime_checkable
@@ -49,6 +50,16 @@ class FunctionEditor(Config):
     reads: tuple[str, ...]
     version: int = 1
     name: str = ""
+    read_files: Mapping[str, str] = field(default_factory=dict, metadata={"runtime": True})
+    """Name -> path of each file that the function reads."""
+
+    def files(self) -> Mapping[str, Path]:
+        """The files that the function reads; see `scorer(...)`.
+
+        Raises:
+            PlanError: if one is missing.
+        """
+        return existing(self.read_files, f"editor({self.name})")
 
     def edit(self, batch: pa.RecordBatch) -> pa.Array:
         """Calls the function with one array for each role that it reads."""
@@ -60,10 +71,13 @@ class FunctionEditor(Config):
         return array
 
 
-def editor(fn: Callable[..., Any], *, reads: Sequence[str] = ("text",), version: int = 1) -> FunctionEditor:
+def editor(
+    fn: Callable[..., Any], *, reads: Sequence[str] = ("text",), version: int = 1, files: Sequence[str] = ()
+) -> FunctionEditor:
     """Makes an editor of a plain function of Arrow arrays: `editor(strip_tags, reads=("text",), version=2)`.
 
-    Raise `version` whenever the function gives other texts: scores of edited texts are looked up by it.
+    Raise `version` whenever the function gives other texts: scores of edited texts are looked up by it. `files`
+    are those that the function reads, as in `scorer(...)`.
 
     >>> import pyarrow.compute as pc
     >>> def quiet(text):
@@ -74,7 +88,8 @@ def editor(fn: Callable[..., Any], *, reads: Sequence[str] = ("text",), version:
     Raises:
         PlanError: for a lambda or a nested function, which can't be sent to a worker.
     """
-    return FunctionEditor(fn, tuple(reads), version, top_level_name(fn, "editor"))
+    name = top_level_name(fn, "editor")
+    return FunctionEditor(fn, tuple(reads), version, name, declared_files(files, f"editor({name})"))
 
 
 @dataclass(frozen=True, eq=False, init=False)

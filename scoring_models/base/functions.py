@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from poolsieve.scoring_models.base.arrow import type_named
+from poolsieve.scoring_models.base.config import absolute_path
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 from poolsieve.scoring_models.base.scorer import Resources, Scored, ScorerConfig
 
@@ -27,6 +29,16 @@ class FunctionScorer(ScorerConfig):
     version: int = 1
     name: str = ""
     resources: Resources = field(default=Resources(holds_gil=True), metadata={"runtime": True})
+    read_files: Mapping[str, str] = field(default_factory=dict, metadata={"runtime": True})
+    """Name -> path of each file that the function reads; their contents are in the fingerprint, their places not."""
+
+    def files(self) -> Mapping[str, Path]:
+        """The files that the function reads.
+
+        Raises:
+            PlanError: if one is missing.
+        """
+        return existing(self.read_files, f"scorer({self.name})")
 
     def score(self, batch: pa.RecordBatch) -> Scored:
         """Calls the function and casts what it returns to the declared types."""
@@ -40,7 +52,8 @@ class FunctionScorer(ScorerConfig):
         return Scored(columns)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (type(self), (self.fn, self.reads, dict(self.columns), self.version, self.name, self.resources))
+        made = (self.fn, self.reads, dict(self.columns), self.version, self.name, self.resources, dict(self.read_files))
+        return (type(self), made)
 
 
 def _as_array(values: Any, kind: pa.DataType) -> pa.Array:
@@ -58,10 +71,12 @@ def scorer(
     columns: Mapping[str, str | pa.DataType],
     version: int = 1,
     holds_gil: bool = True,
+    files: Sequence[str] = (),
 ) -> FunctionScorer:
     """Makes a scorer of a plain function: `scorer(sharpness, reads=("image",), columns={"sharp": "float32"})`.
 
-    Raise `version` whenever the function gives other numbers: stored scores are looked up by it.
+    Raise `version` whenever the function gives other numbers: stored scores are looked up by it. `files` are those that
+    the function reads, with paths as a pool's: one that changes has the rows scored anew.
 
     >>> def shouting(text):
     ...     return [sum(map(str.isupper, value)) / len(value) for value in text.to_pylist()]
@@ -70,13 +85,50 @@ def scorer(
     [1.0, 0.1666666716337204]
 
     Raises:
-        PlanError: for a lambda or a nested function, which can't be sent to a worker.
+        PlanError: for a lambda or a nested function, which can't be sent to a worker, and for files that can't be told
+            apart by their names as given.
     """
     qualified = top_level_name(fn, "scorer")
     types = {name: kind if isinstance(kind, pa.DataType) else type_named(kind) for name, kind in columns.items()}
     if not types:
         raise PlanError(f"scorer({qualified}) needs at least one column, as columns={{'x': 'float32'}}")
-    return FunctionScorer(fn, tuple(reads), types, version, qualified, Resources(holds_gil=holds_gil))
+    resources = Resources(holds_gil=holds_gil)
+    read = declared_files(files, f"scorer({qualified})")
+    return FunctionScorer(fn, tuple(reads), types, version, qualified, resources, read)
+
+
+def declared_files(files: Sequence[str], what: str) -> dict[str, str]:
+    """Name -> absolute path of the files that a function reads; the name does not depend on the machine.
+
+    A relative path is its own name and means what it means in a pool (`absolute_path`); an absolute one goes by its
+    last part.
+
+    Raises:
+        PlanError: for a single text in place of a list, for URLs, and for two files of one name.
+    """
+    if isinstance(files, (str, Path)):
+        raise PlanError(f"{what}: files takes several, as files=({str(files)!r},)")
+    made: dict[str, str] = {}
+    for file in map(str, files):
+        name = Path(file).name if Path(file).expanduser().is_absolute() else Path(file).as_posix()
+        if "://" in file or name in made:
+            raise PlanError(f"{what}: files has {file!r}, which is a URL or there twice; name each local file once")
+        made[name] = absolute_path(file)
+    return made
+
+
+def existing(files: Mapping[str, str], what: str) -> dict[str, Path]:
+    """The same as paths of files that are there.
+
+    Raises:
+        PlanError: naming the first that is missing.
+    """
+    missing = [path for path in files.values() if not Path(path).is_file()]
+    if missing:
+        raise PlanError(
+            f"{what} reads {missing[0]}, which is no file; a relative path starts where the command was run"
+        )
+    return {name: Path(path) for name, path in files.items()}
 
 
 def top_level_name(fn: Callable[..., Any], what: str) -> str:

@@ -27,7 +27,7 @@ from poolsieve.dataflow.pools.formats.base import (
 )
 from poolsieve.dataflow.pools.formats.jsonl.lines import Line, is_blank, lines_of
 from poolsieve.dataflow.pools.json_types import KeyTypes, first_of
-from poolsieve.dataflow.pools.json_values import Value, array_of, field_of, fitting
+from poolsieve.dataflow.pools.json_values import Value, array_of, as_written, field_of, fitting
 from poolsieve.dataflow.pools.shards import BATCH_BYTES, BATCH_ROWS, Batch, Shard
 from poolsieve.scoring_models.base.errors import PlanError, RowError, unknown_name
 
@@ -252,8 +252,10 @@ class _Rows:
             found = {}
         for role, source in self._sources.items():
             value = field_of(found, source)
+            if role == UID and isinstance(value, float):  # or a whole number that is too large for orjson
+                value = as_written(_without_mark(line), source)
             if value is not None:
-                value = self._fit[role](value)
+                value = value if isinstance(value, RowError) else self._fit[role](value)
                 if isinstance(value, RowError):
                     self._errors[role][at], value = value, None
             self._values[role].append(value)
@@ -291,14 +293,17 @@ def parsed(line: Line) -> dict[str, Any] | RowError:
     """The object of a line, or what is wrong with it. Of a key that stands twice the last value counts."""
     if line.data is None:
         return RowError("line_too_long", f"a line of {line.length:,} bytes")
-    data = line.data[len(_BOM) :] if line.data.startswith(_BOM) else line.data
     try:
-        value = orjson.loads(data)
+        value = orjson.loads(_without_mark(line))
     except orjson.JSONDecodeError as error:
         return RowError("json_decode", str(error)[:200])
     if not isinstance(value, dict):
         return RowError("json_decode", f"the line is no JSON object but {type(value).__name__}")
     return value
+
+
+def _without_mark(line: Line) -> bytes:
+    return (line.data or b"").removeprefix(_BOM)
 
 
 def _sample(files: Location, shards: Sequence[Shard]) -> list[dict[str, Any]]:

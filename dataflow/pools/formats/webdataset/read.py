@@ -24,7 +24,7 @@ from poolsieve.dataflow.pools.formats.base import (
     fill_uids,
 )
 from poolsieve.dataflow.pools.formats.webdataset.archive import Sample, samples
-from poolsieve.dataflow.pools.json_values import Value, field_of, fitting
+from poolsieve.dataflow.pools.json_values import Value, as_written, field_of, fitting
 from poolsieve.dataflow.pools.shards import BATCH_BYTES, BATCH_ROWS, Batch, Shard
 from poolsieve.scoring_models.base.errors import PlanError, RowError, unknown_name
 
@@ -231,9 +231,12 @@ def _values(sample: Sample, sources: Mapping[str, MemberSource]) -> dict[str, Va
         name = next((name for name in source.extensions if name in sample.members), None)
         value: Value = None if name is None else sample.members[name]
         if source.is_json and isinstance(value, bytes) and name is not None:
+            data = value
             if name not in parsed:
-                parsed[name] = _parse_json(value)
+                parsed[name] = _parse_json(data)
             value = parsed[name] if isinstance(parsed[name], RowError) else field_of(parsed[name], source.path)
+            if role == UID and isinstance(value, float):
+                value = as_written(data, source.path)
         values[role] = value
     return values
 

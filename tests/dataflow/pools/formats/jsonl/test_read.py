@@ -100,6 +100,24 @@ def test_blank_lines_are_no_rows_and_ends_may_be_missing(tmp_path: Path) -> None
     assert [(row[0], row[2], row[5]) for row in found] == [(0, None, "a"), (1, None, "b"), (2, None, "c")]
 
 
+NUMBERS = ["7", "18446744073709551615", "18446744073709551616", "100000000000000000001", "100000000000000000002"]
+NUMBERS += ["-9223372036854775809", "1.50", "1e20", "0.30000000000000001"]
+
+
+@pytest.mark.parametrize("path", ["id", "meta.id"])
+def test_a_number_is_a_uid_as_it_is_written(tmp_path: Path, path: str) -> None:
+    made = [f'{{"id": {one}, "text": "a"}}' if path == "id" else f'{{"meta": {{"id": {one}}}}}' for one in NUMBERS]
+    write(tmp_path / "a.jsonl", b"\xef\xbb\xbf" + "\n".join(made).encode())
+    found = rows(Pool.jsonl(f"{tmp_path}/a.jsonl", uid=path))
+    assert [row[1] for row in found] == NUMBERS and not any(row[2] for row in found)
+
+
+def test_a_number_that_no_float_holds_is_no_other_uid(tmp_path: Path) -> None:
+    write(tmp_path / "a.jsonl", b'{"id": 5}\n{"id": 1e999}\n{"id": ' + b"9" * 5000 + b"}\n")
+    found = rows(Pool.jsonl(f"{tmp_path}/a.jsonl", uid="id"))
+    assert [row[2] for row in found] == [None, "json_decode", "json_decode"] and len({row[1] for row in found}) == 3
+
+
 BAD = {
     b'{"text": "cut sho': "json_decode",
     b"[1, 2]": "json_decode",

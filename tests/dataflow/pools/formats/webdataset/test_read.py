@@ -195,6 +195,12 @@ def test_uids(tmp_path: Path) -> None:
     assert read(tmp_path, members, text="txt")[0].uid.to_pylist() == derived
 
 
+def test_a_number_is_a_uid_as_it_is_written(tmp_path: Path) -> None:
+    numbers = ["7", "18446744073709551616", "100000000000000000001", "1.50", "1e20", "1e999"]
+    members = [(f"{n}.json", f'{{"uid": {number}}}'.encode()) for n, number in enumerate(numbers)]
+    assert read(tmp_path, members, "uid")[0].uid.to_pylist() == numbers
+
+
 def test_bad_json_costs_the_roles_that_read_it(tmp_path: Path) -> None:
     bad = [b"{", b"\xff{}", b"[1]", b"", b"[" * 100_000, b'{"w": 1e999}', b'{"w": NaN}', b'{"w": "5"}', b'{"w": true}']
     bad += [b'{"w": 1' + b"0" * 400 + b"}", b'{"a": {"b": 3}, "w": {"b": 4}}', b'{"meta": "\\ud800"}', b'{"meta": 5}']
