@@ -27,6 +27,7 @@ from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.recipe import Pool, Recipe
 from poolsieve.dataflow.runners.base import threads_for
 from poolsieve.dataflow.store.job import uid_source_of
+from poolsieve.dataflow.store.layout import export_folder
 from poolsieve.dataflow.store.manifest import Manifest, ShardLine
 from poolsieve.dataflow.store.out import OutFolder
 from poolsieve.filters.lists import file_sha256, load_list
@@ -162,7 +163,7 @@ def prepare(out: str, wishes: Wishes, workers: int) -> Prepared:
     """
     run = OutFolder(out)
     place = _place(run.manifest.pool.pool().located(), wishes.pool)
-    url = fs.absolute(wishes.target) if wishes.target else fs.join(run.url, "export")
+    url = fs.absolute(wishes.target) if wishes.target else export_folder(run.url)
     _outside(place, run.shards, url)
     made = _plan(run, wishes, place, threads=threads_for(workers) > 1)
     size = wishes.target_bytes or made.to.target_bytes
