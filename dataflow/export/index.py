@@ -153,12 +153,25 @@ def read_record(url: str, kind: type[Record]) -> Record | None:
     except ValueError as error:
         raise PlanError(f"{url} is damaged ({error}): remove it, and export again with --replace") from error
     try:
-        return msgspec.convert(found, kind)
+        made = msgspec.convert(found, kind)
+        _check_names(made)
+        return made
     except msgspec.ValidationError as error:
         raise PlanError(
             f"{url} is not one of poolsieve's, or of another version ({error}): remove it, or write to another folder "
             "with --to"
         ) from error
+
+
+def _check_names(record: ExportIndex | PlanNote | FileRecord) -> None:
+    """Refuses names that lead out of the export's folder: what they name may be removed."""
+    if isinstance(record, ExportIndex):
+        named = [record.export, *record.names]
+    else:
+        named = list(record.files) if isinstance(record, PlanNote) else [record.name]
+    for name in named:
+        if "\\" in name or "\0" in name or any(part in ("", ".", "..") for part in name.split("/")):
+            raise msgspec.ValidationError(f"{name!r} is no name of a file in the folder")
 
 
 def read_index(folder: str) -> ExportIndex | None:

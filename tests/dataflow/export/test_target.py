@@ -306,3 +306,27 @@ def test_an_index_that_is_somebody_elses_is_refused(pool: Path, tmp_path: Path) 
         (tmp_path / "mine" / "_export.json").write_text(text)
         with pytest.raises(PlanError, match=r"is damaged|not one of poolsieve's"):
             export(out, target=str(tmp_path / "mine"), replace=True)
+
+
+@pytest.mark.parametrize("name", ["../precious", "/etc", "data/../../precious", "a//b", "..", "", "data\\..\\x"])
+def test_names_that_lead_out_of_the_folder_remove_nothing(pool: Path, tmp_path: Path, name: str) -> None:
+    """An index or a plan is data: whoever edits it must not choose what `--replace` removes."""
+    precious = tmp_path / "out" / "precious"
+    out = str(tmp_path / "out")
+    run(parquet_recipe(pool), out)
+    precious.mkdir()
+    (precious / "file").write_text("x")
+    export(out)
+    index = tmp_path / "out" / "export" / "_export.json"
+    whole = json.loads(index.read_text())
+    for broken in ({**whole, "also": [name]}, {**whole, "export": name}):
+        index.write_text(json.dumps(broken))
+        with pytest.raises(PlanError, match="no name of a file in the folder"):
+            export(out, replace=True, target_bytes=1)
+    index.unlink()
+    note = tmp_path / "out" / "export" / ".poolsieve-export" / "other" / "plan.json"
+    note.parent.mkdir(parents=True)
+    note.write_text(json.dumps({"files": [name]}))
+    with pytest.raises(PlanError, match="no name of a file in the folder"):
+        export(out, replace=True, target_bytes=1)
+    assert (precious / "file").read_text() == "x"
