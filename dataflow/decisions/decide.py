@@ -16,10 +16,10 @@ from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.walk import Cuts, State, quarantined, reasons_count, walk
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.layout import ledger_url, uids_url
-from poolsieve.dataflow.store.manifest import ShardLine
+from poolsieve.dataflow.store.manifest import ShardLine, read_ledger, read_shards
 from poolsieve.dataflow.store.stored import StoredScores, open_stored, require_scored
 from poolsieve.dataflow.store.summary import FunnelLine, cuts_to_json
-from poolsieve.dataflow.store.tables import read_table, write_table
+from poolsieve.dataflow.store.tables import write_table
 from poolsieve.filters.dsl.cuts import order_keys
 from poolsieve.filters.lists import hex_pairs, sort_pairs
 from poolsieve.scoring_models.base.config import digest
@@ -55,7 +55,10 @@ def decide_shard(shard: Shard, job: Job, cuts: Cuts, *, label: str, write: bool 
 
 def _overlap(job: Job, shard: Shard, state: State) -> dict[str, int]:
     """Rows kept by both, only by the new rules, only by the decision that `job.compare` names."""
-    table = read_table(ledger_url(job.out, job.compare, shard.name))
+    lines = job.session.once(
+        ("lines", job.compare), lambda: {line.name: line for line in read_shards(job.out, job.compare)}
+    )
+    table = read_ledger(job.out, job.compare, lines[shard.name], ["keep"])
     old = np.asarray(table.column("keep").to_numpy(), dtype=bool)
     new = state.alive
     return {"both": int((old & new).sum()), "new": int((new & ~old).sum()), "old": int((old & ~new).sum())}
@@ -180,12 +183,14 @@ def ledger_table(source: StoredScores, state: State) -> pa.Table:
 def _write(job: Job, shard: Shard, source: StoredScores, state: State, cuts: Cuts, record: Record) -> None:
     decision = decision_of(job, cuts)
     url = ledger_url(job.out, decision, shard.name)
-    sha256 = write_table(url, ledger_table(source, state), {"poolsieve.path": shard.path})
-    record.shards = [msgspec.structs.replace(line, ledger_sha256=sha256) for line in record.shards]
+    file = write_table(url, ledger_table(source, state), {"poolsieve.path": shard.path})
+    record.shards = [
+        msgspec.structs.replace(line, ledger_sha256=file.sha256, ledger_bytes=file.size) for line in record.shards
+    ]
     kept = source.uid.filter(pa.array(state.alive))
     pairs, valid = hex_pairs(kept)
     record.hex_uids = bool(valid.all())
     if record.hex_uids and len(pairs):
         sink = io.BytesIO()
         np.save(sink, sort_pairs(pairs), allow_pickle=False)
-        fs.write_bytes(uids_url(job.out, decision, shard.name), sink.getvalue())
+        fs.write_bytes(uids_url(job.out, job.run_id, shard.name), sink.getvalue())

@@ -40,7 +40,7 @@ def finish_decision(record: Record, job: Job, cuts: Cuts, work: Work, *, write: 
         write_table(shards_url(job.out, decision), table)
         fs.write_bytes(cuts_url(job.out, decision), dumps(cuts_to_json(cuts)))
         if record.hex_uids:
-            merge_subset(job.out, decision, record)
+            merge_subset(job.out, decision, record, job.run_id)
     return summary_of(record, cuts, decision, work, sorted(job.frozen))
 
 
