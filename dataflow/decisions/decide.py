@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from typing import Any
 
@@ -28,13 +29,36 @@ from poolsieve.scoring_models.base.errors import PoolsieveError
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 
-def decision_of(job: Job, cuts: Cuts) -> str:
-    """A decision's id: a hash of the rules, the cuts, the fingerprints and the pool's listing."""
-    return digest([job.program.rules(), cuts_to_json(cuts), dict(job.fingerprints), job.pool_id], 8)
+def decision_of(job: Job, cuts: Cuts, content: int | None) -> str:
+    """A decision's id: a hash of the rules, the cuts, the fingerprints and the pool's listing.
+
+    These say what is in the ledger, but for failures that were tried again. Where some were, `content` is the sum of
+    the shards' `ledger_hash`; else it is None, which costs nothing.
+    """
+    parts = [job.program.rules(), cuts_to_json(cuts), dict(job.fingerprints), job.pool_id]
+    return digest(parts if content is None else [*parts, content % 2**64], 8)
 
 
-def decide_shard(shard: Shard, job: Job, cuts: Cuts, *, label: str, write: bool = True) -> Record:
+def ledger_hash(shard: Shard, job: Job, cuts: Cuts, *, label: str) -> int:
+    """64-bit hash of what the ledger of a shard will say.
+
+    Raises:
+        NotScored: if rows need scores that are not stored.
+    """
+    progress.check()
+    source = open_stored(job, shard, label)
+    state = walk(job.program, source, cuts)
+    require_scored(state.unknown, shard)
+    table, sink = ledger_table(source, state), io.BytesIO()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    return int.from_bytes(hashlib.blake2b(shard.name.encode() + sink.getbuffer(), digest_size=8).digest(), "little")
+
+
+def decide_shard(shard: Shard, job: Job, cuts: Cuts, content: int | None, *, label: str, write: bool = True) -> Record:
     """Decides every row of a shard; with `write`, writes its ledger (and kept uids, for `subset.npy`).
+
+    `content` is what `decision_of` takes.
 
     Raises:
         NotScored: if rows need scores that are not stored.
@@ -46,7 +70,7 @@ def decide_shard(shard: Shard, job: Job, cuts: Cuts, *, label: str, write: bool 
     require_scored(state.unknown, shard)
     record = record_of(job, shard, source, state, cuts)
     if write:
-        _write(job, shard, source, state, cuts, record)
+        _write(job, shard, source, state, decision_of(job, cuts, content), record)
     elif job.compare:
         record.overlap = _overlap(job, shard, state)
     progress.add("decide", len(source.rows))
@@ -180,8 +204,7 @@ def ledger_table(source: StoredScores, state: State) -> pa.Table:
     return pa.Table.from_arrays(arrays, names=["row", "uid", "keep", "reason", *scores])
 
 
-def _write(job: Job, shard: Shard, source: StoredScores, state: State, cuts: Cuts, record: Record) -> None:
-    decision = decision_of(job, cuts)
+def _write(job: Job, shard: Shard, source: StoredScores, state: State, decision: str, record: Record) -> None:
     url = ledger_url(job.out, decision, shard.name)
     file = write_table(url, ledger_table(source, state), {"poolsieve.path": shard.path})
     record.shards = [

@@ -25,7 +25,7 @@ from poolsieve.dataflow.runners.supervise import Watch, supervised
 from poolsieve.dataflow.store.artefacts import build_missing
 from poolsieve.dataflow.store.fingerprints import changed_functions, scorer_parts, stored_parts
 from poolsieve.dataflow.store.job import Job, Options
-from poolsieve.dataflow.store.layout import leases_folder, run_folder, summary_url
+from poolsieve.dataflow.store.layout import leases_folder, retried_url, run_folder, summary_url
 from poolsieve.dataflow.store.manifest import Manifest, pool_id, read_manifest, read_shards, write_manifest
 from poolsieve.dataflow.store.out import OutFolder
 from poolsieve.dataflow.store.session import ending
@@ -107,6 +107,7 @@ def prepare(
         recipe_object=None if source else given,
         frozen=frozen or {},
         options=options,
+        retried=options.retry_quarantined or fs.exists(retried_url(out)),
     )
     return Plan(
         job,
@@ -204,6 +205,7 @@ def prepare_stored(
         frozen=frozen or {},
         options=options,
         compare=found.decision,
+        retried=fs.exists(retried_url(out)),
     )
     return Plan(job, shards, found.pool.gaps)
 
@@ -270,6 +272,8 @@ def carry_out(
     started = time.monotonic()
     what = "poolsieve run" if score else "poolsieve decide"
     with ending(plan.job.run_id), _working(plan, what):
+        if plan.job.options.retry_quarantined:
+            fs.write_new(retried_url(plan.job.out), b"")
         found = execute(plan, score=score, engine=engine, watch=watch)
         found.wall_seconds = time.monotonic() - started
         _close(plan, found, what, before_manifest)

@@ -44,6 +44,11 @@ def scorer_folder(out: str, name: str, fingerprint: str) -> str:
     return fs.join(scores_folder(out), f"{safe}-{fingerprint}")
 
 
+def retried_url(out: str) -> str:
+    """There once a run has tried failures again: the same rules may then come to another ledger."""
+    return fs.join(scores_folder(out), "_retried")
+
+
 def settings_url(folder: str) -> str:
     """What the scores in a scorer's folder were made with."""
     return fs.join(folder, "scorer.json")
