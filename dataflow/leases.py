@@ -170,7 +170,7 @@ def held(
     """
     try:
         lease = _taken(folder, kind, what, max(patience, SETTLE))
-    except OSError:
+    except (OSError, NotImplementedError):
         if not read_only:
             raise
         yield None
@@ -193,8 +193,12 @@ def _taken(folder: str, kind: str, what: str, patience: float) -> Lease:
     started, said, pause = time.monotonic(), False, 0.05
     while True:
         lease = Lease(fs.join(folder, f"{kind}-{uuid.uuid4().hex}.json"), _me(kind, what))
-        lease.write()
-        others = _others(folder, lease)
+        try:
+            lease.write()
+            others = _others(folder, lease)
+        except BaseException:  # Ctrl-C too: nobody would give the lease back
+            lease.give_back()
+            raise
         if not others:
             return lease
         lease.give_back()

@@ -220,7 +220,7 @@ def _is_header(block: bytes) -> bool:
 
 
 def _nameless(info: tarfile.TarInfo) -> RowError:
-    """A name of zeros, as a hole within a long name leaves it, belongs to no sample; its member must not go silently."""
+    """A name of zeros, as a hole within a long name leaves it, belongs to no sample: not a word would be said of it."""
     return RowError("tar_header", f"the member at byte {info.offset:,} has no name")
 
 
