@@ -48,6 +48,31 @@ class RecipeSource:
         """The same recipe, with some parameters set anew."""
         return replace(self, parameters={**self.parameters, **parameters})
 
+    def unlike_files(self, out: str) -> str | None:
+        """Why this may not be what its files say on this machine, in words; None if it is, byte for byte.
+
+        A source that was read back from OUT may be anybody's. What its user's own files say may be run.
+
+        Args:
+            out: OUT. A recipe in there came with it, and proves nothing.
+        """
+        for path, text in [(self.path, self.text), *self.includes.items()]:
+            if (why := _unlike_file(path, text, out)) is not None:
+                return why
+        if self.is_yaml and not self._filled_in():
+            return "a parameter that OUT holds is more than a value: with it, the YAML has other keys or stages"
+        return None
+
+    @property
+    def is_yaml(self) -> bool:
+        """Whether the text is YAML, by the name of its file."""
+        return self.path.endswith((".yaml", ".yml"))
+
+    def _filled_in(self) -> bool:
+        from poolsieve.dataflow.recipes.yaml import only_values
+
+        return only_values(self.text, self.parameters)
+
     def recipe(self) -> Recipe:
         """Executes or parses the text. A Python file is executed once a process; its function may be called again."""
         key = digest([self.path, self.text, dict(self.parameters), dict(self.includes), self.base], 16)
@@ -55,7 +80,7 @@ class RecipeSource:
             return self._load(key)
 
     def _load(self, key: str) -> Recipe:
-        if self.path.endswith((".yaml", ".yml")):
+        if self.is_yaml:
             from poolsieve.dataflow.recipes.yaml import recipe_from_yaml
 
             return recipe_from_yaml(self.text, self.path, self.parameters)
@@ -75,6 +100,29 @@ def _text(path: str) -> str:
         raise PlanError(f"no recipe file {path}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise PlanError(f"can't read the recipe file {path}: {error}") from error
+
+
+def _unlike_file(path: str, text: str, out: str) -> str | None:
+    """Looks at the disk alone: a URL would be answered by whoever is asked."""
+    data = text.encode("utf-8", "surrogatepass")
+    if not os.path.isabs(path):
+        return f"{path} is no path of a file on this machine"
+    if "://" not in out and os.path.realpath(path).startswith(os.path.join(os.path.realpath(out), "")):
+        return f"{path} lies in OUT itself"
+    try:
+        if not os.path.isfile(path):
+            return f"there is no file {path} on this machine"
+        # The size first: who wrote the path may have named a file that takes all memory to read.
+        if os.path.getsize(path) != len(data) or _bytes(path) != data:
+            return f"{path} on this machine says something else than the text that OUT holds"
+    except OSError as error:
+        return f"{path} can't be read ({error})"
+    return None
+
+
+def _bytes(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def _execute(name: str, path: str, text: str) -> types.ModuleType:

@@ -18,9 +18,9 @@ from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.dataflow.store import layout
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.summary import Summary, WithCuts, cuts_from_json, dumps
-from poolsieve.dataflow.store.tables import read_table
+from poolsieve.dataflow.store.tables import damaged, read_table
 from poolsieve.scoring_models.base.config import JsonObject, digest
-from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 from poolsieve.scoring_models.base.packages import package_versions
 
 SHARDS_SCHEMA = pa.schema(
@@ -121,7 +121,13 @@ class PoolRecord(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     gaps: tuple[str, ...]
 
     def pool(self) -> Pool:
-        """The pool, without storage options, which are never stored."""
+        """The pool, without storage options, which are never stored.
+
+        Raises:
+            PoolsieveError: for URLs that are not of plain files.
+        """
+        for url in self.urls:
+            layout.check_pool_url(url)
         return Pool(self.kind, self.urls, self.roles, self.allow_gaps, self.split_bytes)
 
 
@@ -153,15 +159,27 @@ class Manifest(WithCuts, kw_only=True):
     fingerprints: dict[str, str]
     versions: dict[str, str]
 
-    def recipe_source(self, out: str) -> RecipeSource:
-        """The recipe file that the run was made from.
+    def recipe_source(self, out: str, *, trust: bool = False) -> RecipeSource:
+        """The recipe that the run was made from, to be run: code that OUT holds, and OUT may be anybody's.
+
+        Args:
+            out: OUT.
+            trust: whether it may be run whatever its file on this machine says.
 
         Raises:
-            PlanError: if it was made from Python objects, not from a file.
+            PlanError: if it was made from Python objects, not from a file; without `trust`, if it is not what that file
+                says.
         """
         if self.source is None:
             raise PlanError(
                 f"the run in {out} was made from Python, not from a recipe file: name the recipe to decide by"
+            )
+        unlike = None if trust else self.source.unlike_files(out)
+        if unlike is not None:
+            raise PlanError(
+                f"the recipe that {out} holds is not run, since it may be anybody's: {unlike}. Name the recipe "
+                "(`poolsieve decide RECIPE --out OUT`; from Python recipe=), or have the text that OUT holds run with "
+                "--trust-recipe (from Python trust_recipe=True)"
             )
         return self.source
 
@@ -230,9 +248,20 @@ def read_manifest(out: str) -> Manifest:
 
 
 def read_shards(out: str, decision: str) -> list[ShardLine]:
-    """The lines of a decision's `shards.parquet`, in pool order."""
-    lines = read_table(layout.shards_url(out, decision)).to_pylist()
-    return msgspec.convert(lines, list[ShardLine])
+    """The lines of a decision's `shards.parquet`, in pool order.
+
+    Raises:
+        PoolsieveError: if it is damaged, or names files that are not below the pool's root.
+    """
+    url = layout.shards_url(out, decision)
+    try:
+        made = msgspec.convert(read_table(url).to_pylist(), list[ShardLine])
+    except msgspec.ValidationError as error:
+        raise PoolsieveError(damaged(url, error)) from error
+    for line in made:
+        if ".." in line.path and ".." in line.path.split("/"):
+            raise PoolsieveError(f"{url} names {line.path[:200]!r}, which is no file below the pool's root")
+    return made
 
 
 def read_cuts(url: str) -> Cuts:
