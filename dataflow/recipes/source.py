@@ -105,8 +105,8 @@ def _text(path: str) -> str:
 def _unlike_file(path: str, text: str, out: str) -> str | None:
     """Looks at the disk alone: a URL would be answered by whoever is asked."""
     data = text.encode("utf-8", "surrogatepass")
-    if not os.path.isabs(path):
-        return f"{path} is no path of a file on this machine"
+    if not os.path.isabs(path) or "\0" in path:
+        return f"{path!r} is no path of a file on this machine"
     if "://" not in out and os.path.realpath(path).startswith(os.path.join(os.path.realpath(out), "")):
         return f"{path} lies in OUT itself"
     try:

@@ -78,14 +78,17 @@ _MARK = "poolsieve-parameter"
 def only_values(text: str, parameters: Mapping[str, str]) -> bool:
     """Whether parameters only fill in values, single ones or flat lists: they add no keys and no stages.
 
-    True as well for what is no recipe at all, which `recipe_from_yaml` refuses.
+    Each by itself as well: two of them might hide what one says, until the other is set anew.
     """
     marks = dict.fromkeys(parameters, _MARK)
+    fillings = [{**marks, name: value} for name, value in parameters.items()]
     try:
-        asked, filled = (yaml.safe_load(string.Template(text).substitute(given)) for given in (marks, parameters))
-    except (yaml.YAMLError, KeyError, ValueError):
-        return True
-    return _same_shape(asked, filled)
+        asked, *filled = (
+            yaml.safe_load(string.Template(text).substitute(given)) for given in (marks, parameters, *fillings)
+        )
+    except (yaml.YAMLError, KeyError, ValueError, RecursionError):
+        return False
+    return all(_same_shape(asked, one) for one in filled)
 
 
 def _same_shape(asked: Any, filled: Any) -> bool:

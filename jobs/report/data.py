@@ -128,9 +128,9 @@ def _recipe(facts: Facts) -> JsonObject:
     try:
         found = json.loads(facts.recipe)
     except (ValueError, RecursionError) as error:
-        raise PoolsieveError(f"the recipe in summary.json is no JSON text: {error}") from error
+        raise PoolsieveError(f"summary.json is damaged: its recipe is no JSON text ({error})") from error
     if not isinstance(found, dict):
-        raise PoolsieveError("the recipe in summary.json is no JSON object")
+        raise PoolsieveError("summary.json is damaged: its recipe is no JSON object")
     return found
 
 
