@@ -385,7 +385,7 @@ def _again(out: str, params: Params | None, trust: bool) -> RecipeSource | None:
     if not params:
         return None
     found = OutFolder(out)
-    return found.manifest.recipe_source(out, trust=trust).with_parameters(_texts(params))
+    return found.manifest.recipe_source(found.url, trust=trust).with_parameters(_texts(params))
 
 
 def _texts(params: Params | None) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""None"""
+"""A recipe as text: how it is read, how it is compared with its files, and how it becomes a recipe."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import traceback
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -104,20 +105,28 @@ def _text(path: str) -> str:
 
 def _unlike_file(path: str, text: str, out: str) -> str | None:
     """Looks at the disk alone: a URL would be answered by whoever is asked."""
-    data = text.encode("utf-8", "surrogatepass")
+    data, shown = text.encode("utf-8", "surrogatepass"), repr(path[:300])
     if not os.path.isabs(path) or "\0" in path:
-        return f"{path!r} is no path of a file on this machine"
-    if "://" not in out and os.path.realpath(path).startswith(os.path.join(os.path.realpath(out), "")):
-        return f"{path} lies in OUT itself"
+        return f"{shown} is no path of a file on this machine"
     try:
         if not os.path.isfile(path):
-            return f"there is no file {path} on this machine"
+            return f"there is no file {shown} on this machine"
+        if _lies_in(path, out):
+            return f"{shown} lies in OUT itself"
         # The size first: who wrote the path may have named a file that takes all memory to read.
         if os.path.getsize(path) != len(data) or _bytes(path) != data:
-            return f"{path} on this machine says something else than the text that OUT holds"
+            return f"{shown} on this machine says something else than the text that OUT holds"
     except OSError as error:
-        return f"{path} can't be read ({error})"
+        return f"{shown} can't be read ({error.strerror})"
     return None
+
+
+def _lies_in(path: str, out: str) -> bool:
+    """Whether a file is below OUT, however either is spelled."""
+    system, folder = fs.connect(out)
+    if not fs.is_local(system) or not os.path.isdir(folder):
+        return False
+    return any(os.path.samefile(parent, folder) for parent in Path(os.path.realpath(path)).parents)
 
 
 def _bytes(path: str) -> bytes:

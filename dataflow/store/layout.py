@@ -27,7 +27,8 @@ def below(folder: str, name: str) -> str:
     Raises:
         PoolsieveError: if it is more than one component, or no name of a file.
     """
-    if name in ("", ".", "..") or any(char in name for char in "/\\\0"):
+    # Nothing that poolsieve names has characters that a terminal would take for commands.
+    if name in ("", ".", "..") or "/" in name or "\\" in name or not name.isprintable():
         raise PoolsieveError(f"{name[:200]!r}, which a file in OUT names, is no name of a file in {folder}")
     return fs.join(folder, name)
 

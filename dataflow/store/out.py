@@ -76,7 +76,9 @@ class OutFolder:
         except FileNotFoundError as error:
             raise PlanError(f"{url} is missing; `poolsieve decide --out {self.url}` makes it again") from error
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise PoolsieveError(f"{url} is damaged ({error}); `poolsieve decide` makes it again") from error
+            # The error may quote the file: a whole page of it, or what a terminal takes for commands.
+            said = "".join(char for char in str(error)[:300] if char.isprintable())
+            raise PoolsieveError(f"{url} is damaged ({said}); `poolsieve decide` makes it again") from error
         if found.decision != self.decision:
             raise PoolsieveError(
                 f"{url} is damaged (it names decision {found.decision[:100]!r}); `poolsieve decide` makes it again"

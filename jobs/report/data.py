@@ -118,7 +118,7 @@ def report_data(
 def _facts(out: str, summary: Summary) -> Facts:
     if summary.facts is None:
         raise PlanError(
-            f"decision {summary.decision} in {out} was made by an older version, which noted nothing for a report. "
+            f"decision {summary.decision!r} in {out} was made by an older version, which noted nothing for a report. "
             f"`poolsieve decide --out {out}` makes it again, from stored scores"
         )
     return summary.facts

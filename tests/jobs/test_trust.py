@@ -150,14 +150,14 @@ def test_files_that_prove_nothing(folder: Folder, tmp_path: Path) -> None:
     other.write_text("x = 1\n")
     cases: Mapping[str, tuple[Mapping[str, Any], str]] = {
         "in OUT": ({"path": str(inside)}, "lies in OUT itself"),
-        "in OUT, by another way": ({"path": f"{tmp_path}/other/../out/recipe.py"}, "lies in OUT itself"),
+        "in OUT, by another way": ({"path": f"{tmp_path}/out/../out/recipe.py"}, "lies in OUT itself"),
         "a URL": ({"path": f"file://{inside}"}, "no path of a file"),
         "relative": ({"path": "recipe.py"}, "no path of a file"),
         "gone": ({"path": "/nowhere/recipe.py"}, "there is no file"),
         "no file": ({"path": "/dev/zero"}, "there is no file"),
         "NUL": ({"path": "/tmp/a\0b.py"}, "no path of a file"),
         "half a character": ({"text": "x = '\ud800'"}, "something else"),
-        "an included file": ({"text": RECIPE, "includes": {str(other): "x = 2\n"}}, "other.py on this machine"),
+        "an included file": ({"text": RECIPE, "includes": {str(other): "x = 2\n"}}, "other.py' on this machine"),
         "included in its own place": ({"includes": {str(folder.recipe): RECIPE}}, "something else"),
     }
     for case, (source, message) in cases.items():
@@ -165,6 +165,9 @@ def test_files_that_prove_nothing(folder: Folder, tmp_path: Path) -> None:
         inside.write_text(json.loads((folder.out / "manifest.json").read_text())["source"]["text"], errors="replace")
         done = folder.call("decide", "--out", "OUT")
         assert done.exit_code == 2 and message in done.output, (case, done.output)
+        for spelled in (f"file://{folder.out}", f"local://{folder.out}", f"{folder.out}/../out/"):
+            for more in ((), ("-p", "fraction=0.2")):
+                assert message in folder.call("decide", "--out", spelled, *more).output, (case, spelled)
     assert not folder.canary.exists()
 
 
@@ -197,7 +200,7 @@ def test_a_report_needs_neither_the_recipe_nor_its_modules(folder: Folder, tmp_p
     first = json.loads(report.with_suffix(".json").read_text())
     html = report.read_text()
     report.unlink()
-    assert api.report(tmp_path / "mine") == str(report)
+    assert poolsieve.report(tmp_path / "mine") == str(report)
     assert {**json.loads(report.with_suffix(".json").read_text()), "made": first["made"]} == first
     assert report.read_text().replace(_made(report), "") == html.replace(first["made"], "")
     assert first["samples"]["kept"][0]["caption"] is not None
@@ -247,6 +250,7 @@ WRONG = {
     "no seconds": _set("work", "seconds", to={"read": float("nan")}),
     "facts": _set("facts", to="none"),
     "a step": _set("facts", "steps", 0, "kind", to="evil"),
+    "a step that a terminal would take for a command": _set("facts", "steps", 0, "kind", to="\x1b[2J" * 1000),
     "a limit": _set("facts", "limits", to=[{"score": "clip", "op": "<script>", "limit": 1}]),
     "a limit that no drawing holds": _set("facts", "limits", to=[{"score": "clip", "op": "less", "limit": 1e309}]),
     "the recipe": _set("facts", "recipe", to="{"),
@@ -273,6 +277,7 @@ def test_a_summary_that_was_edited_is_refused_in_words(name: str, folder: Folder
         assert done.exit_code == 0 and "is no name of a file" in html
     else:
         assert done.exit_code in (1, 2) and "damaged" in done.output, done.output
+        assert "\x1b" not in done.output and len(done.output) < 1000
     assert {path for path in folder.out.parent.rglob("*") if path.is_file()} == before
 
 
@@ -284,7 +289,7 @@ def _shard(folder: Folder) -> str:
     return read_shards(str(folder.out), read_manifest(str(folder.out)).decision)[0].name
 
 
-@pytest.mark.parametrize("decision", ["..", "../../evil", "a/b", "/evil", "", "a\0b", "a\\b"])
+@pytest.mark.parametrize("decision", ["..", "../../evil", "\x1b[2J", "a/b", "/evil", "", "a\0b", "a\\b"])
 def test_a_decision_that_leads_out_of_out_is_refused(decision: str, folder: Folder) -> None:
     folder.edit(lambda data: data.update(decision=decision))
     for command in (("report", "OUT"), ("export", "OUT")):
