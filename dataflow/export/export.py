@@ -58,6 +58,7 @@ def export(
     pool: Pool | None = None,
     columns: Mapping[str, str] | None = None,
     recipe: Recipe | None = None,
+    trust_recipe: bool = False,
     watch: Watch | None = None,
     say: Callable[[str], None] = _quiet,
 ) -> ExportIndex:
@@ -78,6 +79,7 @@ def export(
         columns: column or key -> role: texts that the recipe's edits made of the role, in the place of the pool's own
             value of that name.
         recipe: for `columns`, of a run that was made from Python and not from a recipe file.
+        trust_recipe: for `columns`, run the recipe that OUT holds whatever its file says on this machine.
         watch: called in the calling thread while the export runs; returns once the event is set.
         say: is told what should be known before work starts: what the format can't hold.
 
@@ -99,6 +101,7 @@ def export(
         pool=pool,
         columns=columns or {},
         recipe=recipe,
+        trust_recipe=trust_recipe,
     )
     folder = leases_folder(OutFolder(out).url)
     with leases.held(folder, leases.WORK, "poolsieve export", patience=leases.PRUNE_SECONDS, read_only=True):

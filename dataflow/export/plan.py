@@ -51,6 +51,7 @@ class Wishes:
     pool: Pool | None = None
     columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
     recipe: Recipe | None = None
+    trust_recipe: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +185,7 @@ def _plan(run: OutFolder, wishes: Wishes, place: PoolFiles, *, threads: bool) ->
     """The plan of a copy; what another format takes of a row is still to be said."""
     format = _format(wishes.format, place)
     _selection(wishes.select, wishes.uids, run.manifest)
-    edits = edited_columns(run, place, format, wishes.columns, wishes.recipe)
+    edits = edited_columns(run, place, format, wishes.columns, wishes.recipe, trust=wishes.trust_recipe)
     types = score_types(run, wishes.scores, beside=format.scores_are_columns)
     added = Added(scores=types, edited=tuple(wishes.columns))
     return ExportPlan(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from poolsieve.dataflow import fs, leases
+from poolsieve.dataflow.decisions.facts import facts_of
 from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.formats.base import NoneReadable
 from poolsieve.dataflow.pools.listing import url_of
@@ -172,7 +173,12 @@ def _compiled(recipe: Recipe, files: PoolFiles, types: dict[str, pa.DataType], f
 
 
 def prepare_stored(
-    recipe: Recipe | RecipeSource | None, out: str, *, options: Options = Options(), frozen: Cuts | None = None
+    recipe: Recipe | RecipeSource | None,
+    out: str,
+    *,
+    options: Options = Options(),
+    frozen: Cuts | None = None,
+    trust_recipe: bool = False,
 ) -> Plan:
     """Like `prepare`, from what OUT keeps alone: the pool and the models may be gone.
 
@@ -181,13 +187,15 @@ def prepare_stored(
         out: a folder with a whole run.
         options: how to run.
         frozen: cuts to use instead of searching for them.
+        trust_recipe: run the recipe that OUT's manifest holds whatever the file that it was read from says now.
 
     Raises:
-        PlanError: if OUT has no whole run, or the recipe needs scores that were never made there.
+        PlanError: if OUT has no whole run, its recipe is not to be trusted, or the recipe needs scores that were never
+            made there.
     """
     out = fs.absolute(out)
     found = read_manifest(out)
-    given, source = _given(recipe or found.recipe_source(out))
+    given, source = _given(recipe or found.recipe_source(out, trust=trust_recipe))
     files, types = given.pool.located(), _stored_types(found)
     program = _compiled(given, files, types, frozen)
     parts = stored_parts(program, files, stored_scorers(out), found.fingerprints)
@@ -276,6 +284,7 @@ def carry_out(
             fs.write_new(retried_url(plan.job.out), b"")
         found = execute(plan, score=score, engine=engine, watch=watch)
         found.wall_seconds = time.monotonic() - started
+        found.facts = facts_of(plan.job, plan.gaps)
         _close(plan, found, what, before_manifest)
         return OutFolder(plan.job.out)
 

@@ -1,4 +1,4 @@
-"""None"""
+"""A recipe as text: how it is read, how it is compared with its files, and how it becomes a recipe."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import traceback
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -48,6 +49,31 @@ class RecipeSource:
         """The same recipe, with some parameters set anew."""
         return replace(self, parameters={**self.parameters, **parameters})
 
+    def unlike_files(self, out: str) -> str | None:
+        """Why this may not be what its files say on this machine, in words; None if it is, byte for byte.
+
+        A source that was read back from OUT may be anybody's. What its user's own files say may be run.
+
+        Args:
+            out: OUT. A recipe in there came with it, and proves nothing.
+        """
+        for path, text in [(self.path, self.text), *self.includes.items()]:
+            if (why := _unlike_file(path, text, out)) is not None:
+                return why
+        if self.is_yaml and not self._filled_in():
+            return "a parameter that OUT holds is more than a value: with it, the YAML has other keys or stages"
+        return None
+
+    @property
+    def is_yaml(self) -> bool:
+        """Whether the text is YAML, by the name of its file."""
+        return self.path.endswith((".yaml", ".yml"))
+
+    def _filled_in(self) -> bool:
+        from poolsieve.dataflow.recipes.yaml import only_values
+
+        return only_values(self.text, self.parameters)
+
     def recipe(self) -> Recipe:
         """Executes or parses the text. A Python file is executed once a process; its function may be called again."""
         key = digest([self.path, self.text, dict(self.parameters), dict(self.includes), self.base], 16)
@@ -55,7 +81,7 @@ class RecipeSource:
             return self._load(key)
 
     def _load(self, key: str) -> Recipe:
-        if self.path.endswith((".yaml", ".yml")):
+        if self.is_yaml:
             from poolsieve.dataflow.recipes.yaml import recipe_from_yaml
 
             return recipe_from_yaml(self.text, self.path, self.parameters)
@@ -75,6 +101,37 @@ def _text(path: str) -> str:
         raise PlanError(f"no recipe file {path}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise PlanError(f"can't read the recipe file {path}: {error}") from error
+
+
+def _unlike_file(path: str, text: str, out: str) -> str | None:
+    """Looks at the disk alone: a URL would be answered by whoever is asked."""
+    data, shown = text.encode("utf-8", "surrogatepass"), repr(path[:300])
+    if not os.path.isabs(path) or "\0" in path:
+        return f"{shown} is no path of a file on this machine"
+    try:
+        if not os.path.isfile(path):
+            return f"there is no file {shown} on this machine"
+        if _lies_in(path, out):
+            return f"{shown} lies in OUT itself"
+        # The size first: who wrote the path may have named a file that takes all memory to read.
+        if os.path.getsize(path) != len(data) or _bytes(path) != data:
+            return f"{shown} on this machine says something else than the text that OUT holds"
+    except OSError as error:
+        return f"{shown} can't be read ({error.strerror})"
+    return None
+
+
+def _lies_in(path: str, out: str) -> bool:
+    """Whether a file is below OUT, however either is spelled."""
+    system, folder = fs.connect(out)
+    if not fs.is_local(system) or not os.path.isdir(folder):
+        return False
+    return any(os.path.samefile(parent, folder) for parent in Path(os.path.realpath(path)).parents)
+
+
+def _bytes(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def _execute(name: str, path: str, text: str) -> types.ModuleType:

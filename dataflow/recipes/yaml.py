@@ -71,6 +71,39 @@ def recipe_from_yaml(text: str, path: str, parameters: Mapping[str, str]) -> Rec
     return recipe
 
 
+_MARK = "poolsieve-parameter"
+"""Stands where a parameter will, when only the shape of the text is asked for."""
+
+
+def only_values(text: str, parameters: Mapping[str, str]) -> bool:
+    """Whether parameters only fill in values, single ones or flat lists: they add no keys and no stages.
+
+    Each by itself as well: two of them might hide what one says, until the other is set anew.
+    """
+    marks = dict.fromkeys(parameters, _MARK)
+    fillings = [{**marks, name: value} for name, value in parameters.items()]
+    try:
+        asked, *filled = (
+            yaml.safe_load(string.Template(text).substitute(given)) for given in (marks, parameters, *fillings)
+        )
+    except (yaml.YAMLError, KeyError, ValueError, RecursionError):
+        return False
+    return all(_same_shape(asked, one) for one in filled)
+
+
+def _same_shape(asked: Any, filled: Any) -> bool:
+    if isinstance(asked, dict):
+        same = isinstance(filled, dict) and len(asked) == len(filled)
+        return same and all(
+            _same_shape(a, b) for a, b in zip([*asked, *asked.values()], [*filled, *filled.values()], strict=True)
+        )
+    if isinstance(asked, list):
+        return isinstance(filled, list) and len(asked) == len(filled) and all(map(_same_shape, asked, filled))
+    if not isinstance(asked, str) or _MARK not in asked:
+        return bool(asked == filled)
+    return not any(isinstance(one, (dict, list)) for one in (filled if isinstance(filled, list) else [filled]))
+
+
 def _pool(path: str, data: Any) -> Pool:
     kinds = [kind for kind in FORMATS if isinstance(data, dict) and kind in data]
     if len(kinds) != 1:

@@ -126,7 +126,13 @@ class PoolRecord(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     gaps: tuple[str, ...]
 
     def pool(self) -> Pool:
-        """The pool, without storage options, which are never stored."""
+        """The pool, without storage options, which are never stored.
+
+        Raises:
+            PoolsieveError: for URLs that are not of plain files.
+        """
+        for url in self.urls:
+            layout.check_pool_url(url)
         return Pool(self.kind, self.urls, self.roles, self.allow_gaps, self.split_bytes)
 
 
@@ -158,15 +164,27 @@ class Manifest(WithCuts, kw_only=True):
     fingerprints: dict[str, str]
     versions: dict[str, str]
 
-    def recipe_source(self, out: str) -> RecipeSource:
-        """The recipe file that the run was made from.
+    def recipe_source(self, out: str, *, trust: bool = False) -> RecipeSource:
+        """The recipe that the run was made from, to be run: code that OUT holds, and OUT may be anybody's.
+
+        Args:
+            out: OUT.
+            trust: whether it may be run whatever its file on this machine says.
 
         Raises:
-            PlanError: if it was made from Python objects, not from a file.
+            PlanError: if it was made from Python objects, not from a file; without `trust`, if it is not what that file
+                says.
         """
         if self.source is None:
             raise PlanError(
                 f"the run in {out} was made from Python, not from a recipe file: name the recipe to decide by"
+            )
+        unlike = None if trust else self.source.unlike_files(out)
+        if unlike is not None:
+            raise PlanError(
+                f"the recipe that {out} holds is not run, since it may be anybody's: {unlike}. Name the recipe "
+                "(`poolsieve decide RECIPE --out OUT`; from Python recipe=), or have the text that OUT holds run with "
+                "--trust-recipe (from Python trust_recipe=True)"
             )
         return self.source
 

@@ -67,14 +67,22 @@ class OutFolder:
 
         Raises:
             PlanError: if it is missing, as in an OUT of an older version.
+            PoolsieveError: if it is damaged, or another decision's.
         """
         url = layout.summary_url(self.url, self.decision)
         try:
-            return Summary.from_json(json.loads(fs.read_bytes(url)))
+            found = Summary.from_json(json.loads(fs.read_bytes(url)))
         except FileNotFoundError as error:
             raise PlanError(f"{url} is missing; `poolsieve decide --out {self.url}` makes it again") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise PoolsieveError(f"{url} is damaged ({error}); `poolsieve decide` makes it again") from error
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            # The error may quote the file: a whole page of it, or what a terminal takes for commands.
+            said = "".join(char for char in str(error)[:300] if char.isprintable())
+            raise PoolsieveError(f"{url} is damaged ({said}); `poolsieve decide` makes it again") from error
+        if found.decision != self.decision:
+            raise PoolsieveError(
+                f"{url} is damaged (it names decision {found.decision[:100]!r}); `poolsieve decide` makes it again"
+            )
+        return found
 
     def ledger_of(self, line: ShardLine, columns: Sequence[str] | None = None) -> pa.Table:
         """The ledger of one shard: row, uid, keep, reason, and every score.
