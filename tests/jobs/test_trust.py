@@ -294,8 +294,8 @@ def test_a_decision_that_leads_out_of_out_is_refused(decision: str, folder: Fold
     folder.edit(lambda data: data.update(decision=decision))
     for command in (("report", "OUT"), ("export", "OUT")):
         done = folder.call(*command)
-        assert done.exit_code in (1, 2) and "no name of a file" in done.output, done.output
-    with pytest.raises(PoolsieveError, match="no name of a file"):
+        assert done.exit_code in (1, 2) and "is no decision" in done.output, done.output
+    with pytest.raises(PoolsieveError, match="is no decision"):
         _ = poolsieve.open(folder.out).report
 
 
