@@ -299,6 +299,15 @@ def test_a_decision_that_leads_out_of_out_is_refused(decision: str, folder: Fold
         _ = poolsieve.open(folder.out).report
 
 
+def test_a_list_of_shards_that_was_edited_is_refused_in_words(folder: Folder) -> None:
+    path = folder.out / "decisions" / read_manifest(str(folder.out)).decision / "shards.parquet"
+    table = pq.read_table(path)
+    for name, value in (("first", -1), ("rows", -5), ("size", "large"), ("path", 5)):
+        pq.write_table(table.set_column(table.schema.get_field_index(name), name, [[value] * len(table)]), path)
+        done = folder.call("export", "OUT")
+        assert done.exit_code == 1 and "shards.parquet is damaged" in done.output, done.output
+
+
 def test_rows_are_read_below_the_pools_root_alone(folder: Folder) -> None:
     """A list of shards that names another file: its rows would stand in the report, and leave with an export."""
     path = folder.out / "decisions" / read_manifest(str(folder.out)).decision / "shards.parquet"
