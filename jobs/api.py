@@ -87,7 +87,7 @@ class Run(OutFolder):
         Raises:
             PlanError: if another decision has become the current one since this was opened.
         """
-        self._check_current()
+        self.check_current()
         given = self._recipe if recipe is None else recipe
         return decide(given, self.url, what_if=True, **how) if what_if else decide(given, self.url, **how)
 
@@ -97,18 +97,10 @@ class Run(OutFolder):
         Raises:
             PlanError: if another decision has become the current one since this was opened.
         """
-        self._check_current()
+        self.check_current()
         # What this process ran already may be run again, whatever has become of its file.
         own = self._recipe is not None and self._recipe == self.manifest.source
         return export(self.url, **{"trust_recipe": own, **how})
-
-    def _check_current(self) -> None:
-        current = OutFolder(self.url).decision
-        if current != self.decision:
-            raise PlanError(
-                f"decision {current} has become the current one in {self.url} since this was opened, at "
-                f"{self.decision}: open it again with poolsieve.open({self.url!r})"
-            )
 
     def __repr__(self) -> str:
         return f"<run in {self.url}: {self.counts.kept:,} of {self.counts.rows_in:,} rows kept>"
@@ -154,6 +146,7 @@ def run(
     cuts: str | None = None,
     max_error_rate: float | None = None,
     retry_quarantined: bool = False,
+    replace_pool: bool = False,
     samples: bool = True,
     truth: str | None = None,
     progress: bool = False,
@@ -174,6 +167,7 @@ def run(
         cuts: path of an earlier run's `cuts.json`, whose cuts are taken instead of searching for them.
         max_error_rate: fail if more of the rows than this share were quarantined.
         retry_quarantined: try rows again whose scores failed.
+        replace_pool: go on if the current decision in OUT is of another pool; this one then takes its place.
         samples: show rows in the report; False keeps their contents out of it.
         truth: Parquet file with uid and matches; the report states precision and recall.
         progress: show progress on stderr.
@@ -187,6 +181,8 @@ def run(
     options = Options(threads=threads_for(workers), retry_quarantined=retry_quarantined, max_error_rate=max_error_rate)
     frozen = read_cuts(cuts) if cuts else None
     made = prepare(given(recipe, params, include), os.fspath(out), options=options, frozen=frozen)
+    if not replace_pool:
+        made.check_pool()
     with ending(made.job.run_id):
         for text in [*made.warnings, *trivial_cuts(made.job), *_gaps(made)]:
             say(text)

@@ -33,7 +33,7 @@ def score_types(run: OutFolder, asked: bool | Sequence[str], *, beside: bool) ->
     """
     if not asked or not run.shards:
         return {}
-    first = run.ledger_of(run.shards[0].name)
+    first = run.ledger_of(run.shards[0])
     types = {item.name: item.type for item in first.schema if item.name not in ("row", "uid", "keep", "reason")}
     if asked is True:
         own = _pool_columns(run) if beside and run.manifest.pool.pool().located().reader.has_columns else set()

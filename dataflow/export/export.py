@@ -19,21 +19,23 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pyarrow as pa
 
-from poolsieve.dataflow import fs, progress
+from poolsieve.dataflow import fs, leases, progress
 from poolsieve.dataflow.export.index import About, ExportIndex, FileRecord, InputRecord
 from poolsieve.dataflow.export.parts import OutputFile, ShardExtract, plan_parts
 from poolsieve.dataflow.export.plan import ExportPlan, Prepared, Wishes, prepare
 from poolsieve.dataflow.export.recast import rows_of
 from poolsieve.dataflow.export.sink import Sink, explain, sink
 from poolsieve.dataflow.export.survey import missing
-from poolsieve.dataflow.export.target import Target
+from poolsieve.dataflow.export.target import LEASES, Target
 from poolsieve.dataflow.pools.formats.outgoing import Written, names
 from poolsieve.dataflow.pools.json_types import json_texts
 from poolsieve.dataflow.recipes.recipe import Pool, Recipe
 from poolsieve.dataflow.runners.base import import_beam
 from poolsieve.dataflow.runners.engine import Engine
 from poolsieve.dataflow.runners.supervise import Watch, supervised
+from poolsieve.dataflow.store.layout import leases_folder
 from poolsieve.dataflow.store.manifest import versions
+from poolsieve.dataflow.store.out import OutFolder
 from poolsieve.filters.lists import load_list
 from poolsieve.scoring_models.base.errors import PoolsieveError
 
@@ -86,6 +88,7 @@ def export(
 
     Raises:
         PlanError: for anything that can't work, before a byte is written.
+        InUse: while another export writes to the folder, or `prune` removes something from OUT.
         PoolsieveError: whatever stopped the export, as the user should read it.
     """
     wishes = Wishes(
@@ -100,11 +103,14 @@ def export(
         recipe=recipe,
         trust_recipe=trust_recipe,
     )
-    made = prepare(out, wishes, engine.workers)
-    made.target.check(replace)
-    for warning in made.warnings:
-        say(warning)
-    return _carried_out(made, engine, watch)
+    folder = leases_folder(OutFolder(out).url)
+    with leases.held(folder, leases.WORK, "poolsieve export", patience=leases.PRUNE_SECONDS, read_only=True):
+        made = prepare(out, wishes, engine.workers)
+        with leases.held(made.target.path(LEASES), leases.SOLE, "poolsieve export"):
+            made.target.check(replace)
+            for warning in made.warnings:
+                say(warning)
+            return _carried_out(made, engine, watch)
 
 
 def _carried_out(made: Prepared, engine: Engine, watch: Watch | None) -> ExportIndex:

@@ -104,7 +104,7 @@ class ExportPlan:
                 shard=item.shard,
                 rows=item.rows,
                 whole=item.whole and len(part.inputs) == 1,
-                pick=lambda shard=item.shard: self.choice.pick(shard),  # type: ignore[misc]
+                pick=lambda item=item: self.choice.pick(item.shard, item.ledger_sha256),  # type: ignore[misc]
                 edited=lambda picked, shard=item.shard: self._edited(picked, shard),  # type: ignore[misc]
             )
 

@@ -9,7 +9,8 @@ OUT/scores/<scorer>-<fingerprint>/    scorer.json, and <shard>.<identity>-<rows>
 OUT/artefacts/<scorer>-<id>.parquet   made from other pools before the first pass
 OUT/decisions/<id>/                   ledger/<shard>.parquet, shards.parquet, cuts.json, summary.json,
                                           subset.npy, report.html, report.json
-OUT/runs/<run>.json                   what a pipeline leaves for whoever started it, for a moment
+OUT/runs/<run>/                       what workers of one run leave for one another, for a moment
+OUT/leases/                           who works here right now (see `leases.py`)
 OUT/export/                           the kept rows
 """
 
@@ -71,6 +72,11 @@ def scorer_folder(out: str, name: str, fingerprint: str) -> str:
     return below(scores_folder(out), f"{safe}-{fingerprint}")
 
 
+def retried_url(out: str) -> str:
+    """There once a run has tried failures again: the same rules may then come to another ledger."""
+    return fs.join(scores_folder(out), "_retried")
+
+
 def settings_url(folder: str) -> str:
     """What the scores in a scorer's folder were made with."""
     return fs.join(folder, "scorer.json")
@@ -103,7 +109,7 @@ def decision_folder(out: str, decision: str) -> str:
 
 def ledger_url(out: str, decision: str, shard_name: str) -> str:
     """A shard's ledger."""
-    return below(fs.join(decision_folder(out, decision), "ledger"), f"{shard_name}.parquet")
+    return below(ledger_folder(out, decision), f"{shard_name}.parquet")
 
 
 def shards_url(out: str, decision: str) -> str:
@@ -126,14 +132,14 @@ def subset_url(out: str, decision: str) -> str:
     return fs.join(decision_folder(out, decision), "subset.npy")
 
 
-def uids_folder(out: str, decision: str) -> str:
-    """The shards' parts of `subset.npy`, until it is merged."""
-    return fs.join(decision_folder(out, decision), "uids")
+def ledger_name(decision: str) -> str:
+    """The folder of a decision's ledger, as the manifest names it below OUT."""
+    return f"decisions/{decision}/ledger"
 
 
-def uids_url(out: str, decision: str, shard_name: str) -> str:
-    """A shard's part of `subset.npy`."""
-    return below(uids_folder(out, decision), f"{shard_name}.npy")
+def ledger_folder(out: str, decision: str) -> str:
+    """A decision's ledger, one file a shard."""
+    return fs.join(out, ledger_name(decision))
 
 
 def report_url(out: str, decision: str, ending: str) -> str:
@@ -141,9 +147,29 @@ def report_url(out: str, decision: str, ending: str) -> str:
     return fs.join(decision_folder(out, decision), f"report.{ending}")
 
 
+def runs_folder(out: str) -> str:
+    """What runs need for a moment; what stands here while nobody works was left by killed ones."""
+    return fs.join(out, "runs")
+
+
+def run_folder(out: str, run_id: str) -> str:
+    """What one run needs for a moment: no other run may meet it."""
+    return fs.join(runs_folder(out), run_id)
+
+
 def result_url(out: str, run_id: str) -> str:
     """What a finished pipeline leaves for whoever started it."""
-    return fs.join(out, "runs", f"{run_id}.json")
+    return fs.join(run_folder(out, run_id), "result.json")
+
+
+def uids_url(out: str, run_id: str, shard_name: str) -> str:
+    """A shard's part of `subset.npy`, until it is merged."""
+    return fs.join(run_folder(out, run_id), "uids", f"{shard_name}.npy")
+
+
+def leases_folder(out: str) -> str:
+    """Who works in OUT right now."""
+    return fs.join(out, "leases")
 
 
 def export_folder(out: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 
 import msgspec
@@ -18,10 +19,12 @@ from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.dataflow.store import layout
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.summary import Count, Summary, WithCuts, cuts_from_json, dumps
-from poolsieve.dataflow.store.tables import damaged, read_table
+from poolsieve.dataflow.store.tables import read_promised
 from poolsieve.scoring_models.base.config import JsonObject, digest
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 from poolsieve.scoring_models.base.packages import package_versions
+
+_DECISION = re.compile(r"[0-9a-f]{16}")
 
 SHARDS_SCHEMA = pa.schema(
     [  # type: ignore[arg-type]  # pyarrow-stubs: pairs with types of one class alone
@@ -41,6 +44,7 @@ SHARDS_SCHEMA = pa.schema(
         ("first_key", pa.string()),
         ("last_key", pa.string()),
         ("ledger_sha256", pa.string()),
+        ("ledger_bytes", pa.int64()),
     ]
 )
 """`shards.parquet`: one `ShardLine` a shard, in pool order."""
@@ -55,7 +59,7 @@ class ShardLine(msgspec.Struct, kw_only=True, frozen=True):
         rows, kept, dropped, quarantined: rows in, and what became of them.
         nbytes, kept_bytes: payload bytes of all rows, and of those kept.
         first_key, last_key: keys of the first and last kept samples of a tar: equal keys must not meet in one file.
-        ledger_sha256: of its ledger file; None where nothing was written (a what-if).
+        ledger_sha256, ledger_bytes: of its ledger file, and its size; None where nothing was written (a what-if).
     """
 
     path: str
@@ -74,6 +78,7 @@ class ShardLine(msgspec.Struct, kw_only=True, frozen=True):
     first_key: str | None = None
     last_key: str | None = None
     ledger_sha256: str | None = None
+    ledger_bytes: int | None = None
 
     @property
     def shard(self) -> Shard:
@@ -201,7 +206,7 @@ def manifest_of(job: Job, found: Summary, gaps: Sequence[str] = ()) -> Manifest:
     pool = {**job.pool.to_dict(), "root": job.files.root, "id": job.pool_id, "shards": found.shard_count}
     return Manifest(
         decision=found.decision,
-        ledger=f"decisions/{found.decision}/ledger",
+        ledger=layout.ledger_name(found.decision),
         rows=RowCounts(rows_in=found.rows, kept=found.kept, dropped=found.dropped, quarantined=found.quarantined),
         bytes=ByteCounts(bytes_in=found.nbytes, kept=found.kept_bytes),
         tokens=TokenCounts(counted=found.tokens or 0, kept=found.kept_tokens or 0) if counted else msgspec.UNSET,
@@ -218,7 +223,12 @@ def manifest_of(job: Job, found: Summary, gaps: Sequence[str] = ()) -> Manifest:
 
 
 def write_manifest(job: Job, found: Summary, gaps: Sequence[str] = ()) -> Manifest:
-    """Replaces OUT/manifest.json: from now on the decision is the current one, and the run is whole."""
+    """Replaces OUT/manifest.json: from now on the decision is the current one, and the run is whole.
+
+    Raises:
+        PoolsieveError: if its ledger is not.
+    """
+    check_ledger(job.out, found.decision)
     made = manifest_of(job, found, gaps)
     fs.write_bytes(layout.manifest_url(job.out), dumps(made.to_json()))
     return made
@@ -242,26 +252,73 @@ def read_manifest(out: str) -> Manifest:
     if not isinstance(data, dict) or "decision" not in data:
         raise PlanError(f"{url} is not a poolsieve manifest")
     try:
-        return Manifest.from_json(data)
+        return _checked(Manifest.from_json(data))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise PlanError(f"{url} is damaged or of another version: {error}") from error
+
+
+def _checked(found: Manifest) -> Manifest:
+    """Refuses a decision whose name leads elsewhere: what it names is read, and what it doesn't name may be removed."""
+    if not _DECISION.fullmatch(found.decision) or found.ledger != layout.ledger_name(found.decision):
+        raise ValueError(f"{found.decision!r} with the ledger {found.ledger!r} is no decision")
+    return found
 
 
 def read_shards(out: str, decision: str) -> list[ShardLine]:
     """The lines of a decision's `shards.parquet`, in pool order.
 
     Raises:
-        PoolsieveError: if it is damaged, or names files that are not below the pool's root.
+        PoolsieveError: if the file is missing, damaged or edited so that it names files elsewhere.
     """
     url = layout.shards_url(out, decision)
     try:
-        made = msgspec.convert(read_table(url).to_pylist(), list[ShardLine])
+        lines = msgspec.convert(read_promised(url).to_pylist(), list[ShardLine])
     except msgspec.ValidationError as error:
-        raise PoolsieveError(damaged(url, error)) from error
-    for line in made:
-        if ".." in line.path and ".." in line.path.split("/"):
-            raise PoolsieveError(f"{url} names {line.path[:200]!r}, which is no file below the pool's root")
-    return made
+        raise PoolsieveError(
+            f"{url} is of another version or was edited ({error}): run again to make it anew"
+        ) from error
+    for line in lines:
+        _check_line(url, line)
+    return lines
+
+
+def _check_line(url: str, line: ShardLine) -> None:
+    """Refuses names that lead out of OUT or of the pool: what they name would be read and copied."""
+    if line.name != line.shard.name or not is_inside(line.path):
+        raise PoolsieveError(
+            f"{url} names {line.name!r} for {line.path!r}: it is of another version or was edited. Run again to make "
+            "it anew"
+        )
+
+
+def is_inside(path: str) -> bool:
+    """Whether a relative path stays below the folder that it is relative to."""
+    return not path.startswith("/") and "\0" not in path and ".." not in path.split("/")
+
+
+def check_ledger(out: str, decision: str) -> None:
+    """Compares a decision's ledger with its list of shards, by names and sizes: one listing.
+
+    Raises:
+        PoolsieveError: if a shard's file is missing or of another size.
+    """
+    there = fs.sizes(layout.ledger_folder(out, decision))
+    lines = read_shards(out, decision)
+    wrong = [line.path for line in lines if there.get(f"{line.name}.parquet") != line.ledger_bytes]
+    if wrong:
+        raise PoolsieveError(
+            f"the ledger in {layout.ledger_folder(out, decision)} lacks the lines of {len(wrong):,} of {len(lines):,} "
+            f"shards, the first {wrong[0]}: somebody removed or changed files there. Run again"
+        )
+
+
+def read_ledger(out: str, decision: str, line: ShardLine, columns: Sequence[str] | None = None) -> pa.Table:
+    """The ledger of one shard, or some of its columns, once it is known to be the one that was written.
+
+    Raises:
+        PoolsieveError: if it is missing, damaged or another.
+    """
+    return read_promised(layout.ledger_url(out, decision, line.name), columns, sha256=line.ledger_sha256)
 
 
 def read_cuts(url: str) -> Cuts:

@@ -71,8 +71,8 @@ def check_settings(folder: str, parts: ScorerParts, settings: JsonObject) -> Non
     """
     mine = plain(dict(settings))
     url = settings_url(folder)
-    if not fs.exists(url):
-        fs.write_bytes(url, dumps({**plain(parts), "settings": mine}))
+    # Two that begin at once must not both be the first: one of them would score with settings that nobody recorded.
+    if not fs.exists(url) and fs.write_new(url, dumps({**plain(parts), "settings": mine})):
         return
     found = json.loads(fs.read_bytes(url)).get("settings", {})
     changed = sorted(key for key in {*found, *mine} if found.get(key) != mine.get(key))

@@ -12,10 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from poolsieve.dataflow import fs
-from poolsieve.dataflow.store.layout import ledger_url
-from poolsieve.dataflow.store.manifest import read_shards
+from poolsieve.dataflow.store.manifest import read_ledger, read_shards
 from poolsieve.dataflow.store.summary import Facts
-from poolsieve.dataflow.store.tables import read_table
 from poolsieve.scoring_models.base.errors import PlanError
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
@@ -98,8 +96,7 @@ def _stages(facts: Facts) -> dict[str, set[str] | None]:
 
 def _ledger(out: str, decision: str) -> Iterator[tuple[pa.ChunkedArray, Mask, pa.ChunkedArray]]:
     for line in read_shards(out, decision):
-        url = ledger_url(out, decision, line.name)
-        table = read_table(url, ["uid", "keep", "reason"]).combine_chunks()
+        table = read_ledger(out, decision, line, ["uid", "keep", "reason"]).combine_chunks()
         keep = np.asarray(table.column("keep").to_numpy(), dtype=bool)
         yield table.column("uid"), keep, table.column("reason")
 
