@@ -389,6 +389,9 @@ def test_yaml_is_trusted_like_python_and_its_parameters_are_values(folder: Folde
         ("[[a]]", False),
         ("&a [*a]", False),
         ("{a: b}", False),
+        ("!!set {a}", False),
+        ("!!pairs [a: 1]", False),
+        ("2026-01-01", True),
     ],
 )
 def test_a_parameter_only_fills_in_a_value(value: str, fine: bool) -> None:
