@@ -19,6 +19,7 @@ the groups for what `score` and `edit` take (as in `edit: {text: {Masked: {}}}`)
 
 from __future__ import annotations
 
+import datetime
 import functools
 import inspect
 import string
@@ -71,6 +72,9 @@ def recipe_from_yaml(text: str, path: str, parameters: Mapping[str, str]) -> Rec
     return recipe
 
 
+_SINGLE = (str, int, float, bool, datetime.date, type(None))
+"""What YAML has beside collections."""
+
 _MARK = "poolsieve-parameter"
 """Stands where a parameter will, when only the shape of the text is asked for."""
 
@@ -101,7 +105,7 @@ def _same_shape(asked: Any, filled: Any) -> bool:
         return isinstance(filled, list) and len(asked) == len(filled) and all(map(_same_shape, asked, filled))
     if not isinstance(asked, str) or _MARK not in asked:
         return bool(asked == filled)
-    return not any(isinstance(one, (dict, list)) for one in (filled if isinstance(filled, list) else [filled]))
+    return all(isinstance(one, _SINGLE) for one in (filled if isinstance(filled, list) else [filled]))
 
 
 def _pool(path: str, data: Any) -> Pool:

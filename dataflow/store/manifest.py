@@ -18,7 +18,7 @@ from poolsieve.dataflow.recipes.source import RecipeSource
 from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.dataflow.store import layout
 from poolsieve.dataflow.store.job import Job
-from poolsieve.dataflow.store.summary import Summary, WithCuts, cuts_from_json, dumps
+from poolsieve.dataflow.store.summary import Count, Summary, WithCuts, cuts_from_json, dumps
 from poolsieve.dataflow.store.tables import read_promised
 from poolsieve.scoring_models.base.config import JsonObject, digest
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
@@ -63,18 +63,18 @@ class ShardLine(msgspec.Struct, kw_only=True, frozen=True):
     """
 
     path: str
-    first: int
-    extent: int | None
-    start: int
-    size: int
+    first: Count
+    extent: Count | None
+    start: Count
+    size: Count
     tag: str
     name: str
-    rows: int
-    kept: int
-    dropped: int
-    quarantined: int
-    nbytes: int
-    kept_bytes: int
+    rows: Count
+    kept: Count
+    dropped: Count
+    quarantined: Count
+    nbytes: Count
+    kept_bytes: Count
     first_key: str | None = None
     last_key: str | None = None
     ledger_sha256: str | None = None

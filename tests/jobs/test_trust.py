@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 import poolsieve
 from poolsieve.dataflow.recipes.source import RecipeSource
 from poolsieve.dataflow.recipes.yaml import only_values
+from poolsieve.dataflow.store import layout
 from poolsieve.dataflow.store.manifest import read_manifest, read_shards
 from poolsieve.jobs import api
 from poolsieve.jobs.cli import main
@@ -294,9 +295,20 @@ def test_a_decision_that_leads_out_of_out_is_refused(decision: str, folder: Fold
     folder.edit(lambda data: data.update(decision=decision))
     for command in (("report", "OUT"), ("export", "OUT")):
         done = folder.call(*command)
-        assert done.exit_code in (1, 2) and "is no decision" in done.output, done.output
-    with pytest.raises(PoolsieveError, match="is no decision"):
-        _ = poolsieve.open(folder.out).report
+        assert done.exit_code == 2 and "is no decision" in done.output, done.output
+    with pytest.raises(PlanError, match="is no decision"):
+        poolsieve.open(folder.out)
+    with pytest.raises(PoolsieveError, match="no name of a file"):
+        layout.report_url(str(folder.out), decision, "html")
+
+
+def test_a_list_of_shards_that_was_edited_is_refused_in_words(folder: Folder) -> None:
+    path = folder.out / "decisions" / read_manifest(str(folder.out)).decision / "shards.parquet"
+    table = pq.read_table(path)
+    for name, value in (("first", -1), ("rows", -5), ("size", "large"), ("path", 5)):
+        pq.write_table(table.set_column(table.schema.get_field_index(name), name, [[value] * len(table)]), path)
+        done = folder.call("export", "OUT")
+        assert done.exit_code == 1 and "was edited" in done.output, done.output
 
 
 def test_rows_are_read_below_the_pools_root_alone(folder: Folder) -> None:
@@ -307,7 +319,7 @@ def test_rows_are_read_below_the_pools_root_alone(folder: Folder) -> None:
     pq.write_table(table.set_column(0, "path", [paths]), path)
     assert folder.call("export", "OUT").exit_code == 1
     assert folder.call("report", "OUT").exit_code == 0
-    assert "no file below the pool" in next(folder.out.rglob("report.html")).read_text()
+    assert "The list of shards can&#39;t be read" in next(folder.out.rglob("report.html")).read_text()
 
 
 @pytest.mark.parametrize(
@@ -377,6 +389,9 @@ def test_yaml_is_trusted_like_python_and_its_parameters_are_values(folder: Folde
         ("[[a]]", False),
         ("&a [*a]", False),
         ("{a: b}", False),
+        ("!!set {a}", False),
+        ("!!pairs [a: 1]", False),
+        ("2026-01-01", True),
     ],
 )
 def test_a_parameter_only_fills_in_a_value(value: str, fine: bool) -> None:
