@@ -41,6 +41,9 @@ class Outcome:
     value: Any = None
     text: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.how} {' | '.join(self.text.strip().splitlines()[-8:])[-900:]}"
+
     @property
     def is_fall(self) -> bool:
         return self.how in ("fell", "died", "hung")
@@ -117,7 +120,7 @@ def _inside(answer: Connection, work: Callable[..., Any], args: tuple[Any, ...],
         answer.send(("ok", work(*args)))
     except (PoolsieveError, OSError) as error:
         answer.send(("refused", f"{type(error).__name__}: {error}"))
-    except BaseException:
+    except BaseException:  # noqa: BLE001  (whatever it is, it is the result)
         answer.send(("fell", traceback.format_exc()[-3000:]))
     answer.close()
     os._exit(0)  # threads of Beam's that still wait are of no interest

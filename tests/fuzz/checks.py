@@ -165,6 +165,15 @@ def fence(folder: Path, *but: Path) -> dict[str, str]:
     }
 
 
+def differences(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    """What was written or removed on the other side of a fence."""
+    return [
+        f"written or removed outside: {name}"
+        for name in sorted({*before, *after})
+        if before.get(name) != after.get(name)
+    ]
+
+
 def canaries(folder: Path) -> None:
     """Files that nobody has any business with."""
     for place in ("canary", "deep/canary", "pool-2", "export"):

@@ -60,6 +60,6 @@ def campaign(request: pytest.FixtureRequest, tmp_path: Path, capfd: pytest.Captu
 
     def say(text: str) -> None:
         with capfd.disabled():
-            print(f"\n{request.node.name}: {text}", flush=True)
+            config.get_terminal_writer().line(f"\n{request.node.name}: {text}", flush=True)
 
     return Campaign(tmp_path, config.getoption("--seed"), seconds, say)

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from random import Random
-from typing import Any
 
 import apache_beam  # noqa: F401  (loaded once, by the fork server)
 
-
+from poolsieve.dataflow import fs
+from poolsieve.dataflow.decisions.decide import decide_shard
+from poolsieve.dataflow.decisions.record import Record
+from poolsieve.dataflow.decisions.summary import finish_decision
 from poolsieve.dataflow.export.export import export
+from poolsieve.dataflow.passes.scoring import score_shard
+from poolsieve.dataflow.passes.submit import prepare
+from poolsieve.dataflow.recipes.recipe import Recipe
+from poolsieve.dataflow.store.layout import summary_url
+from poolsieve.dataflow.store.manifest import write_manifest
+from poolsieve.dataflow.store.session import ending
+from poolsieve.dataflow.store.summary import Work, dumps
 from poolsieve.jobs import api
 from tests.conftest import run
 from tests.fuzz import checks
@@ -23,10 +32,11 @@ from tests.fuzz.worlds import WORLDS
 _BATCHES = ("formats.base", "formats.parquet.read", "formats.webdataset.read", "formats.jsonl.read")
 
 
-def sieve(kind: str, folder: str, out: str, formats: Sequence[str]) -> list[str]:
-    """A run over a pool with its report, its checks, and exports to some formats with theirs."""
+def sieve(kind: str, folder: str, out: str, formats: Sequence[str], whole: bool = True) -> list[str]:
+    """A run over a pool (`whole`: with Beam and a report), its checks, and exports to some formats with theirs."""
     warnings.simplefilter("ignore")
-    api.run(WORLDS[kind].recipe(folder), out, say=lambda text: None)
+    recipe = WORLDS[kind].recipe(folder)
+    api.run(recipe, out, say=lambda text: None) if whole else plainly(recipe, out)
     place = Path(out)
     found = [*checks.visible(place), *checks.adds_up(place), *checks.subset(place)]
     for name in formats:
@@ -37,12 +47,28 @@ def sieve(kind: str, folder: str, out: str, formats: Sequence[str]) -> list[str]
 
 
 def sieve_again(kind: str, folder: str, out: str, batch_rows: int, workers: int) -> None:
-    """The same run in small batches."""
-    import importlib
-
+    """The same run in small batches: by Beam with so many workers, or without Beam and shards in another order for 0."""
     for module in _BATCHES:
         vars(importlib.import_module(f"poolsieve.dataflow.pools.{module}"))["BATCH_ROWS"] = batch_rows
-    run(WORLDS[kind].recipe(folder), out, workers=workers)
+    recipe = WORLDS[kind].recipe(folder)
+    if workers:
+        run(recipe, out, workers=workers)
+    else:
+        plainly(recipe, out)
+
+
+def plainly(recipe: Recipe, out: str) -> None:
+    """A run of a recipe without cuts in a loop, last shard first."""
+    plan = prepare(recipe, out)
+    record = Record()
+    with ending(plan.job.run_id):
+        for shard in reversed(plan.shards):
+            score_shard(shard, plan.job, {}, stop=None, label="Pass1")
+        for shard in reversed(plan.shards):
+            record.add(decide_shard(shard, plan.job, {}, label="Decide"))
+        found = finish_decision(record, plan.job, {}, Work())
+        fs.write_bytes(summary_url(plan.job.out, found.decision), dumps(found.to_json()))
+        write_manifest(plan.job, found, plan.gaps)
 
 
 def decode(paths: Sequence[str]) -> list[str]:
@@ -62,7 +88,7 @@ def decode(paths: Sequence[str]) -> list[str]:
                 assert isinstance(made, (Image.Image, RowError))
             uri, why = picture_uri(data)
             assert (uri is None) == bool(why)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             found.append(f"{path}: {_brief(error)}")
     return found
 
@@ -80,14 +106,13 @@ def load_lists(paths: Sequence[str]) -> list[str]:
                 found.append(f"{path}: {made.dtype}, {made.shape}, sorted: {is_sorted(made)}")
         except PlanError:
             continue
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             found.append(f"{path}: {_brief(error)}")
     return found
 
 
 def plan_recipes(paths: Sequence[str], folder: str) -> list[str]:
     """Plans from damaged recipe files, in a folder with a pool."""
-    from poolsieve.dataflow.passes.submit import prepare
     from poolsieve.scoring_models.base.errors import PoolsieveError
 
     warnings.simplefilter("ignore")
@@ -99,7 +124,7 @@ def plan_recipes(paths: Sequence[str], folder: str) -> list[str]:
             assert str(plan.job.recipe) and plan.job.program.rules() is not None
         except (PoolsieveError, OSError):
             continue
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             found.append(f"{path}: {_brief(error)}")
     return found
 
@@ -111,7 +136,7 @@ def _brief(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error)[:300]} < {' < '.join(places[:5])}"
 
 
-RECIPE = '''
+RECIPE = """
 from poolsieve.dataflow import Pool
 from poolsieve.filters import Keep, Top, col
 
@@ -121,7 +146,7 @@ def recipe(folder: str, words: int = 2, fraction="0.4"):
         | Keep(col("text").word_count() >= words, reason="caption.short")
         | Top("clip", fraction=fraction, of="pool")
     )
-'''
+"""
 """For tests of OUT and of pairs of commands: two statistics, and a cut that needs the whole pool."""
 
 
@@ -160,7 +185,7 @@ def use_out(folder: str, commands: Sequence[str], reference: str) -> list[str]:
             COMMANDS[command](folder, out)
         except (PoolsieveError, OSError):
             continue
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             found.append(f"{command}: {_brief(error)}")
             continue
         if command == "run":

@@ -8,10 +8,10 @@ from random import Random
 
 from tests.conftest import write_pool
 from tests.fuzz import checks, tasks
-from tests.fuzz.boxes import Box, Outcome, boxed, kill_after
+from tests.fuzz.boxes import Box, boxed, kill_after
 from tests.fuzz.conftest import Campaign
 
-ROUNDS = 4
+ROUNDS = 3
 """Pairs of a seed, one after the other in the same OUT."""
 
 KNOWN_PAIRS: dict[frozenset[str], str] = {
@@ -41,9 +41,9 @@ def case(seed: int, folder: Path) -> list[str]:
         told = [*round_of(r, folder, pair, number), *whole(folder / "out")]
         found += [f"round {number}, {' and '.join(pair)}: {text}" for text in told]
     last = boxed(tasks.run_to_the_end, str(folder), reference, log=folder / "logs" / "last")
-    found += last.value if last.how == "ok" else [f"the run at the end: {said(last)}"]
+    found += last.value if last.how == "ok" else [f"the run at the end: {last}"]
     after = checks.fence(folder, folder / "out", folder / "logs", folder / "target")
-    return found + [f"written or removed outside: {name}" for name, _ in sorted(set(before.items()) ^ set(after.items()))]
+    return found + checks.differences(before, after)
 
 
 def world(folder: Path) -> str:
@@ -72,12 +72,8 @@ def round_of(r: Random, folder: Path, pair: tuple[str, str], number: int) -> lis
     if kills[0] is not None and not apart:
         kill_after(boxes[0], kills[0] or 0.0)
     ends = [box.outcome() for box in boxes]
-    fell = [said(end) for end in ends if end.is_fall]
+    fell = [str(end) for end in ends if end.is_fall]
     return fell + [text for end in ends if end.how == "ok" for text in end.value]
-
-
-def said(outcome: Outcome) -> str:
-    return f"{outcome.how} {' | '.join(outcome.text.strip().splitlines()[-8:])[-900:]}"
 
 
 def whole(out: Path) -> list[str]:
@@ -91,4 +87,4 @@ def whole(out: Path) -> list[str]:
 
 
 def test_pairs_of_commands(campaign: Campaign) -> None:
-    campaign.each(case, seeds=(1, 2))
+    campaign.each(case, seeds=(1,))

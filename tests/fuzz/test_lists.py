@@ -33,8 +33,8 @@ def npy(r: Random) -> bytes:
 
 def parquet(r: Random) -> bytes:
     sink, found = io.BytesIO(), uids(r)
-    columns: dict[str, Any] = {"uid": r.choice((found, [None] * len(found), [[one] for one in found], range(len(found))))}
-    table = pa.table(columns) if r.random() < 0.9 else pa.table({"key": found, "uid2": found})
+    column: Any = r.choice((found, [None] * len(found), [[one] for one in found], range(len(found))))
+    table = pa.table({"uid": column}) if r.random() < 0.9 else pa.table({"key": found, "uid2": found})
     pq.write_table(table, sink, compression="none")
     return sink.getvalue()
 

@@ -44,9 +44,9 @@ def case(seed: int, folder: Path) -> list[str]:
         r.shuffle(commands)
         sound = not any(name.startswith(("rows/", "scores/")) for name in hit)
         outcome = boxed(tasks.use_out, str(folder), commands, reference if sound else "", log=folder / "logs" / f"{i}")
-        told = outcome.value if outcome.how == "ok" else [f"{outcome.how} {' | '.join(outcome.text.splitlines()[-6:])[-900:]}"]
+        told = outcome.value if outcome.how == "ok" else [str(outcome)]
         after = checks.fence(folder, folder / "out", folder / "logs")
-        told += [f"written or removed outside OUT: {name}" for name, _ in sorted(set(before.items()) ^ set(after.items()))]
+        told += checks.differences(before, after)
         found += [f"case {i}, {', '.join(hit)}, {', '.join(commands)}: {text}" for text in told]
         before = after
     return found

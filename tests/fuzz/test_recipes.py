@@ -29,8 +29,7 @@ def case(ending: str, seed: int, folder: Path) -> list[str]:
     before = checks.fence(folder, folder / "logs")
     (folder / "logs").mkdir()
     found = fell(tasks.plan_recipes, paths, str(folder), log=folder / "logs" / "log")
-    changed = set(before.items()) ^ set(checks.fence(folder, folder / "logs").items())
-    return found + [f"a plan has written or removed {name}" for name, _ in sorted(changed)]
+    return found + checks.differences(before, checks.fence(folder, folder / "logs"))
 
 
 @pytest.mark.parametrize("ending", ["py", "yaml"])

@@ -20,7 +20,7 @@ from PIL import Image
 
 from poolsieve.dataflow import Pool
 from poolsieve.dataflow.recipes.recipe import Recipe
-from poolsieve.filters import Edit, Keep, Masked, PersonalData, Score, Top, col
+from poolsieve.filters import Edit, Keep, Masked, PersonalData, Score, col
 from poolsieve.scoring_models import ImageSize
 from tests.fuzz.mutators import Input, Mutant, Mutator, compared, mutant
 
@@ -124,7 +124,17 @@ def _tar_known(data: bytes) -> Good:
 _FIELDS = {"name": (0, 100), "mode": (100, 8), "size": (124, 12), "mtime": (136, 12), "type": (156, 1)}
 _FIELDS |= {"link": (157, 100), "magic": (257, 8), "prefix": (345, 155)}
 _NAMES = (b"../../canary/x.txt", b"/etc/x.txt", b"", b".txt", b"a.", b"..", b"\xff\xfe.txt", b"y" * 100, b"__x__/a.txt")
-_SIZES = (b"0" * 11, b"7" * 11, b"00000000001", b"-0000000001", b" " * 12, b"\xff" * 12, b"\x80" + b"\x7f" * 11, b"9" * 11)
+_TYPES = tuple(bytes([one]) for one in b"01234567xgLKSDVMNA\0")
+_SIZES = (
+    b"0" * 11,
+    b"7" * 11,
+    b"00000000001",
+    b"-0000000001",
+    b" " * 12,
+    b"\xff" * 12,
+    b"\x80" + b"\x7f" * 11,
+    b"9" * 11,
+)
 
 
 def header_lie(r: Random, given: Input) -> bytes:
@@ -133,9 +143,8 @@ def header_lie(r: Random, given: Input) -> bytes:
     at = r.choice(starts or [0])
     name = r.choice(list(_FIELDS))
     start, length = _FIELDS[name]
-    value = {"name": r.choice(_NAMES), "size": r.choice(_SIZES), "type": r.choice(b"01234567xgLKSDVMNA\0".hex(" ").split())}
-    made = value.get(name, r.randbytes(length))
-    made = bytes.fromhex(made) if isinstance(made, str) else made
+    some = {"name": _NAMES, "size": _SIZES, "type": _TYPES}.get(name) or (r.randbytes(length),)
+    made = r.choice(some)
     data[at + start : at + start + length] = made[:length].ljust(length, b"\0")
     return _with_checksum(bytes(data), at)
 
@@ -255,7 +264,9 @@ def jsonl_file(r: Random, number: int) -> Good:
         at += len(line) + 1
     packings = {"jsonl": None, "jsonl.gz": gzip.compress, "jsonl.zst": zstandard.compress}
     ending = ("jsonl", "jsonl", "jsonl.gz", "jsonl.zst")[number % 4]
-    return Good(data=data, rows=rows, alone=[*enumerate((a, b - 1) for a, b in rows)], ending=ending, packed=packings[ending])
+    return Good(
+        data=data, rows=rows, alone=[*enumerate((a, b - 1) for a, b in rows)], ending=ending, packed=packings[ending]
+    )
 
 
 _ODD = [b"null", b"true", b"-0.0", b"1e400", b"18446744073709551616", b"1.5", b'""', b'"\\ud800"', b"[[[[]]]]", b"{}"]
@@ -317,16 +328,6 @@ WORLDS: Mapping[str, World] = {
 }
 
 
-def cut_recipe(folder: str, words_: int = 2, fraction: float = 0.4) -> Recipe:
-    """For pairs of commands: two files of Parquet can't be decided one without the other."""
-    pool = Pool.parquet(f"{folder}/*.parquet", uid="uid", text="text")
-    return (
-        pool
-        | Keep(col("text").word_count() >= words_, reason="caption.short")
-        | Top("clip", fraction=fraction, of="pool")
-    )
-
-
 # Damage
 
 
@@ -334,7 +335,8 @@ def damaged(r: Random, world: World, good: Good, other: Good) -> Case:
     """A mutant of a good file, with what must hold for its rows."""
     if good.packed is not None and r.random() < 0.5:
         packed = good.packed(good.data)
-        found = mutant(r, Input(data=packed, places=[(0, 12), (max(0, len(packed) - 12), len(packed))], other=other.data), {})
+        ends = [(0, 12), (max(0, len(packed) - 12), len(packed))]
+        found = mutant(r, Input(data=packed, places=ends, other=other.data), {})
         return Case(data=found.data, name=f"packed {found.name}", untouched=_unpacked(good, found.data))
     found = mutant(r, Input(data=good.data, places=good.places, other=other.data), world.own)
     data = found.data if good.packed is None else good.packed(found.data)
@@ -361,7 +363,7 @@ def untouched(good: Good, found: Mutant) -> frozenset[int]:
         return frozenset(range(len(good.rows)))
     if good.ending == "parquet":
         footer = good.places[0][0]
-        within = found.last is not None and 4 <= found.first and found.last <= footer
+        within = found.last is not None and found.first >= 4 and found.last <= footer
         hit = [i for i, (start, end) in enumerate(good.rows) if found.first < end and (found.last or 0) > start]
         return frozenset(range(len(good.rows))) - frozenset(hit) if within else frozenset()
     if (row := _one_row(good, found)) is not None:
@@ -388,11 +390,10 @@ def _unpacked(good: Good, packed: bytes) -> frozenset[int]:
 
 
 def _stream(packed: bytes, ending: str) -> Iterator[bytes]:
-    if packed[:4] != {"jsonl.gz": packed[:2] + packed[2:4], "jsonl.zst": b"\x28\xb5\x2f\xfd"}[ending]:
-        return
-    if ending == "jsonl.gz" and packed[:2] != b"\x1f\x8b":
-        return
-    stream: Any = zlib.decompressobj(31) if ending == "jsonl.gz" else zstandard.ZstdDecompressor().decompressobj()
+    gzipped = ending == "jsonl.gz"
+    if not packed.startswith(b"\x1f\x8b" if gzipped else b"\x28\xb5\x2f\xfd"):
+        return  # not compressed any more, by its first bytes
+    stream: Any = zlib.decompressobj(31) if gzipped else zstandard.ZstdDecompressor().decompressobj()
     try:
         for i in range(len(packed)):
             yield stream.decompress(packed[i : i + 1])
