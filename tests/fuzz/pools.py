@@ -38,10 +38,11 @@ def pool_case(kind: str, seed: int, folder: Path, *, files: int, pictures: bool 
     write_world(folder / "good", world, cases)
     write_world(folder / "pool", world, [*cases, *((one.name, one.case.data) for one in made)])
     checks.canaries(folder / "about")
-    before = checks.fence(folder, folder / "out", folder / "again", folder / "good-out", folder / "logs")
+    ours = [folder / name for name in ("out", "again", "good-out", "logs", "alone")]
+    before = checks.fence(folder, *ours)
     # Beam and the report take most of a case's time: with every fourth seed, the first among them.
     found = _sieved(kind, folder, r, made, whole=seed % 4 == 1)
-    after = checks.fence(folder, folder / "out", folder / "again", folder / "good-out", folder / "logs")
+    after = checks.fence(folder, *ours)
     if found is None:
         found = _compared(folder, goods, made)
     return found + checks.differences(before, after)
