@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import tokenize
 import zipfile
 from dataclasses import dataclass, field
 from typing import Any
@@ -104,9 +105,10 @@ def load_list(path: str) -> Pairs:
         if path.endswith(".npy"):
             return _load_npy(path)
         values = _load_parquet(path) if path.endswith(".parquet") else _load_text(path)
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, pa.ArrowException) as error:
+        return sort_pairs(pairs_of(values))  # in here, since Parquet's own strings may be no UTF-8
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, tokenize.TokenError, pa.ArrowException) as error:
+        # NumPy reads the header of an .npy with Python's tokenizer, which has an error of its own.
         raise PlanError(f"can't read the list {path}: {error}; expected .npy (u8,u8), .parquet or text") from error
-    return sort_pairs(pairs_of(values))
 
 
 def _load_npy(path: str) -> Pairs:

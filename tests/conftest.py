@@ -21,6 +21,15 @@ from poolsieve.dataflow.store.manifest import read_manifest
 from poolsieve.dataflow.store.summary import Summary
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Of `tests/fuzz`. Here, since pytest asks no deeper conftest for options."""
+    group = parser.getgroup("fuzzing (tests/fuzz)")
+    group.addoption(
+        "--long", nargs="?", const=3600.0, type=float, metavar="SECONDS", help="fuzz that long in all, with fresh seeds"
+    )
+    group.addoption("--seed", type=int, metavar="N", help="fuzz with this seed alone, to repeat a failure")
+
+
 def text_table(n: int, seed: int, **columns: Any) -> pa.Table:
     """n rows with uid, text of 0 to 19 words, original sizes, and a float32 score with many ties and some NaN."""
     r = np.random.default_rng(seed)

@@ -42,12 +42,12 @@ def unknown_name(what: str, wrong: str, known: Iterable[str], hint: str = "") ->
 
     Args:
         what: the sentence that refuses it, without a full stop: "there is no kind of pool 'parket'".
-        wrong: the name as it was given.
+        wrong: the name as it was given; YAML may give a number or a null.
         known: the names that exist, in the order in which to list them.
         hint: a further sentence.
     """
     names = list(dict.fromkeys(map(str, known)))
-    near = difflib.get_close_matches(wrong, names, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(str(wrong), names, n=3, cutoff=0.5)
     if near:
         found = f"Did you mean {' or '.join(map(repr, near))}?"
     else:

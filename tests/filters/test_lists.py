@@ -69,6 +69,22 @@ def test_a_file_that_is_no_array_is_refused(tmp_path: Path, data: bytes) -> None
         load_list(str(tmp_path / "list.npy"))
 
 
+def test_a_header_that_python_cannot_tokenize_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "list.npy", np.zeros(2, dtype="u8,u8"))
+    data = (tmp_path / "list.npy").read_bytes()
+    (tmp_path / "list.npy").write_bytes(data.replace(b"(2,)", b"(2,("))
+    with pytest.raises(PlanError, match=r"can't read the list .*list\.npy"):
+        load_list(str(tmp_path / "list.npy"))
+
+
+def test_a_parquet_list_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "list.parquet"
+    bad = pa.array([b"\xff" * 32], pa.binary()).view(pa.string())  # as other writers leave it
+    pq.write_table(pa.table({"uid": bad}), path)
+    with pytest.raises(PlanError, match=r"can't read the list .*list\.parquet"):
+        load_list(str(path))
+
+
 def test_an_archive_of_arrays_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "list.npz", a=np.zeros(2, dtype="u8,u8"))
     (tmp_path / "list.npz").rename(tmp_path / "list.npy")

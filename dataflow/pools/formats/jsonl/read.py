@@ -26,6 +26,7 @@ from poolsieve.dataflow.pools.formats.base import (
     unreadable_rows,
 )
 from poolsieve.dataflow.pools.formats.jsonl.lines import Line, is_blank, lines_of
+from poolsieve.dataflow.pools.formats.jsonl.salvage import good_bytes
 from poolsieve.dataflow.pools.json_types import KeyTypes, first_of
 from poolsieve.dataflow.pools.json_values import Value, array_of, as_written, field_of, fitting
 from poolsieve.dataflow.pools.shards import BATCH_BYTES, BATCH_ROWS, Batch, Shard
@@ -146,11 +147,12 @@ class Stream:
     damage: RowError | None = None
     position: int = 0
     failed: Any = None
+    saved: bytes = b""
 
     def read(self, size: int) -> bytes:
         """At most `size` bytes; none at the end, and where the rest can't be read."""
         if self.damage is not None:
-            return b""
+            return self._saved(size)
         size = size if self.left is None else min(size, self.left)
         try:
             data = bytes(self.file.read(size))
@@ -163,7 +165,7 @@ class Stream:
         return data
 
     def _what_is_left(self, size: int, error: OSError) -> bytes:
-        """The good bytes of the block in which the damage is: Arrow gives nothing of a block that it can't finish."""
+        """At most `size` of the good bytes before the damage; `saved` has the others. See `salvage`."""
         self.damage = RowError("truncated", f"the {self.compression} stream can't be read to its end: {error}")
         self.source.seek(0)
         # The stream that failed must live on: Arrow closes the file below a stream that is thrown away.
@@ -175,7 +177,13 @@ class Stream:
         with contextlib.suppress(OSError):
             for _ in range(size):
                 found.append(bytes(self.file.read(1)))
-        return b"".join(found)
+        data = b"".join(found)
+        self.saved = good_bytes(self.source, str(self.compression), self.position + len(data))
+        return data + self._saved(size - len(data))
+
+    def _saved(self, size: int) -> bytes:
+        data, self.saved = self.saved[:size], self.saved[size:]
+        return data
 
     def close(self) -> None:
         """Closes the file."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,26 @@ def test_a_stream_that_is_cut_short_loses_one_line_of_the_ledger(tmp_path: Path,
     assert [row[2] for row in found] == [None] * (len(found) - 1) + ["truncated"]
     assert [row[1] for row in found[:-1]] == [str(i) for i in range(len(found) - 1)]
     assert 0.6 < len(found) / len(made) < 0.8
+
+
+def opened(name: str, data: bytes) -> bytes:
+    """A stream that goes on: no member and no frame has ended."""
+    if name == "gzip":
+        packer = zlib.compressobj(wbits=31)
+        return packer.compress(data) + packer.flush(zlib.Z_FULL_FLUSH)
+    frame = zstandard.ZstdCompressor().compressobj()
+    return frame.compress(data) + frame.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+
+
+@pytest.mark.parametrize("name", ["gzip", "zstd"])
+def test_rows_before_damage_within_a_stream_are_rows(tmp_path: Path, name: str) -> None:
+    """Arrow unpacks about a megabyte at once, and gives nothing of it where a part is damaged."""
+    made = [json.dumps({"id": str(i), "text": "x"}).encode() for i in range(2000)]
+    # A block of a type that there is not (RFC 1951, 3.2.3; RFC 8878, 3.1.1.2).
+    write(tmp_path / "a.jsonl", opened(name, b"\n".join(made) + b"\n") + b"\x07" * 20)
+    found = rows(Pool.jsonl(f"{tmp_path}/a.jsonl", uid="id", text="text"), "text")
+    assert [row[1] for row in found[:-1]] == [str(i) for i in range(2000)]
+    assert [row[2] for row in found] == [None] * 2000 + ["truncated"]
 
 
 def test_long_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
