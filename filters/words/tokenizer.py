@@ -145,7 +145,7 @@ class Memory:
     def _piece(self, piece: str) -> bytes:
         words = self.split.by_rules(piece)
         if words is None:
-            words = self.split.by_spacy(piece)
+            words = self.split.by_steps(piece)
             if not self.cases.merged.isdisjoint(words) and self.cases.is_open(piece):
                 self.open.add(piece)
         numbers = array("i", map(self.numbers.__getitem__, words)).tobytes()
@@ -164,7 +164,7 @@ class Memory:
         """The same of a text whose pieces have one blank between them."""
         pieces = part.split()
         if self.cases.across(pieces, self.open):
-            words = self.split.by_spacy(" ".join(pieces))
+            words = self.split.by_steps(*pieces)
             return np.array([self.numbers[word] for word in words], dtype=np.int32)
         return np.frombuffer(b"".join(map(self.pieces.__getitem__, pieces)), dtype=np.int32)
 
