@@ -27,7 +27,7 @@ _SCHEME = re.compile(r"[\w+\-.]{2,}://")
 
 
 class Affixes:
-    """Tokens of a piece before special cases are looked for in runs of them. Not for several threads at once.
+    """Tokens of a piece before special cases are looked for in runs of them.
 
     Attributes:
         opening, closing: marks that are always taken off a front, off an end, one by one.

@@ -8,6 +8,7 @@ their tokens; where one thing could depend on another, `affixes.py` makes spaCy'
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 import string
@@ -40,7 +41,7 @@ _Tree = dict[str | None, Any]
 
 
 class Splitter:
-    """Tokens of a piece: by our own rules where they are sure, else by spaCy's steps. Not for several threads at once.
+    """Tokens of a piece: by our own rules where they are sure, else by spaCy's steps. One serves all threads.
 
     A piece is read as marks, a core, and marks: `(well-known),` is `(`, `well-known` and `),`, and the core is cut at
     its infix into three tokens. The attributes say what spaCy does with marks, as its expressions answer when asked:
@@ -57,7 +58,6 @@ class Splitter:
     def __init__(self) -> None:
         import spacy
 
-        # A new tokenizer and no `memory_zone()`: in spaCy 3.8 the word "IS_ALPHA" fails in every zone but the first.
         self.spacy = spacy.blank("en").tokenizer
         self.spacy.vocab.lex_attr_getters = {}  # attributes of words that nobody asks for take longer than splitting
         prefix, suffix = self.spacy.prefix_search, self.spacy.suffix_search
@@ -179,16 +179,15 @@ class SpecialCases:
             or any(tuple(tokens[:m]) in self.tails for m in range(start + 1, most + 1))
         )
 
-    def across(self, pieces: Sequence[str], open_: Set[str]) -> bool:
+    def across(self, pieces: Callable[[], Iterable[str]], open_: Set[str]) -> bool:
         """Whether spaCy may see a special case across a blank beside a piece of which `is_open` is true.
 
         It makes no token of one, but takes it for the reason not to make one of what overlaps with it: the ":)" in
-        "above:) )" is two tokens. `open_` are such pieces.
+        "above:) )" is two tokens. `open_` are such pieces; `pieces` gives those of a text, more than once.
         """
-        if open_.isdisjoint(pieces):
+        if open_.isdisjoint(pieces()):
             return False
-        places = [i for i, piece in enumerate(pieces) if piece in open_]
-        pairs = (pair for i in places for pair in itertools.pairwise(pieces[max(i - 1, 0) : i + 2]))
+        pairs = (pair for pair in itertools.pairwise(pieces()) if not open_.isdisjoint(pair))
         return any(a[-1] + b[0] in self.near and self.are_joined(a, b) for a, b in pairs)
 
     def are_joined(self, left: str, right: str) -> bool:
@@ -228,6 +227,12 @@ class SpecialCases:
                 if None in node:
                     yield start, stop
                 node, stop = node.get(tokens[stop]) if stop < len(tokens) else None, stop + 1
+
+
+@functools.cache
+def splitter() -> Splitter:
+    """This process's."""
+    return Splitter()
 
 
 def _taken(match: Any) -> int:

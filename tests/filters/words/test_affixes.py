@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poolsieve.filters.words.affixes import WINDOW
+from poolsieve.filters.words.pieces import splitter
 from poolsieve.filters.words.tokenizer import tokenizer
 from tests.filters.corpus import built, real
-from tests.filters.words.test_pieces import MARKS, WORDS, splitter
+from tests.filters.words.test_pieces import MARKS, WORDS
 
 MORE = ["US$", "اكواب", "كم", "°C", "°", "²", "%.", "+", "://", "@", "a.m.", "......", ". . .", "10.0.0.1", ":80", "?q"]
 URL = ["a", "b.", "com", "@", ":", "://", "http", "/", "?", "#", "1", "10.", "127.0.0.1", "8.8.8.8", ":80", "-", "_"]
