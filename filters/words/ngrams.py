@@ -196,7 +196,7 @@ def _copies(group: Group, places: Ints, first: Ints, size: int) -> Ints:
     same = np.ones(len(places), dtype=bool)
     wanted = first[group.document[places]]
     for i in range(size):
-        same &= group.ids[places + i] == group.ids[wanted + i]
+        same &= group.ids[i:][places] == group.ids[i:][wanted]
     return np.bincount(group.document[places[same]], minlength=len(first))
 
 
@@ -261,18 +261,20 @@ def _stood_before(group: Group, ordered: Ints, same: Bools, size: int) -> tuple[
     """(places, ascending; first place of the same string) of the n-grams that stood in their document before."""
     later = np.flatnonzero(same) + 1  # ranks that are like the one before them
     places, before = ordered[later], ordered[later - 1]
-    # rank -> the rank at which its run of equal hashes begins: that has the first place, since places ascend in a run.
-    run_start = np.arange(len(ordered))
-    run_start[later] = 0
-    firsts = ordered[np.maximum.accumulate(run_start)[later]]
     # Equal words are an equal string. Other words may be one too ("ab c" and "a bc"), or only share a hash: such pairs
     # are compared character by character, and a single true collision has the group done without hashes.
     unlike = np.zeros(len(later), dtype=bool)
     for i in range(size):
-        unlike |= group.ids[places + i] != group.ids[before + i]
+        unlike |= group.ids[i:][places] != group.ids[i:][before]
     pairs = zip(places[unlike], before[unlike], strict=True)
     if any(group.string(place, size) != group.string(other, size) for place, other in pairs):
         return _compared(group, np.sort(ordered), size)
+    del before, unlike, pairs
+    # rank -> the rank at which its run of equal hashes begins: that has the first place, since places ascend in a run.
+    run_start = np.arange(len(ordered))
+    run_start[later] = 0
+    np.maximum.accumulate(run_start, out=run_start)
+    firsts = ordered[run_start[later]]
     first_of = np.full(len(group.ids), -1)  # by place, which puts the ranks back in the order of the text
     first_of[places] = firsts
     ascending = np.flatnonzero(first_of >= 0)
