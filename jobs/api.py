@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypedDict, Unpack, overload
 
+from poolsieve.dataflow.decisions.summary import empty_budgets
 from poolsieve.dataflow.export.export import export as export_rows
 from poolsieve.dataflow.export.index import ExportIndex
 from poolsieve.dataflow.passes.estimate import PlanReport, describe_plan, trivial_cuts
@@ -189,6 +190,8 @@ def run(
             say(text)
         reporter = _reporter(samples=samples, truth=truth)
         found = carry_out(made, engine=engine, watch=_watch(made, progress), before_manifest=reporter)
+        for text in empty_budgets(found.cuts):
+            say(text)
         return Run(found.url, made.job.recipe_object)
 
 
@@ -204,6 +207,7 @@ class DecideOptions(TypedDict, total=False):
     samples: bool
     truth: str | None
     progress: bool
+    say: Say
 
 
 @overload
@@ -232,7 +236,7 @@ def decide(
         out: OUT of a whole run.
         what_if: write nothing, and return the counts with the overlap with the current decision.
         how: `params` (in place of those that the recipe's function had), `include`, `workers`, `runner`, `beam_flags`,
-            `cuts`, `samples`, `truth`, `progress`: see `run`.
+            `cuts`, `samples`, `truth`, `progress`, `say`: see `run`.
 
     Raises:
         PlanError: if OUT has no whole run, or the recipe needs scores that were never made there.
@@ -251,11 +255,16 @@ def decide(
     made = prepare_stored(source, out, options=options, frozen=read_cuts(cuts) if cuts else None)
     with ending(made.job.run_id):
         watch = _watch(made, how.get("progress", False))
-        if what_if:
-            return compare_with_current(made, engine=engine, watch=watch)
         reporter = _reporter(samples=how.get("samples", True), truth=how.get("truth"))
-        found = carry_out(made, score=False, engine=engine, watch=watch, before_manifest=reporter)
-        return Run(found.url, made.job.recipe_object)
+        found: Summary | Run
+        if what_if:
+            found = compare_with_current(made, engine=engine, watch=watch)
+        else:
+            decided = carry_out(made, score=False, engine=engine, watch=watch, before_manifest=reporter)
+            found = Run(decided.url, made.job.recipe_object)
+        for text in empty_budgets(found.cuts):
+            how.get("say", _warn)(text)
+        return found
 
 
 def export(

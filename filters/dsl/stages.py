@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from poolsieve.filters.dsl.cuts import kept_by
-from poolsieve.filters.dsl.expr import SCORE, AllOf, AnyOf, Compare, Env, IsIn, Not, Predicate, col
+from poolsieve.filters.dsl.expr import SCORE, AllOf, AnyOf, Compare, Env, IsIn, Not, Predicate, col, nan_to_null
 from poolsieve.scoring_models.base.config import Config
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
 from poolsieve.scoring_models.base.scorer import Scorer
@@ -200,6 +200,10 @@ def _table(stage: str, name: str, table: Any, by: str | None) -> Mapping[str, An
     return table
 
 
+_MOST = (1 << 63) - 1
+"""The largest weight, and so the largest budget that can tell rows apart."""
+
+
 @dataclass(frozen=True, eq=False)
 class Ranked(Predicate):
     """The best rows by a score, of all the rows that compete. See `Top`."""
@@ -243,8 +247,32 @@ class Ranked(Predicate):
         kept = np.zeros(len(env.rows), dtype=bool)
         for group, cut in env.cuts[self.cut].items():
             inside = kept_by(cut, env.scores[self.name], env.uid_of, env.rows, env.path, self.seed)
-            kept |= inside & self.members(env, group)
+            kept |= inside & self.members(env, group) & self.fitting(env, group)
         return pa.array(kept)
+
+    def fitting(self, env: Env, group: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """bool (n,): rows that the group's budget could hold alone; every row where there is no budget.
+
+        The others don't compete: the first of them in rank order would end the budget before the rows after it.
+        Said here alone, for the search of a cut and for the verdict, so that one threshold tells both.
+        """
+        budget = self.of_group(group).budget
+        if budget is None:
+            return np.ones(len(env.rows), dtype=bool)
+        return self.weights(env) <= min(budget, _MOST)
+
+    def weights(self, env: Env) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """int64 (n,): what each row takes of a budget: 1 without one, 0 where it is not known or below 0."""
+        if self.weight is None:
+            return np.ones(len(env.rows), dtype=np.int64)
+        known = nan_to_null(env.scores[self.weight]).fill_null(0).to_numpy(zero_copy_only=False)
+        if known.dtype.kind == "i":
+            return np.maximum(known.astype(np.int64), 0)
+        if known.dtype.kind == "u":
+            return np.minimum(known.astype(np.uint64), np.uint64(_MOST)).astype(np.int64)
+        # A float of 2^63 and above has no int64; what a cast makes of it differs between processors.
+        whole, most = np.maximum(known.astype(np.float64), 0), 2.0**63
+        return np.where(whole < most, np.where(whole < most, whole, 0).astype(np.int64), _MOST)
 
     def members(self, env: Env, group: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """bool (n,): rows of a group; every row where there are no groups."""
@@ -296,7 +324,9 @@ def Top(  # noqa: N802
         name: a score, or a numeric pool column.
         fraction: 0 to 1, of the rows named by `of`; give a string or Decimal for more digits than a float has.
         count: a number of rows.
-        budget: an amount of another score, as `"10B tokens"`: rows are kept best first while their sum fits.
+        budget: an amount of another score, as `"10B tokens"`: rows are kept best first while their sum fits. A row that
+            weighs more than the whole budget (of its group) does not compete: it is dropped with the rule's reason
+            whatever its score, and the next best takes its place.
         tau: pool / selected, as CoLoR-Filter states it.
         of: "alive" or "pool": what the fraction is a fraction of.
         rank: "alive" or "pool": which rows compete. "pool" needs every row of the pool scored.
@@ -304,7 +334,8 @@ def Top(  # noqa: N802
             be a table, as `budget={"en": "10B tokens", "*": "1B tokens"}`: `"*"` is for the groups that it does not
             name, of which otherwise no row stays.
         lowest: the smallest scores are the best.
-        ties: "hash" keeps exactly as many as asked; "include" keeps all rows that tie with the last.
+        ties: "hash" keeps exactly as many as asked; "include" keeps all rows that tie with the last (not for a budget,
+            which they could exceed).
         position: "exact", or "datacomp" for the rank that DataComp's script takes.
         seed: of the hash that breaks ties.
         reason: for the rows dropped; `<name>.below_cut` (or `.above_cut`) if not given. Also the cut's name.
@@ -328,6 +359,8 @@ def Top(  # noqa: N802
     _choice(name, "rank", rank, ("alive", "pool"))
     _choice(name, "ties", ties, ("hash", "include"))
     _choice(name, "position", position, ("exact", "datacomp"))
+    if budget is not None and ties == "include":
+        raise PlanError(f"Top({name!r}, ties='include'): rows that tie could exceed a budget; use ties='hash'")
     side = "above_cut" if lowest else "below_cut"
     reason = reason or f"{name}.{side}"
     asked, kind = given[named[0]], named[0]

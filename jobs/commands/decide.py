@@ -35,9 +35,9 @@ def decide(
     Without RECIPE the recipe of the last run is taken, with other parameters (-p) if given.
     """
     from poolsieve.jobs import api
-    from poolsieve.jobs.commands.output import print_counts
+    from poolsieve.jobs.commands.output import print_counts, say
 
-    how = {"params": parsed_parameters(parameters), "include": include, "progress": True, **options}
+    how = {"params": parsed_parameters(parameters), "include": include, "progress": True, "say": say, **options}
     if what_if:
         summary = api.decide(recipe, out, what_if=True, **how)
         _print_json(summary) if as_json else _print_overlap(summary)
