@@ -14,12 +14,32 @@ import time
 
 def watch_parent(pid: int, pause: float = 0.5) -> None:
     """Ends this process soon after process `pid` has ended."""
-    while True:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            os._exit(1)
+    started = _started(pid)
+    while _is_there(pid) and _started(pid) == started:
         time.sleep(pause)
+    os._exit(1)
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _started(pid: int) -> str:
+    """When a process was started, as Linux has it; "" where that is not known, and for one that has ended.
+
+    One that nobody has waited for (a zombie, as containers have them) still takes signals, and another process may
+    get the number of one that is gone.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] in (b"Z", b"X") else fields[19].decode()
 
 
 def main() -> None:
