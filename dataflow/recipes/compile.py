@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from poolsieve.dataflow.recipes.derived import DerivedRole, RoleSource
 from poolsieve.dataflow.recipes.program import Program, RuleStep, ScoreStep, Step
+from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.filters.dsl.cuts import key_bits
 from poolsieve.filters.dsl.edits import Edit, Editor, FunctionEditor
 from poolsieve.filters.dsl.expr import Arithmetic, Compare, IsIn, Literal, Node, Predicate, renamed, typed_limit
@@ -262,3 +263,21 @@ def node_type(node: Node, types: Mapping[str, pa.DataType]) -> pa.DataType | Non
     if isinstance(node, (Arithmetic, Literal)):
         return pa.float64()
     return None
+
+
+def check_frozen(program: Program, cuts: Cuts) -> None:
+    """Refuses given cuts that were made for another rule of the same name.
+
+    Raises:
+        PlanError: naming the cut and what differs.
+    """
+    for top in program.tops:
+        for group, cut in cuts.get(top.cut, {}).items():
+            kind = program.types[top.name]
+            where = f"--cuts: the cut {top.cut!r}"
+            if cut.kind != "none" and cut.bits != key_bits(kind):
+                raise PlanError(f"{where} was made for scores of {cut.bits} bits, and {top.name!r} is {kind}")
+            if cut.lowest != top.lowest:
+                raise PlanError(f"{where} was made with lowest={cut.lowest}, and the recipe's has lowest={top.lowest}")
+            if top.by is None and group:
+                raise PlanError(f"{where} has groups ({group!r}), and the recipe's has none: say by=...")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 
 import msgspec
@@ -219,14 +220,21 @@ def read_manifest(out: str) -> Manifest:
         raise PlanError(
             f"{out} has no manifest.json: the run there is not whole yet. Finish it with `poolsieve run`"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PlanError(f"{url} is damaged: {error}") from error
     if not isinstance(data, dict) or "decision" not in data:
         raise PlanError(f"{url} is not a poolsieve manifest")
     try:
-        return Manifest.from_json(data)
+        made = Manifest.from_json(data)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise PlanError(f"{url} is damaged or of another version: {error}") from error
+    if not _DECISION.fullmatch(made.decision) or made.ledger != f"decisions/{made.decision}/ledger":
+        # Folders are made of it, and `prune` removes all others.
+        raise PlanError(f"{url} is damaged: {made.decision!r} is no decision, or {made.ledger!r} not its ledger")
+    return made
+
+
+_DECISION = re.compile("[0-9a-f]{16}")
 
 
 def read_shards(out: str, decision: str) -> list[ShardLine]:
@@ -245,5 +253,5 @@ def read_cuts(url: str) -> Cuts:
         return cuts_from_json(json.loads(fs.read_bytes(fs.absolute(url))))
     except FileNotFoundError as error:
         raise PlanError(f"no cuts file {url}: give OUT/decisions/<id>/cuts.json of an earlier run") from error
-    except (ValueError, AttributeError, TypeError) as error:
+    except (ValueError, RecursionError) as error:
         raise PlanError(f"{url} is not a cuts.json: {error}") from error

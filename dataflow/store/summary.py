@@ -14,6 +14,7 @@ import msgspec
 from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.filters.dsl.cuts import Cut
 from poolsieve.scoring_models.base.config import JsonObject
+from poolsieve.scoring_models.base.errors import PlanError
 
 
 def dumps(value: Any) -> bytes:
@@ -31,10 +32,18 @@ def cuts_from_json(data: Any) -> Cuts:
     """The inverse of `cuts_to_json`.
 
     Raises:
-        PlanError: for what is no cut.
-        AttributeError, TypeError: for what is something else altogether.
+        PlanError: for what is no cut, naming it.
     """
-    return {name: {group: Cut.from_dict(cut) for group, cut in groups.items()} for name, groups in data.items()}
+    if not isinstance(data, dict) or not all(isinstance(groups, dict) for groups in data.values()):
+        raise PlanError("expected name -> group -> cut")
+    return {name: {group: _cut(name, group, cut) for group, cut in groups.items()} for name, groups in data.items()}
+
+
+def _cut(name: str, group: str, data: Any) -> Cut:
+    try:
+        return Cut.from_dict(data)
+    except PlanError as error:
+        raise PlanError(f"{name!r}{f', group {group!r}' if group else ''}: {error}") from error
 
 
 class WithCuts(msgspec.Struct, kw_only=True):

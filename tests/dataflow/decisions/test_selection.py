@@ -242,5 +242,6 @@ def test_keys_keep_order_and_come_back(kind: pa.DataType) -> None:
 
 
 def test_a_cut_survives_json() -> None:
-    cut = Cut(value=0.1, key=2**63 + 1, bits=64, tie_hash=2**64 - 1, tie_path="ä", tie_row=3, of=5, k=2, competing=4)
+    value = key_value(2**63 + 1, pa.float64(), lowest=False)
+    cut = Cut(value=value, key=2**63 + 1, bits=64, tie_hash=2**64 - 1, tie_path="ä", tie_row=3, of=5, k=2, competing=4)
     assert Cut.from_dict(cut.to_dict()) == cut
