@@ -160,6 +160,10 @@ class Listed(Predicate):
         """The score that is looked up, if it is not the uid."""
         return () if self.on == "uid" else (self.on,)
 
+    def check(self) -> None:
+        """The list must be there and readable."""
+        load_list(self.path)
+
     def truth(self, env: Env) -> pa.Array:
         """True where the list has the value; null where the value is null."""
         values = env.uid if self.on == "uid" else env.scores[self.on].cast(pa.string())

@@ -179,7 +179,11 @@ class _Builder:
         statistic = statistic_of(asked)
         self.implicit.add(name)
         if own in self.role_types:
-            self.add_scorer(where, name, pool_column(asked, self.role_types[own]))
+            try:
+                made = pool_column(asked, self.role_types[own])
+            except PlanError as error:
+                raise PlanError(f"{where}: {error}") from error
+            self.add_scorer(where, name, made)
         elif statistic is not None:
             self.add_scorer(where, name, statistic)
         else:
@@ -191,6 +195,10 @@ class _Builder:
     def check_types(self, where: str, predicate: Predicate) -> None:
         """Refuses comparisons of text with numbers, which would be false for every row, and sums of texts."""
         for part in predicate.parts():
+            try:
+                part.check()
+            except PlanError as error:
+                raise PlanError(f"{where}: {error}") from error
             if not isinstance(part, (Compare, IsIn)):
                 continue
             _numeric(where, part.left, self.types)

@@ -154,7 +154,7 @@ def _mapping(where: Place, value: Any) -> dict[str, Any]:
         raise PlanError(f"{where}: expected `name: value` pairs, not {short(value)}")
     for key in value:
         if not isinstance(key, str):
-            raise PlanError(f"{where}: {short(key)} is no name; write it in quotes if it is one")
+            raise PlanError(f"{where.at(str(key))}: {short(key)} is no name; write it in quotes if it is one")
     return value
 
 

@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from poolsieve.dataflow import progress
-from poolsieve.dataflow.runners.base import Setting
+from poolsieve.dataflow.runners.base import Setting, quiet_threads
 from poolsieve.scoring_models.base.errors import PlanError
 
 
@@ -35,17 +35,10 @@ class LocalRunner:
         from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
         if setting.workers == 1 or not setting.processes:
-            _print_no_traces()
+            quiet_threads()
             return FnApiRunner()
         progress.goes_on_elsewhere()
         for talkative in ("fn_api_runner.fn_runner", "local_job_service"):
             logging.getLogger(f"apache_beam.runners.portability.{talkative}").setLevel(logging.ERROR)
         command = f"{sys.executable} -m poolsieve.dataflow.runners.worker {os.getpid()}"
         return FnApiRunner(default_environment=SubprocessSDKEnvironment.from_command_string(command_string=command))
-
-
-def _print_no_traces() -> None:
-    """Beam's threads print the trace of whatever a step raises, besides handing it over; the user reads it once."""
-    from apache_beam.runners.worker import sdk_worker
-
-    sdk_worker.print = lambda *_, **__: None

@@ -11,8 +11,13 @@ import sys
 import threading
 import time
 
+from poolsieve.dataflow.runners.base import quiet_threads
 
-def watch_parent(pid: int, pause: float = 0.5) -> None:
+PAUSE = 0.5
+"""Seconds between two looks at the parent."""
+
+
+def watch_parent(pid: int, pause: float = PAUSE) -> None:
     """Ends this process soon after process `pid` has ended."""
     started = _started(pid)
     while _is_there(pid) and _started(pid) == started:
@@ -42,12 +47,20 @@ def _started(pid: int) -> str:
     return "" if fields[0] in (b"Z", b"X") else fields[19].decode()
 
 
+def _unless_left_alone(args: threading.ExceptHookArgs) -> None:
+    """Prints what a thread raised, unless it was that the parent has gone: then this process ends meanwhile."""
+    time.sleep(2 * PAUSE)
+    threading.__excepthook__(args)
+
+
 def main() -> None:
     """Runs Beam's worker under watch."""
     parent = int(sys.argv.pop(1))
     threading.Thread(target=watch_parent, args=(parent,), daemon=True).start()
     # What goes wrong reaches the parent as an exception; Beam's own remarks have no reader here.
     logging.basicConfig(handlers=[logging.NullHandler()])
+    threading.excepthook = _unless_left_alone
+    quiet_threads()
     from apache_beam.runners.worker import sdk_worker_main
 
     sdk_worker_main.main(sys.argv)

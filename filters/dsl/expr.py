@@ -258,6 +258,13 @@ class Predicate(Config):
         """Boolean array of length n; null where a null or NaN leaves it open (Kleene's logic)."""
         raise NotImplementedError
 
+    def check(self) -> None:
+        """Looks at what the predicate needs beside scores, before any work starts.
+
+        Raises:
+            PlanError: if it is not there, such as a list.
+        """
+
     def parts(self) -> tuple[Predicate, ...]:
         """The predicates that it is made of, itself included."""
         return (self,)

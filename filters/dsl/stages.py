@@ -10,7 +10,7 @@ import copy
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, ClassVar
 
 import numpy as np
@@ -172,9 +172,10 @@ def Keep(rule: Predicate | Node | Stage, reason: str | None = None) -> Rule:  # 
     >>> Keep(col("flag")) == Keep(col("flag") == True)
     True
     """
+    if isinstance(rule, Rule) and reason is None:
+        return rule
     predicate = _predicate(rule, "Keep")
-    own = rule.reason if isinstance(rule, Rule) else None
-    return Rule(predicate, _reason(reason or own, predicate, "Keep"))
+    return Rule(predicate, _reason(reason, predicate, "Keep"))
 
 
 def Drop(rule: Predicate | Node | Stage, reason: str | None = None) -> Rule:  # noqa: N802
@@ -185,11 +186,11 @@ def Drop(rule: Predicate | Node | Stage, reason: str | None = None) -> Rule:  # 
     >>> Drop(col("text").char_count() > 900).reason
     'text.char_count.unwanted'
     """
+    if isinstance(rule, Rule) and reason is None:
+        return ~rule
     wanted = _predicate(rule, "Drop")
     default = None
-    if isinstance(rule, Rule):
-        default = f"{rule.reason}.inverted"
-    elif isinstance(wanted, Compare) and isinstance(wanted.left, Column):
+    if isinstance(wanted, Compare) and isinstance(wanted.left, Column):
         default = f"{wanted.left.name}.unwanted"
     predicate = Not(wanted)
     return Rule(predicate, _reason(reason or default, predicate, "Drop"))
@@ -458,7 +459,7 @@ def _choice(name: str, what: str, value: Any, allowed: tuple[str, ...]) -> None:
 def _decimal(name: str, what: str, value: Any, low: str, high: str | None) -> str:
     try:
         number = Decimal(repr(value) if isinstance(value, float) else str(value))
-    except InvalidOperation as error:
+    except ArithmeticError as error:
         raise PlanError(f"Top({name!r}, {what}={value!r}): not a number") from error
     if not number.is_finite() or number < Decimal(low) or (high is not None and number > Decimal(high)):
         span = f"between {low} and {high}" if high else f"at least {low}"
@@ -486,7 +487,7 @@ def _budget(name: str, budget: Any) -> tuple[int, str]:
     unit = number[-1:].upper() if number[-1:].isalpha() else ""
     try:
         amount = Decimal(number[: len(number) - len(unit)].replace("_", "")) * _UNITS[unit]
-    except (InvalidOperation, KeyError) as error:
+    except (ArithmeticError, KeyError) as error:
         raise PlanError(f"Top({name!r}, budget={budget!r}): write an amount and a score, as '10B tokens'") from error
     if not amount.is_finite() or amount > _LARGEST:
         raise PlanError(f"Top({name!r}, budget={budget!r}): an amount up to 10^18 is expected")
