@@ -108,6 +108,8 @@ class _Builder:
 
     def input(self, where: str, role: str) -> RoleSource:
         """Where a role comes from at this point of the recipe."""
+        if not isinstance(role, str):
+            raise PlanError(f"{where} reads {short(role)}, which is no name of a role")
         if role in self.edited:
             return self.edited[role]
         own = role if role in self.pool_types else role.removeprefix(POOL)
@@ -236,7 +238,7 @@ def _comparable(part: Compare, kind: pa.DataType) -> bool:
         typed_limit(part.limit, kind)
     except (pa.ArrowException, OverflowError):
         return False  # a number beyond 64 bits
-    return _is_number(kind) or pa.types.is_boolean(kind)
+    return _is_number(kind)
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -175,7 +175,8 @@ def _parsed(name: str, text: str, parameter: inspect.Parameter) -> Any:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         said = getattr(error, "problem", None) or error
         raise PlanError(f"-p {name}={text}: no number, list or text as YAML has them ({said})") from error
-    wrong = wrong_kind(value, _PLAIN.get(parameter.annotation, parameter.annotation))
+    hint = _PLAIN.get(parameter.annotation, parameter.annotation)
+    wrong = None if hint is parameter.empty else wrong_kind(value, hint)
     if wrong is not None:
         raise PlanError(f"-p {name}={text}: {wrong}")
     return value

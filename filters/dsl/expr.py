@@ -439,7 +439,8 @@ def typed_limit(limit: Any, kind: pa.DataType) -> pa.Scalar:
     try:
         scalar = pa.scalar(limit, type=kind)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-        return pa.scalar(limit)
+        # Arrow converts no integer that a float does not have exactly; the nearest one bounds the same rows.
+        return pa.scalar(float(limit) if pa.types.is_floating(kind) and not isinstance(limit, str) else limit)
     if pa.types.is_integer(kind) and scalar.as_py() != limit:
         return pa.scalar(limit)
     return scalar

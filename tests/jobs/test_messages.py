@@ -316,6 +316,15 @@ def test_wrong_parameters(parameters: list[str], message: str, pool: Path, tmp_p
     assert message in said("plan", path, "--out", tmp_path / "out", *given, status=2)
 
 
+def test_a_parameter_without_a_kind_takes_any(pool: Path, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.py"
+    path.write_text(
+        f"{BASE}def recipe(least):\n    return Pool.parquet('{pool}/*.parquet') | Above('quality', least)\n"
+    )
+    for value in ("0.5", "1"):
+        said("plan", path, "--out", tmp_path / "out", "-p", f"least={value}", status=0)
+
+
 def test_a_parameter_that_yaml_does_not_use(pool: Path, tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(HEAD + "  - keep: {score: quality, at_least: 0.5}\n")
