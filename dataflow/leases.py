@@ -98,7 +98,7 @@ class Holder(msgspec.Struct, kw_only=True, frozen=True):
     @property
     def is_gone(self) -> bool:
         """Whether the process is known to have ended."""
-        return bool(self.place) and self.place == _place() and _started(self.pid) != self.started
+        return bool(self.place) and self.place == _place() and started_at(self.pid) != self.started
 
 
 class Lease:
@@ -271,7 +271,7 @@ def _remove_empty(folder: str) -> None:
 def _me(kind: str, what: str) -> Holder:
     pid = os.getpid()
     since = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    return Holder(kind=kind, what=what, who=_who(), place=_place(), pid=pid, started=_started(pid), since=since)
+    return Holder(kind=kind, what=what, who=_who(), place=_place(), pid=pid, started=started_at(pid), since=since)
 
 
 def _who() -> str:
@@ -291,10 +291,14 @@ def _place() -> str:
         return ""
 
 
-def _started(pid: int) -> str:
-    """When a process started, in ticks since the boot; "" if there is none (a zombie has ended as well)."""
+def started_at(pid: int) -> str:
+    """When a process was started, in ticks since the boot; "" where that is not known, and for one that has ended.
+
+    One that nobody has waited for (a zombie, as containers have them) still takes signals, and another process may
+    get the number of one that is gone.
+    """
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
         return ""
-    return "" if fields[0] in "ZX" else fields[19]
+    return "" if fields[0] in (b"Z", b"X") else fields[19].decode()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypedDict, Unpack, overload
 
 from poolsieve.dataflow import leases
+from poolsieve.dataflow.decisions.summary import empty_budgets
 from poolsieve.dataflow.export.export import export as export_rows
 from poolsieve.dataflow.export.index import ExportIndex
 from poolsieve.dataflow.fs import StorageOptions
@@ -189,6 +190,8 @@ def run(
             say(text)
         reporter = _reporter(samples=samples, truth=truth)
         found = carry_out(made, engine=engine, watch=_watch(made, progress), before_manifest=reporter)
+        for text in empty_budgets(found.cuts):
+            say(text)
         return Run(found.url, made.job.source or made.job.recipe_object)
 
 
@@ -205,6 +208,7 @@ class DecideOptions(TypedDict, total=False):
     truth: str | None
     progress: bool
     trust_recipe: bool
+    say: Say
 
 
 @overload
@@ -233,8 +237,8 @@ def decide(
         out: OUT of a whole run.
         what_if: write nothing, and return the counts with the overlap with the current decision.
         how: `params` (in place of those that the recipe's function had), `include`, `workers`, `runner`, `beam_flags`,
-            `cuts`, `samples`, `truth`, `progress`: see `run`; `trust_recipe`: without a recipe, run the text that OUT
-            holds whatever its file says. It is code: somebody else's does what it likes.
+            `cuts`, `samples`, `truth`, `progress`, `say`: see `run`; `trust_recipe`: without a recipe, run the text
+            that OUT holds whatever its file says. It is code: somebody else's does what it likes.
 
     Raises:
         PlanError: if OUT has no whole run, or the recipe needs scores that were never made there.
@@ -254,11 +258,16 @@ def decide(
     made = prepare_stored(source, out, options=options, frozen=frozen, trust_recipe=trust)
     with ending(made.job.run_id):
         watch = _watch(made, how.get("progress", False))
-        if what_if:
-            return compare_with_current(made, engine=engine, watch=watch)
         reporter = _reporter(samples=how.get("samples", True), truth=how.get("truth"))
-        found = carry_out(made, score=False, engine=engine, watch=watch, before_manifest=reporter)
-        return Run(found.url, made.job.source or made.job.recipe_object)
+        found: Summary | Run
+        if what_if:
+            found = compare_with_current(made, engine=engine, watch=watch)
+        else:
+            decided = carry_out(made, score=False, engine=engine, watch=watch, before_manifest=reporter)
+            found = Run(decided.url, made.job.source or made.job.recipe_object)
+        for text in empty_budgets(found.cuts):
+            how.get("say", _warn)(text)
+        return found
 
 
 def export(

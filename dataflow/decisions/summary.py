@@ -83,3 +83,17 @@ def summary_of(record: Record, cuts: Cuts, decision: str, work: Work, frozen: li
         },
         **{name: getattr(record, name) for name in shared},
     )
+
+
+def empty_budgets(cuts: Cuts) -> list[str]:
+    """What to tell the user of budgets that keep no row of a group (or of all rows, without groups).
+
+    Nothing is said of a budget of 0, which asks for that, nor of a group of which no row had come as far as the cut.
+    """
+    return [
+        f"the cut {name!r} keeps no row{f' of group {group!r}' if group else ''}: every row that has a score weighs "
+        f"more than the whole budget of {cut.k:,}; give a larger one"
+        for name, groups in cuts.items()
+        for group, cut in groups.items()
+        if cut.kind == "none" and not cut.inclusive and cut.k and cut.of
+    ]

@@ -15,7 +15,7 @@ from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.formats.base import NoneReadable
 from poolsieve.dataflow.pools.listing import url_of
 from poolsieve.dataflow.pools.shards import Shard
-from poolsieve.dataflow.recipes.compile import compile_recipe
+from poolsieve.dataflow.recipes.compile import check_frozen, compile_recipe
 from poolsieve.dataflow.recipes.program import Program
 from poolsieve.dataflow.recipes.recipe import Recipe
 from poolsieve.dataflow.recipes.source import RecipeSource
@@ -165,6 +165,7 @@ def _outside(files: PoolFiles, shards: Sequence[Shard], out: str) -> None:
 
 def _compiled(recipe: Recipe, files: PoolFiles, types: dict[str, pa.DataType], frozen: Cuts | None) -> Program:
     program = compile_recipe(recipe.stages, files.roles, types)
+    check_frozen(program, frozen or {})
     tops = {top.cut for top in program.tops}
     unknown = sorted(set(frozen or {}) - tops)
     if unknown and not set(frozen or {}) & tops:

@@ -247,7 +247,7 @@ def read_manifest(out: str) -> Manifest:
         raise PlanError(
             f"{out} has no manifest.json: the run there is not whole yet. Finish it with `poolsieve run`"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PlanError(f"{url} is damaged: {error}") from error
     if not isinstance(data, dict) or "decision" not in data:
         raise PlanError(f"{url} is not a poolsieve manifest")
@@ -331,5 +331,5 @@ def read_cuts(url: str) -> Cuts:
         return cuts_from_json(json.loads(fs.read_bytes(fs.absolute(url))))
     except FileNotFoundError as error:
         raise PlanError(f"no cuts file {url}: give OUT/decisions/<id>/cuts.json of an earlier run") from error
-    except (ValueError, AttributeError, TypeError) as error:
+    except (ValueError, RecursionError) as error:
         raise PlanError(f"{url} is not a cuts.json: {error}") from error

@@ -15,6 +15,7 @@ import msgspec
 from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.filters.dsl.cuts import Cut
 from poolsieve.scoring_models.base.config import JsonObject
+from poolsieve.scoring_models.base.errors import PlanError
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 """How many of something: a file that says otherwise is damaged."""
@@ -50,17 +51,19 @@ def cuts_from_json(data: Any) -> Cuts:
     """The inverse of `cuts_to_json`.
 
     Raises:
-        ValueError: for what is no cut, naming the field.
-        AttributeError, TypeError: for what is something else altogether.
+        PlanError: for what is no cut, naming it.
     """
-    return {name: {group: _cut(cut) for group, cut in groups.items()} for name, groups in data.items()}
+    if not isinstance(data, dict) or not all(isinstance(groups, dict) for groups in data.values()):
+        raise PlanError("expected name -> group -> cut")
+    return {name: {group: _cut(name, group, cut) for group, cut in groups.items()} for name, groups in data.items()}
 
 
-def _cut(data: Any) -> Cut:
-    made = Cut.from_dict(data)
-    msgspec.convert(data, CutRecord)
-    if isinstance(made.value, int) and abs(made.value) >> 64:
-        raise ValueError("a cut lies beyond every integer score")
+def _cut(name: str, group: str, data: Any) -> Cut:
+    try:
+        made = Cut.from_dict(data)
+        msgspec.convert(data, CutRecord)
+    except (PlanError, msgspec.ValidationError) as error:
+        raise PlanError(f"{name!r}{f', group {group!r}' if group else ''}: {error}") from error
     return made
 
 

@@ -43,9 +43,9 @@ def decide(
     is what OUT holds, byte for byte.
     """
     from poolsieve.jobs import api
-    from poolsieve.jobs.commands.output import print_counts
+    from poolsieve.jobs.commands.output import print_counts, say
 
-    how = {"params": parsed_parameters(parameters), "include": include, "progress": True, **options}
+    how = {"params": parsed_parameters(parameters), "include": include, "progress": True, "say": say, **options}
     if what_if:
         summary = api.decide(recipe, out, what_if=True, **how)
         _print_json(summary) if as_json else _print_overlap(summary)

@@ -77,6 +77,8 @@ def _ties(cut: Cut, tie_hash: str) -> str:
     """Which rows at the cut's own value stay."""
     if cut.kind == "all":
         return "every row with a score stays"
+    if cut.kind == "none" and not cut.inclusive and cut.k:
+        return f"no row stays: every row that has a score weighs more than the whole budget of {cut.k:,}"
     if cut.kind == "none":
         return "no row stays"
     if cut.include_ties:
