@@ -39,10 +39,14 @@ class Friendly(click.Group):
             _fail(ctx, 2, str(error))
         except PoolsieveError as error:
             _fail(ctx, 1, str(error))
-        except OSError as error:
-            _fail(ctx, 1, f"{type(error).__name__}: {error}")
         except KeyboardInterrupt:
             _fail(ctx, 130, "stopped. What was scored is kept: the same command goes on from there.")
+        except Exception as error:
+            from poolsieve.dataflow.storage_errors import explained
+
+            if (found := explained(error)) is None and not isinstance(error, OSError):
+                raise
+            _fail(ctx, 1, str(found or f"{type(error).__name__}: {error}"))
         return None
 
 

@@ -99,6 +99,7 @@ def export(
     )
     made = prepare(out, wishes, engine.workers)
     made.target.check(replace)
+    fs.check_writable(made.target.url)
     for warning in made.warnings:
         say(warning)
     return _carried_out(made, engine, watch)

@@ -65,6 +65,7 @@ def prepare(
     given, source = _given(recipe)
     files, out = given.pool.located(), fs.absolute(out)
     _look_ahead(given, files)
+    fs.check_writable(out)
     listing = files.listing()
     _outside(files, listing.shards, out)
     types = files.all_types(listing.shards)
@@ -129,6 +130,7 @@ def prepare_stored(
     """
     out = fs.absolute(out)
     found = read_manifest(out)
+    fs.check_writable(out)
     given, source = _given(recipe or found.recipe_source(out))
     files, types = given.pool.located(), _stored_types(found)
     program = _compiled(given, files, types, frozen)

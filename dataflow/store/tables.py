@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.pools.casts import one_piece
+from poolsieve.dataflow.retries import retrying
 from poolsieve.scoring_models.base.errors import PoolsieveError
 
 
@@ -28,7 +29,7 @@ def write_table(url: str, table: pa.Table, metadata: Mapping[str, str] | None = 
     return hashlib.sha256(data).hexdigest()
 
 
-@fs.retrying
+@retrying
 def read_table(url: str, columns: Sequence[str] | None = None) -> pa.Table:
     """Reads one of our own Parquet files, or some columns of it.
 
