@@ -13,14 +13,14 @@ from urllib.parse import unquote
 
 from poolsieve.scoring_models.base.errors import PlanError
 
-_USER = re.compile(r"(://[^/?#@]*):[^/?#]*@")
-"""`://user:password@`, the password as far as the last `@` before the path."""
+_USER = re.compile(r"(://[^/?#:@]*):(?!:|\d*(?:/|$))[^?#]*@")
+"""`://user:password@`; a password may hold what it should not, as AWS's hold slashes. No port, no `zip://a::https://b`."""
 
 _SECRET_PARTS = ("signature", "credential", "token", "secret", "password", "passwd", "api_key", "apikey", "accesskey")
 _SECRET_QUERIES = frozenset({"sig", "key", "auth", "authorization", "sas", "pwd", "code", "googleaccessid", "policy"})
 """Parameters of signed URLs: `X-Amz-Signature`, `X-Goog-Credential`, Azure's `sig`, `AWSAccessKeyId` ..."""
 
-_QUERY = re.compile(r"([?&;])([^=&;?#\s]+)=([^&;#\s\"']*)")
+_QUERY = re.compile(r"([?&;#])([^=&;?#\s]+)=([^&;#\s\"']*)")
 
 _SECRET_OPTIONS = (*_SECRET_PARTS, "account_key", "access_key", "connection_string", "sas", "private_key", "passphrase")
 _ORDINARY = frozenset({"anon", "browser", "cache", "cloud", "default", "google_default", "true", "false", "none"})

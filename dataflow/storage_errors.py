@@ -145,6 +145,8 @@ def _code(error: BaseException) -> str:
 
 def _status(error: BaseException) -> int | None:
     """The HTTP status: gcsfs' `code` (a number or its digits), aiohttp's `status`, `status_code`, or a response's."""
+    if "HttpProcessingError" in _names(error):
+        return None  # aiohttp gives answers that ended early a 400 of its own
     response = getattr(error, "response", None)
     if isinstance(response, Mapping):
         response = response.get("ResponseMetadata") or {}

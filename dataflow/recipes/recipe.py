@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from poolsieve.dataflow import fs
+from poolsieve.dataflow.credentials import check_url
 from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.formats import FORMATS
 from poolsieve.dataflow.pools.listing import common_root
@@ -50,6 +51,8 @@ class Pool(Config):
             raise unknown_name(f"there is no kind of pool {self.kind!r}", self.kind, FORMATS)
         if not self.urls:
             raise PlanError(f"Pool.{self.kind}() needs at least one URL, like 'data/*.parquet'")
+        for url in self.urls:
+            check_url(url)
         if self.split_bytes < 1:
             raise PlanError(f"split_bytes={self.split_bytes} must be a positive number of bytes")
         for role, source in self.roles.items():
