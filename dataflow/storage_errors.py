@@ -269,4 +269,8 @@ def _other(numbers: set[int], codes: set[str], status: set[int]) -> Iterator[tup
         errno.EMFILE in numbers,
         "too many files are open to open {place}{said}: raise the limit (ulimit -n), or use fewer workers",
     )
+    yield (
+        any(number >= 400 and number != 404 for number in status),
+        "{place} was refused{said}. A token that has expired, another region, or a proxy between may be why",
+    )
     yield errno.ENAMETOOLONG in numbers, "the name of {place} is too long for its file system{said}"

@@ -71,7 +71,7 @@ def root_cause(error: BaseException) -> BaseException:
 def _clean(error: BaseException) -> BaseException:
     text = str(error)
     mark = text.find(" [while running ")
-    if mark < 0 or isinstance(error, OSError):
+    if mark < 0 or not isinstance(error, PoolsieveError):
         return error
     return type(error)(text[:mark])
 

@@ -11,7 +11,7 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from poolsieve.dataflow import Pool, credentials, fs
+from poolsieve.dataflow import Pool, credentials, fs, retries
 from poolsieve.dataflow.export.export import export
 from poolsieve.dataflow.passes.submit import prepare
 from poolsieve.dataflow.recipes.source import RecipeSource
@@ -118,7 +118,7 @@ def test_no_secret_of_storage_options_is_written_or_printed(
     caplog.set_level(logging.DEBUG)
     options = {"secret": SECRET, "client_kwargs": {"aws_secret_access_key": SECRET}}
     pool = Pool.parquet(f"{listed}/*.parquet", uid="uid", text="text", storage_options=options)
-    run(pool | RULE, tmp_path / "out", workers=2)
+    run(pool | RULE, tmp_path / "out")
     export(str(tmp_path / "out"), pool=pool)
     shown = f"{pool} {pool!r} {pool | RULE} {pool.located()!r} {pool.to_dict()}"
     broken = Pool.parquet(f"{listed}/*.parquet", uid="uid", storage_options={**options, "fail": True})
@@ -162,10 +162,8 @@ def test_what_is_no_secret_may_stand_in_a_recipe(
     assert recipe_file(keyed).recipe().pool.storage_options["token"] == "/home/me/key.json"
 
 
-def test_options_that_a_file_system_does_not_take() -> None:
-    fsspec.register_implementation("listed", Listed, clobber=True)
-    with pytest.raises(PlanError, match="can't open nothing://a: Protocol not known"):
-        fs.connect("nothing://a")
+def test_words_of_libraries_are_repeated_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retries, "AWAY_SECONDS", 0.0)
 
     @retrying
     def call(url: str) -> None:
