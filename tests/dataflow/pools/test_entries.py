@@ -30,7 +30,9 @@ def hub_cache(pool: Path, cache: Path) -> Path:
     data.mkdir(parents=True)
     (cache / "blobs").mkdir()
     for number, path in enumerate(sorted(pool.iterdir())):
-        shutil.copy(path, cache / f"blobs/{number:064x}")
+        blob = cache / f"blobs/{number:064x}"
+        shutil.copy(path, blob)
+        os.utime(blob, (1e9, 1e9))  # older than the link to it
         (data / path.name).symlink_to(f"../../../blobs/{number:064x}")
     return data
 
