@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 import fsspec
 import tenacity
 
-from poolsieve.dataflow.storage_errors import LOOKUPS, explained, is_away, transient
+from poolsieve.dataflow.storage_errors import explained, is_answer, is_away, transient
 
 ATTEMPTS = 10
 """Times that a call to storage is made before it has failed."""
@@ -54,11 +54,9 @@ def retrying(function: Callable[P, T]) -> Callable[P, T]:
     def repeated(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return _again(function, *args, **kwargs)
-        except LOOKUPS:
-            raise
         except Exception as error:
             place, options = _place(function, args)
-            found = explained(error, place, options)
+            found = None if is_answer(error) else explained(error, place, options)
             if found is None or found is error:
                 raise
             raise found from error

@@ -30,8 +30,7 @@ class StorageAway(StorageError, ConnectionError):
     """Storage that can't be reached, or that goes on failing."""
 
 
-LOOKUPS = (FileNotFoundError, NotADirectoryError, IsADirectoryError, FileExistsError)
-"""Answers, not trouble: callers ask for them by class."""
+_LOOKUPS = (FileNotFoundError, NotADirectoryError, IsADirectoryError, FileExistsError)
 
 
 def _words(text: str) -> frozenset[str]:
@@ -98,9 +97,20 @@ def chain(error: BaseException) -> Iterator[BaseException]:
         found = found.__cause__ or (None if found.__suppress_context__ else found.__context__)
 
 
+def is_answer(error: BaseException) -> bool:
+    """Whether an error is no trouble but an answer (there is no such file), which callers ask for by class.
+
+    fsspec's http says "not found" of whatever went wrong when it asked for a file's size: then its cause is trouble.
+    """
+    if not isinstance(error, FileNotFoundError):
+        return isinstance(error, _LOOKUPS)
+    causes = list(chain(error))[1:]
+    return not any(_by_kind(one) or (_status(one) or 404) not in (404, 410) for one in causes)
+
+
 def transient(error: BaseException) -> bool:
     """Whether trying again may help: a busy or broken service, a lost connection, a slow answer."""
-    if isinstance(error, (*LOOKUPS, PoolsieveError)):
+    if isinstance(error, PoolsieveError) or is_answer(error):
         return False
     found = list(chain(error))
     if any(_names(one) & _CERTIFICATE_NAMES for one in found):
@@ -149,13 +159,16 @@ def _status(error: BaseException) -> int | None:
         return None  # aiohttp gives answers that ended early a 400 of its own
     response = getattr(error, "response", None)
     if isinstance(response, Mapping):
-        response = response.get("ResponseMetadata") or {}
-        candidates: list[Any] = [response.get("HTTPStatusCode")] if isinstance(response, Mapping) else []
-    else:
-        candidates = [getattr(error, name, None) for name in ("status_code", "status", "code")]
-        candidates.append(getattr(response, "status_code", None))
-    digits = (str(one) for one in candidates)
-    return next((int(one) for one in digits if len(one) == 3 and one.isascii() and one.isdigit()), None)
+        spoken = response.get("ResponseMetadata") or {}
+        return _number(spoken.get("HTTPStatusCode") if isinstance(spoken, Mapping) else None)
+    # Asked for one after the other: some warn that a name is old.
+    found = (_number(getattr(error, name, None)) for name in ("status_code", "status", "code"))
+    return next((number for number in found if number is not None), _number(getattr(response, "status_code", None)))
+
+
+def _number(value: Any) -> int | None:
+    text = str(value)
+    return int(text) if len(text) == 3 and text.isascii() and text.isdigit() else None
 
 
 def is_away(error: BaseException) -> bool:
@@ -208,6 +221,8 @@ def _advice(found: list[BaseException], error: BaseException) -> tuple[type[Stor
     away = next((text for hit, text in _away(found, error, names) if hit), "")
     if away:
         return StorageAway, away
+    if any("range requests" in str(one) for one in found):  # as fsspec's http says it
+        return StorageError, "{place} can't be read in parts{said}: copy the pool to storage that serves ranges"
     return StorageError, next((text for hit, text in _other(numbers, codes, status) if hit), "")
 
 

@@ -152,7 +152,11 @@ def _path(system: Any, url: str) -> str:
 def _glob(system: Any, piece: str) -> dict[str, Info]:
     if not _is_http(system):
         return glob(system, _path(system, piece))
-    return {str(name): info for name, info in _links_of_pages(system, piece).items() if usable(info)}
+    linked = [name for name, info in _links_of_pages(system, piece).items() if usable(info)]
+    # A page of links says nothing of sizes: each file is asked for its own.
+    with ThreadPoolExecutor(_THREADS) as threads:
+        found = zip(linked, threads.map(lambda name: _info(system, name), linked), strict=True)
+        return {name: info for name, info in found if info is not None}
 
 
 @retrying
