@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from poolsieve.dataflow import fs
+from poolsieve.dataflow.credentials import check_url
 from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.formats import FORMATS
 from poolsieve.dataflow.pools.listing import common_root
@@ -53,6 +54,7 @@ class Pool(Config):
             raise PlanError(f"Pool.{self.kind}() needs at least one URL, like 'data/*.parquet'")
         for url in self.urls:
             _check_url(self.kind, url)
+            check_url(url)
         if not isinstance(self.split_bytes, int) or self.split_bytes < 1:
             raise PlanError(f"split_bytes={short(self.split_bytes)} must be a positive number of bytes")
         if not isinstance(self.allow_gaps, bool):
