@@ -186,7 +186,7 @@ def _missing_module(error: BaseException, path: str) -> str:
 def _line(error: BaseException, path: str) -> str:
     """`, line 3` for the last line of the recipe file that the error went through."""
     if isinstance(error, SyntaxError):
-        return f", line {error.lineno}"
+        return f", line {error.lineno}" if error.lineno else ""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
     return f", line {lines[-1]}" if lines else ""
 

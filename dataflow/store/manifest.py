@@ -331,5 +331,5 @@ def read_cuts(url: str) -> Cuts:
         return cuts_from_json(json.loads(fs.read_bytes(fs.absolute(url))))
     except FileNotFoundError as error:
         raise PlanError(f"no cuts file {url}: give OUT/decisions/<id>/cuts.json of an earlier run") from error
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, IsADirectoryError, PermissionError) as error:
         raise PlanError(f"{url} is not a cuts.json: {error}") from error
