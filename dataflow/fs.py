@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import io
 import os
 import tempfile
@@ -159,14 +160,31 @@ def atomic_path(url: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
+def _temporary(path: str, data: bytes) -> Iterator[str]:
+    """A whole file beside `path`, for a moment."""
+    with _beside(path) as temporary:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            os.fsync(file.fileno())
+        yield temporary
+
+
+@contextlib.contextmanager
 def _local(path: str) -> Iterator[str]:
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    temporary = os.path.join(os.path.dirname(path), f"{TEMPORARY}{uuid.uuid4().hex}")
-    try:
+    with _beside(path) as temporary:
         yield temporary
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+
+
+@contextlib.contextmanager
+def _beside(path: str) -> Iterator[str]:
+    """A temporary name beside `path`, whose folder is made; nothing of that name is there afterwards."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    temporary = os.path.join(os.path.dirname(path), f"{TEMPORARY}{uuid.uuid4().hex}")
+    try:
+        yield temporary
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
@@ -176,6 +194,61 @@ def write_bytes(url: str, data: bytes) -> None:
     """Writes a small file atomically."""
     with atomic_write(url) as file:
         file.write(data)
+
+
+def write_new(url: str, data: bytes) -> bool:
+    """Writes a small file atomically if there is none; whether it did.
+
+    Exact on local disks and on stores that can create if absent (S3, GCS, memory); elsewhere fsspec looks first.
+    """
+    system, path = connect(url)
+    try:
+        if isinstance(system, LocalFileSystem):
+            with _temporary(path, data) as temporary:
+                _link(temporary, path)
+        else:
+            retrying(system.pipe_file)(path, data, mode="create")
+    except FileExistsError:
+        return False
+    system.invalidate_cache()
+    return True
+
+
+def _link(temporary: str, path: str) -> None:
+    """A second name for a whole file, unless it is taken; a copy where the disk has no such links."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        with open(temporary, "rb") as whole, open(path, "xb") as file:
+            file.write(whole.read())
+
+
+@retrying
+def sizes(url: str) -> dict[str, int]:
+    """Name -> size of the files directly below `url`, without temporary files; empty if there is no such folder."""
+    system, path = connect(url)
+    system.invalidate_cache()
+    try:
+        entries = system.ls(path, detail=True)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    found = {str(entry["name"]).rsplit("/", 1)[-1]: entry for entry in entries if entry["type"] == "file"}
+    return {name: stat_of(entry).size for name, entry in found.items() if not name.startswith(TEMPORARY)}
+
+
+@retrying
+def modified(url: str) -> datetime.datetime:
+    """When a file was written, by the storage's clock.
+
+    Raises:
+        NotImplementedError: for a storage that does not say.
+    """
+    system, path = connect(url)
+    system.invalidate_cache()
+    found: datetime.datetime = system.modified(path)
+    return found
 
 
 def remove_leftovers(url: str) -> list[str]:

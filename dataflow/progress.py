@@ -18,6 +18,7 @@ class Interrupted(PoolsieveError):
 _lock = threading.Lock()
 _rows: dict[str, int] = defaultdict(int)
 _stop = threading.Event()
+_elsewhere = threading.Event()
 
 
 def add(label: str, rows: int) -> None:
@@ -37,11 +38,22 @@ def reset() -> None:
     with _lock:
         _rows.clear()
     _stop.clear()
+    _elsewhere.clear()
 
 
 def ask_to_stop() -> None:
     """Makes `check` raise in every worker thread of this process."""
     _stop.set()
+
+
+def goes_on_elsewhere() -> None:
+    """Says that other processes do the work, which `ask_to_stop` does not reach."""
+    _elsewhere.set()
+
+
+def is_elsewhere() -> bool:
+    """Whether other processes do the work."""
+    return _elsewhere.is_set()
 
 
 def check() -> None:

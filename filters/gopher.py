@@ -18,7 +18,7 @@ from poolsieve.filters.dsl.expr import col
 from poolsieve.filters.dsl.ready import stage
 from poolsieve.filters.dsl.stages import Chain, Keep, Rule, Score
 from poolsieve.filters.words.ngrams import duplicate_characters, groups, top_characters
-from poolsieve.filters.words.tokenizer import Words, score_texts, score_words, tokenizer
+from poolsieve.filters.words.tokenizer import Words, score_listed, score_words, tokenizer
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.scorer import Scored, TextScorer
 
@@ -121,9 +121,9 @@ class GopherRepetition(TextScorer):
 
     def score(self, batch: pa.RecordBatch) -> Scored:
         """The shares of each text; null for null, and for a text without characters."""
-        texts = batch.column(self.text)
-        grams = self.gram_shares([text for text in texts.to_pylist() if text])
-        return score_texts(texts, lambda text: self._row(text, grams), self.columns)
+        texts = batch.column(self.text).to_pylist()
+        grams = self.gram_shares([text for text in texts if text])
+        return score_listed(texts, lambda text: self._row(text, grams), self.columns)
 
     def _row(self, text: str, grams: Iterator[list[float]]) -> list[float | None]:
         """The values of `columns` for one text; `grams` has those of the n-grams for the next text."""

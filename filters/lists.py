@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import tokenize
 import zipfile
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from poolsieve.filters.dsl.statistics import byte_count
 from poolsieve.scoring_models.base.arrow import texts
 from poolsieve.scoring_models.base.config import JsonObject, absolute_path
 from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.base.kinds import short
 
 PAIR = np.dtype([("f0", "<u8"), ("f1", "<u8")])
 """DataComp's subset dtype `u8,u8`: the high and the low half of a 128-bit uid."""
@@ -162,6 +164,10 @@ class Listed(Predicate):
         """The score that is looked up, if it is not the uid."""
         return () if self.on == "uid" else (self.on,)
 
+    def check(self) -> None:
+        """The list must be there and readable."""
+        load_list(self.path)
+
     def truth(self, env: Env) -> pa.Array:
         """True where the list has the value; null where the value is null."""
         values = env.uid if self.on == "uid" else env.scores[self.on].cast(pa.string())
@@ -198,4 +204,8 @@ def In(path: str, on: str = "uid", reason: str | None = None) -> Rule:  # noqa: 
     >>> (~In("blocked.txt", on="urls.at.domain", reason="urls.domain")).reason
     'urls.domain.inverted'
     """
+    if not isinstance(path, (str, os.PathLike)) or not str(path):
+        raise PlanError(f"In({short(path)}): expected the path of a list (.npy, .parquet, text)")
+    if not isinstance(on, str) or not on:
+        raise PlanError(f"In({short(str(path))}, on={short(on)}): expected 'uid' or the name of a score of strings")
     return Rule(Listed(absolute_path(str(path)), on), reason or f"{on}.not_listed")

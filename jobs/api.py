@@ -11,8 +11,11 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypedDict, Unpack, overload
 
+from poolsieve.dataflow import leases
+from poolsieve.dataflow.decisions.summary import empty_budgets
 from poolsieve.dataflow.export.export import export as export_rows
 from poolsieve.dataflow.export.index import ExportIndex
+from poolsieve.dataflow.fs import StorageOptions
 from poolsieve.dataflow.passes.estimate import PlanReport, describe_plan, trivial_cuts
 from poolsieve.dataflow.passes.submit import Plan, carry_out, prepare, prepare_stored
 from poolsieve.dataflow.passes.submit import what_if as compare_with_current
@@ -22,7 +25,7 @@ from poolsieve.dataflow.runners.base import threads_for
 from poolsieve.dataflow.runners.engine import Engine
 from poolsieve.dataflow.runners.supervise import Watch
 from poolsieve.dataflow.store.job import Options
-from poolsieve.dataflow.store.layout import report_url
+from poolsieve.dataflow.store.layout import leases_folder, report_url
 from poolsieve.dataflow.store.manifest import read_cuts
 from poolsieve.dataflow.store.out import OutFolder
 from poolsieve.dataflow.store.session import ending
@@ -53,13 +56,13 @@ class Run(OutFolder):
 
     Args:
         url: OUT, on any fsspec storage.
-        recipe: that the run was made from, where it was made in Python; `decide` takes it if no other is given.
+        recipe: that this process made the run from; `decide` takes it if no other is given.
 
     Raises:
         PlanError: if there is no whole run.
     """
 
-    def __init__(self, url: str | os.PathLike[str], recipe: Recipe | None = None) -> None:
+    def __init__(self, url: str | os.PathLike[str], recipe: Recipe | RecipeSource | None = None) -> None:
         super().__init__(os.fspath(url))
         self._recipe = recipe
 
@@ -86,7 +89,7 @@ class Run(OutFolder):
         Raises:
             PlanError: if another decision has become the current one since this was opened.
         """
-        self._check_current()
+        self.check_current()
         given = self._recipe if recipe is None else recipe
         return decide(given, self.url, what_if=True, **how) if what_if else decide(given, self.url, **how)
 
@@ -96,16 +99,10 @@ class Run(OutFolder):
         Raises:
             PlanError: if another decision has become the current one since this was opened.
         """
-        self._check_current()
-        return export(self.url, **how)
-
-    def _check_current(self) -> None:
-        current = OutFolder(self.url).decision
-        if current != self.decision:
-            raise PlanError(
-                f"decision {current} has become the current one in {self.url} since this was opened, at "
-                f"{self.decision}: open it again with poolsieve.open({self.url!r})"
-            )
+        self.check_current()
+        # What this process ran already may be run again, whatever has become of its file.
+        own = self._recipe is not None and self._recipe == self.manifest.source
+        return export(self.url, **{"trust_recipe": own, **how})
 
     def __repr__(self) -> str:
         return f"<run in {self.url}: {self.counts.kept:,} of {self.counts.rows_in:,} rows kept>"
@@ -151,6 +148,7 @@ def run(
     cuts: str | None = None,
     max_error_rate: float | None = None,
     retry_quarantined: bool = False,
+    replace_pool: bool = False,
     samples: bool = True,
     truth: str | None = None,
     progress: bool = False,
@@ -171,6 +169,7 @@ def run(
         cuts: path of an earlier run's `cuts.json`, whose cuts are taken instead of searching for them.
         max_error_rate: fail if more of the rows than this share were quarantined.
         retry_quarantined: try rows again whose scores failed.
+        replace_pool: go on if the current decision in OUT is of another pool; this one then takes its place.
         samples: show rows in the report; False keeps their contents out of it.
         truth: Parquet file with uid and matches; the report states precision and recall.
         progress: show progress on stderr.
@@ -184,12 +183,16 @@ def run(
     options = Options(threads=threads_for(workers), retry_quarantined=retry_quarantined, max_error_rate=max_error_rate)
     frozen = read_cuts(cuts) if cuts else None
     made = prepare(given(recipe, params, include), os.fspath(out), options=options, frozen=frozen)
+    if not replace_pool:
+        made.check_pool()
     with ending(made.job.run_id):
         for text in [*made.warnings, *trivial_cuts(made.job), *_gaps(made)]:
             say(text)
         reporter = _reporter(samples=samples, truth=truth)
         found = carry_out(made, engine=engine, watch=_watch(made, progress), before_manifest=reporter)
-        return Run(found.url, made.job.recipe_object)
+        for text in empty_budgets(found.cuts):
+            say(text)
+        return Run(found.url, made.job.source or made.job.recipe_object)
 
 
 class DecideOptions(TypedDict, total=False):
@@ -204,6 +207,8 @@ class DecideOptions(TypedDict, total=False):
     samples: bool
     truth: str | None
     progress: bool
+    trust_recipe: bool
+    say: Say
 
 
 @overload
@@ -228,11 +233,12 @@ def decide(
     """Decides again with moved limits, from stored rows and scores; no model is loaded and the pool may be gone.
 
     Args:
-        recipe: an object or a file; None for the recipe file that the run was made from.
+        recipe: an object or a file; None for the recipe that OUT holds, if it is what its file on this machine says.
         out: OUT of a whole run.
         what_if: write nothing, and return the counts with the overlap with the current decision.
         how: `params` (in place of those that the recipe's function had), `include`, `workers`, `runner`, `beam_flags`,
-            `cuts`, `samples`, `truth`, `progress`: see `run`.
+            `cuts`, `samples`, `truth`, `progress`, `say`: see `run`; `trust_recipe`: without a recipe, run the text
+            that OUT holds whatever its file says. It is code: somebody else's does what it likes.
 
     Raises:
         PlanError: if OUT has no whole run, or the recipe needs scores that were never made there.
@@ -245,17 +251,23 @@ def decide(
         )
     out, workers = os.fspath(out), how.get("workers", 1)
     engine = Engine(how.get("runner", "local"), workers, how.get("beam_flags", ()))
-    params, cuts = how.get("params"), how.get("cuts")
-    source = _again(out, params) if recipe is None else given(recipe, params, how.get("include", ()))
+    params, cuts, trust = how.get("params"), how.get("cuts"), how.get("trust_recipe", False)
+    source = _again(out, params, trust) if recipe is None else given(recipe, params, how.get("include", ()))
     options = Options(threads=threads_for(workers))
-    made = prepare_stored(source, out, options=options, frozen=read_cuts(cuts) if cuts else None)
+    frozen = read_cuts(cuts) if cuts else None
+    made = prepare_stored(source, out, options=options, frozen=frozen, trust_recipe=trust)
     with ending(made.job.run_id):
         watch = _watch(made, how.get("progress", False))
-        if what_if:
-            return compare_with_current(made, engine=engine, watch=watch)
         reporter = _reporter(samples=how.get("samples", True), truth=how.get("truth"))
-        found = carry_out(made, score=False, engine=engine, watch=watch, before_manifest=reporter)
-        return Run(found.url, made.job.recipe_object)
+        found: Summary | Run
+        if what_if:
+            found = compare_with_current(made, engine=engine, watch=watch)
+        else:
+            decided = carry_out(made, score=False, engine=engine, watch=watch, before_manifest=reporter)
+            found = Run(decided.url, made.job.source or made.job.recipe_object)
+        for text in empty_budgets(found.cuts):
+            how.get("say", _warn)(text)
+        return found
 
 
 def export(
@@ -271,6 +283,7 @@ def export(
     replace: bool = False,
     pool: Pool | None = None,
     recipe: Recipe | None = None,
+    trust_recipe: bool = False,
     workers: int = 1,
     runner: str = "local",
     beam_flags: Sequence[str] = (),
@@ -289,7 +302,8 @@ def export(
         target_bytes: a file closes at the first shard boundary past this size.
         replace: remove the files of another export in the folder first.
         pool: where the pool is now, if it has moved, and how to reach it.
-        recipe: for `columns`, of a run that was made in Python.
+        recipe: for `columns`, of a run that was made in Python, or in place of the recipe that OUT holds.
+        trust_recipe: for `columns`, run the recipe that OUT holds whatever its file says on this machine.
         workers: files at a time (local runner).
         runner: a name of `runners.engine.RUNNERS`.
         beam_flags: further Beam options.
@@ -314,6 +328,7 @@ def export(
         replace=replace,
         pool=pool,
         recipe=recipe,
+        trust_recipe=trust_recipe,
         engine=Engine(runner, workers, beam_flags),
         say=say,
     )
@@ -328,16 +343,28 @@ def open(out: str | os.PathLike[str]) -> Run:  # the verb of the folder, as `poo
     return Run(out)
 
 
-def report(out: str | os.PathLike[str], *, samples: bool = True, truth: str | None = None) -> str:
-    """Makes the report of the current decision anew, from what is kept; returns its URL.
+def report(
+    out: str | os.PathLike[str],
+    *,
+    samples: bool = True,
+    truth: str | None = None,
+    storage_options: StorageOptions | None = None,
+) -> str:
+    """Makes the report of the current decision anew, from what is kept; returns its URL. It runs no recipe.
+
+    Args:
+        out: OUT of a whole run.
+        samples: show rows of the pool; False keeps their contents out of it, and does not look at the pool.
+        truth: Parquet file with uid and matches; the report states precision and recall.
+        storage_options: for fsspec, to read the samples from a pool that takes keys or endpoints.
 
     Raises:
-        PlanError: if OUT has no whole run, or it was not made from a recipe file.
+        PlanError: if OUT has no whole run, or the decision is an older version's.
+        PoolsieveError: if what OUT holds is damaged.
     """
     found = OutFolder(os.fspath(out))
-    made = prepare_stored(None, found.url, frozen=found.cuts)
-    with ending(made.job.run_id):
-        return write_report(made.job, found.summary, gaps=made.gaps, samples=samples, truth=truth)
+    with leases.held(leases_folder(found.url), leases.WORK, "poolsieve report", patience=leases.PRUNE_SECONDS):
+        return write_report(found.url, found.summary, samples=samples, truth=truth, storage_options=storage_options)
 
 
 def given(recipe: AnyRecipe, params: Params | None = None, include: Sequence[str] = ()) -> Recipe | RecipeSource:
@@ -360,12 +387,12 @@ def given(recipe: AnyRecipe, params: Params | None = None, include: Sequence[str
     return RecipeSource.read(path, _texts(params), tuple(include))
 
 
-def _again(out: str, params: Params | None) -> RecipeSource | None:
+def _again(out: str, params: Params | None, trust: bool) -> RecipeSource | None:
     """The run's own recipe with other parameters; None for the very same."""
     if not params:
         return None
     found = OutFolder(out)
-    return found.manifest.recipe_source(out).with_parameters(_texts(params))
+    return found.manifest.recipe_source(found.url, trust=trust).with_parameters(_texts(params))
 
 
 def _texts(params: Params | None) -> dict[str, str]:
@@ -385,6 +412,7 @@ def _watch(made: Plan, progress: bool) -> Watch | None:
 
 def _reporter(*, samples: bool, truth: str | None) -> Callable[[Plan, Summary], None]:
     def write(made: Plan, found: Summary) -> None:
-        write_report(made.job, found, gaps=made.gaps, truth=truth, samples=samples)
+        options = made.job.files.storage_options
+        write_report(made.job.out, found, truth=truth, samples=samples, storage_options=options)
 
     return write

@@ -5,6 +5,8 @@ A new command is one file in `commands/` and one line here.
 
 from __future__ import annotations
 
+import os
+import select
 import sys
 from typing import Any
 
@@ -24,31 +26,72 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 class Friendly(click.Group):
     """A group whose commands turn poolsieve's errors into one clear message and an exit status.
 
-    2: the plan can't work. 1: the run failed. 130: stopped by the user.
+    2: the plan can't work. 1: the run failed. 130, 143: stopped by Ctrl-C, by SIGTERM. 141: nobody reads on (`| head`).
     """
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs a command."""
+        from poolsieve.dataflow.runners.supervise import Terminated, stopped_by_sigterm
         from poolsieve.jobs import logs
         from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 
         logs.configure()
         try:
-            return super().invoke(ctx)
+            with stopped_by_sigterm():
+                return super().invoke(ctx)
         except PlanError as error:
             _fail(ctx, 2, str(error))
         except PoolsieveError as error:
             _fail(ctx, 1, str(error))
+        except BrokenPipeError as error:
+            _nobody_reads(ctx, error)
         except OSError as error:
             _fail(ctx, 1, f"{type(error).__name__}: {error}")
+        except Terminated:
+            _stopped(ctx, 143)
         except KeyboardInterrupt:
-            _fail(ctx, 130, "stopped. What was scored is kept: the same command goes on from there.")
+            _stopped(ctx, 130)
         return None
 
 
 def _fail(ctx: click.Context, status: int, message: str) -> None:
     click.echo(f"poolsieve: {message}", err=True)
     ctx.exit(status)
+
+
+def _stopped(ctx: click.Context, status: int) -> None:
+    """Ends without waiting for a job that did not stop in time: Python would join its threads."""
+    from poolsieve.dataflow.runners.supervise import still_at_work
+
+    click.echo("poolsieve: stopped. What was scored is kept: the same command goes on from there.", err=True)
+    if still_at_work():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    ctx.exit(status)
+
+
+def _nobody_reads(ctx: click.Context, error: BrokenPipeError) -> None:
+    """Ends quietly where our own output is a pipe that was closed; a broken connection to storage is an error."""
+    gone = [stream for stream in (sys.stdout, sys.stderr) if _is_gone(stream)]
+    if not gone:
+        _fail(ctx, 1, f"{type(error).__name__}: {error}")
+    for stream in gone:
+        # What is left in its buffer must go somewhere when Python ends, or it would complain then.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    ctx.exit(141)
+
+
+def _is_gone(stream: Any) -> bool:
+    try:
+        stream.flush()
+        asked = select.poll()
+        asked.register(stream.fileno(), 0)
+        return any(event & select.POLLERR for _, event in asked.poll(0))
+    except BrokenPipeError:
+        return True
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 @click.group(cls=Friendly, context_settings=CONTEXT)

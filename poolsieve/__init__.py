@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from poolsieve.dataflow.recipes.recipe import Pool, Recipe
-    from poolsieve.jobs.api import decide, export, open, plan, run
+    from poolsieve.jobs.api import decide, export, open, plan, report, run
 
     __version__: str
 
@@ -28,10 +28,11 @@ _HOMES = {
     "export": "poolsieve.jobs.api",
     "open": "poolsieve.jobs.api",
     "plan": "poolsieve.jobs.api",
+    "report": "poolsieve.jobs.api",
     "run": "poolsieve.jobs.api",
 }
 
-__all__ = ["Pool", "Recipe", "__version__", "decide", "export", "open", "plan", "run"]
+__all__ = ["Pool", "Recipe", "__version__", "decide", "export", "open", "plan", "report", "run"]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from poolsieve.scoring_models.base.config import JsonObject, absolute_path
 from poolsieve.scoring_models.base.errors import PlanError
-from poolsieve.scoring_models.base.hub import fetch
+from poolsieve.scoring_models.base.hub import check_tokenizer, fetch
 from poolsieve.scoring_models.base.scorer import Resources, Scored, TextScorer
 
 FILE = "tokenizer.json"
@@ -61,10 +61,12 @@ class Tokens(TextScorer):
         """The `tokenizer.json`.
 
         Raises:
-            PlanError: when it, or the library, is not there.
+            PlanError: when it, or the library, is not there, or it is no tokenizer.
         """
         super().files()
-        return {FILE: self._path()}
+        path = self._path()
+        check_tokenizer(path)
+        return {FILE: path}
 
     def _path(self) -> Path:
         path = Path(self.tokenizer)

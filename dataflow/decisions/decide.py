@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from typing import Any
 
@@ -16,10 +17,10 @@ from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.walk import Cuts, State, quarantined, reasons_count, walk
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.layout import ledger_url, uids_url
-from poolsieve.dataflow.store.manifest import ShardLine
+from poolsieve.dataflow.store.manifest import ShardLine, read_ledger, read_shards
 from poolsieve.dataflow.store.stored import StoredScores, open_stored, require_scored
 from poolsieve.dataflow.store.summary import FunnelLine, cuts_to_json
-from poolsieve.dataflow.store.tables import read_table, write_table
+from poolsieve.dataflow.store.tables import write_table
 from poolsieve.filters.dsl.cuts import order_keys
 from poolsieve.filters.lists import hex_pairs, sort_pairs
 from poolsieve.scoring_models.base.config import digest
@@ -28,13 +29,36 @@ from poolsieve.scoring_models.base.errors import PoolsieveError
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 
-def decision_of(job: Job, cuts: Cuts) -> str:
-    """A decision's id: a hash of the rules, the cuts, the fingerprints and the pool's listing."""
-    return digest([job.program.rules(), cuts_to_json(cuts), dict(job.fingerprints), job.pool_id], 8)
+def decision_of(job: Job, cuts: Cuts, content: int | None) -> str:
+    """A decision's id: a hash of the rules, the cuts, the fingerprints and the pool's listing.
+
+    These say what is in the ledger, but for failures that were tried again. Where some were, `content` is the sum of
+    the shards' `ledger_hash`; else it is None, which costs nothing.
+    """
+    parts = [job.program.rules(), cuts_to_json(cuts), dict(job.fingerprints), job.pool_id]
+    return digest(parts if content is None else [*parts, content % 2**64], 8)
 
 
-def decide_shard(shard: Shard, job: Job, cuts: Cuts, *, label: str, write: bool = True) -> Record:
+def ledger_hash(shard: Shard, job: Job, cuts: Cuts, *, label: str) -> int:
+    """64-bit hash of what the ledger of a shard will say.
+
+    Raises:
+        NotScored: if rows need scores that are not stored.
+    """
+    progress.check()
+    source = open_stored(job, shard, label)
+    state = walk(job.program, source, cuts)
+    require_scored(state.unknown, shard)
+    table, sink = ledger_table(source, state), io.BytesIO()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    return int.from_bytes(hashlib.blake2b(shard.name.encode() + sink.getbuffer(), digest_size=8).digest(), "little")
+
+
+def decide_shard(shard: Shard, job: Job, cuts: Cuts, content: int | None, *, label: str, write: bool = True) -> Record:
     """Decides every row of a shard; with `write`, writes its ledger (and kept uids, for `subset.npy`).
+
+    `content` is what `decision_of` takes.
 
     Raises:
         NotScored: if rows need scores that are not stored.
@@ -46,7 +70,7 @@ def decide_shard(shard: Shard, job: Job, cuts: Cuts, *, label: str, write: bool 
     require_scored(state.unknown, shard)
     record = record_of(job, shard, source, state, cuts)
     if write:
-        _write(job, shard, source, state, cuts, record)
+        _write(job, shard, source, state, decision_of(job, cuts, content), record)
     elif job.compare:
         record.overlap = _overlap(job, shard, state)
     progress.add("decide", len(source.rows))
@@ -55,7 +79,10 @@ def decide_shard(shard: Shard, job: Job, cuts: Cuts, *, label: str, write: bool 
 
 def _overlap(job: Job, shard: Shard, state: State) -> dict[str, int]:
     """Rows kept by both, only by the new rules, only by the decision that `job.compare` names."""
-    table = read_table(ledger_url(job.out, job.compare, shard.name))
+    lines = job.session.once(
+        ("lines", job.compare), lambda: {line.name: line for line in read_shards(job.out, job.compare)}
+    )
+    table = read_ledger(job.out, job.compare, lines[shard.name], ["keep"])
     old = np.asarray(table.column("keep").to_numpy(), dtype=bool)
     new = state.alive
     return {"both": int((old & new).sum()), "new": int((new & ~old).sum()), "old": int((old & ~new).sum())}
@@ -177,15 +204,16 @@ def ledger_table(source: StoredScores, state: State) -> pa.Table:
     return pa.Table.from_arrays(arrays, names=["row", "uid", "keep", "reason", *scores])
 
 
-def _write(job: Job, shard: Shard, source: StoredScores, state: State, cuts: Cuts, record: Record) -> None:
-    decision = decision_of(job, cuts)
+def _write(job: Job, shard: Shard, source: StoredScores, state: State, decision: str, record: Record) -> None:
     url = ledger_url(job.out, decision, shard.name)
-    sha256 = write_table(url, ledger_table(source, state), {"poolsieve.path": shard.path})
-    record.shards = [msgspec.structs.replace(line, ledger_sha256=sha256) for line in record.shards]
+    file = write_table(url, ledger_table(source, state), {"poolsieve.path": shard.path})
+    record.shards = [
+        msgspec.structs.replace(line, ledger_sha256=file.sha256, ledger_bytes=file.size) for line in record.shards
+    ]
     kept = source.uid.filter(pa.array(state.alive))
     pairs, valid = hex_pairs(kept)
     record.hex_uids = bool(valid.all())
     if record.hex_uids and len(pairs):
         sink = io.BytesIO()
         np.save(sink, sort_pairs(pairs), allow_pickle=False)
-        fs.write_bytes(uids_url(job.out, decision, shard.name), sink.getvalue())
+        fs.write_bytes(uids_url(job.out, job.run_id, shard.name), sink.getvalue())

@@ -25,6 +25,7 @@ from poolsieve.dataflow.recipes.walk import Cuts, walk
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.stored import open_stored, require_scored
 from poolsieve.filters.dsl.cuts import Cut, key_bits, key_value, order_keys, tie_hashes
+from poolsieve.filters.dsl.expr import Env
 from poolsieve.filters.dsl.stages import Ranked
 from poolsieve.scoring_models.base.errors import PoolsieveError
 
@@ -127,33 +128,38 @@ def count_shard(
     level, _ = level_at(number, job.program.types[top.name])
     if level is Level.ROW and all(search.path != shard.path for search in (searches or {}).values()):
         return {}  # no row of this file ties: its scores need not be read
-    return _Counter(job, shard, cuts, at, top).counts(searches, number)
+    source = open_stored(job, shard, top.cut)
+    state = walk(job.program, source, cuts, at)
+    require_scored(state.unknown, shard)
+    if state.env is None:
+        raise PoolsieveError("a walk without an environment")
+    return count_rows(state.env, searches, number, top=top, kind=job.program.types[top.name])
+
+
+def count_rows(
+    env: Env, searches: Searches | None, number: int, *, top: Ranked, kind: pa.DataType
+) -> dict[str, DigitCounts]:
+    """Group -> counts of the rows of `env` (a shard's) at level `number` of a search. Pure.
+
+    Args:
+        env: the rows as a rule sees them that stands where the cut does.
+        searches: group -> how far its search has come; None at the first level.
+        number: the level.
+        top: the cut.
+        kind: type of the score that it ranks by.
+    """
+    return _Counter(env, top, kind).counts(searches, number)
 
 
 class _Counter:
     """One shard's rows as a cut sees them."""
 
-    def __init__(self, job: Job, shard: Shard, cuts: Cuts, at: int, top: Ranked) -> None:
-        source = open_stored(job, shard, top.cut)
-        state = walk(job.program, source, cuts, at)
-        require_scored(state.unknown, shard)
-        self.top, self.shard, self.source = top, shard, source
-        self.kind = job.program.types[top.name]
-        env = state.env
-        if env is None:
-            raise PoolsieveError("a walk without an environment")
-        self.env = env
-        self.alive = state.alive
-        self.keys, self.valid = order_keys(state.scores[top.name], top.lowest)
+    def __init__(self, env: Env, top: Ranked, kind: pa.DataType) -> None:
+        self.env, self.top, self.kind = env, top, kind
+        self.keys, self.valid = order_keys(env.scores[top.name], top.lowest)
         if top.rank == "alive":
-            self.valid = self.valid & state.alive
-        self.weights = self._weights()
-
-    def _weights(self) -> Array:
-        if self.top.weight is None:
-            return np.ones(len(self.keys), dtype=np.int64)
-        column = self.env.scores[self.top.weight].fill_null(0)
-        return np.asarray(pc.cast(column, pa.int64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.int64)
+            self.valid = self.valid & env.alive
+        self.weights = top.weights(env)
 
     def groups(self) -> list[str]:
         if self.top.by is None:
@@ -171,9 +177,9 @@ class _Counter:
 
     def _group(self, group: str, search: CutSearch, number: int) -> DigitCounts:
         inside = self.top.members(self.env, group)
-        rows = np.flatnonzero(self.valid & inside)
+        rows = np.flatnonzero(self.valid & inside & self.top.fitting(self.env, group))
         counts = DigitCounts(
-            of=int(inside.sum()) if self.top.of == "pool" else int((inside & self.alive).sum()),
+            of=int(inside.sum()) if self.top.of == "pool" else int((inside & self.env.alive).sum()),
             competing=len(rows),
             total=int(self.weights[rows].sum()),
         )
@@ -186,13 +192,13 @@ class _Counter:
             return _histogram(self.keys[rows], self.weights[rows], key_bits(self.kind), digit, search.key)
         # Few rows are left from here on, so that uids are hashed for those alone.
         rows = rows[self.keys[rows] == np.uint64(search.key)]
-        hashes = tie_hashes(self.source.uid.take(pa.array(rows, pa.int64())), self.top.seed)
+        hashes = tie_hashes(self.env.uid.take(pa.array(rows, pa.int64())), self.top.seed)
         if level is Level.HASH:
             return _histogram(hashes, self.weights[rows], _HASH_BITS, digit, search.hash)
         tied = rows[hashes == np.uint64(search.hash)]
         if level is Level.FILE:
-            return {self.shard.path: int(self.weights[tied].sum())} if len(tied) else {}
-        return {int(self.source.rows[i]): int(self.weights[i]) for i in tied}
+            return {self.env.path: int(self.weights[tied].sum())} if len(tied) else {}
+        return {int(self.env.rows[i]): int(self.weights[i]) for i in tied}
 
 
 def _histogram(keys: Array, weights: Array, bits: int, digit: int, prefix: int) -> dict[Any, int]:

@@ -12,20 +12,22 @@ import numpy as np
 
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.decisions.record import Record
-from poolsieve.dataflow.store.layout import subset_url, uids_folder, uids_url
+from poolsieve.dataflow.store.layout import subset_url, uids_url
 from poolsieve.filters.lists import PAIR, sort_pairs
 
 
-def merge_subset(out: str, decision: str, record: Record, budget: int = 64 << 20) -> None:
-    """Merges the shards' sorted uid files into one sorted `subset.npy`, range by range, in about `budget` bytes."""
+def merge_subset(out: str, decision: str, record: Record, run_id: str, budget: int = 64 << 20) -> None:
+    """Merges the sorted uid files of a run's shards into one sorted `subset.npy`, in about `budget` bytes.
+
+    The shards' files stay, since a runner may call this again; they go with the run's folder.
+    """
     named = [line.name for line in record.shards if line.kept]
     with tempfile.TemporaryDirectory(prefix=fs.TEMPORARY) as folder:
-        parts = [_local_copy(uids_url(out, decision, name), folder, i) for i, name in enumerate(named)]
+        parts = [_local_copy(uids_url(out, run_id, name), folder, i) for i, name in enumerate(named)]
         with fs.atomic_write(subset_url(out, decision)) as file:
             np.lib.format.write_array_header_1_0(file, _header(record.kept))
             for low, high in _ranges(record.kept, budget):
                 file.write(_merged(parts, low, high).tobytes())
-    fs.remove(uids_folder(out, decision))
 
 
 def _header(n: int) -> dict[str, Any]:

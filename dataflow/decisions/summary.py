@@ -22,8 +22,10 @@ class ErrorRateExceeded(PoolsieveError):
     """More rows were quarantined than `--max-error-rate` allows."""
 
 
-def finish_decision(record: Record, job: Job, cuts: Cuts, work: Work, *, write: bool = True) -> Summary:
-    """Checks that everything adds up and writes what belongs to the decision as a whole.
+def finish_decision(
+    record: Record, job: Job, cuts: Cuts, content: int | None, work: Work, *, write: bool = True
+) -> Summary:
+    """Checks that everything adds up and writes what belongs to the decision as a whole; `content`: see `decision_of`.
 
     Returns:
         The summary that manifest and report are made from.
@@ -34,13 +36,13 @@ def finish_decision(record: Record, job: Job, cuts: Cuts, work: Work, *, write: 
     """
     record.shards.sort(key=lambda line: (line.path, line.start))
     check_whole(job, record)
-    decision = decision_of(job, cuts)
+    decision = decision_of(job, cuts, content)
     if write:
         table = pa.Table.from_pylist(msgspec.to_builtins(record.shards), schema=SHARDS_SCHEMA)
         write_table(shards_url(job.out, decision), table)
         fs.write_bytes(cuts_url(job.out, decision), dumps(cuts_to_json(cuts)))
         if record.hex_uids:
-            merge_subset(job.out, decision, record)
+            merge_subset(job.out, decision, record, job.run_id)
     return summary_of(record, cuts, decision, work, sorted(job.frozen))
 
 
@@ -81,3 +83,17 @@ def summary_of(record: Record, cuts: Cuts, decision: str, work: Work, frozen: li
         },
         **{name: getattr(record, name) for name in shared},
     )
+
+
+def empty_budgets(cuts: Cuts) -> list[str]:
+    """What to tell the user of budgets that keep no row of a group (or of all rows, without groups).
+
+    Nothing is said of a budget of 0, which asks for that, nor of a group of which no row had come as far as the cut.
+    """
+    return [
+        f"the cut {name!r} keeps no row{f' of group {group!r}' if group else ''}: every row that has a score weighs "
+        f"more than the whole budget of {cut.k:,}; give a larger one"
+        for name, groups in cuts.items()
+        for group, cut in groups.items()
+        if cut.kind == "none" and not cut.inclusive and cut.k and cut.of
+    ]

@@ -33,7 +33,7 @@ def score_types(run: OutFolder, asked: bool | Sequence[str], *, beside: bool) ->
     """
     if not asked or not run.shards:
         return {}
-    first = run.ledger_of(run.shards[0].name)
+    first = run.ledger_of(run.shards[0])
     types = {item.name: item.type for item in first.schema if item.name not in ("row", "uid", "keep", "reason")}
     if asked is True:
         own = _pool_columns(run) if beside and run.manifest.pool.pool().located().reader.has_columns else set()
@@ -47,12 +47,26 @@ def score_types(run: OutFolder, asked: bool | Sequence[str], *, beside: bool) ->
 
 
 def edited_columns(
-    run: OutFolder, files: PoolFiles, format: Format, columns: Mapping[str, str], recipe: Recipe | None
+    run: OutFolder,
+    files: PoolFiles,
+    format: Format,
+    columns: Mapping[str, str],
+    recipe: Recipe | None,
+    *,
+    trust: bool = False,
 ) -> EditedColumns | None:
     """The columns of edited texts, once the recipe is known to have them; None for none.
 
+    Args:
+        run: whose recipe it is.
+        files: the pool's, where they are now.
+        format: that is written.
+        columns: column -> role.
+        recipe: an object, in place of the recipe that OUT holds.
+        trust: whether what OUT holds may be run whatever its file on this machine says.
+
     Raises:
-        PlanError: if it has not, or the format can't hold them.
+        PlanError: if it has not, the format can't hold them, or the recipe is not to be trusted.
     """
     if not columns:
         return None
@@ -60,7 +74,7 @@ def edited_columns(
         able = [other.title for other in FORMATS.values() if other.copier.takes_edits]
         ways = " and ".join(f"from {title} to {title}" for title in able)
         raise PlanError(f"--column goes {ways}, not from {files.own.title} to {format.title}")
-    source = None if recipe is not None else run.manifest.recipe_source(run.url)
+    source = None if recipe is not None else run.manifest.recipe_source(run.url, trust=trust)
     types = files.all_types([line.shard for line in run.shards])
     edits = EditedColumns(columns=dict(columns), role_types=types, source=source, given=recipe)
     edits.derived(files)

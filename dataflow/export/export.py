@@ -19,21 +19,23 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pyarrow as pa
 
-from poolsieve.dataflow import fs, progress
+from poolsieve.dataflow import fs, leases, progress
 from poolsieve.dataflow.export.index import About, ExportIndex, FileRecord, InputRecord
 from poolsieve.dataflow.export.parts import OutputFile, ShardExtract, plan_parts
 from poolsieve.dataflow.export.plan import ExportPlan, Prepared, Wishes, prepare
 from poolsieve.dataflow.export.recast import rows_of
 from poolsieve.dataflow.export.sink import Sink, explain, sink
 from poolsieve.dataflow.export.survey import missing
-from poolsieve.dataflow.export.target import Target
+from poolsieve.dataflow.export.target import LEASES, Target
 from poolsieve.dataflow.pools.formats.outgoing import Written, names
 from poolsieve.dataflow.pools.json_types import json_texts
 from poolsieve.dataflow.recipes.recipe import Pool, Recipe
 from poolsieve.dataflow.runners.base import import_beam
 from poolsieve.dataflow.runners.engine import Engine
 from poolsieve.dataflow.runners.supervise import Watch, supervised
+from poolsieve.dataflow.store.layout import leases_folder
 from poolsieve.dataflow.store.manifest import versions
+from poolsieve.dataflow.store.out import OutFolder
 from poolsieve.filters.lists import load_list
 from poolsieve.scoring_models.base.errors import PoolsieveError
 
@@ -56,6 +58,7 @@ def export(
     pool: Pool | None = None,
     columns: Mapping[str, str] | None = None,
     recipe: Recipe | None = None,
+    trust_recipe: bool = False,
     watch: Watch | None = None,
     say: Callable[[str], None] = _quiet,
 ) -> ExportIndex:
@@ -76,6 +79,7 @@ def export(
         columns: column or key -> role: texts that the recipe's edits made of the role, in the place of the pool's own
             value of that name.
         recipe: for `columns`, of a run that was made from Python and not from a recipe file.
+        trust_recipe: for `columns`, run the recipe that OUT holds whatever its file says on this machine.
         watch: called in the calling thread while the export runs; returns once the event is set.
         say: is told what should be known before work starts: what the format can't hold.
 
@@ -84,6 +88,7 @@ def export(
 
     Raises:
         PlanError: for anything that can't work, before a byte is written.
+        InUse: while another export writes to the folder, or `prune` removes something from OUT.
         PoolsieveError: whatever stopped the export, as the user should read it.
     """
     wishes = Wishes(
@@ -96,12 +101,16 @@ def export(
         pool=pool,
         columns=columns or {},
         recipe=recipe,
+        trust_recipe=trust_recipe,
     )
-    made = prepare(out, wishes, engine.workers)
-    made.target.check(replace)
-    for warning in made.warnings:
-        say(warning)
-    return _carried_out(made, engine, watch)
+    folder = leases_folder(OutFolder(out).url)
+    with leases.held(folder, leases.WORK, "poolsieve export", patience=leases.PRUNE_SECONDS, read_only=True):
+        made = prepare(out, wishes, engine.workers)
+        with leases.held(made.target.path(LEASES), leases.SOLE, "poolsieve export"):
+            made.target.check(replace)
+            for warning in made.warnings:
+                say(warning)
+            return _carried_out(made, engine, watch)
 
 
 def _carried_out(made: Prepared, engine: Engine, watch: Watch | None) -> ExportIndex:

@@ -25,6 +25,7 @@ class ShardExtract:
         schema: a hash; shards of different schemas don't go into one file.
         whole: whether the shard is a whole file of which every row leaves once.
         fields: what the rows hold, as a serialised Arrow schema, where only rows tell; else empty.
+        ledger_sha256: of the shard's ledger.
     """
 
     shard: Shard
@@ -36,6 +37,7 @@ class ShardExtract:
     schema: str = ""
     whole: bool = False
     fields: bytes = b""
+    ledger_sha256: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,6 +51,7 @@ class Wishes:
     pool: Pool | None = None
     columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
     recipe: Recipe | None = None
+    trust_recipe: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +104,7 @@ class ExportPlan:
                 shard=item.shard,
                 rows=item.rows,
                 whole=item.whole and len(part.inputs) == 1,
-                pick=lambda shard=item.shard: self.choice.pick(shard),  # type: ignore[misc]
+                pick=lambda item=item: self.choice.pick(item.shard, item.ledger_sha256),  # type: ignore[misc]
                 edited=lambda picked, shard=item.shard: self._edited(picked, shard),  # type: ignore[misc]
             )
 
@@ -184,7 +185,7 @@ def _plan(run: OutFolder, wishes: Wishes, place: PoolFiles, *, threads: bool) ->
     """The plan of a copy; what another format takes of a row is still to be said."""
     format = _format(wishes.format, place)
     _selection(wishes.select, wishes.uids, run.manifest)
-    edits = edited_columns(run, place, format, wishes.columns, wishes.recipe)
+    edits = edited_columns(run, place, format, wishes.columns, wishes.recipe, trust=wishes.trust_recipe)
     types = score_types(run, wishes.scores, beside=format.scores_are_columns)
     added = Added(scores=types, edited=tuple(wishes.columns))
     return ExportPlan(

@@ -50,22 +50,19 @@ class Choice:
         """Whether this takes what the decision kept, so that its counts are known and every row could be read."""
         return self.select is None and self.uids is None
 
-    def pick(self, shard: Shard) -> Picked:
-        """Which rows of a shard leave, and what is kept about them.
+    def pick(self, shard: Shard, ledger_sha256: str | None) -> Picked:
+        """Which rows of a shard leave, and what is kept about them; see `look_up`."""
+        return self.look_up(shard, ledger_sha256)[0]
 
-        Raises:
-            PoolsieveError: if the run's own files are missing.
-        """
-        return self.look_up(shard)[0]
-
-    def look_up(self, shard: Shard) -> tuple[Picked, Ints]:
+    def look_up(self, shard: Shard, ledger_sha256: str | None) -> tuple[Picked, Ints]:
         """The rows that leave, and which entries of the list they are (first positions in it).
 
         Raises:
-            PoolsieveError: if the run's own files are missing.
+            PoolsieveError: if the run's own files are missing, damaged or others.
         """
         names = ["row", "uid", *self.scores]
-        ledger = read_promised(ledger_url(self.out, self.decision, shard.name), [*names, "keep", "reason"])
+        url = ledger_url(self.out, self.decision, shard.name)
+        ledger = read_promised(url, [*names, "keep", "reason"], sha256=ledger_sha256)
         copies, listed = self._copies(ledger)
         lines, unreadable = ROWS_SCHEMA.empty_table(), 0
         if self.lines or not self.kept:

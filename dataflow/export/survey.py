@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 from collections.abc import Iterable
 
@@ -13,7 +14,6 @@ from poolsieve.dataflow.export.parts import ShardExtract
 from poolsieve.dataflow.export.plan import ExportPlan
 from poolsieve.dataflow.pools.formats.base import NoneReadable
 from poolsieve.dataflow.pools.formats.outgoing import Picked, copy_keys
-from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.store.manifest import ShardLine
 from poolsieve.filters.lists import Pairs
 
@@ -46,6 +46,7 @@ def _counted(line: ShardLine) -> ShardExtract:
         nbytes=line.kept_bytes,
         first_key=line.first_key,
         last_key=line.last_key,
+        ledger_sha256=line.ledger_sha256,
     )
 
 
@@ -54,7 +55,7 @@ def _picked(plan: ExportPlan, line: ShardLine, found: str) -> ShardExtract:
     shard = line.shard
     if plan.choice.select is not None and line.kept == line.rows:
         return ShardExtract(shard=shard, rows=0)
-    picked, listed = plan.choice.look_up(shard)
+    picked, listed = plan.choice.look_up(shard, line.ledger_sha256)
     if len(listed):
         sunk = io.BytesIO()
         np.save(sunk, listed, allow_pickle=False)
@@ -68,6 +69,7 @@ def _picked(plan: ExportPlan, line: ShardLine, found: str) -> ShardExtract:
         unreadable=picked.unreadable,
         first_key=first,
         last_key=last,
+        ledger_sha256=line.ledger_sha256,
     )
 
 
@@ -86,7 +88,8 @@ def _key(picked: Picked, i: int) -> str | None:
 
 def _copied(plan: ExportPlan, made: ShardExtract) -> ShardExtract:
     """With what decides beside which other shards this one may stand."""
-    look = plan.to.copier.look(plan.files, made.shard, lambda: plan.choice.pick(made.shard), plan.added)
+    pick = functools.partial(plan.choice.pick, made.shard, made.ledger_sha256)
+    look = plan.to.copier.look(plan.files, made.shard, pick, plan.added)
     keys = (made.first_key, made.last_key) if look.keyed else (None, None)
     whole = look.rows == made.rows and plan.choice.uids is None
     return dataclasses.replace(made, first_key=keys[0], last_key=keys[1], schema=look.schema, whole=whole)
@@ -94,15 +97,15 @@ def _copied(plan: ExportPlan, made: ShardExtract) -> ShardExtract:
 
 def _built(plan: ExportPlan, made: ShardExtract) -> ShardExtract:
     """With what its rows hold, where shards differ in that: a key of the last line of a pool is a column too."""
-    fields = _fields(plan, made.shard) if plan.columns_vary else b""
+    fields = _fields(plan, made) if plan.columns_vary else b""
     return dataclasses.replace(made, first_key=None, last_key=None, fields=fields)
 
 
-def _fields(plan: ExportPlan, shard: Shard) -> bytes:
+def _fields(plan: ExportPlan, made: ShardExtract) -> bytes:
     reader = plan.files.reader
-    rows = plan.choice.pick(shard).row if reader.typed_by_rows else None
+    rows = plan.choice.pick(made.shard, made.ledger_sha256).row if reader.typed_by_rows else None
     try:
-        return bytes(reader.fields(plan.files, [shard], rows).serialize())
+        return bytes(reader.fields(plan.files, [made.shard], rows).serialize())
     except NoneReadable:
         return b""
 

@@ -17,6 +17,9 @@ WORK = ".poolsieve-export"
 """Below the target while an export is unfinished: `<id>/plan.json` with the names of its files, `<id>/<n>.json` for
 each file that is whole."""
 
+LEASES = ".poolsieve-leases"
+"""Below the target: who writes to it right now."""
+
 _FOLDER = re.compile(r"data(-\d+)?")
 _ENDINGS = tuple(ending for format in FORMATS.values() for ending in format.endings)
 

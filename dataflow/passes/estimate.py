@@ -116,11 +116,21 @@ def describe_plan(plan: Plan, *, sample_rows: int = 2000, seed: int = 0) -> Plan
         shards=len(shards),
         bytes=Listing(tuple(shards)).nbytes,
         gaps=plan.gaps,
-        warnings=(*plan.warnings, *trivial_cuts(job), *stragglers(job, shards), *schemas(job, shards)),
+        warnings=(
+            *_replacing(plan),
+            *plan.warnings,
+            *trivial_cuts(job),
+            *stragglers(job, shards),
+            *schemas(job, shards),
+        ),
         passes=tuple(passes(job, shards)),
         scorers=tuple(_scorer_state(job, shards, step) for step in job.program.scorers),
         stages=tuple(estimates(job, shards, sample_rows, seed)) if sample_rows else (),
     )
+
+
+def _replacing(plan: Plan) -> list[str]:
+    return [f"{plan.other_pool}: `run` asks for --replace-pool"] if plan.other_pool else []
 
 
 def trivial_cuts(job: Job) -> list[str]:

@@ -16,7 +16,7 @@ import apache_beam as beam
 from apache_beam.pvalue import AsSingleton
 
 from poolsieve.dataflow import fs
-from poolsieve.dataflow.decisions.decide import decide_shard
+from poolsieve.dataflow.decisions.decide import decide_shard, ledger_hash
 from poolsieve.dataflow.decisions.record import Record
 from poolsieve.dataflow.decisions.selection import Searches, advance, count_shard, cuts_of, levels
 from poolsieve.dataflow.decisions.summary import finish_decision
@@ -59,10 +59,20 @@ def build(
             for top in step.tops:
                 if top.cut not in job.frozen:
                     cuts = _cut(pipeline, todo, job, cuts, stop, top)
-    decide = beam.Map(decide_shard, job=job, cuts=AsSingleton(cuts), label="Decide", write=write)
+    content = _content(pipeline, todo, job, cuts)
+    known = {"cuts": AsSingleton(cuts), "content": AsSingleton(content)}
+    decide = beam.Map(decide_shard, job=job, label="Decide", write=write, **known)
     total = todo | "Decide" >> decide | "Records" >> beam.CombineGlobally(SumRecords())
     works = work | "Works" >> beam.Flatten() | "Work" >> beam.CombineGlobally(SumWork())
-    total | "Finish" >> beam.Map(_finish, job=job, cuts=AsSingleton(cuts), work=AsSingleton(works), write=write)
+    total | "Finish" >> beam.Map(_finish, job=job, work=AsSingleton(works), write=write, **known)
+
+
+def _content(pipeline: beam.Pipeline, todo: Any, job: Job, cuts: Any) -> Any:
+    """What decisions are named after beside their rules, where that does not say everything; else None."""
+    if not job.retried:
+        return pipeline | "NoContent" >> beam.Create([None])
+    hashes = todo | "Content" >> beam.Map(ledger_hash, job=job, cuts=AsSingleton(cuts), label="Content")
+    return hashes | "Contents" >> beam.CombineGlobally(sum)
 
 
 def _score(todo: Any, job: Job, cuts: Any, stop: int | None, label: str, score: bool) -> tuple[Any, Any]:
@@ -112,15 +122,12 @@ def _with_cut(searches: Searches, top: Ranked, cuts: Cuts) -> Cuts:
     return {**cuts, top.cut: cuts_of(searches)}
 
 
-def _finish(record: Record, job: Job, cuts: Cuts, work: Work, write: bool) -> None:
+def _finish(record: Record, job: Job, cuts: Cuts, content: int | None, work: Work, write: bool) -> None:
     """Leaves the summary where whoever submitted the job finds it: runners have no other way to give it back."""
-    made = finish_decision(record, job, cuts, work, write=write)
+    made = finish_decision(record, job, cuts, content, work, write=write)
     fs.write_bytes(result_url(job.out, job.run_id), dumps(made.to_json()))
 
 
 def take_result(job: Job) -> Summary:
-    """Reads and removes a finished pipeline's summary."""
-    url = result_url(job.out, job.run_id)
-    found = Summary.from_json(json.loads(fs.read_bytes(url)))
-    fs.remove(url)
-    return found
+    """A finished pipeline's summary. Its file goes with the run's folder, when the run is closed."""
+    return Summary.from_json(json.loads(fs.read_bytes(result_url(job.out, job.run_id))))

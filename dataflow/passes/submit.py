@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
-from poolsieve.dataflow import fs
+from poolsieve.dataflow import fs, leases
+from poolsieve.dataflow.decisions.facts import facts_of
 from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.formats.base import NoneReadable
+from poolsieve.dataflow.pools.listing import url_of
 from poolsieve.dataflow.pools.shards import Shard
-from poolsieve.dataflow.recipes.compile import compile_recipe
+from poolsieve.dataflow.recipes.compile import check_frozen, compile_recipe
 from poolsieve.dataflow.recipes.program import Program
 from poolsieve.dataflow.recipes.recipe import Recipe
 from poolsieve.dataflow.recipes.source import RecipeSource
@@ -24,25 +26,49 @@ from poolsieve.dataflow.runners.supervise import Watch, supervised
 from poolsieve.dataflow.store.artefacts import build_missing
 from poolsieve.dataflow.store.fingerprints import changed_functions, scorer_parts, stored_parts
 from poolsieve.dataflow.store.job import Job, Options
-from poolsieve.dataflow.store.layout import summary_url
+from poolsieve.dataflow.store.layout import leases_folder, retried_url, run_folder, summary_url
 from poolsieve.dataflow.store.manifest import Manifest, pool_id, read_manifest, read_shards, write_manifest
 from poolsieve.dataflow.store.out import OutFolder
 from poolsieve.dataflow.store.session import ending
 from poolsieve.dataflow.store.settings import stored_scorers
 from poolsieve.dataflow.store.summary import Summary, dumps
 from poolsieve.scoring_models.base.arrow import type_named
-from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A job that passed every check, its shards, and what the user should be told before it starts."""
+    """A job that passed every check, its shards, and what the user should be told before it starts.
+
+    Attributes:
+        job: for the workers.
+        shards: the pool's listing.
+        gaps: names of the pool's ranges that have no file.
+        warnings: for people.
+        other_pool: what to say if the current decision in OUT is of another pool; else empty.
+    """
 
     job: Job
     shards: tuple[Shard, ...]
     gaps: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    other_pool: str = ""
 
+    def check_pool(self) -> None:
+        """Called before a run, which would take the place of another pool's.
+
+        Raises:
+            PlanError: if the current decision in OUT is of another pool.
+        """
+        if self.other_pool:
+            raise PlanError(
+                f"{self.other_pool}. Choose another --out, or add --replace-pool: the scores stay, and the current "
+                "decision goes with the next `prune`"
+            )
+
+
+_CLOSE_SECONDS = 900.0
+"""Seconds that a run waits while another one writes its report and its manifest."""
 
 BeforeManifest = Callable[[Plan, Summary], None]
 """Called when everything of a decision but the manifest is written: the report first, the manifest last."""
@@ -82,8 +108,41 @@ def prepare(
         recipe_object=None if source else given,
         frozen=frozen or {},
         options=options,
+        retried=options.retry_quarantined or fs.exists(retried_url(out)),
     )
-    return Plan(job, listing.shards, listing.gaps, changed_functions(parts, stored_scorers(out)))
+    return Plan(
+        job,
+        listing.shards,
+        listing.gaps,
+        changed_functions(parts, stored_scorers(out)),
+        _other_pool(out, files, listing.shards),
+    )
+
+
+def _other_pool(out: str, files: PoolFiles, shards: Sequence[Shard]) -> str:
+    """What to say if the current decision in OUT is of another pool.
+
+    A pool that grew, lost files, was written anew in its place or moved with its files as they are stays the same.
+    """
+    with contextlib.suppress(PoolsieveError):  # there is nothing whole in OUT that could be replaced
+        return _other(read_manifest(out), out, files, shards)
+    return ""
+
+
+def _other(found: Manifest, out: str, files: PoolFiles, shards: Sequence[Shard]) -> str:
+    then = f"{out} holds a decision over the {found.pool.kind} pool in {found.pool.root}"
+    if found.pool.kind != files.format:
+        return f"{then}, and this one is {files.format} in {files.root}"
+    here = {name for shard in shards for name in _marks(files.root, shard)}
+    lines = read_shards(out, found.decision)
+    if any(not here.isdisjoint(_marks(found.pool.root, line.shard)) for line in lines):
+        return ""
+    return f"{then}, and no file of that is in the pool in {files.root}"
+
+
+def _marks(root: str, shard: Shard) -> tuple[str, str]:
+    """What a file is known by: where it stands, or else its name in the pool and its size."""
+    return url_of(root, shard.path), f"{shard.size} {shard.path}"
 
 
 def _given(recipe: Recipe | RecipeSource) -> tuple[Recipe, RecipeSource | None]:
@@ -106,6 +165,7 @@ def _outside(files: PoolFiles, shards: Sequence[Shard], out: str) -> None:
 
 def _compiled(recipe: Recipe, files: PoolFiles, types: dict[str, pa.DataType], frozen: Cuts | None) -> Program:
     program = compile_recipe(recipe.stages, files.roles, types)
+    check_frozen(program, frozen or {})
     tops = {top.cut for top in program.tops}
     unknown = sorted(set(frozen or {}) - tops)
     if unknown and not set(frozen or {}) & tops:
@@ -114,7 +174,12 @@ def _compiled(recipe: Recipe, files: PoolFiles, types: dict[str, pa.DataType], f
 
 
 def prepare_stored(
-    recipe: Recipe | RecipeSource | None, out: str, *, options: Options = Options(), frozen: Cuts | None = None
+    recipe: Recipe | RecipeSource | None,
+    out: str,
+    *,
+    options: Options = Options(),
+    frozen: Cuts | None = None,
+    trust_recipe: bool = False,
 ) -> Plan:
     """Like `prepare`, from what OUT keeps alone: the pool and the models may be gone.
 
@@ -123,13 +188,15 @@ def prepare_stored(
         out: a folder with a whole run.
         options: how to run.
         frozen: cuts to use instead of searching for them.
+        trust_recipe: run the recipe that OUT's manifest holds whatever the file that it was read from says now.
 
     Raises:
-        PlanError: if OUT has no whole run, or the recipe needs scores that were never made there.
+        PlanError: if OUT has no whole run, its recipe is not to be trusted, or the recipe needs scores that were never
+            made there.
     """
     out = fs.absolute(out)
     found = read_manifest(out)
-    given, source = _given(recipe or found.recipe_source(out))
+    given, source = _given(recipe or found.recipe_source(out, trust=trust_recipe))
     files, types = given.pool.located(), _stored_types(found)
     program = _compiled(given, files, types, frozen)
     parts = stored_parts(program, files, stored_scorers(out), found.fingerprints)
@@ -147,6 +214,7 @@ def prepare_stored(
         frozen=frozen or {},
         options=options,
         compare=found.decision,
+        retried=fs.exists(retried_url(out)),
     )
     return Plan(job, shards, found.pool.gaps)
 
@@ -211,18 +279,42 @@ def carry_out(
     Arguments and errors as for `execute`. Nothing of the run stays in this process.
     """
     started = time.monotonic()
-    job = plan.job
-    with ending(job.run_id):
+    what = "poolsieve run" if score else "poolsieve decide"
+    with ending(plan.job.run_id), _working(plan, what):
+        if plan.job.options.retry_quarantined:
+            fs.write_new(retried_url(plan.job.out), b"")
         found = execute(plan, score=score, engine=engine, watch=watch)
         found.wall_seconds = time.monotonic() - started
-        fs.write_bytes(summary_url(job.out, found.decision), dumps(found.to_json()))
+        found.facts = facts_of(plan.job, plan.gaps)
+        _close(plan, found, what, before_manifest)
+        return OutFolder(plan.job.out)
+
+
+@contextlib.contextmanager
+def _working(plan: Plan, what: str, *, read_only: bool = False) -> Iterator[None]:
+    """Beside any number of others that score and decide in OUT, and never beside one that removes something there."""
+    folder = leases_folder(plan.job.out)
+    try:
+        with leases.held(folder, leases.WORK, what, patience=leases.PRUNE_SECONDS, read_only=read_only):
+            yield
+    finally:
+        with contextlib.suppress(OSError):  # what can't be removed now, `prune` removes
+            fs.remove(run_folder(plan.job.out, plan.job.run_id))
+
+
+def _close(plan: Plan, found: Summary, what: str, before_manifest: BeforeManifest | None) -> None:
+    """Makes a decision the current one. Decisions are written side by side; only here one must wait for another."""
+    out = plan.job.out
+    with leases.held(leases_folder(out), leases.CLOSE, what, patience=_CLOSE_SECONDS) as lease:
+        fs.write_bytes(summary_url(out, found.decision), dumps(found.to_json()))
         if before_manifest is not None:
             before_manifest(plan, found)
-        write_manifest(job, found, plan.gaps)
-    return OutFolder(job.out)
+        if lease is not None:
+            lease.check()
+        write_manifest(plan.job, found, plan.gaps)
 
 
 def what_if(plan: Plan, *, engine: Engine = Engine(), watch: Watch | None = None) -> Summary:
     """The summary of a decision that is not written, and its overlap with the current one."""
-    with ending(plan.job.run_id):
+    with ending(plan.job.run_id), _working(plan, "poolsieve decide --what-if", read_only=True):
         return execute(plan, score=False, write=False, engine=engine, watch=watch)

@@ -208,6 +208,9 @@ def _entries(system: Any, folder: str) -> dict[str, Info]:
 
 
 def _nothing(system: Any, urls: Sequence[str], pieces: Sequence[str]) -> str:
+    for url in urls:
+        if wildcard_at(url) == len(url) and system.isdir(_path(system, url)):
+            return f"{url} is a folder: name its files, as {url_of(url, '*')}"
     folder = urls[0][: wildcard_at(urls[0])].rpartition("/")[0] or "/"
     text = f"the pool is empty: no file matches {', '.join(map(repr, urls[:3]))}."
     try:

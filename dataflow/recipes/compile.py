@@ -14,13 +14,16 @@ import pyarrow as pa
 
 from poolsieve.dataflow.recipes.derived import DerivedRole, RoleSource
 from poolsieve.dataflow.recipes.program import Program, RuleStep, ScoreStep, Step
+from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.filters.dsl.cuts import key_bits
-from poolsieve.filters.dsl.edits import Edit, Editor
-from poolsieve.filters.dsl.expr import Arithmetic, Compare, IsIn, Literal, Node, Predicate, renamed
+from poolsieve.filters.dsl.edits import Edit, Editor, FunctionEditor
+from poolsieve.filters.dsl.expr import Arithmetic, Compare, IsIn, Literal, Node, Predicate, renamed, typed_limit
 from poolsieve.filters.dsl.expr import Column as ColumnNode
-from poolsieve.filters.dsl.stages import Ranked, Rule, Score, Stage
-from poolsieve.filters.dsl.statistics import pool_column, statistic_of
+from poolsieve.filters.dsl.stages import Ranked, Rule, Score, Stage, not_a_stage
+from poolsieve.filters.dsl.statistics import PoolColumn, pool_column, statistic_of
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
+from poolsieve.scoring_models.base.functions import FunctionScorer
+from poolsieve.scoring_models.base.kinds import short
 from poolsieve.scoring_models.base.scorer import Scorer, score_names
 
 POOL = "pool."
@@ -56,7 +59,7 @@ class _Builder:
         steps: so far.
         types: score -> type, of the steps so far; `scorer_of` says which step makes it.
         whole_pool: score steps that must score every readable row.
-        reasons: reason -> position of the stage that has it.
+        reasons: reason -> place of the stage that has it.
         edited: edited role -> what makes it, as it is at this point; `edits` counts how often it was edited.
         implicit: scores that nobody asked for by `Score(...)`: a rule named a statistic or a column. When its role is
             edited later, the same name in a later rule means the edited one.
@@ -69,7 +72,7 @@ class _Builder:
         self.types: dict[str, pa.DataType] = {}
         self.scorer_of: dict[str, str] = {}
         self.whole_pool: set[str] = set()
-        self.reasons: dict[str, int] = {}
+        self.reasons: dict[str, str] = {}
         self.pool_types = dict(role_types)
         self.edited: dict[str, DerivedRole] = {}
         self.edits: dict[str, int] = {}
@@ -78,7 +81,7 @@ class _Builder:
 
     def add(self, position: int, stage: Any) -> None:
         """Takes the next stage."""
-        where = f"stage {position}"
+        where = getattr(stage, "place", "") or f"stage {position}"
         if isinstance(stage, Score):
             for name, scorer in stage.scorers.items():
                 self.add_scorer(f"{where}, Score({name}=...)", name, scorer)
@@ -86,9 +89,9 @@ class _Builder:
             for role, editor in stage.editors.items():
                 self.add_edit(f"{where}, Edit({role}=...)", role, editor)
         elif isinstance(stage, Rule):
-            self.add_rule(f"{where} ({stage.reason})", position, stage)
+            self.add_rule(f"{where} ({stage.reason})", where, stage)
         else:
-            raise PlanError(f"{where}: {stage!r} is not a stage")
+            raise not_a_stage(f"{where}:", stage)
 
     def add_edit(self, where: str, role: str, editor: Editor) -> None:
         """From here on `role` is what the editor makes."""
@@ -97,6 +100,7 @@ class _Builder:
             raise PlanError(f"{where}: the role is {known}, and an edit makes a text; give the new role another name")
         if role.startswith(POOL):
             raise PlanError(f"{where}: {role!r} names the pool's own value, which no edit changes")
+        self.check_inputs(where, editor)
         count = self.edits[role] = self.edits.get(role, 0) + 1
         label = f"{role}.edited{count if count > 1 else ''}"
         self.edited[role] = DerivedRole(label, editor, {name: self.input(where, name) for name in editor.reads})
@@ -104,6 +108,8 @@ class _Builder:
 
     def input(self, where: str, role: str) -> RoleSource:
         """Where a role comes from at this point of the recipe."""
+        if not isinstance(role, str):
+            raise PlanError(f"{where} reads {short(role)}, which is no name of a role")
         if role in self.edited:
             return self.edited[role]
         own = role if role in self.pool_types else role.removeprefix(POOL)
@@ -114,6 +120,7 @@ class _Builder:
     def add_scorer(self, where: str, name: str, scorer: Scorer) -> None:
         """One more score step."""
         inputs = {role: self.input(where, role) for role in scorer.reads}
+        self.check_inputs(where, scorer)
         columns = score_names(name, scorer)
         taken = [column for column in columns if column in self.types]
         if taken:
@@ -122,14 +129,25 @@ class _Builder:
         self.types.update(columns)
         self.scorer_of.update(dict.fromkeys(columns, name))
 
-    def add_rule(self, where: str, position: int, rule: Rule) -> None:
+    def check_inputs(self, where: str, made: Scorer | Editor) -> None:
+        """Refuses roles without text or bytes, on which ours would fail row by row. A user's own may read any."""
+        anything = isinstance(made, (PoolColumn, FunctionScorer, FunctionEditor))
+        if anything or not type(made).__module__.startswith("poolsieve."):
+            return
+        for role in made.reads:
+            kind = self.role_types.get(role, self.role_types.get(role.removeprefix(POOL), pa.null()))
+            if pa.types.is_struct(kind):
+                example = f"{role}=<column>.{kind.field(0).name}" if kind.num_fields else "another column"
+                raise PlanError(f"{where} reads {role!r} as text, but it is {kind}: name a field in it, as {example}")
+            if pa.types.is_nested(kind) or pa.types.is_primitive(kind):
+                raise PlanError(f"{where} reads {role!r} as text, but it is {kind}: name a column of text")
+
+    def add_rule(self, where: str, place: str, rule: Rule) -> None:
         """One more rule step, after score steps for what it names and nobody has scored yet."""
         if rule.reason in self.reasons:
             first = self.reasons[rule.reason]
-            raise PlanError(
-                f"{where}: stage {first} has the same reason; give one of them another, as reason='my.what'"
-            )
-        self.reasons[rule.reason] = position
+            raise PlanError(f"{where}: {first} has the same reason; give one of them another, as reason='my.what'")
+        self.reasons[rule.reason] = place
         predicate = renamed(rule.predicate, self.edited_names(rule.predicate.names()))
         for role, help_text in rule.needs.items():
             if role not in self.declared:
@@ -163,7 +181,11 @@ class _Builder:
         statistic = statistic_of(asked)
         self.implicit.add(name)
         if own in self.role_types:
-            self.add_scorer(where, name, pool_column(asked, self.role_types[own]))
+            try:
+                made = pool_column(asked, self.role_types[own])
+            except PlanError as error:
+                raise PlanError(f"{where}: {error}") from error
+            self.add_scorer(where, name, made)
         elif statistic is not None:
             self.add_scorer(where, name, statistic)
         else:
@@ -173,16 +195,20 @@ class _Builder:
             )
 
     def check_types(self, where: str, predicate: Predicate) -> None:
-        """Refuses comparisons of text with numbers, which would be false for every row."""
+        """Refuses comparisons of text with numbers, which would be false for every row, and sums of texts."""
         for part in predicate.parts():
-            if isinstance(part, Compare):
-                kind = node_type(part.left, self.types)
-                wants_text = isinstance(part.limit, str)
-                if kind is not None and wants_text != pa.types.is_string(kind):
-                    raise PlanError(f"{where} compares {', '.join(part.names())} ({kind}) with {part.limit!r}")
+            try:
+                part.check()
+            except PlanError as error:
+                raise PlanError(f"{where}: {error}") from error
+            if not isinstance(part, (Compare, IsIn)):
+                continue
+            _numeric(where, part.left, self.types)
+            kind = node_type(part.left, self.types)
             if isinstance(part, IsIn):
-                kind = node_type(part.left, self.types)
                 _castable(where, part, kind)
+            elif kind is not None and not _comparable(part, kind):
+                raise PlanError(f"{where} compares {', '.join(part.names())} ({kind}) with {part.limit!r}")
 
     def check_top(self, where: str, top: Ranked) -> None:
         """Refuses cuts of what has no order, and marks scorers that a cut needs of rows that are out by then."""
@@ -202,12 +228,41 @@ class _Builder:
         ]
 
 
+def _comparable(part: Compare, kind: pa.DataType) -> bool:
+    """Whether a limit is of a column's kind: text with text, true or false with booleans, numbers with the rest."""
+    if isinstance(part.limit, str):
+        return pa.types.is_string(kind)
+    if isinstance(part.limit, bool):
+        return pa.types.is_boolean(kind)
+    try:
+        typed_limit(part.limit, kind)
+    except (pa.ArrowException, OverflowError):
+        return False  # a number beyond 64 bits
+    return _is_number(kind)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind)
+
+
+def _numeric(where: str, node: Node, types: Mapping[str, pa.DataType]) -> None:
+    """Refuses to compute with anything but numbers."""
+    if not isinstance(node, Arithmetic):
+        return
+    for side in (node.left, node.right):
+        _numeric(where, side, types)
+        if isinstance(side, ColumnNode) and not _is_number(types[side.name]):
+            raise PlanError(f"{where} computes with {side.name} ({types[side.name]}), which is no number")
+        if isinstance(side, Literal) and isinstance(side.value, str):
+            raise PlanError(f"{where} computes with {side.value!r}, which is no number")
+
+
 def _castable(where: str, part: IsIn, kind: pa.DataType | None) -> None:
     try:
         pa.array(part.values, type=kind)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+    except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
         raise PlanError(
-            f"{where}: {list(part.values)!r} are no values of {', '.join(part.names())} ({kind})"
+            f"{where}: {short(list(part.values))} are no values of {', '.join(part.names())} ({kind})"
         ) from error
 
 
@@ -218,3 +273,21 @@ def node_type(node: Node, types: Mapping[str, pa.DataType]) -> pa.DataType | Non
     if isinstance(node, (Arithmetic, Literal)):
         return pa.float64()
     return None
+
+
+def check_frozen(program: Program, cuts: Cuts) -> None:
+    """Refuses given cuts that were made for another rule of the same name.
+
+    Raises:
+        PlanError: naming the cut and what differs.
+    """
+    for top in program.tops:
+        for group, cut in cuts.get(top.cut, {}).items():
+            kind = program.types[top.name]
+            where = f"--cuts: the cut {top.cut!r}"
+            if cut.kind != "none" and cut.bits != key_bits(kind):
+                raise PlanError(f"{where} was made for scores of {cut.bits} bits, and {top.name!r} is {kind}")
+            if cut.lowest != top.lowest:
+                raise PlanError(f"{where} was made with lowest={cut.lowest}, and the recipe's has lowest={top.lowest}")
+            if top.by is None and group:
+                raise PlanError(f"{where} has groups ({group!r}), and the recipe's has none: say by=...")

@@ -15,9 +15,10 @@ from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.formats import FORMATS
 from poolsieve.dataflow.pools.listing import common_root
 from poolsieve.filters.dsl.edits import Edit
-from poolsieve.filters.dsl.stages import Rule, Score, Stage
+from poolsieve.filters.dsl.stages import Rule, Score, Stage, not_a_stage
 from poolsieve.scoring_models.base.config import Config, JsonObject
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
+from poolsieve.scoring_models.base.kinds import short
 
 SPLIT_BYTES = 1 << 30
 """Files above this size are several shards, where the kind allows it."""
@@ -50,9 +51,17 @@ class Pool(Config):
             raise unknown_name(f"there is no kind of pool {self.kind!r}", self.kind, FORMATS)
         if not self.urls:
             raise PlanError(f"Pool.{self.kind}() needs at least one URL, like 'data/*.parquet'")
-        if self.split_bytes < 1:
-            raise PlanError(f"split_bytes={self.split_bytes} must be a positive number of bytes")
+        for url in self.urls:
+            _check_url(self.kind, url)
+        if not isinstance(self.split_bytes, int) or self.split_bytes < 1:
+            raise PlanError(f"split_bytes={short(self.split_bytes)} must be a positive number of bytes")
+        if not isinstance(self.allow_gaps, bool):
+            raise PlanError(f"allow_gaps={short(self.allow_gaps)}: write True or False")
         for role, source in self.roles.items():
+            if not isinstance(source, str) or not source:
+                raise PlanError(
+                    f"Pool.{self.kind}(): role {role}={short(source)} takes the name of its source in the files, a text"
+                )
             FORMATS[self.kind].reader.source(role, source)
 
     @classmethod
@@ -129,6 +138,13 @@ class Pool(Config):
         )
 
 
+def _check_url(kind: str, url: Any) -> None:
+    if isinstance(url, (list, tuple)):
+        raise PlanError(f"Pool.{kind}({short(url)}): give several URLs one by one, as Pool.{kind}('a', 'b') or *urls")
+    if not isinstance(url, str) or not url:
+        raise PlanError(f"Pool.{kind}({short(url)}): expected a path or URL, like 'data/*.{kind}'")
+
+
 def _given(roles: Mapping[str, str | None]) -> dict[str, str]:
     return {role: source for role, source in roles.items() if source is not None}
 
@@ -142,7 +158,7 @@ class Recipe(Config):
 
     def __or__(self, stage: Stage) -> Recipe:
         if not isinstance(stage, Stage):
-            raise PlanError(f"can't add {stage!r} to a recipe: expected a stage such as Keep, Drop, Score or Top")
+            raise not_a_stage("can't add", stage)
         return Recipe(self.pool, self.stages + stage.flat())
 
     def to_dict(self) -> JsonObject:

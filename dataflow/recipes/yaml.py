@@ -19,10 +19,11 @@ the groups for what `score` and `edit` take (as in `edit: {text: {Masked: {}}}`)
 
 from __future__ import annotations
 
+import datetime
 import functools
 import inspect
 import string
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -30,12 +31,14 @@ import yaml
 
 from poolsieve import filters, scoring_models
 from poolsieve.dataflow.pools.formats import FORMATS
+from poolsieve.dataflow.recipes.places import Place, load
 from poolsieve.dataflow.recipes.recipe import Pool, Recipe
 from poolsieve.filters.dsl.edits import Editor
-from poolsieve.filters.dsl.expr import Compare, IsIn, Predicate, col, compare
+from poolsieve.filters.dsl.expr import Compare, Predicate, col, compare
 from poolsieve.filters.dsl.ready import makers, ready_made
-from poolsieve.filters.dsl.stages import Rule, Score, Stage
+from poolsieve.filters.dsl.stages import Rule, Score, Stage, placed
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
+from poolsieve.scoring_models.base.kinds import short, wrong_kind
 from poolsieve.scoring_models.base.scorer import Scorer
 
 LIMITS = {
@@ -57,114 +60,189 @@ def recipe_from_yaml(text: str, path: str, parameters: Mapping[str, str]) -> Rec
     """A recipe from YAML text.
 
     Raises:
-        PlanError: naming the place and the nearest valid name.
+        PlanError: naming the file, the line, and the nearest valid name.
     """
-    try:
-        data = yaml.safe_load(string.Template(text).substitute(parameters))
-    except (yaml.YAMLError, KeyError, ValueError) as error:
-        raise PlanError(f"{path}: {error}") from error
-    if not isinstance(data, dict) or set(data) != {"pool", "stages"} or not isinstance(data["stages"], list):
-        raise PlanError(f"{path}: a recipe has two keys: `pool` (a mapping) and `stages` (a list)")
-    recipe = Recipe(_pool(path, data["pool"]))
-    for position, item in enumerate(data["stages"], 1):
-        recipe = recipe | _stage(f"{path}, stage {position}", item)
+    data, where = load(_filled(text, path, parameters), path)
+    if not isinstance(data, dict) or set(data) != {"pool", "stages"}:
+        raise PlanError(f"{where}: a recipe has two keys: `pool` (a mapping) and `stages` (a list)")
+    if not isinstance(data["stages"], list):
+        raise PlanError(f"{where.at('stages')}: `stages` is a list of stages, not {short(data['stages'])}")
+    recipe = Recipe(_pool(where.at("pool", words="pool"), data["pool"]))
+    for number, item in enumerate(data["stages"]):
+        place = where.at("stages", number, words=f"stage {number + 1}")
+        for stage in _stage(place, item).flat():
+            recipe = recipe | placed(stage, str(place))
     return recipe
 
 
-def _pool(path: str, data: Any) -> Pool:
+_SINGLE = (str, int, float, bool, datetime.date, type(None))
+"""What YAML has beside collections."""
+
+_MARK = "poolsieve-parameter"
+"""Stands where a parameter will, when only the shape of the text is asked for."""
+
+
+def only_values(text: str, parameters: Mapping[str, str]) -> bool:
+    """Whether parameters only fill in values, single ones or flat lists: they add no keys and no stages.
+
+    Each by itself as well: two of them might hide what one says, until the other is set anew.
+    """
+    marks = dict.fromkeys(parameters, _MARK)
+    fillings = [{**marks, name: value} for name, value in parameters.items()]
+    try:
+        asked, *filled = (
+            yaml.safe_load(string.Template(text).substitute(given)) for given in (marks, parameters, *fillings)
+        )
+    except (yaml.YAMLError, KeyError, ValueError, RecursionError):
+        return False
+    return all(_same_shape(asked, one) for one in filled)
+
+
+def _same_shape(asked: Any, filled: Any) -> bool:
+    if isinstance(asked, dict):
+        same = isinstance(filled, dict) and len(asked) == len(filled)
+        return same and all(
+            _same_shape(a, b) for a, b in zip([*asked, *asked.values()], [*filled, *filled.values()], strict=True)
+        )
+    if isinstance(asked, list):
+        return isinstance(filled, list) and len(asked) == len(filled) and all(map(_same_shape, asked, filled))
+    if not isinstance(asked, str) or _MARK not in asked:
+        return bool(asked == filled)
+    return all(isinstance(one, _SINGLE) for one in (filled if isinstance(filled, list) else [filled]))
+
+
+def _filled(text: str, path: str, parameters: Mapping[str, str]) -> str:
+    """The text with its parameters in their places."""
+    template = string.Template(text)
+    try:
+        made = template.substitute(parameters)
+        known = template.get_identifiers()
+    except KeyError as error:
+        name = str(error.args[0])
+        lines = enumerate(text.splitlines(), 1)
+        line = next((n for n, one in lines if f"${{{name}}}" in one or f"${name}" in one), 1)
+        raise PlanError(
+            f"{path}, line {line}: the recipe needs a parameter {name!r}: add -p {name}=VALUE ($$ is a plain $)"
+        ) from error
+    except ValueError as error:
+        number = str(error).rpartition("line ")[2].partition(",")[0]
+        raise PlanError(f"{path}, line {number}: a $ begins a parameter, as ${{name}}; $$ is a plain $") from error
+    for name in parameters:
+        if name not in known:
+            raise unknown_name(f"{path}: the recipe has no parameter {name!r}", name, known)
+    return made
+
+
+def _pool(where: Place, data: Any) -> Pool:
     kinds = [kind for kind in FORMATS if isinstance(data, dict) and kind in data]
     if len(kinds) != 1:
-        raise PlanError(f"{path}: `pool` needs exactly one of {', '.join(FORMATS)}: a list of files")
-    kind, rest = kinds[0], {key: value for key, value in data.items() if key != kinds[0]}
+        raise PlanError(f"{where}: `pool` needs exactly one of {', '.join(FORMATS)}: a list of files")
+    kind, rest = kinds[0], {key: value for key, value in _mapping(where, data).items() if key != kinds[0]}
     urls = data[kind] if isinstance(data[kind], list) else [data[kind]]
-    return _called(f"{path}, pool", getattr(Pool, kind), rest, urls)
-
-
-def _stage(where: str, item: Any) -> Stage:
-    name, arguments = _single(where, item)
-    if name in ("keep", "drop"):
-        return _keep_or_drop(where, name, arguments)
-    if name == "score":
-        return Score(
-            **{key: _scorer(f"{where}, score {key}", value) for key, value in _mapping(where, arguments).items()}
+    if not urls or not all(isinstance(url, str) and url for url in urls):
+        raise PlanError(
+            f'{where.at(kind)}: `{kind}` is a list of files, like ["data/*.{kind}"], not {short(data[kind])}'
         )
-    if name == "edit":
-        given = _mapping(where, arguments)
-        return filters.Edit(**{key: _editor(f"{where}, edit {key}", value) for key, value in given.items()})
+    return _called(where, getattr(Pool, kind), rest, urls)
+
+
+def _stage(where: Place, item: Any) -> Stage:
+    name, arguments = _single(where, item)
+    inside = where.at(name)
+    if name in ("keep", "drop"):
+        return _keep_or_drop(inside, name, arguments)
+    if name in ("score", "edit"):
+        given = _mapping(inside, arguments)
+        make: Callable[..., Stage] = Score if name == "score" else filters.Edit
+        one = _scorer if name == "score" else _editor
+        made = {key: one(inside.at(key, words=f"{name} {key}"), value) for key, value in given.items()}
+        return _called(where, make, made)
     if name in ("any_of", "all_of"):
-        return _combined(where, name, _mapping(where, arguments))
-    return _made_by(where, name, _mapping(where, arguments))
+        return _combined(inside, name, _mapping(inside, arguments))
+    return _made_by(inside, name, _mapping(inside, arguments))
 
 
-def _made_by(where: str, name: str, arguments: Mapping[str, Any]) -> Stage:
+def _made_by(where: Place, name: str, arguments: Mapping[str, Any]) -> Stage:
     """A stage from the function that has its name."""
     make, given = _lookup(where, name, _stages(), WORDS), dict(arguments)
     about = ready_made(make)
     for key in about.pools if about else ():
         if isinstance(given.get(key), dict):
-            given[key] = {one: _pool(f"{where}, {one}", pool) for one, pool in given[key].items()}
+            pools = _mapping(where.at(key), given[key])
+            given[key] = {one: _pool(where.at(key, one, words=one), pool) for one, pool in pools.items()}
     made = _called(where, make, given)
     if not isinstance(made, Stage):
-        raise PlanError(f"{where}: {name!r} made no stage, but {made!r}")
+        raise PlanError(f"{where}: {name!r} made no stage, but {short(made)}")
     return made
 
 
-def _single(where: str, item: Any) -> tuple[str, Any]:
+def _single(where: Place, item: Any) -> tuple[str, Any]:
     if isinstance(item, str):
         return item, {}
-    if not isinstance(item, dict) or len(item) != 1:
-        raise PlanError(f"{where}: expected one name with its arguments, like `top: {{name: dfn, fraction: 0.15}}`")
+    if not isinstance(item, dict) or len(item) != 1 or not isinstance(next(iter(item)), str):
+        raise PlanError(
+            f"{where}: expected one name with its arguments, like `top: {{name: dfn, fraction: 0.15}}`, "
+            f"not {short(item)}"
+        )
     name, arguments = next(iter(item.items()))
-    return str(name), arguments or {}
+    return name, {} if arguments is None else arguments
 
 
-def _mapping(where: str, value: Any) -> dict[str, Any]:
+def _mapping(where: Place, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise PlanError(f"{where}: expected `name: value` pairs, not {value!r}")
+        raise PlanError(f"{where}: expected `name: value` pairs, not {short(value)}")
+    for key in value:
+        if not isinstance(key, str):
+            raise PlanError(f"{where.at(str(key))}: {short(key)} is no name; write it in quotes if it is one")
     return value
 
 
-def _keep_or_drop(where: str, name: str, arguments: Any) -> Rule:
+def _keep_or_drop(where: Place, name: str, arguments: Any) -> Rule:
     given = _mapping(where, arguments)
     reason = given.get("reason")
     predicate = _predicate(where, {key: value for key, value in given.items() if key != "reason"})
-    return filters.Keep(predicate, reason) if name == "keep" else filters.Drop(predicate, reason)
+    made: Rule = _called(where, filters.Keep if name == "keep" else filters.Drop, {"reason": reason}, [predicate])
+    return made
 
 
-def _predicate(where: str, given: Mapping[str, Any]) -> Predicate:
+def _predicate(where: Place, given: Mapping[str, Any]) -> Predicate:
     limits = [key for key in given if key != "score"]
     if "score" not in given or len(limits) != 1:
         raise PlanError(f"{where}: needs `score` and exactly one of {', '.join([*LIMITS, 'is_in'])}; got {list(given)}")
-    key, node = limits[0], col(given["score"])
+    key = limits[0]
+    node, place = _called(where.at("score"), col, {}, [given["score"]]), where.at(key)
     if key == "is_in":
-        return IsIn(node, tuple(given[key]))
+        if not isinstance(given[key], list):
+            raise PlanError(f"{place}: `is_in` is a list of values, like [en, de], not {short(given[key])}")
+        return _called(place, node.is_in, {}, [given[key]])
     if key not in LIMITS:
         raise unknown_name(f"{where}: no comparison {key!r}", key, [*LIMITS, "is_in"])
-    made: Compare = compare(LIMITS[key], node, given[key])
+    made: Compare = _called(place, compare, {}, [LIMITS[key], node, given[key]])
     return made
 
 
-def _combined(where: str, name: str, given: dict[str, Any]) -> Rule:
+def _combined(where: Place, name: str, given: dict[str, Any]) -> Rule:
     if set(given) != {"rules", "reason"} or not isinstance(given["rules"], list):
         raise PlanError(f"{where}: {name} has two keys: `rules` (a list of stages) and `reason`")
-    rules = [_stage(f"{where}, rule {i}", item) for i, item in enumerate(given["rules"], 1)]
+    rules = [_stage(where.at("rules", i, words=f"rule {i + 1}"), item) for i, item in enumerate(given["rules"])]
     make = filters.any_of if name == "any_of" else filters.all_of
-    return make(*rules, reason=given["reason"])
-
-
-def _scorer(where: str, item: Any) -> Scorer:
-    name, arguments = _single(where, item)
-    made = _called(where, _lookup(where, name, _scorers()), _mapping(where, arguments))
-    if not isinstance(made, Scorer):
-        raise PlanError(f"{where}: {name!r} made no scorer, but {made!r}")
+    made: Rule = _called(where, make, {"reason": given["reason"]}, rules)
     return made
 
 
-def _editor(where: str, item: Any) -> Editor:
+def _scorer(where: Place, item: Any) -> Scorer:
     name, arguments = _single(where, item)
-    made = _called(where, _lookup(where, name, _editors()), _mapping(where, arguments))
+    made = _called(where.at(name), _lookup(where, name, _scorers()), _mapping(where.at(name), arguments))
+    if not isinstance(made, Scorer):
+        raise PlanError(f"{where}: {name!r} made no scorer, but {short(made)}")
+    return made
+
+
+def _editor(where: Place, item: Any) -> Editor:
+    name, arguments = _single(where, item)
+    made = _called(where.at(name), _lookup(where, name, _editors()), _mapping(where.at(name), arguments))
     if not isinstance(made, Editor):
-        raise PlanError(f"{where}: {name!r} made no editor, but {made!r}")
+        raise PlanError(f"{where}: {name!r} made no editor, but {short(made)}")
     return made
 
 
@@ -204,14 +282,14 @@ def _installed(group: str) -> dict[str, metadata.EntryPoint]:
     return {entry.name: entry for entry in metadata.entry_points(group=group)}
 
 
-def _lookup(where: str, name: str, known: Known, words: Iterable[str] = ()) -> Callable[..., Any]:
+def _lookup(where: Place, name: str, known: Known, words: Iterable[str] = ()) -> Callable[..., Any]:
     if name not in known:
         raise unknown_name(f"{where}: there is no {name!r}", name, [*known, *words])
     found = known[name]
     return _imported(where, found) if isinstance(found, metadata.EntryPoint) else found
 
 
-def _imported(where: str, entry: metadata.EntryPoint) -> Callable[..., Any]:
+def _imported(where: Place, entry: metadata.EntryPoint) -> Callable[..., Any]:
     """What an entry point of an installed package names.
 
     Raises:
@@ -229,11 +307,31 @@ def _imported(where: str, entry: metadata.EntryPoint) -> Callable[..., Any]:
 
 
 def _called(
-    where: str, function: Callable[..., Any], arguments: Mapping[str, Any], positional: Iterable[Any] = ()
+    where: Place, function: Callable[..., Any], arguments: Mapping[str, Any], positional: Sequence[Any] = ()
 ) -> Any:
+    """What a function makes of arguments, which are checked against its signature first."""
+    _check_kinds(where, function, arguments)
     try:
         return function(*positional, **arguments)
-    except TypeError as error:
-        raise PlanError(f"{where}: {error}") from error
     except PlanError as error:
         raise PlanError(f"{where}: {error}") from error
+    except TypeError as error:
+        raise PlanError(f"{where}: {error}") from error
+    except Exception as error:  # of whatever class: what the recipe says can't be made
+        raise PlanError(f"{where}: {type(error).__name__}: {error}") from error
+
+
+def _check_kinds(where: Place, function: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+    """Refuses arguments of another kind than the function is annotated with; unknown names are left to the call."""
+    try:
+        known = inspect.signature(function, eval_str=True).parameters
+    except Exception:  # noqa: BLE001  (somebody else's function, with annotations that can't be evaluated)
+        return
+    others = next((one for one in known.values() if one.kind is inspect.Parameter.VAR_KEYWORD), None)
+    for name, value in arguments.items():
+        parameter = known.get(name, others)
+        if parameter is None or parameter.annotation is inspect.Parameter.empty:
+            continue
+        wrong = wrong_kind(value, parameter.annotation)
+        if wrong is not None:
+            raise PlanError(f"{where.at(name)}: `{name}: {short(value)}`: {wrong}")

@@ -77,3 +77,13 @@ def cores() -> int:
 def threads_for(workers: int) -> int:
     """Threads that one worker may keep busy, so that all of them together fill the machine."""
     return max(1, cores() // max(1, workers))
+
+
+def quiet_threads() -> None:
+    """Keeps Beam's threads from printing the trace of whatever a step raises, besides handing it over.
+
+    They use `print`, which no logging level reaches; the user reads the error once, in words.
+    """
+    for name in ("sdk_worker", "log_handler"):
+        module: Any = importlib.import_module(f"apache_beam.runners.worker.{name}")
+        module.print = lambda *_, **__: None

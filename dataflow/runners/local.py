@@ -7,7 +7,8 @@ import os
 import sys
 from typing import Any
 
-from poolsieve.dataflow.runners.base import Setting
+from poolsieve.dataflow import progress
+from poolsieve.dataflow.runners.base import Setting, quiet_threads
 from poolsieve.scoring_models.base.errors import PlanError
 
 
@@ -34,7 +35,9 @@ class LocalRunner:
         from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
         if setting.workers == 1 or not setting.processes:
+            quiet_threads()
             return FnApiRunner()
+        progress.goes_on_elsewhere()
         for talkative in ("fn_api_runner.fn_runner", "local_job_service"):
             logging.getLogger(f"apache_beam.runners.portability.{talkative}").setLevel(logging.ERROR)
         command = f"{sys.executable} -m poolsieve.dataflow.runners.worker {os.getpid()}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from poolsieve.dataflow import progress
 from poolsieve.dataflow.runners.base import Setting
 from poolsieve.scoring_models.base.errors import PlanError
 
@@ -24,4 +25,5 @@ class PortableRunner:
 
     def beam_runner(self, setting: Setting) -> Any:
         """Beam's own."""
+        progress.goes_on_elsewhere()
         return "PortableRunner"

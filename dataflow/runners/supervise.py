@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from poolsieve.dataflow import progress
 from poolsieve.scoring_models.base.errors import PoolsieveError
@@ -13,6 +16,35 @@ Watch = Callable[[threading.Event], None]
 
 _GOODBYE = 60.0
 """Seconds that Ctrl-C gives the worker threads to come to the end of their batches."""
+
+_GOODBYE_ELSEWHERE = 2.0
+"""The same where the work goes on in other processes: they hear nothing, and end when this process does."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: stops what Ctrl-C stops, in the same way."""
+
+
+@contextlib.contextmanager
+def stopped_by_sigterm() -> Iterator[None]:
+    """While it lasts, SIGTERM raises `Terminated` in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only a main thread may set handlers
+        return
+
+    def stop(signum: int, frame: Any) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def still_at_work() -> bool:
+    """Whether a job was left behind whose threads would keep this process from ending."""
+    return any(isinstance(thread, _Work) for thread in threading.enumerate())
 
 
 def supervised(work: Callable[[], None], watch: Watch | None = None) -> None:
@@ -28,9 +60,9 @@ def supervised(work: Callable[[], None], watch: Watch | None = None) -> None:
         if watch is not None:
             watch(thread.done)
         thread.join()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, BrokenPipeError):
         progress.ask_to_stop()
-        thread.join(timeout=_GOODBYE)
+        thread.join(timeout=_GOODBYE_ELSEWHERE if progress.is_elsewhere() else _GOODBYE)
         raise
     if thread.error is not None:
         raise root_cause(thread.error)

@@ -11,15 +11,33 @@ import sys
 import threading
 import time
 
+from poolsieve.dataflow.leases import started_at
+from poolsieve.dataflow.runners.base import quiet_threads
 
-def watch_parent(pid: int, pause: float = 0.5) -> None:
+PAUSE = 0.5
+"""Seconds between two looks at the parent."""
+
+
+def watch_parent(pid: int, pause: float = PAUSE) -> None:
     """Ends this process soon after process `pid` has ended."""
-    while True:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            os._exit(1)
+    started = started_at(pid)
+    while _is_there(pid) and started_at(pid) == started:
         time.sleep(pause)
+    os._exit(1)
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _unless_left_alone(args: threading.ExceptHookArgs) -> None:
+    """Prints what a thread raised, unless it was that the parent has gone: then this process ends meanwhile."""
+    time.sleep(2 * PAUSE)
+    threading.__excepthook__(args)
 
 
 def main() -> None:
@@ -28,6 +46,8 @@ def main() -> None:
     threading.Thread(target=watch_parent, args=(parent,), daemon=True).start()
     # What goes wrong reaches the parent as an exception; Beam's own remarks have no reader here.
     logging.basicConfig(handlers=[logging.NullHandler()])
+    threading.excepthook = _unless_left_alone
+    quiet_threads()
     from apache_beam.runners.worker import sdk_worker_main
 
     sdk_worker_main.main(sys.argv)

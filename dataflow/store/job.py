@@ -56,6 +56,7 @@ class Job:
         recipe_object: the recipe itself where there is no source; its classes must be importable by workers.
         frozen: cuts that are given and not searched for.
         compare: the decision that a what-if is compared with.
+        retried: whether failures were ever tried again in OUT: a decision is then named after its ledger as well.
     """
 
     out: str
@@ -70,6 +71,7 @@ class Job:
     frozen: Cuts = field(default_factory=dict)
     options: Options = Options()
     compare: str = ""
+    retried: bool = False
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @property

@@ -1,12 +1,16 @@
 """Where everything in OUT stands. No other module joins a path below OUT.
 
+Names that were read from files of OUT (of decisions, shards, fingerprints) are refused here if they lead elsewhere:
+what they name is read, written or removed.
+
 OUT/manifest.json                     written last; names the current decision
 OUT/rows/<shard>.<identity>.parquet   once a shard
 OUT/scores/<scorer>-<fingerprint>/    scorer.json, and <shard>.<identity>-<rows>.parquet
 OUT/artefacts/<scorer>-<id>.parquet   made from other pools before the first pass
 OUT/decisions/<id>/                   ledger/<shard>.parquet, shards.parquet, cuts.json, summary.json,
                                           subset.npy, report.html, report.json
-OUT/runs/<run>.json                   what a pipeline leaves for whoever started it, for a moment
+OUT/runs/<run>/                       what workers of one run leave for one another, for a moment
+OUT/leases/                           who works here right now (see `leases.py`)
 OUT/export/                           the kept rows
 """
 
@@ -15,6 +19,31 @@ from __future__ import annotations
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.scoring_models.base.config import digest
+from poolsieve.scoring_models.base.errors import PoolsieveError
+
+
+def below(folder: str, name: str) -> str:
+    """`folder/name`, for a name that came from a file.
+
+    Raises:
+        PoolsieveError: if it is more than one component, or no name of a file.
+    """
+    # Nothing that poolsieve names has characters that a terminal would take for commands.
+    if name in ("", ".", "..") or "/" in name or "\\" in name or not name.isprintable():
+        raise PoolsieveError(f"{name[:200]!r}, which a file in OUT names, is no name of a file in {folder}")
+    return fs.join(folder, name)
+
+
+def check_pool_url(url: str) -> None:
+    """Refuses a pool's URL that a file in OUT names and that has fsspec do more than open a file where it says.
+
+    A chain (`a::b`) or a `reference:` names a further file, which fsspec takes instructions from.
+
+    Raises:
+        PoolsieveError: for such a URL.
+    """
+    if "::" in url or url.partition(":")[0] == "reference":
+        raise PoolsieveError(f"{url[:200]!r}, which a file in OUT names as the pool, is no URL of plain files")
 
 
 def manifest_url(out: str) -> str:
@@ -40,7 +69,12 @@ def scores_folder(out: str) -> str:
 def scorer_folder(out: str, name: str, fingerprint: str) -> str:
     """The folder of one scorer's scores."""
     safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
-    return fs.join(scores_folder(out), f"{safe}-{fingerprint}")
+    return below(scores_folder(out), f"{safe}-{fingerprint}")
+
+
+def retried_url(out: str) -> str:
+    """There once a run has tried failures again: the same rules may then come to another ledger."""
+    return fs.join(scores_folder(out), "_retried")
 
 
 def settings_url(folder: str) -> str:
@@ -70,12 +104,12 @@ def decisions_folder(out: str) -> str:
 
 def decision_folder(out: str, decision: str) -> str:
     """The folder of one decision."""
-    return fs.join(decisions_folder(out), decision)
+    return below(decisions_folder(out), decision)
 
 
 def ledger_url(out: str, decision: str, shard_name: str) -> str:
     """A shard's ledger."""
-    return fs.join(decision_folder(out, decision), "ledger", f"{shard_name}.parquet")
+    return below(ledger_folder(out, decision), f"{shard_name}.parquet")
 
 
 def shards_url(out: str, decision: str) -> str:
@@ -98,14 +132,14 @@ def subset_url(out: str, decision: str) -> str:
     return fs.join(decision_folder(out, decision), "subset.npy")
 
 
-def uids_folder(out: str, decision: str) -> str:
-    """The shards' parts of `subset.npy`, until it is merged."""
-    return fs.join(decision_folder(out, decision), "uids")
+def ledger_name(decision: str) -> str:
+    """The folder of a decision's ledger, as the manifest names it below OUT."""
+    return f"decisions/{decision}/ledger"
 
 
-def uids_url(out: str, decision: str, shard_name: str) -> str:
-    """A shard's part of `subset.npy`."""
-    return fs.join(uids_folder(out, decision), f"{shard_name}.npy")
+def ledger_folder(out: str, decision: str) -> str:
+    """A decision's ledger, one file a shard."""
+    return fs.join(decision_folder(out, decision), "ledger")
 
 
 def report_url(out: str, decision: str, ending: str) -> str:
@@ -113,9 +147,29 @@ def report_url(out: str, decision: str, ending: str) -> str:
     return fs.join(decision_folder(out, decision), f"report.{ending}")
 
 
+def runs_folder(out: str) -> str:
+    """What runs need for a moment; what stands here while nobody works was left by killed ones."""
+    return fs.join(out, "runs")
+
+
+def run_folder(out: str, run_id: str) -> str:
+    """What one run needs for a moment: no other run may meet it."""
+    return fs.join(runs_folder(out), run_id)
+
+
 def result_url(out: str, run_id: str) -> str:
     """What a finished pipeline leaves for whoever started it."""
-    return fs.join(out, "runs", f"{run_id}.json")
+    return fs.join(run_folder(out, run_id), "result.json")
+
+
+def uids_url(out: str, run_id: str, shard_name: str) -> str:
+    """A shard's part of `subset.npy`, until it is merged."""
+    return fs.join(run_folder(out, run_id), "uids", f"{shard_name}.npy")
+
+
+def leases_folder(out: str) -> str:
+    """Who works in OUT right now."""
+    return fs.join(out, "leases")
 
 
 def export_folder(out: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 
 import msgspec
@@ -17,11 +18,13 @@ from poolsieve.dataflow.recipes.source import RecipeSource
 from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.dataflow.store import layout
 from poolsieve.dataflow.store.job import Job
-from poolsieve.dataflow.store.summary import Summary, WithCuts, cuts_from_json, dumps
-from poolsieve.dataflow.store.tables import read_table
+from poolsieve.dataflow.store.summary import Count, Summary, WithCuts, cuts_from_json, dumps
+from poolsieve.dataflow.store.tables import read_promised
 from poolsieve.scoring_models.base.config import JsonObject, digest
-from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 from poolsieve.scoring_models.base.packages import package_versions
+
+_DECISION = re.compile(r"[0-9a-f]{16}")
 
 SHARDS_SCHEMA = pa.schema(
     [  # type: ignore[arg-type]  # pyarrow-stubs: pairs with types of one class alone
@@ -41,6 +44,7 @@ SHARDS_SCHEMA = pa.schema(
         ("first_key", pa.string()),
         ("last_key", pa.string()),
         ("ledger_sha256", pa.string()),
+        ("ledger_bytes", pa.int64()),
     ]
 )
 """`shards.parquet`: one `ShardLine` a shard, in pool order."""
@@ -55,25 +59,26 @@ class ShardLine(msgspec.Struct, kw_only=True, frozen=True):
         rows, kept, dropped, quarantined: rows in, and what became of them.
         nbytes, kept_bytes: payload bytes of all rows, and of those kept.
         first_key, last_key: keys of the first and last kept samples of a tar: equal keys must not meet in one file.
-        ledger_sha256: of its ledger file; None where nothing was written (a what-if).
+        ledger_sha256, ledger_bytes: of its ledger file, and its size; None where nothing was written (a what-if).
     """
 
     path: str
-    first: int
-    extent: int | None
-    start: int
-    size: int
+    first: Count
+    extent: Count | None
+    start: Count
+    size: Count
     tag: str
     name: str
-    rows: int
-    kept: int
-    dropped: int
-    quarantined: int
-    nbytes: int
-    kept_bytes: int
+    rows: Count
+    kept: Count
+    dropped: Count
+    quarantined: Count
+    nbytes: Count
+    kept_bytes: Count
     first_key: str | None = None
     last_key: str | None = None
     ledger_sha256: str | None = None
+    ledger_bytes: int | None = None
 
     @property
     def shard(self) -> Shard:
@@ -121,7 +126,13 @@ class PoolRecord(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     gaps: tuple[str, ...]
 
     def pool(self) -> Pool:
-        """The pool, without storage options, which are never stored."""
+        """The pool, without storage options, which are never stored.
+
+        Raises:
+            PoolsieveError: for URLs that are not of plain files.
+        """
+        for url in self.urls:
+            layout.check_pool_url(url)
         return Pool(self.kind, self.urls, self.roles, self.allow_gaps, self.split_bytes)
 
 
@@ -153,15 +164,27 @@ class Manifest(WithCuts, kw_only=True):
     fingerprints: dict[str, str]
     versions: dict[str, str]
 
-    def recipe_source(self, out: str) -> RecipeSource:
-        """The recipe file that the run was made from.
+    def recipe_source(self, out: str, *, trust: bool = False) -> RecipeSource:
+        """The recipe that the run was made from, to be run: code that OUT holds, and OUT may be anybody's.
+
+        Args:
+            out: OUT.
+            trust: whether it may be run whatever its file on this machine says.
 
         Raises:
-            PlanError: if it was made from Python objects, not from a file.
+            PlanError: if it was made from Python objects, not from a file; without `trust`, if it is not what that file
+                says.
         """
         if self.source is None:
             raise PlanError(
                 f"the run in {out} was made from Python, not from a recipe file: name the recipe to decide by"
+            )
+        unlike = None if trust else self.source.unlike_files(out)
+        if unlike is not None:
+            raise PlanError(
+                f"the recipe that {out} holds is not run, since it may be anybody's: {unlike}. Name the recipe "
+                "(`poolsieve decide RECIPE --out OUT`; from Python recipe=), or have the text that OUT holds run with "
+                "--trust-recipe (from Python trust_recipe=True)"
             )
         return self.source
 
@@ -183,7 +206,7 @@ def manifest_of(job: Job, found: Summary, gaps: Sequence[str] = ()) -> Manifest:
     pool = {**job.pool.to_dict(), "root": job.files.root, "id": job.pool_id, "shards": found.shard_count}
     return Manifest(
         decision=found.decision,
-        ledger=f"decisions/{found.decision}/ledger",
+        ledger=layout.ledger_name(found.decision),
         rows=RowCounts(rows_in=found.rows, kept=found.kept, dropped=found.dropped, quarantined=found.quarantined),
         bytes=ByteCounts(bytes_in=found.nbytes, kept=found.kept_bytes),
         tokens=TokenCounts(counted=found.tokens or 0, kept=found.kept_tokens or 0) if counted else msgspec.UNSET,
@@ -200,7 +223,12 @@ def manifest_of(job: Job, found: Summary, gaps: Sequence[str] = ()) -> Manifest:
 
 
 def write_manifest(job: Job, found: Summary, gaps: Sequence[str] = ()) -> Manifest:
-    """Replaces OUT/manifest.json: from now on the decision is the current one, and the run is whole."""
+    """Replaces OUT/manifest.json: from now on the decision is the current one, and the run is whole.
+
+    Raises:
+        PoolsieveError: if its ledger is not.
+    """
+    check_ledger(job.out, found.decision)
     made = manifest_of(job, found, gaps)
     fs.write_bytes(layout.manifest_url(job.out), dumps(made.to_json()))
     return made
@@ -219,20 +247,78 @@ def read_manifest(out: str) -> Manifest:
         raise PlanError(
             f"{out} has no manifest.json: the run there is not whole yet. Finish it with `poolsieve run`"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PlanError(f"{url} is damaged: {error}") from error
     if not isinstance(data, dict) or "decision" not in data:
         raise PlanError(f"{url} is not a poolsieve manifest")
     try:
-        return Manifest.from_json(data)
+        return _checked(Manifest.from_json(data))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise PlanError(f"{url} is damaged or of another version: {error}") from error
 
 
+def _checked(found: Manifest) -> Manifest:
+    """Refuses a decision whose name leads elsewhere: what it names is read, and what it doesn't name may be removed."""
+    if not _DECISION.fullmatch(found.decision) or found.ledger != layout.ledger_name(found.decision):
+        raise ValueError(f"{found.decision!r} with the ledger {found.ledger!r} is no decision")
+    return found
+
+
 def read_shards(out: str, decision: str) -> list[ShardLine]:
-    """The lines of a decision's `shards.parquet`, in pool order."""
-    lines = read_table(layout.shards_url(out, decision)).to_pylist()
-    return msgspec.convert(lines, list[ShardLine])
+    """The lines of a decision's `shards.parquet`, in pool order.
+
+    Raises:
+        PoolsieveError: if the file is missing, damaged or edited so that it names files elsewhere.
+    """
+    url = layout.shards_url(out, decision)
+    try:
+        lines = msgspec.convert(read_promised(url).to_pylist(), list[ShardLine])
+    except msgspec.ValidationError as error:
+        raise PoolsieveError(
+            f"{url} is of another version or was edited ({error}): run again to make it anew"
+        ) from error
+    for line in lines:
+        _check_line(url, line)
+    return lines
+
+
+def _check_line(url: str, line: ShardLine) -> None:
+    """Refuses names that lead out of OUT or of the pool: what they name would be read and copied."""
+    if line.name != line.shard.name or not is_inside(line.path):
+        raise PoolsieveError(
+            f"{url} names {line.name!r} for {line.path!r}: it is of another version or was edited. Run again to make "
+            "it anew"
+        )
+
+
+def is_inside(path: str) -> bool:
+    """Whether a relative path stays below the folder that it is relative to."""
+    return not path.startswith("/") and "\0" not in path and ".." not in path.split("/")
+
+
+def check_ledger(out: str, decision: str) -> None:
+    """Compares a decision's ledger with its list of shards, by names and sizes: one listing.
+
+    Raises:
+        PoolsieveError: if a shard's file is missing or of another size.
+    """
+    there = fs.sizes(layout.ledger_folder(out, decision))
+    lines = read_shards(out, decision)
+    wrong = [line.path for line in lines if there.get(f"{line.name}.parquet") != line.ledger_bytes]
+    if wrong:
+        raise PoolsieveError(
+            f"the ledger in {layout.ledger_folder(out, decision)} lacks the lines of {len(wrong):,} of {len(lines):,} "
+            f"shards, the first {wrong[0]}: somebody removed or changed files there. Run again"
+        )
+
+
+def read_ledger(out: str, decision: str, line: ShardLine, columns: Sequence[str] | None = None) -> pa.Table:
+    """The ledger of one shard, or some of its columns, once it is known to be the one that was written.
+
+    Raises:
+        PoolsieveError: if it is missing, damaged or another.
+    """
+    return read_promised(layout.ledger_url(out, decision, line.name), columns, sha256=line.ledger_sha256)
 
 
 def read_cuts(url: str) -> Cuts:
@@ -245,5 +331,5 @@ def read_cuts(url: str) -> Cuts:
         return cuts_from_json(json.loads(fs.read_bytes(fs.absolute(url))))
     except FileNotFoundError as error:
         raise PlanError(f"no cuts file {url}: give OUT/decisions/<id>/cuts.json of an earlier run") from error
-    except (ValueError, AttributeError, TypeError) as error:
+    except (ValueError, RecursionError) as error:
         raise PlanError(f"{url} is not a cuts.json: {error}") from error

@@ -8,12 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 
-from poolsieve.dataflow import fs
+from poolsieve.dataflow import fs, leases
 from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.dataflow.store import layout
-from poolsieve.dataflow.store.manifest import Manifest, RowCounts, ShardLine, read_manifest, read_shards
+from poolsieve.dataflow.store.manifest import Manifest, RowCounts, ShardLine, read_ledger, read_manifest, read_shards
 from poolsieve.dataflow.store.summary import Summary
-from poolsieve.dataflow.store.tables import read_promised
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, unknown_name
 
 PATH = "path"
@@ -68,27 +67,35 @@ class OutFolder:
 
         Raises:
             PlanError: if it is missing, as in an OUT of an older version.
+            PoolsieveError: if it is damaged, or another decision's.
         """
         url = layout.summary_url(self.url, self.decision)
         try:
-            return Summary.from_json(json.loads(fs.read_bytes(url)))
+            found = Summary.from_json(json.loads(fs.read_bytes(url)))
         except FileNotFoundError as error:
             raise PlanError(f"{url} is missing; `poolsieve decide --out {self.url}` makes it again") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise PoolsieveError(f"{url} is damaged ({error}); `poolsieve decide` makes it again") from error
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            # The error may quote the file: a whole page of it, or what a terminal takes for commands.
+            said = "".join(char for char in str(error)[:300] if char.isprintable())
+            raise PoolsieveError(f"{url} is damaged ({said}); `poolsieve decide` makes it again") from error
+        if found.decision != self.decision:
+            raise PoolsieveError(
+                f"{url} is damaged (it names decision {found.decision[:100]!r}); `poolsieve decide` makes it again"
+            )
+        return found
 
-    def ledger_of(self, shard_name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    def ledger_of(self, line: ShardLine, columns: Sequence[str] | None = None) -> pa.Table:
         """The ledger of one shard: row, uid, keep, reason, and every score.
 
         Raises:
-            PoolsieveError: if it is missing or damaged.
+            PoolsieveError: if it is missing or damaged, or is not the one that the decision was closed with.
         """
-        return read_promised(layout.ledger_url(self.url, self.decision, shard_name), columns)
+        return read_ledger(self.url, self.decision, line, columns)
 
     def ledgers(self, columns: Sequence[str] | None = None) -> Iterator[tuple[ShardLine, pa.Table]]:
         """The ledger shard by shard, in pool order, in flat memory."""
         for line in self.shards:
-            yield line, self.ledger_of(line.name, columns)
+            yield line, self.ledger_of(line, columns)
 
     def ledger(self, columns: Sequence[str] | None = None) -> pa.Table:
         """The whole ledger as one table, in pool order.
@@ -116,16 +123,38 @@ class OutFolder:
 
     def ledger_columns(self) -> dict[str, pa.DataType]:
         """Name -> type of the ledger's columns."""
-        first = self.ledger_of(self.shards[0].name)
+        first = self.ledger_of(self.shards[0])
         return {item.name: item.type for item in first.schema}
 
     def remove_older(self) -> list[str]:
-        """Removes decisions other than the current one, and what killed runs left half-written; names them."""
-        folder = layout.decisions_folder(self.url)
-        gone = [name for name in fs.names(folder) if name != self.decision]
-        for name in gone:
-            fs.remove(layout.decision_folder(self.url, name))
-        return [f"decisions/{name}" for name in gone] + fs.remove_leftovers(self.url)
+        """Removes decisions other than the current one, and what killed runs left half-written; names them.
+
+        Raises:
+            InUse: while another command works in OUT.
+            PlanError: if another decision has become the current one since this was opened.
+        """
+        with leases.held(layout.leases_folder(self.url), leases.SOLE, "poolsieve prune"):
+            self.check_current()
+            gone = {
+                f"decisions/{name}" for name in fs.names(layout.decisions_folder(self.url)) if name != self.decision
+            }
+            gone |= {f"runs/{name}" for name in fs.names(layout.runs_folder(self.url))}
+            for name in sorted(gone):
+                fs.remove(fs.join(self.url, name))
+            return sorted(gone) + fs.remove_leftovers(self.url)
+
+    def check_current(self) -> None:
+        """Compares the decision with the one that is current now.
+
+        Raises:
+            PlanError: if that is another.
+        """
+        current = read_manifest(self.url).decision
+        if current != self.decision:
+            raise PlanError(
+                f"decision {current} has become the current one in {self.url} since this was opened, at "
+                f"{self.decision}: open it again with poolsieve.open({self.url!r})"
+            )
 
 
 def _with_path(line: ShardLine, table: pa.Table) -> pa.Table:

@@ -68,13 +68,14 @@ def check_settings(folder: str, parts: ScorerParts, settings: JsonObject) -> Non
 
     Raises:
         SettingsChanged: naming the settings that differ.
+        PoolsieveError: for a `scorer.json` that is damaged, naming it.
     """
     mine = plain(dict(settings))
     url = settings_url(folder)
-    if not fs.exists(url):
-        fs.write_bytes(url, dumps({**plain(parts), "settings": mine}))
+    # Two that begin at once must not both be the first: one of them would score with settings that nobody recorded.
+    if not fs.exists(url) and fs.write_new(url, dumps({**plain(parts), "settings": mine})):
         return
-    found = json.loads(fs.read_bytes(url)).get("settings", {})
+    found = _stored(url, "").settings
     changed = sorted(key for key in {*found, *mine} if found.get(key) != mine.get(key))
     if changed:
         detail = "; ".join(f"{key}: stored {found.get(key)!r}, here {mine.get(key)!r}" for key in changed)

@@ -1,19 +1,39 @@
 """What a decision says of itself as a whole: counts, funnel, cuts, histograms, samples, work. `summary.json`.
 
 Made from the sum of all shards' records; manifest, report and terminal show nothing else. Plain typed data, which
-`to_json` and `from_json` carry through files.
+`to_json` and `from_json` carry through files. A file may come from anybody, so what is read is checked for its types
+and bounds. `Facts` are what a report says of the recipe, so that it needs none.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import msgspec
 
 from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.filters.dsl.cuts import Cut
 from poolsieve.scoring_models.base.config import JsonObject
+from poolsieve.scoring_models.base.errors import PlanError
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+"""How many of something: a file that says otherwise is damaged."""
+
+Amount = Annotated[float, msgspec.Meta(ge=0, le=1e18)]
+"""A measured number, such as seconds."""
+
+Finite = Annotated[float, msgspec.Meta(ge=-1e308, le=1e308)]
+"""A number that can be drawn."""
+
+Digit = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
+"""The high 16 bits of an order key."""
+
+Hex = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{1,16}$")]
+"""At most 64 bits."""
+
+Pairs = tuple[tuple[str, str], ...]
+"""Name -> value, in an order that matters: files sort the keys of objects."""
 
 
 def dumps(value: Any) -> bytes:
@@ -31,10 +51,42 @@ def cuts_from_json(data: Any) -> Cuts:
     """The inverse of `cuts_to_json`.
 
     Raises:
-        PlanError: for what is no cut.
-        AttributeError, TypeError: for what is something else altogether.
+        PlanError: for what is no cut, naming it.
     """
-    return {name: {group: Cut.from_dict(cut) for group, cut in groups.items()} for name, groups in data.items()}
+    if not isinstance(data, dict) or not all(isinstance(groups, dict) for groups in data.values()):
+        raise PlanError("expected name -> group -> cut")
+    return {name: {group: _cut(name, group, cut) for group, cut in groups.items()} for name, groups in data.items()}
+
+
+def _cut(name: str, group: str, data: Any) -> Cut:
+    try:
+        made = Cut.from_dict(data)
+        msgspec.convert(data, CutRecord)
+    except (PlanError, msgspec.ValidationError) as error:
+        raise PlanError(f"{name!r}{f', group {group!r}' if group else ''}: {error}") from error
+    return made
+
+
+class CutRecord(msgspec.Struct, kw_only=True, frozen=True):
+    """One cut as `cuts.json` has it; see `filters.dsl.cuts.Cut`.
+
+    Attributes:
+        key, tie_hash: hexadecimal, since readers of JSON round 64-bit integers.
+    """
+
+    kind: Literal["all", "none", "rank"] = "rank"
+    value: float | int | None = None
+    key: Hex
+    bits: Literal[32, 64] = 32
+    lowest: bool = False
+    inclusive: bool = True
+    include_ties: bool = False
+    tie_hash: Hex
+    tie_path: str = ""
+    tie_row: Annotated[int, msgspec.Meta(ge=-1, le=(1 << 63) - 1)] = -1
+    of: Count = 0
+    k: Count = 0
+    competing: Count = 0
 
 
 class WithCuts(msgspec.Struct, kw_only=True):
@@ -62,11 +114,11 @@ class WithCuts(msgspec.Struct, kw_only=True):
 class FunnelLine(msgspec.Struct, kw_only=True, rename={"rows_in": "in"}):
     """One step of a recipe: rows that reached it, those left after it, and what is left of bytes and tokens."""
 
-    rows_in: int = 0
-    out: int = 0
-    quarantined: int = 0
-    bytes: int = 0
-    tokens: int | None = None
+    rows_in: Count = 0
+    out: Count = 0
+    quarantined: Count = 0
+    bytes: Count = 0
+    tokens: Count | None = None
     step: str = ""
 
     def add(self, other: FunnelLine) -> None:
@@ -95,7 +147,7 @@ class Sample(msgspec.Struct, order=True, frozen=True):
 
     rank: float
     shard: str
-    row: int
+    row: Count
     uid: str | None
     reason: str
     scores: str
@@ -104,10 +156,10 @@ class Sample(msgspec.Struct, order=True, frozen=True):
 class Work(msgspec.Struct, kw_only=True):
     """What was done, summed over workers: rows and bytes read, seconds and rows scored by step."""
 
-    rows: int = 0
-    read_bytes: int = 0
-    seconds: dict[str, float] = msgspec.field(default_factory=dict)
-    scored: dict[str, int] = msgspec.field(default_factory=dict)
+    rows: Count = 0
+    read_bytes: Count = 0
+    seconds: dict[str, Amount] = msgspec.field(default_factory=dict)
+    scored: dict[str, Count] = msgspec.field(default_factory=dict)
 
     def add(self, other: Work) -> Work:
         """Adds another shard's or pass's."""
@@ -118,6 +170,84 @@ class Work(msgspec.Struct, kw_only=True):
         for step, rows in other.scored.items():
             self.scored[step] = self.scored.get(step, 0) + rows
         return self
+
+
+class StepFacts(msgspec.Struct, kw_only=True, frozen=True):
+    """One step of the recipe: its label is a scorer's name or a rule's reason; `cuts` names those inside a rule."""
+
+    kind: Literal["score", "rule"]
+    label: str
+    cuts: tuple[str, ...] = ()
+
+
+class TopFacts(msgspec.Struct, kw_only=True, frozen=True):
+    """What a cut ranks by, which end it keeps, what it groups by, and which rows compete."""
+
+    cut: str
+    score: str
+    by: str | None
+    rank: str
+    lowest: bool
+
+
+class LimitFacts(msgspec.Struct, kw_only=True, frozen=True):
+    """A rule's comparison of one score with a number; `op` is Arrow's name of it."""
+
+    score: str
+    op: Literal["less_equal", "less", "greater_equal", "greater", "equal", "not_equal"]
+    limit: Finite
+
+
+class ScorerFacts(msgspec.Struct, kw_only=True, frozen=True):
+    """A scorer: the Arrow type of each of its scores, and the SHA-256 of each of its model files."""
+
+    name: str
+    fingerprint: str
+    scores: Pairs
+    files: Pairs
+
+
+class PoolFacts(msgspec.Struct, kw_only=True, frozen=True):
+    """The pool, without storage options, which are never stored; `id` is the hash of its listing."""
+
+    kind: str
+    urls: tuple[str, ...]
+    root: str
+    id: str
+    roles: Pairs
+    split_bytes: Count
+
+
+class SourceFacts(msgspec.Struct, kw_only=True, frozen=True):
+    """Where the recipe file was, and the parameters that it was called with."""
+
+    path: str
+    parameters: Pairs
+
+
+class Facts(msgspec.Struct, kw_only=True, frozen=True):
+    """What a report says of the recipe, noted when the decision was made.
+
+    Attributes:
+        read: roles of the pool that scorers read, in the order of the recipe.
+        role_types: Arrow type of those, and of the text and the image.
+        gaps: names of the pool's range that have no file.
+        recipe: as `Recipe.to_dict` has it, as JSON text.
+        source: None for a recipe that was made in Python.
+        versions: of what the ledger depends on.
+    """
+
+    steps: tuple[StepFacts, ...]
+    tops: tuple[TopFacts, ...]
+    limits: tuple[LimitFacts, ...]
+    scorers: tuple[ScorerFacts, ...]
+    read: tuple[str, ...]
+    role_types: dict[str, str]
+    pool: PoolFacts
+    gaps: tuple[str, ...]
+    recipe: str
+    source: SourceFacts | None
+    versions: Pairs
 
 
 class Summary(WithCuts, kw_only=True):
@@ -135,25 +265,27 @@ class Summary(WithCuts, kw_only=True):
         hex_uids: whether every kept uid is 128-bit hexadecimal, so that there is a `subset.npy`.
         overlap: rows kept by both, only by the new rules, only by the old (what-if).
         wall_seconds: of the run that made this; None if it was not measured.
+        facts: what a report says of the recipe; None in a what-if, and in an OUT of an older version.
     """
 
     decision: str
-    shard_count: int
-    rows: int
-    kept: int
-    dropped: int
-    quarantined: int
-    nbytes: int
-    kept_bytes: int
-    tokens: int | None = None
-    kept_tokens: int | None = None
-    reasons: dict[str, int] = msgspec.field(default_factory=dict)
+    shard_count: Count
+    rows: Count
+    kept: Count
+    dropped: Count
+    quarantined: Count
+    nbytes: Count
+    kept_bytes: Count
+    tokens: Count | None = None
+    kept_tokens: Count | None = None
+    reasons: dict[str, Count] = msgspec.field(default_factory=dict)
     funnel: list[FunnelLine] = msgspec.field(default_factory=list)
-    histograms: dict[str, dict[int, tuple[int, int]]] = msgspec.field(default_factory=dict)
+    histograms: dict[str, dict[Digit, tuple[Count, Count]]] = msgspec.field(default_factory=dict)
     samples: dict[str, list[Sample]] = msgspec.field(default_factory=dict)
-    nulls: dict[str, int] = msgspec.field(default_factory=dict)
+    nulls: dict[str, Count] = msgspec.field(default_factory=dict)
     frozen: list[str] = msgspec.field(default_factory=list)
     hex_uids: bool = True
-    overlap: dict[str, int] = msgspec.field(default_factory=dict)
+    overlap: dict[str, Count] = msgspec.field(default_factory=dict)
     work: Work = msgspec.field(default_factory=Work)
-    wall_seconds: float | None = None
+    wall_seconds: Amount | None = None
+    facts: Facts | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,8 +15,15 @@ from poolsieve.dataflow.pools.casts import one_piece
 from poolsieve.scoring_models.base.errors import PoolsieveError
 
 
-def write_table(url: str, table: pa.Table, metadata: Mapping[str, str] | None = None) -> str:
-    """Writes a table atomically with settings that never change; returns the file's SHA-256."""
+class WrittenFile(NamedTuple):
+    """A file's SHA-256, and its size in bytes."""
+
+    sha256: str
+    size: int
+
+
+def write_table(url: str, table: pa.Table, metadata: Mapping[str, str] | None = None) -> WrittenFile:
+    """Writes a table atomically with settings that never change."""
     if metadata:
         table = table.replace_schema_metadata(dict(metadata))
     sink = io.BytesIO()
@@ -25,7 +32,7 @@ def write_table(url: str, table: pa.Table, metadata: Mapping[str, str] | None = 
     data = sink.getbuffer()
     with fs.atomic_write(url) as file:
         file.write(data)
-    return hashlib.sha256(data).hexdigest()
+    return WrittenFile(hashlib.sha256(data).hexdigest(), len(data))
 
 
 @fs.retrying
@@ -43,18 +50,34 @@ def read_table(url: str, columns: Sequence[str] | None = None) -> pa.Table:
         raise PoolsieveError(damaged(url, error)) from error
 
 
-def read_promised(url: str, columns: Sequence[str] | None = None) -> pa.Table:
+def read_promised(url: str, columns: Sequence[str] | None = None, *, sha256: str | None = None) -> pa.Table:
     """`read_table` of a file that a whole run has.
 
+    Args:
+        url: of the file.
+        columns: None for all of them.
+        sha256: of the file, if that is known: the whole file is then read and compared.
+
     Raises:
-        PoolsieveError: if it is missing or damaged, naming it and what to do.
+        PoolsieveError: if it is missing, damaged or another, naming it and what to do.
     """
     try:
-        return read_table(url, columns)
+        return read_table(url, columns) if sha256 is None else _compared(url, columns, sha256)
     except FileNotFoundError as error:
         raise PoolsieveError(
             f"{url} is missing, so the run is not whole any more: run it again to make it anew"
         ) from error
+
+
+def _compared(url: str, columns: Sequence[str] | None, sha256: str) -> pa.Table:
+    data = fs.read_bytes(url)
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise PoolsieveError(
+            f"{url} is not the file that the decision was closed with: it was changed, or a run was stopped while it "
+            "decided anew. Run it again to make it anew"
+        )
+    some = None if columns is None else list(columns)
+    return pq.read_table(pa.BufferReader(data), columns=some, use_threads=False)
 
 
 def damaged(url: str, error: Exception) -> str:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 
@@ -64,10 +65,41 @@ class Cut:
             PlanError: if the file is not one of ours.
         """
         try:
-            fields = {**data, "key": int(data["key"], 16), "tie_hash": int(data["tie_hash"], 16)}
-            return cls(**fields)
+            unknown = sorted(set(data) - {item.name for item in dataclasses.fields(cls)})
+            if unknown:
+                raise ValueError(f"unknown field {unknown[0]!r}")
+            numbers = {name: int(data[name], 16) for name in ("key", "tie_hash")}
+            made = msgspec.convert({**data, **numbers}, cls)
+            _check(made)
+            return made
         except (KeyError, TypeError, ValueError) as error:
-            raise PlanError(f"not a cut as `cuts.json` has it: {error}; give a cuts.json of an earlier run") from error
+            said = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+            raise PlanError(f"not a cut as `cuts.json` has it: {said}; give a cuts.json of an earlier run") from error
+
+
+def _check(cut: Cut) -> None:
+    """Refuses a cut that was edited so that it no longer says one thing.
+
+    Raises:
+        ValueError: naming the field.
+    """
+    if cut.kind not in ("all", "none", "rank") or cut.bits not in _KINDS:
+        raise ValueError(f"kind is {cut.kind!r} and bits {cut.bits}; kinds are all, none and rank, bits 32 or 64")
+    if not 0 <= cut.key < 1 << cut.bits or not 0 <= cut.tie_hash < 1 << 64:
+        raise ValueError("key or tie_hash has more bits than it can have")
+    meant = [key_value(cut.key, kind, cut.lowest) for kind in _KINDS[cut.bits]]
+    if cut.kind == "rank" and cut.value not in meant:
+        raise ValueError(
+            f"value {cut.value} is not what the key {cut.key:x} says ({meant[0]}). The key is what decides: to set a "
+            "limit of your own, write Above(...) or Below(...) in the recipe"
+        )
+
+
+_KINDS: Mapping[int, Sequence[pa.DataType]] = {
+    32: (pa.float32(), pa.int16()),
+    64: (pa.float64(), pa.int64(), pa.uint64()),
+}
+"""Width of an order key -> types of scores that have it."""
 
 
 def key_bits(kind: pa.DataType) -> int:

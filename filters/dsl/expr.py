@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from poolsieve.scoring_models.base.config import Config
-from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.base.errors import PlanError, unknown_name
+from poolsieve.scoring_models.base.kinds import short
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,49 @@ class Node(Config):
         return Arithmetic("divide", self, as_node(other))
 
     def is_in(self, values: Iterable[Any]) -> IsIn:
-        """True where the value is one of `values`."""
-        return IsIn(self, tuple(values))
+        """True where the value is one of `values`.
+
+        Raises:
+            PlanError: for anything but a list (or other collection) of numbers, strings or booleans.
+        """
+        return IsIn(self, _values(self, values))
+
+    def __invert__(self) -> Compare:
+        return compare("equal", self, False)
+
+    def __and__(self, other: Any) -> AllOf:
+        return AllOf((as_predicate(self), as_predicate(other)))
+
+    def __or__(self, other: Any) -> AnyOf:
+        return AnyOf((as_predicate(self), as_predicate(other)))
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("_"):
+            raise AttributeError(name)  # Python asks for these by itself, to copy or to print
+        shown = f"col({vars(self)['name']!r})" if "name" in vars(self) else type(self).__name__.lower()
+        hint = "For anything else write a function and wrap it with scorer(...)."
+        raise NoSuchMethod(str(unknown_name(f"{shown} has no {name!r}", name, _METHODS, hint)))
+
+
+class NoSuchMethod(PlanError, AttributeError):
+    """A column was asked for what it can't do. An `AttributeError` too, as `hasattr` wants it."""
+
+
+_METHODS = ("word_count", "char_count", "byte_count", "is_in")
+
+
+def _values(node: Node, values: Any) -> tuple[Any, ...]:
+    if isinstance(values, (str, bytes, Mapping, Node)) or not isinstance(values, Iterable):
+        raise PlanError(f"{_show(node)}.is_in({short(values)}): give a list of values, as is_in(['en', 'de'])")
+    # A set has another order in each process, and the order is part of a decision's id.
+    given = (
+        sorted(values, key=lambda one: (type(one).__name__, one)) if isinstance(values, (set, frozenset)) else values
+    )
+    made = tuple(given)
+    for one in made:
+        if not (one is None or isinstance(one, (bool, int, float, str, np.generic))):
+            raise PlanError(f"{_show(node)}.is_in(): {short(one)} is no number, string or boolean")
+    return made
 
 
 SCORE = {"score": True}
@@ -182,7 +224,7 @@ def col(name: str) -> Column:
         PlanError: if the name is no string, or empty.
     """
     if not isinstance(name, str) or not name:
-        raise PlanError(f"col() takes the name of a score or column, not {name!r}")
+        raise PlanError(f"col() takes the name of a score or column, not {short(name)}")
     return Column(name)
 
 
@@ -192,7 +234,7 @@ def as_node(value: Any) -> Node:
         return value
     if isinstance(value, (int, float, str)) and not isinstance(value, bool):
         return Literal(value)
-    raise PlanError(f"can't compute with {value!r}: expected a column, a number or a string")
+    raise PlanError(f"can't compute with {short(value)}: expected a column, a number or a string")
 
 
 def smaller(left: Any, right: Any) -> Arithmetic:
@@ -216,6 +258,13 @@ class Predicate(Config):
         """Boolean array of length n; null where a null or NaN leaves it open (Kleene's logic)."""
         raise NotImplementedError
 
+    def check(self) -> None:
+        """Looks at what the predicate needs beside scores, before any work starts.
+
+        Raises:
+            PlanError: if it is not there, such as a list.
+        """
+
     def parts(self) -> tuple[Predicate, ...]:
         """The predicates that it is made of, itself included."""
         return (self,)
@@ -230,14 +279,27 @@ class Predicate(Config):
             "`1 <= col('x') <= 5`, any_of(a, b, reason=...) for `a or b`, ~a for `not a`"
         )
 
-    def __and__(self, other: Predicate) -> AllOf:
-        return AllOf((self, other))
+    def __and__(self, other: Predicate | Node) -> AllOf:
+        return AllOf((self, as_predicate(other)))
 
-    def __or__(self, other: Predicate) -> AnyOf:
-        return AnyOf((self, other))
+    def __or__(self, other: Predicate | Node) -> AnyOf:
+        return AnyOf((self, as_predicate(other)))
 
     def __invert__(self) -> Predicate:
         return Not(self)
+
+
+def as_predicate(value: Any) -> Predicate:
+    """A predicate as it is; a column as "it is true", which a boolean column alone can be.
+
+    Raises:
+        PlanError: for anything else.
+    """
+    if isinstance(value, Predicate):
+        return value
+    if isinstance(value, Node):
+        return compare("equal", value, True)
+    raise PlanError(f"expected a comparison such as col('x') >= 1, or a boolean column, not {short(value)}")
 
 
 _SIDES = {
@@ -357,7 +419,7 @@ def compare(op: str, left: Node, limit: Any) -> Compare:
     if limit is None or (isinstance(limit, float) and math.isnan(limit)):
         raise PlanError(f"can't compare {_show(left)} with {limit!r}: rows with null or NaN are dropped by any rule")
     if not isinstance(limit, (bool, int, float, str)):
-        raise PlanError(f"can't compare {_show(left)} with {limit!r} ({type(limit).__name__})")
+        raise PlanError(f"can't compare {_show(left)} with {short(limit)} ({type(limit).__name__})")
     return Compare(op, left, limit)
 
 
@@ -377,7 +439,8 @@ def typed_limit(limit: Any, kind: pa.DataType) -> pa.Scalar:
     try:
         scalar = pa.scalar(limit, type=kind)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-        return pa.scalar(limit)
+        # Arrow converts no integer that a float does not have exactly; the nearest one bounds the same rows.
+        return pa.scalar(float(limit) if pa.types.is_floating(kind) and not isinstance(limit, str) else limit)
     if pa.types.is_integer(kind) and scalar.as_py() != limit:
         return pa.scalar(limit)
     return scalar

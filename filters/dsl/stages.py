@@ -6,25 +6,44 @@ scores that nothing has made yet (`text.word_count`, a pool column) bring those 
 
 from __future__ import annotations
 
+import copy
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from decimal import Decimal, InvalidOperation
-from typing import Any
+from decimal import Decimal
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from poolsieve.filters.dsl.cuts import kept_by
-from poolsieve.filters.dsl.expr import SCORE, AllOf, AnyOf, Compare, Env, IsIn, Not, Predicate, col
+from poolsieve.filters.dsl.expr import (
+    SCORE,
+    AllOf,
+    AnyOf,
+    Column,
+    Compare,
+    Env,
+    IsIn,
+    Node,
+    Not,
+    Predicate,
+    as_predicate,
+    col,
+    nan_to_null,
+)
 from poolsieve.scoring_models.base.config import Config
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
+from poolsieve.scoring_models.base.kinds import check_fields, short, wrong_kind
 from poolsieve.scoring_models.base.scorer import Scorer
 
 
 class Stage(Config):
     """One step of a recipe. `|` chains stages: `basic() | Top("dfn", fraction=0.15)`."""
+
+    place: ClassVar[str] = ""
+    """Where a recipe file has it, for messages: `r.yaml, line 7, stage 3`. No part of what the stage is."""
 
     def flat(self) -> tuple[Stage, ...]:
         """The elementary stages (`Score` and `Rule`) in order."""
@@ -32,11 +51,28 @@ class Stage(Config):
 
     def __or__(self, other: Stage) -> Chain:
         if not isinstance(other, Stage):
-            raise PlanError(f"can't chain {other!r}: expected a stage such as Keep, Drop, Score or Top")
+            raise not_a_stage("can't chain", other)
         return Chain(self.flat() + other.flat())
 
     def __invert__(self) -> Rule:
         raise PlanError(f"~{type(self).__name__} has no meaning: only a rule can be inverted")
+
+
+def not_a_stage(what: str, given: Any) -> PlanError:
+    """The error for anything else where a stage is wanted."""
+    text = f"{what} {short(given)}: expected a stage such as Keep, Drop, Score or Top"
+    if isinstance(given, (list, tuple)):
+        return PlanError(f"{text}; chain several with |, as Keep(...) | Top(...)")
+    if callable(given):
+        return PlanError(f"{text}; call it, as {getattr(given, '__name__', 'stage')}(...)")
+    return PlanError(text)
+
+
+def placed(stage: Stage, place: str) -> Stage:
+    """The same stage, which knows where it was written."""
+    made = copy.copy(stage)
+    object.__setattr__(made, "place", place)
+    return made
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +104,12 @@ class Score(Stage):
     def __init__(self, **scorers: Scorer) -> None:
         for name, scorer in scorers.items():
             if not isinstance(scorer, Scorer):
-                raise PlanError(f"Score({name}=...) takes a scorer, not {scorer!r}; wrap a function with scorer(...)")
+                raise PlanError(
+                    f"Score({name}=...) takes a scorer, not {short(scorer)}; wrap a function with scorer(...)"
+                )
+            if isinstance(scorer, type):
+                raise PlanError(f"Score({name}={scorer.__name__}) takes a scorer: call it, as {scorer.__name__}(...)")
+            check_fields(scorer, f"Score({name}={type(scorer).__name__}(...))")
         if not scorers:
             raise PlanError("Score() needs at least one scorer, as Score(dfn=Clip(...))")
         object.__setattr__(self, "scorers", dict(scorers))
@@ -102,8 +143,8 @@ def check_reason(reason: str) -> None:
 
 
 def _predicate(rule: Any, stage: str) -> Predicate:
-    if isinstance(rule, Predicate):
-        return rule
+    if isinstance(rule, (Predicate, Node)):
+        return as_predicate(rule)
     if isinstance(rule, Stage):
         return all_of(rule, reason="rule").predicate
     if callable(rule) and getattr(rule, "__name__", "") == "<lambda>":
@@ -111,7 +152,7 @@ def _predicate(rule: Any, stage: str) -> Predicate:
             f"{stage}(lambda ...) can't be stored, compared or moved later: write {stage}(col('x') >= 1), "
             "or a function of your own wrapped with scorer(...) and a limit on its score"
         )
-    raise PlanError(f"{stage}() takes a comparison such as col('text').word_count() <= 64, not {rule!r}")
+    raise PlanError(f"{stage}() takes a comparison such as col('text').word_count() <= 64, not {short(rule)}")
 
 
 def _reason(given: str | None, predicate: Predicate, stage: str) -> str:
@@ -121,27 +162,38 @@ def _reason(given: str | None, predicate: Predicate, stage: str) -> str:
     return reason
 
 
-def Keep(rule: Predicate, reason: str | None = None) -> Rule:  # noqa: N802  (a stage's name)
-    """Keeps the rows for which `rule` is true; null and NaN are dropped.
+def Keep(rule: Predicate | Node | Stage, reason: str | None = None) -> Rule:  # noqa: N802  (a stage's name)
+    """Keeps the rows for which `rule` is true; null and NaN are dropped. A boolean column is a rule as it is.
 
     >>> Keep(col("text").word_count() <= 64).reason
     'text.word_count.above_limit'
     >>> Keep(col("text").word_count() <= 64, reason="caption.too_long").reason
     'caption.too_long'
+    >>> Keep(col("flag")) == Keep(col("flag") == True)
+    True
     """
+    if isinstance(rule, Rule) and reason is None:
+        return rule
     predicate = _predicate(rule, "Keep")
     return Rule(predicate, _reason(reason, predicate, "Keep"))
 
 
-def Drop(rule: Predicate, reason: str | None = None) -> Rule:  # noqa: N802
+def Drop(rule: Predicate | Node | Stage, reason: str | None = None) -> Rule:  # noqa: N802
     """Drops the rows for which `rule` is true, and those for which it is unknown (null, NaN).
+
+    `Drop(In("blocked.txt"))` is `~In("blocked.txt")`.
 
     >>> Drop(col("text").char_count() > 900).reason
     'text.char_count.unwanted'
     """
-    predicate = Not(_predicate(rule, "Drop"))
-    default = rule.left.name if isinstance(rule, Compare) and len(rule.names()) == 1 else None  # type: ignore[attr-defined]
-    return Rule(predicate, _reason(reason or (f"{default}.unwanted" if default else None), predicate, "Drop"))
+    if isinstance(rule, Rule) and reason is None:
+        return ~rule
+    wanted = _predicate(rule, "Drop")
+    default = None
+    if isinstance(wanted, Compare) and isinstance(wanted.left, Column):
+        default = f"{wanted.left.name}.unwanted"
+    predicate = Not(wanted)
+    return Rule(predicate, _reason(reason or default, predicate, "Drop"))
 
 
 Limits = float | Mapping[str, float]
@@ -200,6 +252,10 @@ def _table(stage: str, name: str, table: Any, by: str | None) -> Mapping[str, An
     return table
 
 
+_MOST = (1 << 63) - 1
+"""The largest weight, and so the largest budget that can tell rows apart."""
+
+
 @dataclass(frozen=True, eq=False)
 class Ranked(Predicate):
     """The best rows by a score, of all the rows that compete. See `Top`."""
@@ -243,8 +299,32 @@ class Ranked(Predicate):
         kept = np.zeros(len(env.rows), dtype=bool)
         for group, cut in env.cuts[self.cut].items():
             inside = kept_by(cut, env.scores[self.name], env.uid_of, env.rows, env.path, self.seed)
-            kept |= inside & self.members(env, group)
+            kept |= inside & self.members(env, group) & self.fitting(env, group)
         return pa.array(kept)
+
+    def fitting(self, env: Env, group: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """bool (n,): rows that the group's budget could hold alone; every row where there is no budget.
+
+        The others don't compete: the first of them in rank order would end the budget before the rows after it.
+        Said here alone, for the search of a cut and for the verdict, so that one threshold tells both.
+        """
+        budget = self.of_group(group).budget
+        if budget is None:
+            return np.ones(len(env.rows), dtype=bool)
+        return self.weights(env) <= min(budget, _MOST)
+
+    def weights(self, env: Env) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """int64 (n,): what each row takes of a budget: 1 without one, 0 where it is not known or below 0."""
+        if self.weight is None:
+            return np.ones(len(env.rows), dtype=np.int64)
+        known = nan_to_null(env.scores[self.weight]).fill_null(0).to_numpy(zero_copy_only=False)
+        if known.dtype.kind == "i":
+            return np.maximum(known.astype(np.int64), 0)
+        if known.dtype.kind == "u":
+            return np.minimum(known.astype(np.uint64), np.uint64(_MOST)).astype(np.int64)
+        # A float of 2^63 and above has no int64; what a cast makes of it differs between processors.
+        whole, most = np.maximum(known.astype(np.float64), 0), 2.0**63
+        return np.where(whole < most, np.where(whole < most, whole, 0).astype(np.int64), _MOST)
 
     def members(self, env: Env, group: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """bool (n,): rows of a group; every row where there are no groups."""
@@ -296,7 +376,9 @@ def Top(  # noqa: N802
         name: a score, or a numeric pool column.
         fraction: 0 to 1, of the rows named by `of`; give a string or Decimal for more digits than a float has.
         count: a number of rows.
-        budget: an amount of another score, as `"10B tokens"`: rows are kept best first while their sum fits.
+        budget: an amount of another score, as `"10B tokens"`: rows are kept best first while their sum fits. A row that
+            weighs more than the whole budget (of its group) does not compete: it is dropped with the rule's reason
+            whatever its score, and the next best takes its place.
         tau: pool / selected, as CoLoR-Filter states it.
         of: "alive" or "pool": what the fraction is a fraction of.
         rank: "alive" or "pool": which rows compete. "pool" needs every row of the pool scored.
@@ -304,7 +386,8 @@ def Top(  # noqa: N802
             be a table, as `budget={"en": "10B tokens", "*": "1B tokens"}`: `"*"` is for the groups that it does not
             name, of which otherwise no row stays.
         lowest: the smallest scores are the best.
-        ties: "hash" keeps exactly as many as asked; "include" keeps all rows that tie with the last.
+        ties: "hash" keeps exactly as many as asked; "include" keeps all rows that tie with the last (not for a budget,
+            which they could exceed).
         position: "exact", or "datacomp" for the rank that DataComp's script takes.
         seed: of the hash that breaks ties.
         reason: for the rows dropped; `<name>.below_cut` (or `.above_cut`) if not given. Also the cut's name.
@@ -322,12 +405,15 @@ def Top(  # noqa: N802
     """
     given = {"fraction": fraction, "count": count, "budget": budget, "tau": tau}
     named = [key for key, value in given.items() if value is not None]
+    _kinds(name, by=(by, str | None), lowest=(lowest, bool), seed=(seed, int), reason=(reason, str | None))
     if len(named) != 1:
         raise PlanError(f"Top({name!r}) needs exactly one of fraction, count, budget, tau; got {named or 'none'}")
     _choice(name, "of", of, ("alive", "pool"))
     _choice(name, "rank", rank, ("alive", "pool"))
     _choice(name, "ties", ties, ("hash", "include"))
     _choice(name, "position", position, ("exact", "datacomp"))
+    if budget is not None and ties == "include":
+        raise PlanError(f"Top({name!r}, ties='include'): rows that tie could exceed a budget; use ties='hash'")
     side = "above_cut" if lowest else "below_cut"
     reason = reason or f"{name}.{side}"
     asked, kind = given[named[0]], named[0]
@@ -354,15 +440,26 @@ def _asked(name: str, kind: str, value: Any) -> dict[str, Any]:
     return {kind: _decimal(name, kind, value, low=low, high=high)}
 
 
-def _choice(name: str, what: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise unknown_name(f"Top({name!r}, {what}={value!r}): no such choice", str(value), allowed)
+def _kinds(score: Any, **given: tuple[Any, Any]) -> None:
+    if not isinstance(score, str) or not score:
+        raise PlanError(f"Top({short(score)}): expected the name of a score or of a numeric column")
+    for what, (value, hint) in given.items():
+        wrong = wrong_kind(value, hint)
+        if wrong is None and what == "seed" and not -(1 << 63) <= value < 1 << 63:
+            wrong = "must have at most 64 bits"
+        if wrong is not None:
+            raise PlanError(f"Top({score!r}, {what}={short(value)}): {wrong}")
+
+
+def _choice(name: str, what: str, value: Any, allowed: tuple[str, ...]) -> None:
+    if not isinstance(value, str) or value not in allowed:
+        raise unknown_name(f"Top({name!r}, {what}={short(value)}): no such choice", short(value), allowed)
 
 
 def _decimal(name: str, what: str, value: Any, low: str, high: str | None) -> str:
     try:
         number = Decimal(repr(value) if isinstance(value, float) else str(value))
-    except InvalidOperation as error:
+    except ArithmeticError as error:
         raise PlanError(f"Top({name!r}, {what}={value!r}): not a number") from error
     if not number.is_finite() or number < Decimal(low) or (high is not None and number > Decimal(high)):
         span = f"between {low} and {high}" if high else f"at least {low}"
@@ -378,6 +475,9 @@ def _count(name: str, count: Any) -> int:
     return count
 
 
+_LARGEST = 10**18
+"""The largest budget: sums of int64 weights stay below their limit."""
+
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
 
 
@@ -387,14 +487,16 @@ def _budget(name: str, budget: Any) -> tuple[int, str]:
     unit = number[-1:].upper() if number[-1:].isalpha() else ""
     try:
         amount = Decimal(number[: len(number) - len(unit)].replace("_", "")) * _UNITS[unit]
-    except (InvalidOperation, KeyError) as error:
+    except (ArithmeticError, KeyError) as error:
         raise PlanError(f"Top({name!r}, budget={budget!r}): write an amount and a score, as '10B tokens'") from error
+    if not amount.is_finite() or amount > _LARGEST:
+        raise PlanError(f"Top({name!r}, budget={budget!r}): an amount up to 10^18 is expected")
     if not weight.strip() or amount < 0:
         raise PlanError(f"Top({name!r}, budget={budget!r}): name the score that is summed, as '10B tokens'")
     return int(amount), weight.strip()
 
 
-def any_of(*rules: Stage | Predicate, reason: str) -> Rule:
+def any_of(*rules: Stage | Predicate | Node, reason: str) -> Rule:
     """Keeps rows that at least one of the rules keeps; what all of them drop is dropped with the one reason.
 
     >>> any_of(Above("width", 200), Above("height", 200), reason="size.small").predicate.names()
@@ -403,7 +505,7 @@ def any_of(*rules: Stage | Predicate, reason: str) -> Rule:
     return Rule(AnyOf(_members(rules, "any_of")), reason)
 
 
-def all_of(*rules: Stage | Predicate, reason: str) -> Rule:
+def all_of(*rules: Stage | Predicate | Node, reason: str) -> Rule:
     """Keeps rows that all of the rules keep; the others are dropped with the one reason.
 
     >>> all_of(Keep(col("x") >= 1), Keep(col("x") <= 5), reason="x.outside").reason
@@ -415,18 +517,18 @@ def all_of(*rules: Stage | Predicate, reason: str) -> Rule:
     return Rule(AllOf(_members(rules, "all_of")), reason)
 
 
-def _members(rules: Iterable[Stage | Predicate], what: str) -> tuple[Predicate, ...]:
+def _members(rules: Iterable[Stage | Predicate | Node], what: str) -> tuple[Predicate, ...]:
     members = tuple(_member(rule, what) for rule in rules)
     if not members:
         raise PlanError(f"{what}() needs at least one rule")
     return members
 
 
-def _member(rule: Stage | Predicate, what: str) -> Predicate:
-    if isinstance(rule, Predicate):
-        return rule
+def _member(rule: Any, what: str) -> Predicate:
+    if isinstance(rule, (Predicate, Node)):
+        return as_predicate(rule)
     if not isinstance(rule, Stage):
-        raise PlanError(f"{what}() takes rules, not {rule!r}")
+        raise PlanError(f"{what}() takes rules, not {short(rule)}")
     parts = rule.flat()
     if any(isinstance(part, Score) for part in parts):
         raise PlanError(f"{what}() takes rules only: put Score(...) before it, its scores can then be named in it")

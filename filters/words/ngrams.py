@@ -35,6 +35,7 @@ is 10 characters of the first document; in the second all are equally frequent, 
 from __future__ import annotations
 
 import functools
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -45,6 +46,9 @@ from poolsieve.filters.words.tokenizer import Bools, Ints, Words
 
 GROUP = 1 << 16
 """Words of a group, unless one document has more."""
+
+CHARACTERS = 1 << 16
+"""Characters whose hashes are in memory at a time, 8 bytes each and several times over."""
 
 PREFIX = 16
 """Characters that two n-grams of at least that length must share to be equal, whatever n is."""
@@ -180,8 +184,10 @@ def _sorted(group: Group, hashes: Hashes, places: Ints) -> tuple[Ints, Bools]:
     keys.sort()
     ordered = (keys & low).astype(np.int64)
     same = np.zeros(len(keys), dtype=bool)
-    like = np.flatnonzero(keys[1:] ^ keys[:-1] <= low)  # they differ at most in the bits of the places
-    same[like] = group.document[ordered[like]] == group.document[ordered[like + 1]]
+    same[:-1] = keys[1:] ^ keys[:-1] <= low  # they differ at most in the bits of the places
+    if len(group.starts) > 2:  # a long document is alone, and needs no arrays of its length here
+        like = np.flatnonzero(same)
+        same[like] = group.document[ordered[like]] == group.document[ordered[like + 1]]
     return ordered, same
 
 
@@ -190,7 +196,7 @@ def _copies(group: Group, places: Ints, first: Ints, size: int) -> Ints:
     same = np.ones(len(places), dtype=bool)
     wanted = first[group.document[places]]
     for i in range(size):
-        same &= group.ids[places + i] == group.ids[wanted + i]
+        same &= group.ids[i:][places] == group.ids[i:][wanted]
     return np.bincount(group.document[places[same]], minlength=len(first))
 
 
@@ -212,21 +218,25 @@ def duplicate_characters(group: Group, sizes: Sequence[int]) -> dict[int, Ints]:
     begins, text = group.offsets, group.joined  # place -> character; `begins[place + size]` is where an n-gram ends
     # The hash of a string is a difference of prefix hashes, times a power of the base by which equal strings have equal
     # hashes wherever they stand: each counts as if it began at the end of the text.
-    hashes = _prefix_hashes(text)
-    scale = _powers(len(text))[len(text) - begins[:-1]]
+    hashes, heads = _prefix_hashes(text, begins, np.minimum(begins[:-1] + PREFIX, len(text)))
+    scale = _powers_at(len(text) - begins[:-1])
     # Equal n-grams of PREFIX characters or more begin alike. One sort of these heads serves all sizes, and leaves few
     # places to each. (Near the end of a document a head reaches into the next one: no n-gram that long begins there.)
-    heads = (hashes[np.minimum(begins[:-1] + PREFIX, len(text))] - hashes[begins[:-1]]) * scale
+    heads -= hashes[:-1]
+    heads *= scale
     crowded = np.flatnonzero(_crowded(heads))
     ordered, same = _sorted(group, heads[crowded], crowded)
     likely = np.zeros(len(heads), dtype=bool)
     likely[ordered[_repeated(same)]] = True
     found, places = {}, np.arange(len(heads))
+    del heads, crowded, ordered, same  # of a document of 16 MB each of them takes as much
     for size in sorted(sizes):
         # What is left out here is left out of all larger sizes: an n-gram only grows with n.
         places = places[group.inside(places, size)]
         places = places[likely[places] | (begins[places + size] - begins[places] < PREFIX)]
-        grams = (hashes[begins[places + size]] - hashes[begins[places]]) * scale[places]
+        grams = hashes[places + size]
+        grams -= hashes[places]
+        grams *= scale[places]
         repeats = _stood_before(group, *_sorted(group, grams, places), size)
         found[size] = _read_jumping(group, *repeats, size)
     return found
@@ -251,18 +261,20 @@ def _stood_before(group: Group, ordered: Ints, same: Bools, size: int) -> tuple[
     """(places, ascending; first place of the same string) of the n-grams that stood in their document before."""
     later = np.flatnonzero(same) + 1  # ranks that are like the one before them
     places, before = ordered[later], ordered[later - 1]
-    # rank -> the rank at which its run of equal hashes begins: that has the first place, since places ascend in a run.
-    run_start = np.arange(len(ordered))
-    run_start[later] = 0
-    firsts = ordered[np.maximum.accumulate(run_start)[later]]
     # Equal words are an equal string. Other words may be one too ("ab c" and "a bc"), or only share a hash: such pairs
     # are compared character by character, and a single true collision has the group done without hashes.
     unlike = np.zeros(len(later), dtype=bool)
     for i in range(size):
-        unlike |= group.ids[places + i] != group.ids[before + i]
+        unlike |= group.ids[i:][places] != group.ids[i:][before]
     pairs = zip(places[unlike], before[unlike], strict=True)
     if any(group.string(place, size) != group.string(other, size) for place, other in pairs):
         return _compared(group, np.sort(ordered), size)
+    del before, unlike, pairs
+    # rank -> the rank at which its run of equal hashes begins: that has the first place, since places ascend in a run.
+    run_start = np.arange(len(ordered))
+    run_start[later] = 0
+    np.maximum.accumulate(run_start, out=run_start)
+    firsts = ordered[run_start[later]]
     first_of = np.full(len(group.ids), -1)  # by place, which puts the ranks back in the order of the text
     first_of[places] = firsts
     ascending = np.flatnonzero(first_of >= 0)
@@ -283,11 +295,11 @@ def _read_jumping(group: Group, places: Ints, firsts: Ints, size: int) -> Ints:
     In "a b a b c b c" the 2-gram "a b" at place 2 counts, so the reading goes on at 4. "b c" at place 3 is never read,
     and the one at 5 is the first that is: it does not count.
     """
-    counted = []  # places of the n-grams that count
+    counted = array("q")  # places of the n-grams that count
     free = 0  # the reading goes on at this place
     jumped, jump = bytearray(len(group.ids)), b"\1" * size  # place -> whether it was jumped over
     read_late = set()  # first places that were jumped over, of n-grams that were read further on
-    for place, first in zip(places.tolist(), firsts.tolist(), strict=True):
+    for place, first in _pairs(places, firsts):
         if place < free:
             continue
         if jumped[first] and first not in read_late:
@@ -297,27 +309,50 @@ def _read_jumping(group: Group, places: Ints, firsts: Ints, size: int) -> Ints:
         counted.append(place)
         free = place + size
         jumped[place:free] = jump
-    begin = np.array(counted, dtype=np.int64)
+    begin = np.frombuffer(counted, dtype=np.int64)
     made = np.zeros(len(group.starts) - 1, dtype=np.int64)
     np.add.at(made, group.document[begin], group.offsets[begin + size] - group.offsets[begin])
     return made
 
 
-def _prefix_hashes(text: str) -> Hashes:
-    """uint64 (characters + 1,): hashes of every prefix: sum of code * base^position, modulo 2^64."""
-    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-    made = np.zeros(len(codes) + 1, dtype=np.uint64)
-    np.cumsum((codes + np.uint64(1)) * _powers(len(codes))[: len(codes)], out=made[1:])
+def _pairs(left: Ints, right: Ints) -> Iterator[tuple[int, int]]:
+    """Both side by side, as Python's numbers, of which a few are in memory at a time."""
+    for start in range(0, len(left), GROUP):
+        yield from zip(left[start : start + GROUP].tolist(), right[start : start + GROUP].tolist(), strict=True)
+
+
+def _prefix_hashes(text: str, *ends: Ints) -> list[Hashes]:
+    """For each of `ends`, ascending: hashes of the prefixes that end there.
+
+    The hash of a prefix is the sum of code * base^position, modulo 2^64.
+    """
+    made = [np.zeros(len(some), dtype=np.uint64) for some in ends]
+    before = np.zeros(1, dtype=np.uint64)  # the hash of what stands before the part
+    for start in range(0, len(text), CHARACTERS):
+        part = text[start : start + CHARACTERS].encode("utf-32-le", "surrogatepass")
+        codes = np.frombuffer(part, dtype=np.uint32) + np.uint64(1)
+        codes *= _powers(CHARACTERS)[: len(codes)] * _powers_at(np.array([start]))
+        hashes = np.concatenate([before, codes]).cumsum()
+        for some, into in zip(ends, made, strict=True):
+            first, last = np.searchsorted(some, [start + 1, start + len(codes) + 1]).tolist()
+            into[first:last] = hashes[some[first:last] - start]
+        before = hashes[-1:]
     return made
 
 
-def _powers(size: int) -> Hashes:
-    """Powers 0 to `size` of the hashes' base, and perhaps more."""
-    return _some_powers(1 << max(12, size.bit_length()))
+def _powers_at(exponents: Ints) -> Hashes:
+    """The hashes' base to these powers."""
+    low, high = exponents & (CHARACTERS - 1), exponents >> CHARACTERS.bit_length() - 1
+    if not high.any():
+        return _powers(CHARACTERS)[low]
+    steps = np.full(int(high.max()) + 1, _powers(CHARACTERS)[CHARACTERS], dtype=np.uint64)  # from one part to the next
+    steps[0] = 1
+    return _powers(CHARACTERS)[low] * np.cumprod(steps, dtype=np.uint64)[high]
 
 
-@functools.lru_cache(maxsize=4)
-def _some_powers(size: int) -> Hashes:
-    made = np.full(size + 1, _BASE, dtype=np.uint64)
+@functools.cache
+def _powers(most: int) -> Hashes:
+    """Powers 0 to `most` of the hashes' base."""
+    made = np.full(most + 1, _BASE, dtype=np.uint64)
     made[0] = 1
     return np.cumprod(made, dtype=np.uint64)

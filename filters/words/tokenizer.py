@@ -7,18 +7,19 @@ time, so its tokens are remembered by piece: a dictionary look-up replaces nearl
 
 from __future__ import annotations
 
+import itertools
 import re
 import threading
 import unicodedata
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
-from poolsieve.filters.words.pieces import Splitter
+from poolsieve.filters.words.pieces import splitter
 from poolsieve.filters.words.punctuation import PUNCTUATION
 from poolsieve.scoring_models.base.scorer import Scored
 
@@ -34,6 +35,9 @@ DOCUMENTS = 8192
 CHARACTERS = 1 << 26
 """Characters of all those documents together."""
 
+PART = 1 << 17
+"""Characters of a text whose pieces are in memory at a time: as strings they take ten times as much as in the text."""
+
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 Ids = np.ndarray[Any, np.dtype[np.int32]]
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
@@ -42,6 +46,8 @@ T = TypeVar("T")
 
 _GAP = re.compile(r"\s{2,}|[^\S ]")
 """Whitespace of which spaCy makes a token: anything but one blank."""
+
+_BLANK = re.compile(r"\s")
 
 _OTHER, _PUNCTUATION, _FINAL, _BREAK = b"\0", b"\1", b"\2", b"\3"
 """What a word is to spaCy's sentence splitter, and what stands between lines."""
@@ -53,16 +59,21 @@ class Words:
 
     Attributes:
         ids: int32 (n,): equal numbers are equal words, within this document.
-        joined: the words without blanks between them, which is the text without its whitespace.
+        text: the document.
         memory: knows the words.
     """
 
     ids: Ids
-    joined: str
+    text: str
     memory: Memory
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def joined(self) -> str:
+        """The words without blanks between them, which is the text without its whitespace; not kept."""
+        return "".join(["".join(part.split()) for part in _parts(self.text)])
 
     @property
     def lengths(self) -> Ids:
@@ -118,7 +129,7 @@ class Memory:
         from spacy.pipeline import Sentencizer
 
         self.ends = frozenset(Sentencizer.default_punct_chars)
-        self.split = Splitter()
+        self.split = splitter()
         self.cases = self.split.special
         self.words: list[str] = []
         self.lengths = array("i")
@@ -145,28 +156,35 @@ class Memory:
     def _piece(self, piece: str) -> bytes:
         words = self.split.by_rules(piece)
         if words is None:
-            words = self.split.by_spacy(piece)
+            words = self.split.by_steps(piece)
             if not self.cases.merged.isdisjoint(words) and self.cases.is_open(piece):
                 self.open.add(piece)
         numbers = array("i", map(self.numbers.__getitem__, words)).tobytes()
-        if len(piece) <= LONGEST:
+        if len(piece) <= LONGEST and len(self.pieces) < PIECES:
             self.pieces[piece] = numbers
         return numbers
 
-    def read(self, text: str, pieces: Sequence[str]) -> Ids:
-        """The numbers of a text's words; `pieces` are its whitespace-delimited ones."""
-        ids: Ids = np.frombuffer(b"".join(map(self.pieces.__getitem__, pieces)), dtype=np.int32)
-        if not np.frombuffer(self.special, dtype=np.bool_)[ids].any() or not self.cases.across(pieces, self.open):
-            return ids
-        return np.concatenate([self._part(part) for part in _GAP.split(text)])
+    def read(self, text: str) -> Ids:
+        """The numbers of a text's words."""
+        parts = [self._of_pieces(part.split()) for part in _parts(text)]
+        if self._has_special(parts) and self.cases.across(lambda: _pieces(text), self.open):
+            parts = [self._between_gaps(part) for part in _GAP.split(text)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def _part(self, part: str) -> Ids:
-        """The same of a text whose pieces have one blank between them."""
-        pieces = part.split()
-        if self.cases.across(pieces, self.open):
-            words = self.split.by_spacy(" ".join(pieces))
-            return np.array([self.numbers[word] for word in words], dtype=np.int32)
+    def _has_special(self, parts: Sequence[Ids]) -> bool:
+        special = np.frombuffer(self.special, dtype=np.bool_)  # while it is held, no word can be added
+        return any(special[ids].any() for ids in parts)
+
+    def _of_pieces(self, pieces: Sequence[str]) -> Ids:
+        """The same of pieces of which each has its own tokens, whatever stands beside it."""
         return np.frombuffer(b"".join(map(self.pieces.__getitem__, pieces)), dtype=np.int32)
+
+    def _between_gaps(self, text: str) -> Ids:
+        """The numbers of the words of a text whose pieces have one blank between them."""
+        pieces = text.split()
+        if self.cases.across(lambda: pieces, self.open):
+            return np.array([self.numbers[word] for word in self.split.by_steps(*pieces)], dtype=np.int32)
+        return self._of_pieces(pieces)
 
     def _mark(self, word: str) -> int:
         return (_FINAL if word in self.ends else _PUNCTUATION if _is_punctuation(word) else _OTHER)[0]
@@ -174,7 +192,21 @@ class Memory:
     @property
     def full(self) -> bool:
         """Whether it should start anew."""
-        return len(self.pieces) > PIECES or len(self.open) > PIECES // 16 or len(self.words) > 2 * PIECES
+        return len(self.pieces) >= PIECES or len(self.open) > PIECES // 16 or len(self.words) > 2 * PIECES
+
+
+def _parts(text: str) -> Iterator[str]:
+    """A text in parts of about `PART` characters, cut before whitespace; at least one."""
+    start = 0
+    while cut := _BLANK.search(text, start + PART):
+        yield text[start : cut.start()]
+        start = cut.start()
+    yield text[start:]
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """The whitespace-delimited pieces of a text."""
+    return itertools.chain.from_iterable(map(str.split, _parts(text)))
 
 
 class Tokenizer:
@@ -184,7 +216,7 @@ class Tokenizer:
         self.forget()
 
     def forget(self) -> None:
-        """Starts anew, spaCy's own memory included. Words made before keep what they need."""
+        """Starts anew. Words made before keep what they need."""
         self.memory = Memory()
         self.documents: dict[str, Words] = {}
         self.characters = 0
@@ -197,8 +229,7 @@ class Tokenizer:
         """The words of a text that is not remembered."""
         if self.memory.full:
             self.forget()
-        pieces = text.split()
-        words = Words(self.memory.read(text, pieces), "".join(pieces), self.memory)
+        words = Words(self.memory.read(text), text, self.memory)
         if len(self.documents) >= DOCUMENTS or self.characters + len(text) > CHARACTERS:
             self.documents, self.characters = {}, 0
         if len(text) <= CHARACTERS:
@@ -208,7 +239,7 @@ class Tokenizer:
 
     def sentence_count(self, line: str) -> int:
         """The number of sentences of a line, at least 1; blanks after a final mark may be one of their own."""
-        parts = [self.memory.read(part, part.split()) for part in _GAP.split(line)]
+        parts = [self.memory.read(part) for part in _GAP.split(line)]
         marks = self.memory.marks
         return 1 + _starts(_OTHER.join(bytes([marks[number] for number in ids.tolist()]) for ids in parts))
 
@@ -234,19 +265,27 @@ def tokenizer() -> Tokenizer:
     return found
 
 
-def score_texts(
-    texts: pa.Array, count: Callable[[str], Sequence[float | str | None]], columns: Mapping[str, pa.DataType]
-) -> Scored:
-    """What `count` gives for each text (one value for each column), as columns; null for null."""
-    blank = [None] * len(columns)
-    rows = [blank if text is None else count(text) for text in texts.to_pylist()]
-    values = zip(*rows, strict=True) if rows else [()] * len(columns)
-    return Scored({name: pa.array(column, columns[name]) for name, column in zip(columns, values, strict=True)})
+Count = Callable[[str], Sequence[float | str | None]]
+"""A text -> its values, one for each column."""
+
+
+def score_texts(texts: pa.Array, count: Count, columns: Mapping[str, pa.DataType]) -> Scored:
+    """What `count` gives for each text, as columns; null for null."""
+    return score_listed(texts.to_pylist(), count, columns)
 
 
 def score_words(
     texts: pa.Array, count: Callable[[str, Words], Sequence[float | str | None]], columns: Mapping[str, pa.DataType]
 ) -> Scored:
     """As `score_texts`, for a function that is given the words of the text too."""
-    words = iter(tokenizer().read([text for text in texts.to_pylist() if text is not None]))
-    return score_texts(texts, lambda text: count(text, next(words)), columns)
+    listed = texts.to_pylist()
+    words = iter(tokenizer().read([text for text in listed if text is not None]))
+    return score_listed(listed, lambda text: count(text, next(words)), columns)
+
+
+def score_listed(texts: Sequence[str | None], count: Count, columns: Mapping[str, pa.DataType]) -> Scored:
+    """As `score_texts`, of texts that are Python's already: twice they would take twice the memory."""
+    blank = [None] * len(columns)
+    rows = [blank if text is None else count(text) for text in texts]
+    values = zip(*rows, strict=True) if rows else [()] * len(columns)
+    return Scored({name: pa.array(column, columns[name]) for name, column in zip(columns, values, strict=True)})

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from poolsieve.jobs.commands.options import parsed_parameters, recipe_options, report_options, runner_options
+from poolsieve.jobs.commands.options import (
+    parsed_parameters,
+    recipe_options,
+    report_options,
+    runner_options,
+    trust_option,
+)
 
 if TYPE_CHECKING:
     from poolsieve.dataflow.store.summary import Summary
@@ -17,6 +23,7 @@ if TYPE_CHECKING:
 @recipe_options(out="Folder of a whole run.", required=False)
 @click.option("--cuts", metavar="FILE", help="Use the frozen cuts of a cuts.json.")
 @report_options
+@trust_option
 @click.option("--what-if", is_flag=True, help="Print counts and overlaps with the current decision; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @runner_options
@@ -32,12 +39,13 @@ def decide(
 ) -> None:
     """Decide again with moved limits, from stored rows and scores; no model is loaded and the pool may be gone.
 
-    Without RECIPE the recipe of the last run is taken, with other parameters (-p) if given.
+    Without RECIPE the recipe of the last run is taken, with other parameters (-p) if given: if its file on this machine
+    is what OUT holds, byte for byte.
     """
     from poolsieve.jobs import api
-    from poolsieve.jobs.commands.output import print_counts
+    from poolsieve.jobs.commands.output import print_counts, say
 
-    how = {"params": parsed_parameters(parameters), "include": include, "progress": True, **options}
+    how = {"params": parsed_parameters(parameters), "include": include, "progress": True, "say": say, **options}
     if what_if:
         summary = api.decide(recipe, out, what_if=True, **how)
         _print_json(summary) if as_json else _print_overlap(summary)

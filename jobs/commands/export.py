@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from poolsieve.jobs.commands.options import Registered, runner_options
+from poolsieve.jobs.commands.options import Registered, runner_options, trust_option
 
 
 def _formats() -> list[str]:
@@ -29,6 +29,7 @@ def _formats() -> list[str]:
     metavar="COLUMN=ROLE",
     help="Put what the recipe's edits made of ROLE into COLUMN, as text=text (Parquet, JSON lines). Repeatable.",
 )
+@trust_option
 @click.option("--target-mb", type=click.IntRange(1), help="Size of an output file; as the format has it if not given.")
 @click.option("--replace", is_flag=True, help="Replace an earlier export in the same folder.")
 @runner_options

@@ -89,6 +89,12 @@ def parsed_parameters(given: Sequence[str]) -> dict[str, str]:
     return made
 
 
+def trust_option(command: Command) -> Command:
+    """Whether code that OUT holds may be run."""
+    text = "Run the recipe text that OUT holds, whatever its file on this machine says. It is code: do you trust OUT?"
+    return click.option("--trust-recipe", is_flag=True, help=text)(command)
+
+
 def report_options(command: Command) -> Command:
     """What the report shows."""
     return _all(

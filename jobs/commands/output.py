@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 
 import click
@@ -19,11 +20,19 @@ def print_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Non
     """Lines in columns."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
+    class Output(Console):
+        """Lets a closed pipe be the command's to handle; rich would end the process."""
+
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError(errno.EPIPE, "nobody reads the output")
+
+    # As `Text`, since rich takes "[/x]" in a plain string for markup, and a pool's column may have that name.
     table = Table(*header, box=None)
     for row in rows:
-        table.add_row(*row)
-    Console().print(table)
+        table.add_row(*map(Text, row))
+    Output().print(table)
 
 
 def print_counts(found: Summary) -> None:

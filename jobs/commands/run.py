@@ -17,6 +17,7 @@ from poolsieve.jobs.commands.options import parsed_parameters, recipe_options, r
     "--max-error-rate", type=click.FloatRange(0, 1), help="Fail if more of the rows than this are quarantined."
 )
 @click.option("--retry-quarantined", is_flag=True, help="Try rows again whose scores failed.")
+@click.option("--replace-pool", is_flag=True, help="Go on if OUT holds the decision over another pool.")
 @report_options
 def run(
     recipe: str, out: str, parameters: tuple[str, ...], include: tuple[str, ...], no_samples: bool, **options: Any

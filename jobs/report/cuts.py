@@ -6,34 +6,18 @@ from collections.abc import Mapping
 
 import msgspec
 
-from poolsieve.dataflow.store.job import Job
-from poolsieve.dataflow.store.summary import FunnelLine, Summary
+from poolsieve.dataflow.store.summary import CutRecord, Facts, FunnelLine, Summary, TopFacts
 from poolsieve.filters.dsl.cuts import Cut
-from poolsieve.filters.dsl.stages import Ranked
 
 
-class CutGroup(msgspec.Struct, kw_only=True, frozen=True):
-    """The cut of one group ("" without `by`), as `cuts.json` has it; see `filters.dsl.cuts.Cut`.
+class CutGroup(CutRecord, kw_only=True, frozen=True):
+    """The cut of one group ("" without `by`), as `cuts.json` has it.
 
     Attributes:
-        key, tie_hash: hexadecimal, since readers of JSON round 64-bit integers.
         text: which rows at the cut's own value stay, for people.
     """
 
     group: str
-    kind: str
-    value: float | int | None
-    key: str
-    bits: int
-    lowest: bool
-    inclusive: bool
-    include_ties: bool
-    tie_hash: str
-    tie_path: str
-    tie_row: int
-    of: int
-    k: int
-    competing: int
     text: str
 
 
@@ -57,9 +41,9 @@ class CutReport(msgspec.Struct, kw_only=True, frozen=True, rename={"rows_in": "i
     drift: str | None
 
 
-def cut_reports(job: Job, summary: Summary) -> list[CutReport]:
+def cut_reports(facts: Facts, summary: Summary) -> list[CutReport]:
     """Every cut with its groups; for a frozen one also its drift."""
-    tops = {top.cut: top for top in job.program.tops}
+    tops = {top.cut: top for top in facts.tops}
     steps = {line.step: line for line in summary.funnel}
     return [
         _report(name, groups, tops.get(name), steps.get(name), name in summary.frozen)
@@ -68,13 +52,13 @@ def cut_reports(job: Job, summary: Summary) -> list[CutReport]:
 
 
 def _report(
-    name: str, groups: Mapping[str, Cut], top: Ranked | None, line: FunnelLine | None, frozen: bool
+    name: str, groups: Mapping[str, Cut], top: TopFacts | None, line: FunnelLine | None, frozen: bool
 ) -> CutReport:
     # Groups drift each by themselves, and rows outside `rank="alive"` never reached the rule: no one sentence tells.
     comparable = frozen and top is not None and top.rank == "alive" and len(groups) == 1
     return CutReport(
         cut=name,
-        score=top.name if top is not None else None,
+        score=top.score if top is not None else None,
         by=top.by if top is not None else None,
         frozen=frozen,
         rows_in=line.rows_in if line else None,
@@ -93,6 +77,8 @@ def _ties(cut: Cut, tie_hash: str) -> str:
     """Which rows at the cut's own value stay."""
     if cut.kind == "all":
         return "every row with a score stays"
+    if cut.kind == "none" and not cut.inclusive and cut.k:
+        return f"no row stays: every row that has a score weighs more than the whole budget of {cut.k:,}"
     if cut.kind == "none":
         return "no row stays"
     if cut.include_ties:

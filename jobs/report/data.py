@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+import json
 
 import msgspec
 
-from poolsieve.dataflow.store.job import Job
-from poolsieve.dataflow.store.manifest import ByteCounts, RowCounts, TokenCounts, versions
-from poolsieve.dataflow.store.summary import Summary, dumps
+from poolsieve.dataflow import fs
+from poolsieve.dataflow.store.manifest import ByteCounts, RowCounts, TokenCounts
+from poolsieve.dataflow.store.summary import Facts, Summary, dumps
 from poolsieve.jobs.report.cuts import CutReport, cut_reports
 from poolsieve.jobs.report.funnel import FunnelStep, ReasonLine, funnel_steps, reason_lines
 from poolsieve.jobs.report.histograms import Histogram, score_histograms
@@ -17,6 +17,7 @@ from poolsieve.jobs.report.samples import Samples, report_samples
 from poolsieve.jobs.report.throughput import Throughput, throughput_of
 from poolsieve.jobs.report.truth import Truth, truth_of
 from poolsieve.scoring_models.base.config import JsonObject
+from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 
 
 class PoolLine(msgspec.Struct, kw_only=True, frozen=True):
@@ -79,38 +80,58 @@ class ReportData(msgspec.Struct, kw_only=True, frozen=True):
 
 
 def report_data(
-    job: Job,
+    out: str,
     summary: Summary,
     *,
-    gaps: Sequence[str] = (),
     truth: str | None = None,
     samples: bool = True,
+    storage_options: fs.StorageOptions | None = None,
 ) -> ReportData:
-    """Collects it. Thumbnails are data URIs. Arguments as for `page.write_report`."""
+    """Collects it. Thumbnails are data URIs. Arguments and errors as for `page.write_report`."""
+    facts = _facts(out, summary)
     return ReportData(
         decision=summary.decision,
-        out=job.out,
+        out=out,
         made=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         rows=_rows(summary),
         bytes=ByteCounts(bytes_in=summary.nbytes, kept=summary.kept_bytes),
         tokens=_tokens(summary),
         shards=summary.shard_count,
-        funnel=funnel_steps(job, summary),
+        funnel=funnel_steps(facts, summary),
         reasons=reason_lines(summary),
-        cuts=cut_reports(job, summary),
-        histograms=score_histograms(job, summary),
-        throughput=throughput_of(job, summary),
-        samples=report_samples(job, summary) if samples else None,
-        truth=truth_of(job, summary.decision, truth) if truth else None,
-        gaps=list(gaps),
+        cuts=cut_reports(facts, summary),
+        histograms=score_histograms(facts, summary),
+        throughput=throughput_of(out, summary, facts),
+        samples=report_samples(out, summary, facts, storage_options=storage_options) if samples else None,
+        truth=truth_of(out, summary.decision, facts, truth) if truth else None,
+        gaps=list(facts.gaps),
         frozen=list(summary.frozen),
-        recipe=job.recipe.to_dict(),
-        source=_source(job),
-        pool=PoolLine(root=job.files.root, id=job.pool_id, roles=dict(job.pool.roles)),
-        fingerprints=dict(job.fingerprints),
-        models=job.model_files(),
-        versions=versions(job.program),
+        recipe=_recipe(facts),
+        source=_source(facts),
+        pool=PoolLine(root=facts.pool.root, id=facts.pool.id, roles=dict(facts.pool.roles)),
+        fingerprints={scorer.name: scorer.fingerprint for scorer in facts.scorers},
+        models={scorer.name: dict(scorer.files) for scorer in facts.scorers if scorer.files},
+        versions=dict(facts.versions),
     )
+
+
+def _facts(out: str, summary: Summary) -> Facts:
+    if summary.facts is None:
+        raise PlanError(
+            f"decision {summary.decision!r} in {out} was made by an older version, which noted nothing for a report. "
+            f"`poolsieve decide --out {out}` makes it again, from stored scores"
+        )
+    return summary.facts
+
+
+def _recipe(facts: Facts) -> JsonObject:
+    try:
+        found = json.loads(facts.recipe)
+    except (ValueError, RecursionError) as error:
+        raise PoolsieveError(f"summary.json is damaged: its recipe is no JSON text ({error})") from error
+    if not isinstance(found, dict):
+        raise PoolsieveError("summary.json is damaged: its recipe is no JSON object")
+    return found
 
 
 def _rows(summary: Summary) -> RowCounts:
@@ -123,10 +144,10 @@ def _tokens(summary: Summary) -> TokenCounts | None:
     return TokenCounts(counted=summary.tokens, kept=summary.kept_tokens)
 
 
-def _source(job: Job) -> SourceLine | None:
-    if job.source is None:
+def _source(facts: Facts) -> SourceLine | None:
+    if facts.source is None:
         return None
-    return SourceLine(path=job.source.path, parameters=dict(job.source.parameters))
+    return SourceLine(path=facts.source.path, parameters=dict(facts.source.parameters))
 
 
 def report_json(data: ReportData) -> bytes:

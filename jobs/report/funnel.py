@@ -6,10 +6,8 @@ from typing import Literal
 
 import msgspec
 
-from poolsieve.dataflow.recipes.program import RuleStep
 from poolsieve.dataflow.recipes.walk import QUARANTINE
-from poolsieve.dataflow.store.job import Job
-from poolsieve.dataflow.store.summary import FunnelLine, Summary
+from poolsieve.dataflow.store.summary import Facts, FunnelLine, Summary
 from poolsieve.jobs.report.throughput import READ
 
 Kind = Literal["read", "score", "rule"]
@@ -46,12 +44,11 @@ class ReasonLine(msgspec.Struct, kw_only=True, frozen=True):
     quarantined: bool
 
 
-def funnel_steps(job: Job, summary: Summary) -> list[FunnelStep]:
+def funnel_steps(facts: Facts, summary: Summary) -> list[FunnelStep]:
     """Reading, then each step of the recipe."""
-    kinds: list[Kind] = ["rule" if isinstance(step, RuleStep) else "score" for step in job.program.steps]
     # Not strict: a decision over no shard at all has no line for its steps.
-    steps = zip(summary.funnel, kinds, strict=False)
-    return [_reading(summary), *(_step(line, kind, summary.rows) for line, kind in steps)]
+    steps = zip(summary.funnel, facts.steps, strict=False)
+    return [_reading(summary), *(_step(line, step.kind, summary.rows) for line, step in steps)]
 
 
 def _reading(summary: Summary) -> FunnelStep:

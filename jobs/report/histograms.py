@@ -6,17 +6,15 @@ import math
 from typing import Literal
 
 import msgspec
-import pyarrow as pa
 
-from poolsieve.dataflow.recipes.program import RuleStep
-from poolsieve.dataflow.store.job import Job
-from poolsieve.dataflow.store.summary import Summary
-from poolsieve.filters.dsl.expr import Column, Compare
+from poolsieve.dataflow.store.summary import Facts, LimitFacts, Summary
 from poolsieve.jobs.report.bars import Bars, rebin
 from poolsieve.jobs.report.numbers import score_text
 
 LINES = 12
 """Most cuts of one score that are drawn (a `Top(..., by=...)` may have thousands)."""
+
+_INTEGERS = {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 
 _SIGNS = {"less_equal": "≤", "less": "<", "greater_equal": "≥", "greater": ">", "equal": "=", "not_equal": "≠"}
 
@@ -43,9 +41,9 @@ class Histogram(Bars, kw_only=True, frozen=True):
     marks: list[Mark]
 
 
-def score_histograms(job: Job, summary: Summary) -> list[Histogram]:
+def score_histograms(facts: Facts, summary: Summary) -> list[Histogram]:
     """Every score's: first those that a cut reads, then those with a limit, each in the order of the recipe."""
-    found = [_histogram(job, summary, score) for score in summary.histograms]
+    found = [_histogram(facts, summary, score) for score in summary.histograms]
     return sorted((item for item in found if item is not None), key=_importance)
 
 
@@ -54,21 +52,22 @@ def _importance(histogram: Histogram) -> int:
     return min((order[mark.kind] for mark in histogram.marks), default=2)
 
 
-def _histogram(job: Job, summary: Summary, score: str) -> Histogram | None:
-    kind = job.program.types.get(score, pa.float32())
-    marks = [*_cut_marks(job, summary, score), *_limit_marks(job, score)]
-    low, high = _kept_between(job, summary, score)
+def _histogram(facts: Facts, summary: Summary, score: str) -> Histogram | None:
+    types = {name: kind for scorer in facts.scorers for name, kind in scorer.scores}
+    kind = types.get(score, "float32")
+    marks = [*_cut_marks(facts, summary, score), *(_limit_mark(part) for part in facts.limits if part.score == score)]
+    low, high = _kept_between(facts, summary, score)
     values = [mark.value for mark in marks]
-    bars = rebin(summary.histograms[score], values, whole=pa.types.is_integer(kind), low=low, high=high)
+    bars = rebin(summary.histograms[score], values, whole=kind in _INTEGERS, low=low, high=high)
     if bars is None:
         return None
     fields = msgspec.structs.asdict(bars)
-    return Histogram(score=score, type=str(kind), nulls=summary.nulls.get(score, 0), marks=marks, **fields)
+    return Histogram(score=score, type=kind, nulls=summary.nulls.get(score, 0), marks=marks, **fields)
 
 
-def _kept_between(job: Job, summary: Summary, score: str) -> tuple[float, float]:
+def _kept_between(facts: Facts, summary: Summary, score: str) -> tuple[float, float]:
     """The range of a score outside of which no row is kept, as its only cut has it; no bounds where there are more."""
-    tops = [top for top in job.program.tops if top.name == score]
+    tops = [top for top in facts.tops if top.score == score]
     groups = summary.cuts.get(tops[0].cut, {}) if len(tops) == 1 else {}
     values = [float(cut.value) for cut in groups.values() if cut.value is not None]
     if len(values) != 1:
@@ -76,10 +75,10 @@ def _kept_between(job: Job, summary: Summary, score: str) -> tuple[float, float]
     return (-math.inf, values[0]) if tops[0].lowest else (values[0], math.inf)
 
 
-def _cut_marks(job: Job, summary: Summary, score: str) -> list[Mark]:
+def _cut_marks(facts: Facts, summary: Summary, score: str) -> list[Mark]:
     marks = []
-    for top in job.program.tops:
-        groups = summary.cuts.get(top.cut, {}) if top.name == score else {}
+    for top in facts.tops:
+        groups = summary.cuts.get(top.cut, {}) if top.score == score else {}
         for group, cut in list(groups.items())[:LINES]:
             if cut.value is not None and math.isfinite(cut.value):
                 label = f"{group} cut {score_text(cut.value)}" if group else f"cut {score_text(cut.value)}"
@@ -87,16 +86,5 @@ def _cut_marks(job: Job, summary: Summary, score: str) -> list[Mark]:
     return marks
 
 
-def _limit_marks(job: Job, score: str) -> list[Mark]:
-    rules = [step.predicate for step in job.program.steps if isinstance(step, RuleStep)]
-    parts = [part for rule in rules for part in rule.parts() if isinstance(part, Compare)]
-    own = [part for part in parts if isinstance(part.left, Column) and part.left.name == score]
-    return [_limit_mark(part) for part in own if _is_number(part.limit)]
-
-
-def _is_number(limit: object) -> bool:
-    return isinstance(limit, (int, float)) and not isinstance(limit, bool) and math.isfinite(limit)
-
-
-def _limit_mark(part: Compare) -> Mark:
-    return Mark(kind="limit", value=float(part.limit), label=f"{_SIGNS[part.op]} {score_text(part.limit)}")
+def _limit_mark(part: LimitFacts) -> Mark:
+    return Mark(kind="limit", value=part.limit, label=f"{_SIGNS[part.op]} {score_text(part.limit)}")

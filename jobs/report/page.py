@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from poolsieve.dataflow import fs
-from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.layout import report_url
 from poolsieve.dataflow.store.summary import Summary
 from poolsieve.jobs.report.charts import chart_of
@@ -32,25 +30,31 @@ CHARTS = 40
 
 
 def write_report(
-    job: Job,
+    out: str,
     summary: Summary,
     *,
-    gaps: Sequence[str] = (),
     truth: str | None = None,
     samples: bool = True,
+    storage_options: fs.StorageOptions | None = None,
 ) -> str:
     """Writes `report.json` and `report.html` beside the decision; returns the URL of the HTML.
 
+    What it says comes from the summary and its facts alone; nothing that stands in OUT is run.
+
     Args:
-        job: what was run.
-        summary: of the decision.
-        gaps: names of a range that have no file.
+        out: absolute URL of OUT.
+        summary: of the decision, with its facts.
         truth: a Parquet file of uid and matches; the report then states precision and recall.
-        samples: show rows of the pool; False keeps their contents out of both files.
+        samples: show rows of the pool; False keeps their contents out of both files, and reads no pool.
+        storage_options: how the pool is reached, where that takes more than its URLs.
+
+    Raises:
+        PlanError: for a decision of an older version, which has no facts; for a `truth` that can't be read.
+        PoolsieveError: for a summary that can't be.
     """
-    data = report_data(job, summary, gaps=gaps, truth=truth, samples=samples)
-    fs.write_bytes(report_url(job.out, summary.decision, "json"), report_json(data))
-    url = report_url(job.out, summary.decision, "html")
+    data = report_data(out, summary, truth=truth, samples=samples, storage_options=storage_options)
+    fs.write_bytes(report_url(out, summary.decision, "json"), report_json(data))
+    url = report_url(out, summary.decision, "html")
     # What is no character in UTF-8 (half of a surrogate pair, in a name) must not cost the whole page.
     fs.write_bytes(url, render(data).encode("utf-8", "replace"))
     return url

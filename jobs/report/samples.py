@@ -5,7 +5,9 @@ Nothing here fails a report: what can't be read (the pool is gone, a file has ch
 
 from __future__ import annotations
 
+import functools
 import json
+import math
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -16,14 +18,21 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from poolsieve.dataflow.pools.formats.base import ShardGone, wanted
+from poolsieve.dataflow import fs
+from poolsieve.dataflow.decisions.facts import pool_files
+from poolsieve.dataflow.decisions.record import SAMPLES
+from poolsieve.dataflow.pools.files import PoolFiles
+from poolsieve.dataflow.pools.formats.base import UID, ShardGone, wanted
 from poolsieve.dataflow.pools.shards import Batch, Shard
 from poolsieve.dataflow.recipes.walk import QUARANTINE
-from poolsieve.dataflow.store.job import Job
+from poolsieve.dataflow.store.job import uid_source_of
+from poolsieve.dataflow.store.layout import rows_url, scorer_folder
 from poolsieve.dataflow.store.manifest import read_shards
-from poolsieve.dataflow.store.summary import Sample, Summary
+from poolsieve.dataflow.store.scores import FolderListing
+from poolsieve.dataflow.store.summary import Facts, Sample, Summary
 from poolsieve.dataflow.store.tables import read_table
 from poolsieve.jobs.report.thumbnails import brief, picture_uri
+from poolsieve.scoring_models.base.errors import PoolsieveError
 
 Key = tuple[str, int]
 """(shard name, row): what a sample is known by."""
@@ -123,14 +132,55 @@ class Fetched:
     notes: list[str] = field(default_factory=list)
 
 
+Score = float | int | bool | str | None
+"""A score of a sample; NaN and infinite ones too."""
+
 Groups = Mapping[str, list[Sample]]
 """As `Summary.samples`: "cut/<cut>/<group>/<side>" or "reason/<reason>" -> rows."""
 
 
-def report_samples(job: Job, summary: Summary, budget: float = BUDGET_SECONDS) -> Samples:
-    """The report's samples: on both sides of each cut, for each reason, of the kept, of the quarantined by cause."""
-    shown: Groups = {name: summary.samples[name] for name in _shown(summary)}
-    found = _fetch(job, summary.decision, [row for rows in shown.values() for row in rows], budget)
+@dataclass(frozen=True)
+class Place:
+    """Where rows are looked up: a decision in OUT, and the files of its pool."""
+
+    out: str
+    decision: str
+    facts: Facts
+    files: PoolFiles
+
+    @functools.cached_property
+    def score_files(self) -> list[FolderListing]:
+        """The files of every scorer, listed once."""
+        folders = [scorer_folder(self.out, scorer.name, scorer.fingerprint) for scorer in self.facts.scorers]
+        return [FolderListing.of(folder) for folder in folders]
+
+
+def report_samples(
+    out: str,
+    summary: Summary,
+    facts: Facts,
+    *,
+    budget: float = BUDGET_SECONDS,
+    storage_options: fs.StorageOptions | None = None,
+) -> Samples:
+    """The report's samples: on both sides of each cut, for each reason, of the kept, of the quarantined by cause.
+
+    Args:
+        out: absolute URL of OUT.
+        summary: of the decision, which names the rows.
+        facts: what is read of them, and from where.
+        budget: seconds for reading them.
+        storage_options: how the pool is reached, where that takes more than its URLs.
+
+    Raises:
+        PoolsieveError: for samples whose scores can't be read.
+    """
+    shown: Groups = {name: summary.samples[name][:SAMPLES] for name in _shown(summary)}
+    try:
+        place = Place(out, summary.decision, facts, pool_files(facts, storage_options))
+        found = _fetch(place, [row for rows in shown.values() for row in rows], budget)
+    except PoolsieveError as error:
+        found = Fetched(notes=[f"The pool can't be read ({brief(error)}); rows are shown without content."])
     reasons = {name.removeprefix("reason/"): rows for name, rows in shown.items() if name.startswith("reason/")}
     return Samples(
         cuts=_cut_samples(summary, shown, found),
@@ -180,11 +230,11 @@ def _sample_row(sample: Sample, found: Fetched) -> SampleRow:
     key = sample.shard, sample.row
     payload = found.payloads.get(key, Payload())
     return SampleRow(
-        uid=sample.uid,
+        uid=clipped(sample.uid) if sample.uid is not None else None,
         path=found.paths.get(sample.shard, sample.shard),
         row=sample.row,
         reason=sample.reason,
-        scores=json.loads(sample.scores),
+        scores=_scores(sample),
         caption=payload.caption,
         image=payload.image,
         note=payload.note,
@@ -192,13 +242,30 @@ def _sample_row(sample: Sample, found: Fetched) -> SampleRow:
     )
 
 
-def _fetch(job: Job, decision: str, samples: Iterable[Sample], budget: float) -> Fetched:
+def _scores(sample: Sample) -> dict[str, Score]:
+    """Raises `PoolsieveError` for what is no JSON object of plain values."""
+    try:
+        found = msgspec.convert(json.loads(sample.scores), dict[str, Score])
+    except (ValueError, RecursionError) as error:
+        where = f"row {sample.row} of {clipped(sample.shard)}"
+        raise PoolsieveError(f"summary.json is damaged: the scores of {where} can't be read ({error})") from error
+    return {name: _shown_score(value) for name, value in found.items()}
+
+
+def _shown_score(value: Score) -> Score:
+    if isinstance(value, str):
+        return clipped(value)
+    # Beyond 64 bits there is no integer score; what a file says all the same is a float that says so.
+    return (math.inf if value > 0 else -math.inf) if isinstance(value, int) and abs(value) >> 64 else value
+
+
+def _fetch(place: Place, samples: Iterable[Sample], budget: float) -> Fetched:
     """Reads in a thread that is left behind when its time is up: storage may hang for minutes."""
     wanted: dict[str, dict[int, str]] = defaultdict(dict)
     for sample in samples:
         wanted[sample.shard][sample.row] = sample.reason
     found, stop = Fetched(), threading.Event()
-    work = threading.Thread(target=_read_all, args=(job, decision, wanted, found, stop), daemon=True)
+    work = threading.Thread(target=_read_all, args=(place, wanted, found, stop), daemon=True)
     work.start()
     work.join(budget)
     if work.is_alive():
@@ -208,24 +275,22 @@ def _fetch(job: Job, decision: str, samples: Iterable[Sample], budget: float) ->
     return Fetched(dict(found.payloads), dict(found.messages), dict(found.paths), list(found.notes))
 
 
-def _read_all(
-    job: Job, decision: str, wanted: Mapping[str, Mapping[int, str]], found: Fetched, stop: threading.Event
-) -> None:
+def _read_all(place: Place, wanted: Mapping[str, Mapping[int, str]], found: Fetched, stop: threading.Event) -> None:
     try:
-        shards = _shards(job, decision, wanted)
+        shards = _shards(place, wanted)
     except Exception as error:  # noqa: BLE001  (a report is made whatever has become of the storage)
         found.notes.append(f"The list of shards can't be read ({brief(error)}); rows are shown without content.")
         return
     found.paths.update({name: shard.path for name, shard in shards.items()})
     for name, shard in shards.items():
-        _guarded(found, shard, "messages", _messages, job, shard, wanted[name], found)
+        _guarded(found, shard, "messages", _messages, place, shard, wanted[name], found)
     for name, shard in shards.items():
         if not stop.is_set():
-            _guarded(found, shard, "content", _payloads, job, shard, set(wanted[name]), found, stop)
+            _guarded(found, shard, "content", _payloads, place, shard, set(wanted[name]), found, stop)
 
 
-def _shards(job: Job, decision: str, wanted: Iterable[str]) -> dict[str, Shard]:
-    there = {line.name: line.shard for line in read_shards(job.out, decision)}
+def _shards(place: Place, wanted: Iterable[str]) -> dict[str, Shard]:
+    there = {line.name: line.shard for line in read_shards(place.out, place.decision)}
     return {name: there[name] for name in wanted if name in there}
 
 
@@ -238,17 +303,15 @@ def _guarded(found: Fetched, shard: Shard, what: str, read: Any, *arguments: Any
         found.notes.append(f"{shard.path} could not be read ({brief(error)}): its rows are shown without {what}.")
 
 
-def _payloads(job: Job, shard: Shard, rows: set[int], found: Fetched, stop: threading.Event) -> None:
+def _payloads(place: Place, shard: Shard, rows: set[int], found: Fetched, stop: threading.Event) -> None:
     """Captions and thumbnails of some rows of a shard, from a pool file that is still the one that was scored."""
-    roles = _roles(job)
-    if not roles:
+    types = _role_types(place.facts, place.files)
+    if not types:
         return
-    job.files.check_unchanged(shard)
-    types = {role: job.role_types[role] for role in roles}
-    left = set(rows)
-
+    files, roles, left = place.files, list(types), set(rows)
+    files.check_unchanged(shard)
     positions = np.array(sorted(rows), dtype=np.int64)
-    for batch in job.files.batches(shard, roles, types, wanted(positions)):
+    for batch in files.batches(shard, roles, types, wanted(positions)):
         inside = [row for row in left if batch.start <= row < batch.start + batch.num_rows]
         for row in inside:
             found.payloads[(shard.name, row)] = _payload(batch, row - batch.start, roles)
@@ -257,17 +320,19 @@ def _payloads(job: Job, shard: Shard, rows: set[int], found: Fetched, stop: thre
             return
 
 
-def _roles(job: Job) -> list[str]:
+def _role_types(facts: Facts, files: PoolFiles) -> dict[str, pa.DataType]:
     """The text and the image, under their usual names, else the first of each type that a scorer reads."""
-    read = [role for role in job.program.roles() if role in job.role_types and role != "uid"]
-    texts = [role for role in ("text", *read) if pa.types.is_string(job.role_types.get(role, pa.null()))]
-    images = [role for role in ("image", *read) if pa.types.is_binary(job.role_types.get(role, pa.null()))]
-    return [role for role in dict.fromkeys([*texts[:1], *images[:1]]) if _has(job, role)]
+    read = [role for role in facts.read if role != UID]
+    texts = [role for role in ("text", *read) if facts.role_types.get(role) == "string"]
+    images = [role for role in ("image", *read) if facts.role_types.get(role) == "binary"]
+    types: dict[str, pa.DataType] = {role: pa.string() for role in texts[:1]}
+    types.update({role: pa.binary() for role in images[:1]})
+    return {role: kind for role, kind in types.items() if _has(files, role)}
 
 
-def _has(job: Job, role: str) -> bool:
+def _has(files: PoolFiles, role: str) -> bool:
     try:
-        job.files.sources([role])
+        files.sources([role])
     except ValueError:
         return False
     return True
@@ -291,16 +356,16 @@ def clipped(text: str) -> str:
     return f"{text[:CAPTION_CHARS]}\N{HORIZONTAL ELLIPSIS} ({len(text):,} characters)"
 
 
-def _messages(job: Job, shard: Shard, rows: Mapping[int, str], found: Fetched) -> None:
+def _messages(place: Place, shard: Shard, rows: Mapping[int, str], found: Fetched) -> None:
     """Why rows were quarantined, in the words of the reader or the scorer."""
     kinds = {row: reason.removeprefix(QUARANTINE) for row, reason in rows.items() if reason.startswith(QUARANTINE)}
     if not kinds:
         return
-    read = read_table(job.rows_url(shard), ["row", "read_error", "read_message"])
+    read = read_table(rows_url(place.out, shard, uid_source_of(place.files)), ["row", "read_error", "read_message"])
     _note(shard, kinds, read, found)
-    for step in job.program.scorers:
+    for files in place.score_files:
         missing = {row: kind for row, kind in kinds.items() if (shard.name, row) not in found.messages}
-        for url in job.score_files("report", step).urls(shard) if missing else ():
+        for url in files.urls(shard) if missing else ():
             # Only these columns: an embedding beside them may be a thousand times as large.
             _note(shard, missing, read_table(url, ["row", "error", "message"]), found)
 

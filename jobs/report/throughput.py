@@ -7,9 +7,8 @@ import json
 import msgspec
 
 from poolsieve.dataflow import fs
-from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.layout import report_url
-from poolsieve.dataflow.store.summary import Summary, Work
+from poolsieve.dataflow.store.summary import Amount, Count, Facts, Summary, Work
 
 READ, WRITE = "read", "write"
 """What work is called that belongs to no step: reading the pool, committing scores."""
@@ -25,10 +24,10 @@ class Stage(msgspec.Struct, kw_only=True, frozen=True):
     """
 
     step: str
-    rows: int
-    seconds: float
-    rows_per_second: float | None
-    share: float
+    rows: Count
+    seconds: Amount
+    rows_per_second: Amount | None
+    share: Amount
 
 
 class Throughput(msgspec.Struct, kw_only=True, frozen=True):
@@ -43,37 +42,37 @@ class Throughput(msgspec.Struct, kw_only=True, frozen=True):
     """
 
     stages: list[Stage]
-    seconds: float
-    wall_seconds: float | None
-    rows: int
-    read_bytes: int
+    seconds: Amount
+    wall_seconds: Amount | None
+    rows: Count
+    read_bytes: Count
     bottleneck: str | None
     text: str
     earlier: bool = False
 
 
-def throughput_of(job: Job, summary: Summary) -> Throughput:
+def throughput_of(out: str, summary: Summary, facts: Facts) -> Throughput:
     """What the decision's run did; a report made anew keeps the figures of the run that did the work."""
-    made = measured(job, summary.work, summary.wall_seconds)
+    made = measured(facts, summary.work, summary.wall_seconds)
     if made.stages:
         return made
     # Nothing was read or scored this time: the report that stands there still knows who did.
-    found = _earlier(job, summary.decision)
+    found = _earlier(out, summary.decision)
     return msgspec.structs.replace(found, earlier=True) if found is not None and found.stages else made
 
 
-def _earlier(job: Job, decision: str) -> Throughput | None:
+def _earlier(out: str, decision: str) -> Throughput | None:
     try:
-        found = json.loads(fs.read_bytes(report_url(job.out, decision, "json")))
+        found = json.loads(fs.read_bytes(report_url(out, decision, "json")))
         return msgspec.convert(found["throughput"], Throughput)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
-def measured(job: Job, work: Work, wall_seconds: float | None = None) -> Throughput:
+def measured(facts: Facts, work: Work, wall_seconds: float | None = None) -> Throughput:
     """Work as stages, with the slowest named."""
     busy = sum(work.seconds.values())
-    steps = [READ, *(step.name for step in job.program.scorers), WRITE]
+    steps = [READ, *(scorer.name for scorer in facts.scorers), WRITE]
     # Only scorers count rows of their own: reading and writing see all that were read.
     stages = [
         _stage(name, work.seconds[name], work.scored.get(name, work.rows), busy)

@@ -12,11 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from poolsieve.dataflow import fs
-from poolsieve.dataflow.recipes.program import RuleStep
-from poolsieve.dataflow.store.job import Job
-from poolsieve.dataflow.store.layout import ledger_url
-from poolsieve.dataflow.store.manifest import read_shards
-from poolsieve.dataflow.store.tables import read_table
+from poolsieve.dataflow.store.manifest import read_ledger, read_shards
+from poolsieve.dataflow.store.summary import Facts
 from poolsieve.scoring_models.base.errors import PlanError
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
@@ -68,16 +65,16 @@ class Truth(msgspec.Struct, kw_only=True, frozen=True):
     stages: list[TruthStage]
 
 
-def truth_of(job: Job, decision: str, url: str) -> Truth:
+def truth_of(out: str, decision: str, facts: Facts, url: str) -> Truth:
     """How many rows match, of all, of those that reached the last cut, and of those kept; and what follows from it.
 
     Rows whose uid the file does not name are left out of every figure, and counted.
     """
     table = read_truth(url)
-    stages = _stages(job)
+    stages = _stages(facts)
     counts: dict[str, list[int]] = {name: [0, 0] for name in stages}
     unknown = 0
-    for uid, keep, reason in _ledger(job, decision):
+    for uid, keep, reason in _ledger(out, decision):
         matches, known = _looked_up(table, uid)
         unknown += int((~known).sum())
         for name, reasons in stages.items():
@@ -87,20 +84,19 @@ def truth_of(job: Job, decision: str, url: str) -> Truth:
     return Truth(file=url, unknown=unknown, stages=_figures(counts))
 
 
-def _stages(job: Job) -> dict[str, set[str] | None]:
+def _stages(facts: Facts) -> dict[str, set[str] | None]:
     """Name -> reasons of rows that count as well as the kept ones (None: any reason)."""
     out: dict[str, set[str] | None] = {"all rows": None}
-    rules = [step for step in job.program.steps if isinstance(step, RuleStep)]
-    cuts = [i for i, step in enumerate(rules) if step.tops]
+    rules = [step for step in facts.steps if step.kind == "rule"]
+    cuts = [i for i, step in enumerate(rules) if step.cuts]
     if cuts and cuts[-1] > 0:
-        out[f"before {rules[cuts[-1]].reason}"] = {step.reason for step in rules[cuts[-1] :]}
+        out[f"before {rules[cuts[-1]].label}"] = {step.label for step in rules[cuts[-1] :]}
     return {**out, "kept rows": set()}
 
 
-def _ledger(job: Job, decision: str) -> Iterator[tuple[pa.ChunkedArray, Mask, pa.ChunkedArray]]:
-    for line in read_shards(job.out, decision):
-        url = ledger_url(job.out, decision, line.name)
-        table = read_table(url, ["uid", "keep", "reason"]).combine_chunks()
+def _ledger(out: str, decision: str) -> Iterator[tuple[pa.ChunkedArray, Mask, pa.ChunkedArray]]:
+    for line in read_shards(out, decision):
+        table = read_ledger(out, decision, line, ["uid", "keep", "reason"]).combine_chunks()
         keep = np.asarray(table.column("keep").to_numpy(), dtype=bool)
         yield table.column("uid"), keep, table.column("reason")
 

@@ -7,12 +7,11 @@ Two layouts of a folder are known: open_clip's own (`open_clip_config.json` and 
 from __future__ import annotations
 
 import importlib.util
-import json
 from pathlib import Path
 
 from poolsieve.scoring_models.base.config import JsonObject
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
-from poolsieve.scoring_models.base.hub import fetch
+from poolsieve.scoring_models.base.hub import check_tokenizer, fetch, read_json, refuse_code
 
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 OPEN_CLIP_WEIGHTS = (
@@ -23,6 +22,9 @@ OPEN_CLIP_WEIGHTS = (
 TRANSFORMERS_CONFIG = "config.json"
 TRANSFORMERS_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 OPTIONAL = ("preprocessor_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt")
+
+CONFIGS = ("preprocessor_config.json", "tokenizer_config.json")
+"""Those of `OPTIONAL` that could ask for code."""
 
 HUB, LOCAL = "hf-hub:", "local-dir:"
 
@@ -75,20 +77,10 @@ def folder_files(folder: Path) -> dict[str, Path]:
     """Every file of a model folder that scores depend on, by its name."""
     config, weights = layout_of(folder)
     extra = {name: folder / name for name in OPTIONAL if (folder / name).is_file()}
+    refuse_code([config, *(path for name, path in extra.items() if name in CONFIGS)])
+    if "tokenizer.json" in extra:
+        check_tokenizer(extra["tokenizer.json"])
     return {config.name: config, weights.name: weights, **extra}
-
-
-def read_json(path: Path) -> JsonObject:
-    """A JSON file of a model.
-
-    Raises:
-        PlanError: if it can't be read.
-    """
-    try:
-        data: JsonObject = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise PlanError(f"can't read the model's {path}: {error}") from error
-    return data
 
 
 def registry_config(arch: str) -> JsonObject:

@@ -20,6 +20,7 @@ from poolsieve.scoring_models.base.arrow import texts
 from poolsieve.scoring_models.base.config import JsonObject, absolute_path
 from poolsieve.scoring_models.base.devices import DTYPES, NO_LOCK, check_precision, device_of, gpu_lock, gpu_name
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, RowError
+from poolsieve.scoring_models.base.hub import read_json
 from poolsieve.scoring_models.base.images_io import decode_image
 from poolsieve.scoring_models.base.packages import need
 from poolsieve.scoring_models.base.scorer import ModelBatch, Resources, ScorerConfig, Scores
@@ -30,7 +31,6 @@ from poolsieve.scoring_models.clip.files import (
     folder_files,
     folder_of,
     layout_of,
-    read_json,
     registry_config,
     tag_file,
 )

@@ -74,7 +74,7 @@ class Celadon(EncoderScorer):
 
     def load(self) -> LoadedCeladon:
         """Loads the model."""
-        return LoadedCeladon(self)
+        return self.loaded(lambda: LoadedCeladon(self))
 
 
 class LoadedCeladon(LoadedEncoder):

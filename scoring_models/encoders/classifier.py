@@ -15,8 +15,9 @@ import pyarrow as pa
 
 from poolsieve.scoring_models.base.config import JsonObject
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
+from poolsieve.scoring_models.base.hub import read_json, refuse_code
 from poolsieve.scoring_models.base.scorer import ModelBatch, Scores
-from poolsieve.scoring_models.encoders.files import CONFIG, encoder_files, load_tokenizer, read_json
+from poolsieve.scoring_models.encoders.files import CONFIG, encoder_files, load_tokenizer
 from poolsieve.scoring_models.encoders.scorer import EncoderScorer, LoadedEncoder
 
 LONG = ("cut", "mean", "max")
@@ -69,7 +70,12 @@ class Classifier(EncoderScorer):
         """
         self.need_libraries()
         found = encoder_files(self.model, self.revision, "sequence classifier")
-        self.label_position(labels_of(read_json(found[CONFIG])))
+        refuse_code([found[CONFIG]])
+        try:
+            labels = labels_of(read_json(found[CONFIG]))
+        except (TypeError, ValueError, AttributeError, LookupError) as error:
+            raise PlanError(f"can't read the labels in {found[CONFIG]}: {error}") from error
+        self.label_position(labels)
         return found
 
     def label_position(self, labels: Sequence[str]) -> int | None:
@@ -91,7 +97,7 @@ class Classifier(EncoderScorer):
 
     def load(self) -> LoadedClassifier:
         """Loads the model."""
-        return LoadedClassifier(self)
+        return self.loaded(lambda: LoadedClassifier(self))
 
 
 def labels_of(config: JsonObject) -> list[str]:

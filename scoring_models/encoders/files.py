@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from poolsieve.scoring_models.base.config import JsonObject
 from poolsieve.scoring_models.base.errors import PlanError
-from poolsieve.scoring_models.base.hub import fetch
+from poolsieve.scoring_models.base.hub import check_tokenizer, fetch, read_json, refuse_code
 
 CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
@@ -30,11 +28,14 @@ def encoder_files(model: str, revision: str | None, what: str) -> dict[str, Path
         raise PlanError(f"{model} holds no {what}: expected {CONFIG}, {WEIGHTS[0]} and tokenizer.json or a vocabulary")
     found[weights.name] = weights
     if weights.name == INDEX:
-        for part in sorted(set(read_json(weights)["weight_map"].values())):
+        for part in _parts(weights):
             path = _file(model, revision, part)
             if path is None:
                 raise PlanError(f"{model} has no {part}, which its {INDEX} names")
             found[part] = path
+    refuse_code(found[name] for name in ("tokenizer_config.json",) if name in found)
+    if "tokenizer.json" in found:
+        check_tokenizer(found["tokenizer.json"])
     return found
 
 
@@ -45,23 +46,26 @@ def _file(model: str, revision: str | None, name: str) -> Path | None:
     return fetch(model, revision, name)
 
 
-def read_json(path: Path) -> JsonObject:
-    """A JSON file of a model.
-
-    Raises:
-        PlanError: if it is none.
-    """
-    try:
-        data: JsonObject = json.loads(path.read_text())
-    except ValueError as error:
-        raise PlanError(f"can't read the model's {path}: {error}") from error
-    return data
+def _parts(index: Path) -> list[str]:
+    """The weight files that an index names."""
+    named = read_json(index).get("weight_map")
+    if not isinstance(named, dict) or not all(isinstance(part, str) for part in named.values()):
+        raise PlanError(f"can't read the model's {index}: it has no weight_map of names")
+    return sorted(set(named.values()))
 
 
 def load_tokenizer(files: Mapping[str, Path]) -> Any:
-    """The tokenizer, from its files alone."""
+    """The tokenizer, from its files alone.
+
+    Raises:
+        PlanError: naming the folder, for files that are no tokenizer.
+    """
     from transformers import AutoTokenizer
 
-    made = AutoTokenizer.from_pretrained(str(files[CONFIG].parent), use_fast=True, trust_remote_code=False)
+    folder = files[CONFIG].parent
+    try:
+        made = AutoTokenizer.from_pretrained(str(folder), use_fast=True, trust_remote_code=False)
+    except Exception as error:  # of many classes, by what is wrong in which file
+        raise PlanError(f"can't load the tokenizer in {folder}: {' '.join(str(error).split())[:400]}") from error
     made.model_max_length = 1 << 40  # windows are cut here, not there
     return made

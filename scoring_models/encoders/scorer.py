@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from poolsieve.scoring_models.base.config import JsonObject, absolute_path
 from poolsieve.scoring_models.base.devices import check_precision, device_of, gpu_name
-from poolsieve.scoring_models.base.errors import RowError
+from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, RowError
 from poolsieve.scoring_models.base.packages import need
 from poolsieve.scoring_models.base.scorer import ModelBatch, Resources, TextScorer
 from poolsieve.scoring_models.encoders.engines import backend_of, check_backend, engine
 from poolsieve.scoring_models.encoders.windows import WindowBatch, batches_of, shapes, windows_of
+
+L = TypeVar("L")
 
 TOKENS = {"cpu": 512, "cuda": 16_384}
 """Kind of device -> tokens of a batch. On a CPU one window after the other is as fast, and needs no blanks."""
@@ -63,6 +65,20 @@ class EncoderScorer(TextScorer):
         """Without the folder of local files, which enter the fingerprint by hash, and without the device."""
         out = {key: value for key, value in super().to_dict().items() if key != "device"}
         return {**out, "model": Path(self.model).name if Path(self.model).is_absolute() else self.model}
+
+    def loaded(self, make: Callable[[], L]) -> L:
+        """What `make` loads.
+
+        Raises:
+            PlanError: naming the model, for whatever its files can't do.
+        """
+        try:
+            return make()
+        except (PoolsieveError, MemoryError):
+            raise
+        except Exception as error:  # of many classes, by what is wrong in which file
+            said = " ".join(f"{type(error).__name__}: {error}".split())[:400]
+            raise PlanError(f"can't load the model {self.model}: {said}") from error
 
     def need_libraries(self) -> None:
         """Raises `PlanError` without torch or transformers; OpenVINO may be missing."""

@@ -212,6 +212,31 @@ def test_one_bad_row_costs_one_row(pool: Path, tmp_path: Path) -> None:
     assert retried.work.scored == {"fussy": seven}
 
 
+def moody(texts: pa.Array) -> dict[str, pa.Array]:
+    """Fails on texts of seven words as long as POOLSIEVE_TEST_MOOD says so."""
+    if os.environ.get("POOLSIEVE_TEST_MOOD") and any(len(text.split()) == 7 for text in texts.to_pylist()):
+        raise ValueError("seven")
+    return {"n": pa.array([float(len(text)) for text in texts.to_pylist()], pa.float32())}
+
+
+def test_what_is_tried_again_never_changes_a_decision_that_is_there(
+    pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = Pool.parquet(f"{pool}/*.parquet", uid="uid", text="text") | Score(
+        moody=scorer(moody, reads=("text",), columns={"n": "float32"})
+    )
+    monkeypatch.setenv("POOLSIEVE_TEST_MOOD", "bad")
+    first = run(recipe, tmp_path / "out")
+    seen = {path: path.read_bytes() for path in (tmp_path / "out" / "decisions" / first.decision).rglob("*.parquet")}
+    monkeypatch.delenv("POOLSIEVE_TEST_MOOD")
+    again = run(recipe, tmp_path / "out", retry_quarantined=True)
+    assert first.quarantined and not again.quarantined and again.decision != first.decision
+    assert {path: path.read_bytes() for path in seen} == seen
+    assert run(recipe, tmp_path / "out").decision == again.decision == decide(recipe, tmp_path / "out").decision
+    whole = run(recipe, tmp_path / "whole")
+    assert fingerprint_of(tmp_path / "out") == fingerprint_of(tmp_path / "whole") and whole.decision == first.decision
+
+
 def test_max_error_rate_fails_the_job_and_leaves_no_manifest(pool: Path, tmp_path: Path) -> None:
     recipe = Pool.parquet(f"{pool}/*.parquet", text="text") | Score(
         fussy=scorer(fussy, reads=("text",), columns={"n": "float32"})

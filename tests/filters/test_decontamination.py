@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from poolsieve.dataflow import Pool
 from poolsieve.dataflow.passes.submit import prepare
 from poolsieve.filters import Keep, col, decontaminate
-from poolsieve.filters.decontamination import LoadedNgrams, Ngrams, ngram_hashes, normalised_words
+from poolsieve.filters.decontamination import LoadedNgrams, Ngrams, _decomposed, ngram_hashes, normalised_words
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 from tests.conftest import decide, fingerprint_of, ledger, run
 
@@ -168,3 +168,13 @@ def test_texts_that_are_too_short_to_be_found_are_named(caplog: pytest.LogCaptur
     assert [record.getMessage() for record in caplog.records] == [
         "benchmark 'a': 1 texts have fewer than 3 words and can't be found"
     ]
+
+
+def test_marks_in_a_row_are_ordered_as_unicode_has_it() -> None:
+    dice = random.Random(0)
+    marks = [c for c in map(chr, range(0x20000)) if unicodedata.combining(c) or c in "\u0f73\u0f75\u0f81"]
+    for rare in (0, 0.003, 0.02, 0.5):
+        for _ in range(40):
+            other = dice.choices(["a", "é", "각", "ǖ", "x\u0301", "日"], k=400)
+            text = "".join(one if dice.random() < rare else dice.choice(marks) for one in other)
+            assert _decomposed(text) == unicodedata.normalize("NFD", text)

@@ -11,9 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poolsieve.dataflow.decisions.selection import DigitCounts, _histogram, advance, cuts_of, levels
+from poolsieve.dataflow.decisions.selection import DigitCounts, _histogram, advance, count_rows, cuts_of, levels
+from poolsieve.dataflow.decisions.summary import empty_budgets
 from poolsieve.filters.dsl.cuts import Cut, kept_by, key_value, order_keys, tie_hashes
+from poolsieve.filters.dsl.expr import Env
 from poolsieve.filters.dsl.stages import Ranked, Top
+from poolsieve.scoring_models.base.errors import PlanError
 
 floats = st.one_of(
     st.sampled_from([0.0, -0.0, 1.0, -1.0, 0.1, float("inf"), float("-inf"), float("nan")]), st.floats(width=32)
@@ -83,24 +86,144 @@ def test_top_keeps_what_sorting_keeps(
     assert kept == set(order[: top.target(len(values))])
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.lists(st.tuples(st.integers(-5, 5), st.integers(0, 9)), min_size=1, max_size=30), st.integers(0, 120))
-def test_budget_keeps_the_best_while_they_fit(rows: list[tuple[int, int]], budget: int) -> None:
-    scores, weights = pa.array([s for s, _ in rows], pa.int64()), np.array([w for _, w in rows], dtype=np.int64)
-    uids = pa.array([f"{i:032x}" for i in range(len(rows))])
-    top = Top("x", budget=f"{budget} w").predicate
+Row = tuple[Any, Any, str | None, bool]
+"""Score, weight, group, alive."""
+
+
+def shard_of(rows: list[Row], kinds: tuple[pa.DataType, pa.DataType], path: str, start: int) -> Env:
+    columns = list(zip(*rows, strict=True)) if rows else [(), (), (), ()]
+    scores = {"x": pa.array(columns[0], kinds[0]), "w": pa.array(columns[1], kinds[1])}
+    uids = pa.array([f"u{(start + i) % 5}" for i in range(len(rows))])  # uids may repeat
+    alive = np.array(columns[3], dtype=bool)
+    return Env(scores | {"g": pa.array(columns[2], pa.string())}, lambda: uids, np.arange(len(rows)), path, {}, alive)
+
+
+def searched(top: Ranked, shards: list[Env]) -> dict[str, Cut]:
+    """The whole search, with plain sums in place of Beam's."""
+    kind, state = shards[0].scores["x"].type, None
+    for level in range(levels(kind)):
+        total: dict[str, DigitCounts] = {}
+        for env in shards:
+            for group, counts in count_rows(env, state, level, top=top, kind=kind).items():
+                total.setdefault(group, DigitCounts()).add(counts)
+        state = advance(total, state, top=top, kind=kind)
+    return cuts_of(state or {})
+
+
+def kept_rows(top: Ranked, shards: list[Env], cuts: dict[str, Cut]) -> set[tuple[str, int]]:
+    """Keys of the rows that the rule keeps, as a walk takes them out."""
+    found = set()
+    for env in shards:
+        judged = Env(env.scores, env.uid_of, env.rows, env.path, {top.cut: cuts}, env.alive)
+        mask = np.array(top.truth(judged).to_numpy(zero_copy_only=False), dtype=bool) & env.alive
+        found |= {(env.path, int(row)) for row in env.rows[mask]}
+    return found
+
+
+def taken(top: Ranked, shards: list[Env], budgets: dict[str, int], by: bool) -> set[tuple[str, int]]:
+    """The plain reference: sort, skip what is too heavy alone, take while the sum fits."""
+    order: dict[str, list[tuple[Any, ...]]] = {}
+    for env in shards:
+        hashes = tie_hashes(env.uid, 0).tolist()
+        columns = [env.scores[name].to_pylist() for name in "xwg"]
+        for i, (score, weight, group) in enumerate(zip(*columns, strict=True)):
+            unknown = score is None or math.isnan(score) or (by and group is None)
+            if unknown or not (env.alive[i] or top.rank == "pool"):
+                continue
+            known = (
+                0 if weight is None or math.isnan(weight) else max(int(weight), 0) if math.isfinite(weight) else 2**70
+            )
+            key = (score if top.lowest else -score, hashes[i], env.path, i)
+            order.setdefault(group if by else "", []).append(
+                (*key, 0 if math.isinf(weight or 0) and weight < 0 else known)
+            )
+    kept = set()
+    for group, rows in order.items():
+        budget, left = budgets.get(group, budgets.get("*", -1)), budgets.get(group, budgets.get("*", -1))
+        for _, _, path, i, weight in sorted(rows):
+            if weight > budget:
+                continue
+            if weight > left:
+                break
+            left -= weight
+            kept.add((path, i))
+    alive = {(env.path, i) for env in shards for i in np.flatnonzero(env.alive).tolist()}
+    return kept & alive
+
+
+whole_weights = st.integers(-3, 40)
+broken_weights = st.one_of(
+    whole_weights.map(float),
+    st.sampled_from([0.5, 7.9, 1e300, 2.0**63, float("inf"), float("-inf"), float("nan")]),
+    st.none(),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data(), floating=st.booleans(), lowest=st.booleans(), pool=st.booleans(), by=st.sampled_from("nst"))
+def test_a_budget_keeps_the_best_while_they_fit(
+    data: st.DataObject, floating: bool, lowest: bool, pool: bool, by: str
+) -> None:
+    """No groups, one budget for each group, or a table of budgets; ties, dead rows, nulls, rows that are too heavy."""
+    kinds = (pa.float32() if floating else pa.int64(), pa.float64() if floating else pa.int32())
+    score = (
+        st.one_of(st.sampled_from([0.0, -0.0, 1.5, float("nan")]), st.integers(-3, 3).map(float)) if floating else None
+    )
+    row = st.tuples(
+        st.one_of(st.none(), st.integers(-3, 3) if score is None else score),
+        broken_weights if floating else whole_weights,
+        st.sampled_from(["a", "b", "c", None]),
+        st.booleans() | st.just(True),
+    )
+    pieces = data.draw(st.lists(st.lists(row, max_size=12), min_size=1, max_size=4))
+    shards = [shard_of(rows, kinds, f"part-{i}", 7 * i) for i, rows in enumerate(pieces)]
+    asked = data.draw(st.lists(st.integers(0, 60), min_size=2, max_size=2))
+    table = {"n": {"": asked[0]}, "s": {"*": asked[0]}, "t": {"a": asked[0], "*": asked[1]}}[by]
+    budget: Any = f"{asked[0]} w" if by != "t" else {group: f"{amount} w" for group, amount in table.items()}
+    top = Top(
+        "x", budget=budget, by=None if by == "n" else "g", lowest=lowest, rank="pool" if pool else "alive"
+    ).predicate
     assert isinstance(top, Ranked)
-    cut = search(top, scores, uids, [np.arange(len(rows))], weights)
-    mask = kept_by(cut, scores, lambda: uids, np.arange(len(rows)), "0", 0)
-    hashes = tie_hashes(uids, 0)
-    order = sorted(range(len(rows)), key=lambda i: (-rows[i][0], int(hashes[i])))
-    sums, wanted = 0, set()
-    for i in order:
-        sums += int(weights[i])
-        if sums > budget:
-            break
-        wanted.add(i)
-    assert set(np.flatnonzero(mask).tolist()) == wanted
+    cuts = searched(top, shards)
+    assert kept_rows(top, shards, cuts) == taken(top, shards, table, by != "n")
+    frozen = {group: Cut.from_dict(cut.to_dict()) for group, cut in cuts.items()}
+    assert kept_rows(top, shards[::-1], frozen) == taken(top, shards, table, by != "n")
+
+
+def test_a_row_heavier_than_its_budget_does_not_compete() -> None:
+    rows: list[Row] = [(9, 100, "en", True), (8, 3, "en", True), (7, 3, "en", True), (6, 50, "de", True)]
+    env = shard_of(rows, (pa.int64(), pa.int64()), "p", 0)
+    top = Top("x", budget="5 w", by="g").predicate
+    assert isinstance(top, Ranked)
+    cuts = searched(top, [env])
+    assert kept_rows(top, [env], cuts) == {("p", 1)}
+    assert cuts["en"].competing == 2
+    assert empty_budgets({top.cut: cuts}) == [
+        "the cut 'x.below_cut' keeps no row of group 'de': every row that has a score weighs more than the whole budget "
+        "of 5; give a larger one"
+    ]
+
+
+def test_a_frozen_budget_skips_heavy_rows_of_a_grown_pool() -> None:
+    top = Top("x", budget="5 w").predicate
+    assert isinstance(top, Ranked)
+    kinds = (pa.int64(), pa.int64())
+    cuts = searched(top, [shard_of([(9, 4, None, True), (8, 4, None, True)], kinds, "old", 0)])
+    grown = shard_of([(99, 6, None, True), (98, 5, None, True)], kinds, "new", 0)
+    assert kept_rows(top, [grown], cuts) == {("new", 1)}
+
+
+def test_nothing_is_said_of_a_budget_of_nothing_or_of_rows_that_never_came() -> None:
+    for budget, alive in (("0 w", True), ("5 w", False)):
+        top = Top("x", budget=budget).predicate
+        assert isinstance(top, Ranked)
+        cuts = searched(top, [shard_of([(1, 7, None, alive)], (pa.int64(), pa.int64()), "p", 0)])
+        assert cuts[""].kind == "none" and empty_budgets({top.cut: cuts}) == []
+
+
+def test_ties_can_not_exceed_a_budget() -> None:
+    with pytest.raises(PlanError, match="could exceed a budget"):
+        Top("x", budget="5 w", ties="include")
 
 
 @pytest.mark.parametrize(
@@ -119,5 +242,6 @@ def test_keys_keep_order_and_come_back(kind: pa.DataType) -> None:
 
 
 def test_a_cut_survives_json() -> None:
-    cut = Cut(value=0.1, key=2**63 + 1, bits=64, tie_hash=2**64 - 1, tie_path="ä", tie_row=3, of=5, k=2, competing=4)
+    value = key_value(2**63 + 1, pa.float64(), lowest=False)
+    cut = Cut(value=value, key=2**63 + 1, bits=64, tie_hash=2**64 - 1, tie_path="ä", tie_row=3, of=5, k=2, competing=4)
     assert Cut.from_dict(cut.to_dict()) == cut

@@ -175,11 +175,11 @@ def test_a_pool_file_cut_short_while_it_is_exported(
     run(tar_recipe(tars), tmp_path / "out")
     pick = Choice.pick
 
-    def cut_first(self: Choice, shard: Shard) -> Picked:
+    def cut_first(self: Choice, shard: Shard, ledger_sha256: str | None) -> Picked:
         """Between the check of the file and its reading."""
         if shard.path == "00002.tar":
             os.truncate(tars / shard.path, 40_960)
-        return pick(self, shard)
+        return pick(self, shard, ledger_sha256)
 
     monkeypatch.setattr(Choice, "pick", cut_first)
     with pytest.raises(PoolsieveError, match=r"00002\.tar has changed"):

@@ -81,10 +81,10 @@ def test_what_an_entry_point_can_do_wrong_is_said_when_it_is_used(environment: d
     of = "of poolsieve-shouting 1.2, which can't be imported"
     assert version == "1.2"
     assert gone.startswith(
-        f"PlanError: r.yaml, stage 1: 'shouting.gone' is poolsieve_shouting:gone {of}: AttributeError"
+        f"PlanError: r.yaml, line 2, stage 1: 'shouting.gone' is poolsieve_shouting:gone {of}: AttributeError"
     )
     assert f":heavy {of}: ModuleNotFoundError: No module named 'poolsieve_shouting_with" in heavy
-    assert number == "PlanError: r.yaml, stage 1: 'shouting.number' made no stage, but 3"
+    assert number == "PlanError: r.yaml, line 2, stage 1: 'shouting.number' made no stage, but 3"
     assert "Did you mean 'shouting.calm'" in near
     assert "at_least" in argument
     assert "GopherQuality" in own, "a package gave another meaning to a name of poolsieve's own"

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 import poolsieve
+from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.store.layout import shards_url
 from poolsieve.dataflow.store.manifest import SHARDS_SCHEMA, Manifest, ShardLine, read_manifest, read_shards
 from poolsieve.dataflow.store.summary import Summary
@@ -69,7 +70,8 @@ def test_a_part_of_a_file_of_many_gigabytes_has_a_line(tmp_path: Path) -> None:
     """JSON lines are cut by bytes, which a 32-bit number could not hold beyond 2 GiB."""
     far = {"path": "a.jsonl", "first": 5 << 30, "extent": 3 << 30, "start": 10, "size": 9 << 30, "tag": "t"}
     counts = {"rows": 1, "kept": 1, "dropped": 0, "quarantined": 0, "nbytes": 1, "kept_bytes": 1}
-    line = ShardLine(**far, **counts, name="a")
-    table = pa.Table.from_pylist([{**far, **counts, "name": "a"}], schema=SHARDS_SCHEMA)
+    name = Shard(**far).name
+    line = ShardLine(**far, **counts, name=name)
+    table = pa.Table.from_pylist([{**far, **counts, "name": name}], schema=SHARDS_SCHEMA)
     write_table(shards_url(str(tmp_path), "d"), table)
     assert read_shards(str(tmp_path), "d") == [line] and line.shard.extent == 3 << 30

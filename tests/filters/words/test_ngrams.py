@@ -6,12 +6,16 @@ from collections import Counter
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poolsieve.filters.gopher import GopherRepetition
 from poolsieve.filters.words.ngrams import (
+    _BASE,
     GROUP,
+    _powers_at,
+    _prefix_hashes,
     _read_jumping,
     _sorted,
     _stood_before,
@@ -64,6 +68,18 @@ def test_documents_end_to_end_count_as_each_alone(texts: list[str]) -> None:
 
 def test_real_documents_count_as_each_alone() -> None:
     assert_counts([*real(300), "", "x", "a b " * 3000])
+
+
+@pytest.mark.parametrize("characters", [4, 64])
+def test_hashes_of_a_text_in_parts(characters: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "a text, \u65e5\U0001f600, " * 40
+    ends = np.unique(np.random.default_rng(0).integers(0, len(text) + 1, 300))
+    whole, of_all = _prefix_hashes(text, ends, np.arange(len(text) + 1))
+    scale = _powers_at(ends)
+    monkeypatch.setattr("poolsieve.filters.words.ngrams.CHARACTERS", characters)
+    assert [made.tolist() for made in _prefix_hashes(text, ends)] == [whole.tolist()] == [of_all[ends].tolist()]
+    assert _powers_at(ends).tolist() == scale.tolist() == [pow(int(_BASE), int(end), 1 << 64) for end in ends]
+    assert_counts([*real(4), "a b " * 300])
 
 
 @settings(deadline=None)  # the first call builds spaCy's tokenizer

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poolsieve.filters.words.pieces import Splitter
+from poolsieve.filters.words.pieces import splitter
 from tests.filters.corpus import built, real
 
 MARKS = ",:;!?()[]{}<>_#*&'\"`.-/+=$%^~@|\\…’“”‘—–»«"
@@ -18,11 +17,6 @@ WORDS = [
     *("m", "g", "cm", "km", "km/h", "5km", "10%", "US$", "C$", "'s", "’s", "'S", "s", "9am", "e.g", "http", "http://"),
     *("www.x.org", "x.com", "é", "É", "ß", "日本", "Ω", "1st", "2D", "3.5", "v2.0", "re", "ll", "..", "...", "😀"),
 ]
-
-
-@functools.cache
-def splitter() -> Splitter:
-    return Splitter()
 
 
 def assert_same(pieces: list[str]) -> int:

@@ -13,6 +13,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,12 +22,13 @@ import pytest
 from PIL import Image
 
 from poolsieve.dataflow import Pool
+from poolsieve.dataflow.decisions.facts import facts_of
 from poolsieve.dataflow.decisions.record import SAMPLES
 from poolsieve.dataflow.passes.submit import Plan, execute, prepare, prepare_stored
 from poolsieve.dataflow.recipes.recipe import Recipe
 from poolsieve.dataflow.store.layout import shards_url
 from poolsieve.dataflow.store.manifest import RowCounts, read_cuts, write_manifest
-from poolsieve.dataflow.store.summary import Summary
+from poolsieve.dataflow.store.summary import Facts, Summary
 from poolsieve.filters import Keep, Score, Top, col, scorer
 from poolsieve.jobs.report.data import report_data
 from poolsieve.jobs.report.numbers import share_text, size_text
@@ -71,6 +73,18 @@ def write_tars(folder: Path, shards: int = 2, rows: int = 60) -> Path:
     return folder
 
 
+def executed(plan: Plan, **how: bool) -> Summary:
+    """The summary of a run as a report takes it."""
+    made = execute(plan, **how)
+    made.facts = facts_of(plan.job, plan.gaps)
+    return made
+
+
+def facts_in(summary: Summary) -> Facts:
+    assert summary.facts is not None
+    return summary.facts
+
+
 def recipe_of(tars: Path) -> Recipe:
     return (
         Pool.webdataset(f"{tars}/*.tar", text="txt", image="jpg")
@@ -87,17 +101,17 @@ class Run:
         self.out = folder / "out"
         self.tars = write_tars(folder / "pool")
         self.prepared: Plan = prepare(recipe_of(self.tars), str(self.out))
-        self.summary: Summary = execute(self.prepared)
+        self.summary: Summary = executed(self.prepared)
         write_manifest(self.prepared.job, self.summary)
 
     def write(self, **options: Any) -> tuple[str, dict[str, Any]]:
         """(html, json)"""
-        url = write_report(self.prepared.job, self.summary, **options)
+        url = write_report(str(self.out), self.summary, **options)
         return Path(url).read_text(), json.loads(Path(url).with_suffix(".json").read_text())
 
 
 def samples_of(run: Run) -> Samples:
-    found = report_data(run.prepared.job, run.summary).samples
+    found = report_data(str(run.out), run.summary).samples
     assert found is not None
     return found
 
@@ -196,7 +210,7 @@ def test_hostile_names_are_escaped_in_drawings_and_attributes(tmp_path: Path) ->
         name, fraction="0.5", by="lang", reason="cut.x"
     )
     prepared = prepare(recipe, str(tmp_path / "out"))
-    html = Path(write_report(prepared.job, execute(prepared))).read_text()
+    html = Path(write_report(str(tmp_path / "out"), executed(prepared))).read_text()
     page = Page(html)
     assert not any(
         tag in ("script", "img") or (tag == "b" and attrs) for tag, attrs in page.tags if attrs.get("class") != "score"
@@ -235,7 +249,7 @@ def test_samples_beside_the_cut_of_a_group_are_of_that_group(tmp_path: Path) -> 
     pq.write_table(pa.table({"q": quality, "lang": langs, "text": ["a"] * 400}), tmp_path / "pool" / "a.parquet")
     recipe = Pool.parquet(f"{tmp_path}/pool/*.parquet", text="text") | Top("q", fraction="0.5", by="lang")
     prepared = prepare(recipe, str(tmp_path / "out"))
-    found = report_data(prepared.job, execute(prepared)).samples
+    found = report_data(prepared.job.out, executed(prepared)).samples
     assert found is not None and [cut.group for cut in found.cuts] == ["de", "en"]
     for cut in found.cuts:
         assert len(cut.kept) == len(cut.dropped) == SAMPLES
@@ -288,7 +302,7 @@ def test_slow_storage_ends_with_a_note(finished: Run) -> None:
     pipe = Path(shards_url(str(finished.out), finished.summary.decision))
     pipe.unlink()
     os.mkfifo(pipe)
-    found = report_samples(finished.prepared.job, finished.summary, budget=0.0)
+    found = report_samples(str(finished.out), finished.summary, facts_in(finished.summary), budget=0.0)
     assert any("within 0 s" in note for note in found.notes)
     os.close(os.open(pipe, os.O_RDWR | os.O_NONBLOCK))  # lets the thread that was left behind go
 
@@ -339,8 +353,8 @@ def test_throughput_names_the_slowest_stage_and_outlives_a_second_report(finishe
     assert data["throughput"]["text"] in Page(html).text
     frozen = read_cuts(str(finished.out / "decisions" / data["decision"] / "cuts.json"))
     again = prepare_stored(recipe_of(finished.tars), str(finished.out), frozen=frozen)
-    summary = execute(again, score=False, write=False)
-    url = write_report(again.job, summary)
+    summary = executed(again, score=False, write=False)
+    url = write_report(again.job.out, summary)
     later = json.loads(Path(url).with_suffix(".json").read_text())
     assert later["throughput"] == {**data["throughput"], "earlier": True}
     assert later["cuts"][0]["drift"] is None
@@ -352,7 +366,7 @@ def test_a_frozen_cut_on_a_grown_pool_shows_its_drift(tmp_path: Path) -> None:
     write_tars(tmp_path / "more", shards=1)
     shutil.move(tmp_path / "more" / "0000.tar", first.tars / "0009.tar")
     prepared = prepare(recipe_of(first.tars), str(tmp_path / "grown"), frozen=frozen)
-    data = report_data(prepared.job, execute(prepared))
+    data = report_data(prepared.job.out, executed(prepared))
     cut = data.cuts[0]
     made = cut.groups[0]
     assert cut.drift is not None
@@ -360,7 +374,8 @@ def test_a_frozen_cut_on_a_grown_pool_shows_its_drift(tmp_path: Path) -> None:
 
 
 def test_gaps_are_named(finished: Run) -> None:
-    html, data = finished.write(gaps=("pool/0007.tar",))
+    finished.summary.facts = msgspec.structs.replace(facts_in(finished.summary), gaps=("pool/0007.tar",))
+    html, data = finished.write()
     assert data["gaps"] == ["pool/0007.tar"] and "pool/0007.tar" in Page(html).text
 
 
@@ -369,7 +384,7 @@ def test_a_text_pool_and_an_empty_decision(pool: Path, tmp_path: Path) -> None:
         col("text").word_count() > 99, reason="a.b"
     )
     prepared = prepare(recipe, str(tmp_path / "out"))
-    data = report_data(prepared.job, execute(prepared))
+    data = report_data(prepared.job.out, executed(prepared))
     html = render(data)
     assert data.rows == RowCounts(rows_in=1200, kept=0, dropped=1200, quarantined=0)
     assert data.samples is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -346,3 +347,22 @@ def test_hub_repositories_in_both_layouts_and_offline_afterwards(hub: str, tmp_p
     second = subprocess.run([sys.executable, "-c", HUB_CODE], env=offline, capture_output=True, text=True, check=False)
     assert second.returncode == 0, second.stderr[-1500:]
     assert second.stdout == first.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("tokenizer_config.json", {"auto_map": {"AutoTokenizer": ["mine.Tokenizer", None]}}, "never run"),
+        ("open_clip_config.json", {"text_cfg": {"tokenizer_kwargs": {"trust_remote_code": True}}}, "never run"),
+        ("tokenizer.json", {"model": {"type": "Magic"}}, "is no tokenizer"),
+        ("preprocessor_config.json", [1], "expected an object"),
+    ],
+)
+def test_a_folder_that_asks_for_code_or_has_broken_files_is_refused(
+    name: str, text: Any, message: str, folder: Path, tmp_path: Path
+) -> None:
+    copied = Path(shutil.copytree(folder, tmp_path / "model"))
+    (copied / name).write_text(json.dumps(text))
+    with pytest.raises(PlanError, match=message) as caught:
+        Clip(f"local-dir:{copied}").files()
+    assert str(copied / name) in str(caught.value)

@@ -171,3 +171,55 @@ def test_a_network_that_openvino_gets_wrong_is_refused() -> None:
 
     with pytest.raises(PlanError, match="say backend='torch'"):
         engine(Odd().eval(), torch.device("cpu"), "fp32", "openvino", 64)
+
+
+def changed(folder: Path, name: str, **values: Any) -> None:
+    path = folder / name
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])
+@pytest.mark.parametrize(
+    "values", [{"auto_map": {"AutoModel": "mine.Model"}}, {"inner": [{"trust_remote_code": True}]}]
+)
+def test_a_model_that_asks_for_code_is_refused_before_it_is_loaded(name: str, values: Any, tmp_path: Path) -> None:
+    folder = make(tmp_path / "model", num_labels=1)
+    (folder / "mine.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    changed(folder, name, **values)
+    with pytest.raises(PlanError, match="Remote code is never run") as caught:
+        Classifier(str(folder)).files()
+    assert str(folder / name) in str(caught.value)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": "1.0"}', '{"model": {"type": "Magic"}}', "\x00"])
+def test_a_broken_tokenizer_is_named_in_the_plan(text: str, tmp_path: Path) -> None:
+    folder = make(tmp_path / "model", num_labels=1)
+    (folder / "tokenizer.json").write_text(text)
+    with pytest.raises(PlanError, match="is no tokenizer") as caught:
+        Classifier(str(folder)).files()
+    assert str(folder / "tokenizer.json") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("config.json", "[1]"),
+        ("config.json", "{"),
+        ("config.json", '{"id2label": [1], "model_type": "bert"}'),
+        ("config.json", '{"id2label": {"a": "b"}, "model_type": "bert"}'),
+        ("config.json", '{"num_labels": 1, "model_type": "no_such"}'),
+        (
+            "config.json",
+            '{"num_labels": 1, "model_type": "bert", "hidden_size": "wide", "max_position_embeddings": 64}',
+        ),
+        ("tokenizer_config.json", "[]"),
+        ("tokenizer_config.json", '{"tokenizer_class": "NoSuchTokenizer", "model_max_length": "x"}'),
+        ("model.safetensors", "not weights"),
+    ],
+)
+def test_broken_files_of_a_model_end_in_one_message(name: str, text: str, tmp_path: Path) -> None:
+    folder = make(tmp_path / "model", num_labels=1)
+    (folder / name).write_text(text)
+    with pytest.raises(PlanError, match=str(folder)):
+        Classifier(str(folder)).load()

@@ -178,7 +178,8 @@ def _members(file: IO[bytes]) -> Iterator[tuple[tarfile.TarInfo, int, bool] | Ro
             file.seek(position)
         info = _header(archive, position, size)
         if info is not None:
-            yield info, archive.offset, info.offset_data + info.size <= size
+            nameless = info.isreg() and not info.name
+            yield _nameless(info) if nameless else (info, archive.offset, info.offset_data + info.size <= size)
             position = archive.offset
             continue
         zeros, (position, lost) = position, _after_zeros(file, position)
@@ -216,6 +217,11 @@ def _is_header(block: bytes) -> bool:
         return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape").size >= 0
     except (tarfile.HeaderError, ValueError):
         return False
+
+
+def _nameless(info: tarfile.TarInfo) -> RowError:
+    """A name of zeros, as a hole within a long name leaves it, belongs to no sample: not a word would be said of it."""
+    return RowError("tar_header", f"the member at byte {info.offset:,} has no name")
 
 
 def _gap(zeros: int, header: int | None) -> RowError:

@@ -520,6 +520,14 @@ def test_a_gap_within_a_sample_parts_it(tmp_path: Path) -> None:
     assert column(chunks, "text") == [None, None, "2", "3"]
 
 
+def test_a_long_name_that_a_hole_took_is_one_line(tmp_path: Path) -> None:
+    long = "b" * 300 + ".txt"
+    data = tar([("a.txt", b"1"), (long, b"2"), ("c.txt", b"3")])
+    place = data.index(long.encode())
+    chunks = read(tmp_path, blank(data, place, 512), "text", text="txt")
+    assert errors(chunks) == {1: "tar_header"} and column(chunks, "text") == ["1", None, "3"]
+
+
 def test_zeros_to_the_end_are_no_damage_and_anything_else_is(tmp_path: Path) -> None:
     data = tar([("a.txt", b"1")])
     for padding in (0, 100, 512, 3 << 20):

@@ -1,0 +1,304 @@
+"""Who works in a folder right now, so that nothing is removed or replaced under them.
+
+A lease is a small JSON file with a name of its own. Who wants one writes it first and looks at the others then: of two
+that can't stand side by side, the later writer sees the earlier one and withdraws. All that a storage must do for this
+is list a file once it has been written, which local disks, S3, GCS and Azure promise; no create-if-absent is needed,
+and to break a dead lease is to remove one file whose name nobody takes again.
+
+A holder writes its lease anew every `BEAT` seconds. A lease is dead when its process is known to be gone (same
+machine), or when it is `STALE` seconds older than one that was written just now: both times are the storage's, so that
+clocks need not agree.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import functools
+import getpass
+import json
+import logging
+import os
+import platform
+import random
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from poolsieve.dataflow import fs, progress
+from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
+
+WORK = "work"
+"""For writing what is content-named, and for reading: any number at once."""
+
+CLOSE = "close"
+"""For replacing the manifest: one at a time, beside any work."""
+
+SOLE = "sole"
+"""For removing: alone."""
+
+_MEET = {(WORK, WORK), (WORK, CLOSE), (CLOSE, WORK)}
+"""Kinds that can stand side by side."""
+
+BEAT = 30.0
+"""Seconds after which a holder writes its lease anew."""
+
+STALE = 300.0
+"""Seconds without a beat after which a holder on another machine is taken for dead: ten beats."""
+
+PRUNE_SECONDS = 120.0
+"""Seconds that whoever works waits for a `prune` to end: it only removes files."""
+
+SETTLE = 2.0
+"""Seconds for which even who won't wait tries: of two that begin at once, both may withdraw the first time."""
+
+_SAY_AFTER = 3.0
+"""Seconds of waiting after which the user is told what for."""
+
+_log = logging.getLogger(__name__)
+
+
+class InUse(PlanError):
+    """Somebody else works in the folder, so that this command would remove or replace what they need."""
+
+
+class LeaseLost(PoolsieveError):
+    """Somebody else removed this command's lease, and may work in the folder now."""
+
+
+class Holder(msgspec.Struct, kw_only=True, frozen=True):
+    """What a lease says of who holds it.
+
+    Attributes:
+        kind: `WORK`, `CLOSE` or `SOLE`.
+        what: for people, as "poolsieve run".
+        who: user and host, for people.
+        place: what tells one space of process numbers from every other; "" where nothing does.
+        pid: number of the process there.
+        started: when it started, as the system counts, since numbers are given again.
+        since: when the lease was taken, by the holder's clock, for people.
+    """
+
+    kind: str
+    what: str
+    who: str
+    place: str
+    pid: int
+    started: str
+    since: str
+
+    def meets(self, kind: str) -> bool:
+        """Whether a lease of that kind may stand beside this one."""
+        return (self.kind, kind) in _MEET
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the process is known to have ended."""
+        return bool(self.place) and self.place == _place() and started_at(self.pid) != self.started
+
+
+class Lease:
+    """One lease, from `held`."""
+
+    def __init__(self, url: str, holder: Holder) -> None:
+        self.url, self.holder = url, holder
+        self.lost = False
+        self._over = threading.Event()
+        self._writing = threading.Lock()
+
+    def write(self) -> None:
+        """Takes it, or says that its holder is still there."""
+        fs.write_bytes(self.url, json.dumps(msgspec.to_builtins(self.holder)).encode())
+
+    def check(self) -> None:
+        """Called right before something is replaced.
+
+        Raises:
+            LeaseLost: if somebody removed the lease.
+        """
+        if self.lost or not fs.exists(self.url):
+            self.lost = True
+            raise LeaseLost(
+                f"{self.url} was removed while {self.holder.what} went on, so that another command may work there now: "
+                "run the same command again"
+            )
+
+    def beat(self) -> None:
+        """Runs in a thread of its own until the lease is given back."""
+        while not self._over.wait(BEAT):
+            with contextlib.suppress(OSError):  # a storage that fails now is asked again at the next beat
+                self._again()
+
+    def _again(self) -> None:
+        with self._writing:
+            if self._over.is_set():
+                return
+            if fs.exists(self.url):
+                self.write()
+                return
+            self.lost = True
+            progress.ask_to_stop()
+            self._over.set()
+
+    def give_back(self) -> None:
+        """Ends it. Not while a beat is being written, which would outlive it."""
+        self._over.set()
+        with self._writing:
+            fs.remove(self.url)
+
+
+@contextlib.contextmanager
+def held(
+    folder: str, kind: str, what: str, *, patience: float = 0.0, read_only: bool = False
+) -> Iterator[Lease | None]:
+    """Holds a lease while the block runs.
+
+    Args:
+        folder: of leases; everybody who must not meet names the same one.
+        kind: `WORK`, `CLOSE` or `SOLE`.
+        what: the command, for whoever must wait for it.
+        patience: seconds to wait for others.
+        read_only: go on without a lease (None) where nothing can be written: who only reads needs no more.
+
+    Raises:
+        InUse: if others are still there when patience is over, naming them.
+        LeaseLost: if somebody removed the lease meanwhile.
+    """
+    try:
+        lease = _taken(folder, kind, what, max(patience, SETTLE))
+    except (OSError, NotImplementedError):
+        if not read_only:
+            raise
+        yield None
+        return
+    thread = threading.Thread(target=lease.beat, daemon=True, name="poolsieve-lease")
+    thread.start()
+    try:
+        yield lease
+    except progress.Interrupted:
+        if lease.lost:
+            lease.check()
+        raise
+    finally:
+        lease.give_back()
+        thread.join(timeout=BEAT)
+        _remove_empty(folder)
+
+
+def _taken(folder: str, kind: str, what: str, patience: float) -> Lease:
+    started, said, pause = time.monotonic(), False, 0.05
+    while True:
+        lease = Lease(fs.join(folder, f"{kind}-{uuid.uuid4().hex}.json"), _me(kind, what))
+        try:
+            lease.write()
+            others = _others(folder, lease)
+        except BaseException:  # Ctrl-C too: nobody would give the lease back
+            lease.give_back()
+            raise
+        if not others:
+            return lease
+        lease.give_back()
+        waited = time.monotonic() - started
+        if waited > patience:
+            raise _in_use(others)
+        if waited > _SAY_AFTER and not said:
+            _log.warning("waiting for %s", _name(*others[0]))
+            said = True
+        time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  (spreads attempts, keeps no secret)
+        pause = min(pause * 1.5, 5.0)
+
+
+def _others(folder: str, mine: Lease) -> list[tuple[str, Holder]]:
+    """Leases that can't stand beside this one; the dead among them are removed."""
+    found = []
+    for name in fs.names(folder):
+        url = fs.join(folder, name)
+        if url == mine.url or not name.endswith(".json"):
+            continue
+        holder = _read(url)
+        if holder is None or holder.meets(mine.holder.kind):
+            continue
+        if holder.is_gone or _age(url, mine.url) > STALE:
+            fs.remove(url)
+        else:
+            found.append((url, holder))
+    return found
+
+
+def _read(url: str) -> Holder | None:
+    """What a lease says; None if it has been given back meanwhile. A file that says nothing stands for itself."""
+    try:
+        return msgspec.json.decode(fs.read_bytes(url), type=Holder)
+    except FileNotFoundError:
+        return None
+    except (ValueError, UnicodeDecodeError):
+        return Holder(kind="?", what="something that can't be read", who="?", place="", pid=0, started="", since="?")
+
+
+def _age(url: str, newest: str) -> float:
+    """Seconds by which one file is older than another, by the storage's clock; 0 where it does not say."""
+    try:
+        then, now = fs.modified(url), fs.modified(newest)
+    except (OSError, NotImplementedError):
+        return 0.0
+    return (now - then).total_seconds()
+
+
+def _in_use(others: Sequence[tuple[str, Holder]]) -> InUse:
+    more = f", and {len(others) - 1} more" if len(others) > 1 else ""
+    url, holder = others[0]
+    return InUse(
+        f"{url.rsplit('/', 2)[0]} is in use by {_name(url, holder)}{more}. Try again when that has ended; if it is no "
+        f"longer there, remove {url}"
+    )
+
+
+def _name(url: str, holder: Holder) -> str:
+    return f"{holder.what} ({holder.who}, process {holder.pid}, since {holder.since})"
+
+
+def _remove_empty(folder: str) -> None:
+    system, path = fs.connect(folder)
+    if fs.is_local(system):
+        with contextlib.suppress(OSError):
+            os.rmdir(path)
+
+
+def _me(kind: str, what: str) -> Holder:
+    pid = os.getpid()
+    since = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return Holder(kind=kind, what=what, who=_who(), place=_place(), pid=pid, started=started_at(pid), since=since)
+
+
+def _who() -> str:
+    try:
+        return f"{getpass.getuser()} on {platform.node()}"
+    except (OSError, KeyError):  # a container's user may have no name
+        return f"user {os.getuid()} on {platform.node()}"
+
+
+@functools.cache
+def _place() -> str:
+    """One boot of one machine, and one space of process numbers in it: containers have their own. "" without /proc."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
+
+
+def started_at(pid: int) -> str:
+    """When a process was started, in ticks since the boot; "" where that is not known, and for one that has ended.
+
+    One that nobody has waited for (a zombie, as containers have them) still takes signals, and another process may
+    get the number of one that is gone.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] in (b"Z", b"X") else fields[19].decode()

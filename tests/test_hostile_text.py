@@ -1,0 +1,245 @@
+"""Every scorer and edit of a text against texts that are made to take it long: 200 KB each, in time linear in them.
+
+The limit is on a hang, and so a generous one: a scorer that takes the square of a text's length takes minutes here.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+from poolsieve.filters import Masked, PersonalData, c4, fineweb, gopher
+from poolsieve.filters.decontamination import LoadedNgrams, Ngrams
+from poolsieve.filters.dsl.edits import Edit
+from poolsieve.filters.dsl.stages import Score, Stage
+from poolsieve.filters.dsl.statistics import Statistic
+from poolsieve.filters.lists import pairs_of
+from poolsieve.filters.url_lists import UrlParts, UrlWords
+from poolsieve.filters.words.tokenizer import tokenizer
+from poolsieve.scoring_models import Classifier, FastText, Language, Tokens
+from tests.filters.corpus import PROSE
+
+BYTES = 200_000
+SECONDS = 2.0
+"""Of processor time."""
+
+UNITS: dict[str, str] = {
+    "brackets": "(",
+    "pairs of brackets": "()",
+    "square brackets": "[",
+    "citations": "[1",
+    "quotes": "\"'",
+    "curly quotes": "“”’",
+    "contractions": "'s",
+    "don't": "don't",
+    "faces": ":)",
+    "faces that overlap": ":)(:",
+    "faces across blanks": "x:) ) ",
+    "exclamation marks": "!",
+    "commas": ",",
+    "dots": ".",
+    "pairs of dots": "..a",
+    "final marks": ". ",
+    "ellipses": "… ...",
+    "hyphens": "a-",
+    "dashes": "—",
+    "colons": "a:",
+    "units": "5km",
+    "percent": "%.",
+    "addresses": "a@b.cc",
+    "half addresses": "a@a.",
+    "literal addresses": "a@[1.2.3.",
+    "at signs": "@",
+    "URLs": "http://www.example.com/a?b=c&d#e",
+    "schemes": "http://",
+    "hosts": "a.b.",
+    "digits": "1234567890",
+    "octets": "1.1.1.",
+    "numbers": "1,",
+    "base64": "aB3+/x9Q",
+    "minified": "function(e){return!e[0]&&t.n(e,'x')};",
+    "one letter": "x",
+    "letters and digits": "a1",
+    "line breaks": "\n",
+    "CR LF": "\r\n",
+    "one character a line": "x\n",
+    "bullets": "- \n",
+    "blanks": " ",
+    "ideographic blanks": "\u3000a",
+    "tabs": "\t",
+    "NULs": "\x00",
+    "byte-order marks": "\ufeff",
+    "zero width": "a\u200b\u200d",
+    "acute accents": "e\u0301",
+    "marks in the wrong order": "\u0301\u0316",
+    "marks without end": "\u0301",
+    "tone marks in the wrong order": "\u302e\u0316",
+    "Hangul letters": "\u1112\u1161\u11ab",
+    "ligatures": "ﷺ",
+    "emoji families": "\U0001f468\u200d\U0001f469\u200d",
+    "emoji": "\U0001f600a",
+    "flags": "\U0001f1e9\U0001f1ea",
+    "noncharacters": "\ufffe\U0010ffff",
+    "Chinese": "我能吞下玻璃而不伤身体",
+    "Japanese": "日本語の文章です。",
+    "Thai": "ฉันกินกระจกได้แต่มันไม่ทำให้ฉันเจ็บ",
+    "Arabic units": "5كم",
+    "right to left": "\u202eשלום\u202c ",
+    "repeated sentence": PROSE + " ",
+    "repeated words": "to be or not ",
+    "two words": "ab a b ",
+    "many short words": "a ",
+    "words that end alike": "a bc ab c ",
+    "policies": "lorem ipsu privacy polic ",
+    "citations without end": "[citation neede",
+}
+
+
+def thue_morse(size: int) -> str:
+    """Words by which the hashes of strings that polynomials make collide, whatever their base (modulo 2^64)."""
+    bits = [bin(i).count("1") % 2 for i in range(2048)]
+    one, other = ("".join("ab"[bit ^ flip] for bit in bits) for flip in (0, 1))
+    return " ".join([one, other] * (size // 4096))[:size]
+
+
+def text_of(name: str) -> str:
+    """200 KB of UTF-8 of one kind."""
+    dice = random.Random(0)
+    if name in UNITS:
+        return UNITS[name] * (BYTES // len(UNITS[name].encode()))
+    if name == "random marks":
+        return "".join(dice.choices("()[]{}<>.,:;!?'\"-_#*&`$%^~@|\\/+=", k=BYTES))
+    if name == "random letters":
+        return " ".join("".join(dice.choices("abcdefghij", k=6)) for _ in range(BYTES // 7))
+    if name == "random characters":
+        codes = (dice.choice((dice.randrange(1, 0xD800), dice.randrange(0xE000, 0x110000))) for _ in range(BYTES // 4))
+        return "".join(map(chr, codes))
+    if name == "one of each long word":
+        return " ".join("(" * n for n in range(600))
+    return thue_morse(BYTES)
+
+
+TEXTS = [*UNITS, "random marks", "random letters", "random characters", "one of each long word", "colliding hashes"]
+
+
+def scorer_of(stage: Stage) -> Any:
+    """The scorer of a ready-made stage."""
+    return next(iter(next(one for one in stage.flat() if isinstance(one, Score)).scorers.values()))
+
+
+def scored(scorer: Any) -> Callable[[str], object]:
+    """What scores one text."""
+    role = scorer.reads[0] if hasattr(scorer, "reads") else "text"
+    return lambda text: scorer.score(pa.record_batch({role: [text]}))
+
+
+def edited(editor: Any) -> Callable[[str], object]:
+    """What edits one text."""
+    return lambda text: editor.edit(pa.record_batch({"text": [text]}))
+
+
+def ngrams() -> Callable[[str], object]:
+    scorer = Ngrams({"prose": object()})
+    table = scorer.build([("prose", pa.record_batch({"text": [PROSE]}))])
+    return scored(LoadedNgrams(table, scorer.n, "text"))
+
+
+def url_words(folder: Path) -> UrlWords:
+    lists = {name: folder / f"{name}.txt" for name in ("words", "soft", "subwords")}
+    for path in lists.values():
+        path.write_text("casino\nfree\naaaab\nabababac\n")
+    return UrlWords(*map(str, lists.values()))
+
+
+def tokens(folder: Path, model: Any, trainer: Any, pre: Any) -> Tokens:
+    made = Tokenizer(model)
+    made.normalizer, made.pre_tokenizer = normalizers.NFKC(), pre
+    made.train_from_iterator([PROSE, *(unit * 20 for unit in UNITS.values())], trainer)
+    made.save(str(folder / "tokenizer.json"))
+    return Tokens(str(folder / "tokenizer.json"))
+
+
+def byte_level(folder: Path) -> Tokens:
+    trainer = trainers.BpeTrainer(vocab_size=600, show_progress=False)
+    return tokens(folder, models.BPE(), trainer, pre_tokenizers.ByteLevel(add_prefix_space=False))
+
+
+def word_pieces(folder: Path) -> Tokens:
+    trainer = trainers.WordPieceTrainer(vocab_size=600, special_tokens=["[UNK]"], show_progress=False)
+    return tokens(folder, models.WordPiece(unk_token="[UNK]"), trainer, pre_tokenizers.BertPreTokenizer())
+
+
+def unigrams(folder: Path) -> Tokens:
+    trainer = trainers.UnigramTrainer(vocab_size=600, unk_token="<unk>", special_tokens=["<unk>"], show_progress=False)
+    return tokens(folder, models.Unigram(), trainer, pre_tokenizers.Metaspace())
+
+
+def windows(folder: Path) -> Callable[[str], object]:
+    """Tokens and windows of a classifier, without the network."""
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from tests.scoring_models.encoders.tiny_classifier import make
+
+    loaded = Classifier(str(make(folder)), label="LABEL_0", long="mean").load()
+    return lambda text: loaded.prepare(pa.record_batch({"text": [text]}), [0])
+
+
+def fast_text() -> Callable[[str], object]:
+    model = str(Language().files()["lid.176.ftz"])
+    return scored(FastText(model, label="en"))
+
+
+SCORERS: dict[str, Callable[[Path], Callable[[str], object]]] = {
+    "gopher.quality": lambda _: scored(scorer_of(gopher.quality())),
+    "gopher.repetition": lambda _: scored(scorer_of(gopher.repetition())),
+    "c4.quality": lambda _: scored(scorer_of(c4.quality())),
+    "c4.quality, any line": lambda _: scored(scorer_of(c4.quality(terminal_punctuation=False))),
+    "c4's edit": lambda _: edited(
+        next(one for one in c4.quality(edit=True).flat() if isinstance(one, Edit)).editors["text"]
+    ),
+    "fineweb.quality": lambda _: scored(scorer_of(fineweb.quality())),
+    "language": lambda _: scored(Language()),
+    "fastText": lambda _: fast_text(),
+    "decontaminate": lambda _: ngrams(),
+    "personal data": lambda _: scored(PersonalData()),
+    "masked": lambda _: edited(Masked()),
+    "urls, parts": lambda _: scored(UrlParts()),
+    "urls, words": lambda folder: scored(url_words(folder)),
+    "lists": lambda _: lambda text: pairs_of(pa.array([text])),
+    "word_count": lambda _: scored(Statistic("text", "word_count")),
+    "char_count": lambda _: scored(Statistic("text", "char_count")),
+    "byte_count": lambda _: scored(Statistic("text", "byte_count")),
+    "tokens, BPE": lambda folder: scored(byte_level(folder)),
+    "tokens, WordPiece": lambda folder: scored(word_pieces(folder)),
+    "tokens, Unigram": lambda folder: scored(unigrams(folder)),
+    "windows": windows,
+}
+"""Name -> what makes the function that is timed."""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Callable[[str], object]]:
+    """Scorers by name, each ready: what they load is not timed."""
+    found = {}
+    for name, make in SCORERS.items():
+        found[name] = make(tmp_path_factory.mktemp("hostile"))
+        found[name](PROSE)
+    return found
+
+
+@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("scorer", SCORERS)
+def test_hostile_texts_take_linear_time(scorer: str, name: str, made: dict[str, Callable[[str], object]]) -> None:
+    text = text_of(name)
+    tokenizer().documents.clear()  # or the words of one scorer would be found by the next
+    begun = time.process_time()
+    made[scorer](text)
+    taken = time.process_time() - begun
+    assert taken < SECONDS, f"{scorer} took {taken:.1f} s for 200 KB of {name}"
