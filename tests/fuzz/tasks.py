@@ -5,18 +5,22 @@ from __future__ import annotations
 import hashlib
 import importlib
 import os
+import shutil
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from random import Random
 
-import apache_beam  # noqa: F401  (loaded once, by the fork server)
+import apache_beam  # noqa: F401  (loaded once, by the fork server, as is what follows)
 
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.decisions.decide import decide_shard
 from poolsieve.dataflow.decisions.record import Record
 from poolsieve.dataflow.decisions.summary import finish_decision
+from poolsieve.dataflow.export import pipeline as export_pipeline  # noqa: F401
 from poolsieve.dataflow.export.export import export
+from poolsieve.dataflow.passes import pipeline  # noqa: F401
 from poolsieve.dataflow.passes.scoring import score_shard
 from poolsieve.dataflow.passes.submit import prepare
 from poolsieve.dataflow.recipes.recipe import Recipe
@@ -167,6 +171,25 @@ def make_out(folder: str) -> str:
 def fingerprint(out: str) -> str:
     """One hash of the current decision's ledger."""
     return hashlib.sha256(repr(sorted(checks.ledger_bytes(Path(out)).items())).encode()).hexdigest()
+
+
+def use_outs(numbers: Sequence[int], folder: str, reference: str) -> list[str]:
+    """Damaged copies of `pristine`, each by its number, and some commands on each."""
+    from tests.fuzz.outs import commands, damage
+
+    place, found = Path(folder), []
+    for number in numbers:
+        r = Random(f"out {number}")
+        shutil.rmtree(place / "out", ignore_errors=True)
+        shutil.copytree(place / "pristine", place / "out")
+        before = checks.fence(place, place / "out", place / "logs")
+        hit = [damage(r, place) for _ in range(r.choice((1, 1, 2)))]
+        sound = not any(name.startswith(("rows/", "scores/")) for name in hit)
+        some = commands(r)
+        told = use_out(folder, some, reference if sound else "")
+        told += checks.differences(before, checks.fence(place, place / "out", place / "logs"))
+        found += [f"case {number}, {', '.join(hit)}, {', '.join(some)}: {text}" for text in told]
+    return found
 
 
 def use_out(folder: str, commands: Sequence[str], reference: str) -> list[str]:

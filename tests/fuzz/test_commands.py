@@ -6,10 +6,10 @@ import time
 from pathlib import Path
 from random import Random
 
-from tests.conftest import write_pool
 from tests.fuzz import checks, tasks
 from tests.fuzz.boxes import Box, boxed, kill_after
 from tests.fuzz.conftest import Campaign
+from tests.fuzz.outs import build
 
 ROUNDS = 3
 """Pairs of a seed, one after the other in the same OUT."""
@@ -33,8 +33,7 @@ COMMANDS = ("run", "decide", "prune", "export", "report", "what_if", "open")
 def case(seed: int, folder: Path) -> list[str]:
     """Some rounds of two commands each; then a run, which must come to the ledger that it would have come to alone."""
     r, found = Random(f"commands {seed}"), []
-    reference = world(folder)
-    checks.canaries(folder / "about")
+    reference = build(folder)
     before = checks.fence(folder, folder / "out", folder / "logs", folder / "target")
     for number in range(ROUNDS):
         pair = (r.choice(COMMANDS), r.choice(COMMANDS))
@@ -44,15 +43,6 @@ def case(seed: int, folder: Path) -> list[str]:
     found += last.value if last.how == "ok" else [f"the run at the end: {last}"]
     after = checks.fence(folder, folder / "out", folder / "logs", folder / "target")
     return found + checks.differences(before, after)
-
-
-def world(folder: Path) -> str:
-    write_pool(folder / "pool", sizes=(40, 25, 60), row_group=20)
-    (folder / "recipe.py").write_text(tasks.RECIPE)
-    (folder / "logs").mkdir()
-    made = boxed(tasks.make_out, str(folder), log=folder / "logs" / "make")
-    assert made.how == "ok", made.text
-    return str(made.value)
 
 
 def round_of(r: Random, folder: Path, pair: tuple[str, str], number: int) -> list[str]:
