@@ -26,7 +26,7 @@ from poolsieve.dataflow.pools.formats.base import (
     unreadable_rows,
 )
 from poolsieve.dataflow.pools.formats.jsonl.lines import Line, is_blank, lines_of
-from poolsieve.dataflow.pools.json_types import KeyTypes, first_of
+from poolsieve.dataflow.pools.json_types import DEEPEST, KeyTypes, first_of
 from poolsieve.dataflow.pools.json_values import Value, array_of, as_written, field_of, fitting
 from poolsieve.dataflow.pools.shards import BATCH_BYTES, BATCH_ROWS, Batch, Shard
 from poolsieve.scoring_models.base.errors import PlanError, RowError, unknown_name
@@ -39,6 +39,9 @@ _SAMPLES = 200
 
 _EVIDENCE = 20
 """So many rows without a key are taken to mean that it is misspelt."""
+
+_MOST_NAMES = 100_000
+"""Names of keys that a plan goes through; deeper or later ones can be had by declaring a role."""
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -325,16 +328,30 @@ def _sample(files: Location, shards: Sequence[Shard]) -> list[dict[str, Any]]:
     return rows
 
 
-def _fields(rows: Sequence[Mapping[str, Any]], prefix: str = "") -> dict[str, Value]:
-    """Every key, nested ones with dots, with its first value that is not null."""
+def _fields(rows: Sequence[Mapping[str, Any]]) -> dict[str, Value]:
+    """The keys, nested ones with dots, with their first values that are not null; of the first objects that fit."""
     found: dict[str, Value] = {}
     for row in rows:
-        for key, value in row.items():
-            if found.get(prefix + key) is None:
-                found[prefix + key] = value
-            if isinstance(value, dict):
-                found = {**_fields([value], f"{prefix}{key}."), **found}
+        waiting: list[tuple[str, Mapping[str, Any]]] = [("", row)]
+        while waiting and len(found) < _MOST_NAMES:
+            prefix, some = waiting.pop()
+            for key, value in some.items():
+                name = prefix + key
+                if found.get(name) is None:
+                    found[name] = value
+                if isinstance(value, dict) and prefix.count(".") < DEEPEST:
+                    waiting.append((f"{name}.", value))
     return found
+
+
+def _has(row: Mapping[str, Any], source: str) -> bool:
+    """Whether a row has a key, if only with null."""
+    found: Any = row
+    for name in [] if source in row else source.split("."):
+        if not (isinstance(found, dict) and name in found):
+            return False
+        found = found[name]
+    return True
 
 
 def _kind(value: Value) -> pa.DataType | None:
@@ -347,9 +364,9 @@ def _kind(value: Value) -> pa.DataType | None:
 
 def _role_type(role: str, source: str, rows: Sequence[Mapping[str, Any]]) -> pa.DataType:
     value = next((found for row in rows if (found := field_of(dict(row), source)) is not None), None)
-    if value is None and len(rows) >= _EVIDENCE and source not in (known := _fields(rows)):
+    if value is None and len(rows) >= _EVIDENCE and not any(_has(row, source) for row in rows):
         asked = f"role {role!r} reads key {source!r}, which" if role != source else f"key {source!r}"
-        raise unknown_name(f"{asked} none of the first {len(rows)} rows has", source, known)
+        raise unknown_name(f"{asked} none of the first {len(rows)} rows has", source, _fields(rows))
     kind = pa.string() if role == UID else _kind(value)
     if kind is None:
         raise PlanError(f"role {role!r} reads key {source!r}, which holds a {type(value).__name__}: name a field in it")

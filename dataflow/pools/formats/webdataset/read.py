@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, cast
@@ -24,6 +23,7 @@ from poolsieve.dataflow.pools.formats.base import (
     fill_uids,
 )
 from poolsieve.dataflow.pools.formats.webdataset.archive import Sample, samples
+from poolsieve.dataflow.pools.json_text import object_of
 from poolsieve.dataflow.pools.json_values import Value, as_written, field_of, fitting
 from poolsieve.dataflow.pools.shards import BATCH_BYTES, BATCH_ROWS, Batch, Shard
 from poolsieve.scoring_models.base.errors import PlanError, RowError, unknown_name
@@ -233,22 +233,12 @@ def _values(sample: Sample, sources: Mapping[str, MemberSource]) -> dict[str, Va
         if source.is_json and isinstance(value, bytes) and name is not None:
             data = value
             if name not in parsed:
-                parsed[name] = _parse_json(data)
+                parsed[name] = object_of(data)
             value = parsed[name] if isinstance(parsed[name], RowError) else field_of(parsed[name], source.path)
             if role == UID and isinstance(value, float):
                 value = as_written(data, source.path)
         values[role] = value
     return values
-
-
-def _parse_json(data: bytes) -> Value:
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        return RowError("json_decode", str(error)[:200])
-    if not isinstance(value, dict):
-        return RowError("json_decode", f"the JSON member is no object but {type(value).__name__}")
-    return value
 
 
 def _column(values: list[Value], source: MemberSource, role: str, kind: pa.DataType) -> tuple[pa.Array, Errors]:
@@ -304,7 +294,7 @@ def _look(seen: _Seen, sample: Sample, sources: Mapping[str, MemberSource]) -> N
     seen.members.update(sample.members)
     for role, source in sources.items():
         if source.is_json and isinstance(data := sample.members.get(source.extensions[0]), bytes):
-            value = _parse_json(data)
+            value = object_of(data)
             if isinstance(value, dict):
                 seen.fields.setdefault(source.extensions[0], set()).update(value)
                 found = field_of(value, source.path)
