@@ -18,6 +18,10 @@ BATCH_ROWS = 4096
 BATCH_BYTES = 64 << 20
 """Most bytes in a batch, by the reader's best knowledge before it reads."""
 
+DOCUMENT_BYTES = 32 << 20
+"""Most bytes of one document, if the pool does not say: above every document of the usual corpora, and at about
+thirty times as much memory still no danger to a worker."""
+
 NAME_HASH_BYTES = 16
 """Of a path's hash in a shard's name: among 10^10 files two meet with a chance below 10^-18."""
 _STEM_BYTES = 80

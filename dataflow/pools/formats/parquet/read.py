@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from poolsieve.dataflow.pools.casts import Errors, is_bytes, is_text, null_column, to_type
+from poolsieve.dataflow.pools.casts import Errors, is_bytes, is_text, null_column, to_type, within
 from poolsieve.dataflow.pools.formats.base import (
     UID,
     Ints,
@@ -205,7 +205,7 @@ class _Pass:
         self, opened: Opened, files: Location, shard: Shard, roles: tuple[str, ...], types: Mapping[str, pa.DataType]
     ) -> None:
         self._opened, self._file = opened, opened.file
-        self._shard, self._roles, self._types = shard, roles, types
+        self._shard, self._roles, self._types, self._most = shard, roles, types, files.max_document_bytes
         schema = self._file.schema_arrow
         sources = {role: files.roles.get(role, role) for role in roles if role != UID}
         if UID in files.roles:
@@ -281,7 +281,9 @@ class _Pass:
         for name in path[1:]:
             values = pc.struct_field(values, [name])
         if not _is_image(values.type) or pa.types.is_struct(kind):
-            return to_type(values, kind)
+            found, errors = to_type(values, kind)
+            found, large = within(found, self._most) if is_text(kind) else (found, {})
+            return found, {**errors, **large}
         found, errors = to_type(pc.struct_field(values, ["bytes"]), kind)
         return found, {**_no_bytes(values), **errors}
 

@@ -11,7 +11,7 @@ from typing import IO, cast
 import numpy as np
 import pyarrow as pa
 
-from poolsieve.dataflow.pools.casts import Errors, storage, to_type
+from poolsieve.dataflow.pools.casts import Errors, is_json, is_text, storage, to_type
 from poolsieve.dataflow.pools.formats.base import (
     UID,
     Ints,
@@ -139,13 +139,23 @@ class WebDatasetReader:
         """The shard's samples, in file order; see `PoolFiles.batches`."""
         needed = [*roles, *([UID] if UID not in roles else [])]
         sources = {role: parse_source(role, files.roles[role]) for role in needed if role in files.roles}
-        wanted = {extension for source in sources.values() for extension in source.extensions}
+        wanted = _wanted(sources, types, files.max_document_bytes)
         skip = None if want is None else Skip(want)
         with contextlib.closing(_open(files, shard)) as file:
             rows = _Rows(shard, tuple(roles), types, sources)
             for number, sample in enumerate(samples(file, wanted, skip)):
                 yield from rows.add(number, sample, skip is not None and skip(number))
             yield from rows.flush()
+
+
+def _wanted(sources: Mapping[str, MemberSource], types: Mapping[str, pa.DataType], most: int) -> dict[str, int | None]:
+    """The extensions that are read, with the most bytes of those that hold texts."""
+    found: dict[str, int | None] = {}
+    for role, source in sources.items():
+        kind = pa.string() if role == UID else types[role]
+        text = source.is_json or is_text(kind) or is_json(kind)
+        found |= {name: most if text else found.get(name) for name in source.extensions}
+    return found
 
 
 def _open(files: Location, shard: Shard) -> IO[bytes]:
@@ -271,7 +281,7 @@ class _Seen:
 def _first_samples(files: Location, shards: Sequence[Shard], sources: Mapping[str, MemberSource]) -> _Seen:
     seen = _Seen()
     reasons: dict[str, str] = {}
-    wanted = {source.extensions[0] for source in sources.values() if source.is_json}
+    wanted = {source.extensions[0]: files.max_document_bytes for source in sources.values() if source.is_json}
     for shard in shards[:_TRIES]:
         with contextlib.closing(_open(files, shard)) as file:
             for sample in samples(file, wanted):
