@@ -110,12 +110,13 @@ class PoolFiles(Location):
     def sources(self, roles: Sequence[str]) -> dict[str, str]:
         """The source of each role in one spelling: `column:text`, `member:jpg;png`, `json:width`, `derived`.
 
-        An undeclared name is a column of that name; an undeclared uid is derived.
+        An undeclared name is a column of that name; an undeclared uid is derived. Limits that are not the usual ones
+        follow (`column:text max_document_bytes=1000`), since they say which values are read.
 
         Raises:
             PlanError: for an undeclared role of a format that has no columns.
         """
-        return {role: self._source(role) for role in roles}
+        return {role: " ".join((self._source(role), *self.limits)) for role in roles}
 
     def _source(self, role: str) -> str:
         if role in self.roles:
