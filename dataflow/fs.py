@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
+import errno
 import io
 import os
+import re
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import IO, Any, NamedTuple
 
 import fsspec
 import pyarrow as pa
-import tenacity
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
+
+from poolsieve.dataflow.credentials import check_url, hide, without
+from poolsieve.dataflow.retries import retrying
+from poolsieve.dataflow.storage_errors import FULL, explained
+from poolsieve.scoring_models.base.errors import PlanError
 
 TEMPORARY = ".poolsieve-tmp-"
 """Prefix of files that are being written; a listing skips them and `prune` removes them."""
@@ -33,52 +39,34 @@ class Stat(NamedTuple):
 
 
 def absolute(url: str) -> str:
-    """`url` with a scheme, or an absolute local path without `.` and `..`; works from any directory afterwards."""
+    """`url` with a scheme, or an absolute local path without `.` and `..`; works from any directory afterwards.
+
+    Raises:
+        PlanError: if it carries credentials, which would be stored with it.
+    """
+    check_url(url)
     if "://" in url or url.startswith("memory:"):
         return url.removeprefix("file://") if url.startswith("file://") else url
     return os.path.abspath(os.path.expanduser(url))
 
 
 def connect(url: str, options: StorageOptions | None = None) -> tuple[fsspec.AbstractFileSystem, str]:
-    """The file system of `url` and the path in it."""
-    system, path = url_to_fs(url, **dict(options or {}))
+    """The file system of `url` and the path in it.
+
+    Raises:
+        PlanError: for a scheme that nothing here reads, and for options that its file system does not take.
+    """
+    try:
+        system, path = url_to_fs(url, **dict(options or {}))
+    except (ImportError, TypeError, ValueError) as error:
+        said = without(" ".join(str(error).split()), options or {})
+        raise PlanError(f"can't open {hide(url)}: {said}") from error
     return system, path
 
 
 def join(base: str, *parts: str) -> str:
     """`base/part/...` for URLs and paths alike."""
     return "/".join([base.rstrip("/") or "/", *parts])
-
-
-def _transient(error: BaseException) -> bool:
-    """Whether trying again may help: storage and network trouble, not a missing file, permission or a full disk."""
-    final = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
-    if isinstance(error, final) or getattr(error, "errno", None) in (28, 30, 36, 122):
-        return False
-    return isinstance(error, (TimeoutError, ConnectionError)) or type(error).__name__ in _TRANSIENT_NAMES
-
-
-_TRANSIENT_NAMES = {
-    "ClientConnectorError",
-    "ClientPayloadError",
-    "ConnectTimeoutError",
-    "EndpointConnectionError",
-    "HttpError",
-    "IncompleteReadError",
-    "ReadTimeoutError",
-    "ResponseStreamingError",
-    "ServerDisconnectedError",
-    "ServerTimeoutError",
-    "SlowDown",
-}
-
-retrying = tenacity.retry(
-    retry=tenacity.retry_if_exception(_transient),
-    wait=tenacity.wait_exponential_jitter(multiplier=0.5, max=30),
-    stop=tenacity.stop_after_attempt(6),
-    reraise=True,
-)
-"""Decorator: tries again, with growing pauses, what failed for a reason that may pass."""
 
 
 @retrying
@@ -91,9 +79,31 @@ def stat(system: fsspec.AbstractFileSystem, path: str) -> Stat:
     return stat_of(system.info(path))
 
 
+@retrying
+def info(system: fsspec.AbstractFileSystem, path: str) -> dict[str, Any]:
+    """What the storage says of a file or folder: `name`, `size`, `type`, and more by its kind.
+
+    Raises:
+        FileNotFoundError: when there is none.
+    """
+    return dict(system.info(path))
+
+
+@retrying
+def entries(system: fsspec.AbstractFileSystem, folder: str) -> list[dict[str, Any]]:
+    """`info` of everything in a folder.
+
+    Raises:
+        FileNotFoundError: when there is none.
+    """
+    return [dict(entry) for entry in system.ls(folder, detail=True)]
+
+
 def stat_of(info: Mapping[str, Any]) -> Stat:
     """`stat` from a listing's entry."""
     tag = next((info[key] for key in ("ETag", "etag", "md5Hash", "checksum", "mtime", "created") if info.get(key)), "")
+    if "mtime" not in info and isinstance(tag, datetime):
+        tag = tag.timestamp()  # `memory://` says it in two ways
     return Stat(int(info.get("size") or 0), str(tag).strip('"'))
 
 
@@ -109,7 +119,18 @@ def read_bytes(url: str) -> bytes:
     """A whole (small) file."""
     system, path = connect(url)
     with system.open(path, "rb") as file:
-        return bytes(file.read())
+        return whole(bytes(file.read()), getattr(file, "size", None))
+
+
+def whole(data: bytes, size: Any) -> bytes:
+    """`data`, which should be `size` bytes where that is known.
+
+    Raises:
+        ConnectionError: if it is less: an answer that ended early is a lost connection, whatever the client made of it.
+    """
+    if isinstance(size, int) and len(data) < size:
+        raise ConnectionError(f"the answer ended after {len(data)} of {size} bytes")
+    return data
 
 
 @retrying
@@ -129,8 +150,13 @@ def remove(url: str) -> None:
     """Removes a file or a folder; none there is fine."""
     system, path = connect(url)
     with contextlib.suppress(FileNotFoundError):
-        system.rm(path, recursive=True)
+        _remove(system, path)
     system.invalidate_cache()
+
+
+@retrying
+def _remove(system: fsspec.AbstractFileSystem, path: str) -> None:
+    system.rm(path, recursive=True)
 
 
 @contextlib.contextmanager
@@ -154,9 +180,30 @@ def atomic_path(url: str) -> Iterator[str]:
         return
     with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
         temporary = os.path.join(folder, "part")
-        yield temporary
-        retrying(system.put_file)(temporary, path)
+        with _full_disks_named(temporary):
+            yield temporary
+        _put(system, path, temporary)
     system.invalidate_cache()
+
+
+@retrying
+def _put(system: fsspec.AbstractFileSystem, path: str, temporary: str) -> None:
+    system.put_file(temporary, path)
+
+
+@contextlib.contextmanager
+def _full_disks_named(url: str) -> Iterator[None]:
+    """Gives an error of a full disk the name of the file: the operating system leaves it out.
+
+    Other errors pass as they are, since what is written may be read from elsewhere meanwhile.
+    """
+    try:
+        yield
+    except OSError as error:
+        found = explained(error, url) if error.errno in FULL else None
+        if found is None or found is error:
+            raise
+        raise found from error
 
 
 @contextlib.contextmanager
@@ -171,7 +218,7 @@ def _temporary(path: str, data: bytes) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _local(path: str) -> Iterator[str]:
-    with _beside(path) as temporary:
+    with _beside(path) as temporary, _full_disks_named(path):
         yield temporary
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
@@ -239,7 +286,7 @@ def sizes(url: str) -> dict[str, int]:
 
 
 @retrying
-def modified(url: str) -> datetime.datetime:
+def modified(url: str) -> datetime:
     """When a file was written, by the storage's clock.
 
     Raises:
@@ -247,7 +294,7 @@ def modified(url: str) -> datetime.datetime:
     """
     system, path = connect(url)
     system.invalidate_cache()
-    found: datetime.datetime = system.modified(path)
+    found: datetime = system.modified(path)
     return found
 
 
@@ -260,6 +307,41 @@ def remove_leftovers(url: str) -> list[str]:
     return [str(name) for name in left]
 
 
+_PROBE = re.compile(rf"/{re.escape(TEMPORARY)}[0-9a-f]+")
+
+
+def check_writable(url: str) -> None:
+    """Refuses a folder that can't be written, before work starts; leaves nothing behind.
+
+    Raises:
+        PlanError: saying why and what to do.
+    """
+    system, path = connect(url)
+    try:
+        if isinstance(system, LocalFileSystem):
+            _try_local(path)
+        else:
+            probe = join(url, f"{TEMPORARY}{uuid.uuid4().hex}")
+            write_bytes(probe, b"poolsieve: can this be written?")
+            remove(probe)
+    except (OSError, ValueError) as error:
+        found = explained(error, url)
+        why = getattr(error, "strerror", None) or error
+        text = str(found) if found else f"nothing can be written to {url}: {why}"
+        raise PlanError(_PROBE.sub("", text)) from error
+
+
+def _try_local(path: str) -> None:
+    """Writes a byte into a file without a name, in the folder or where the folder would be made."""
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    if not os.path.isdir(path):
+        raise NotADirectoryError(errno.ENOTDIR, f"{path} is a file, and a folder is needed")
+    with tempfile.TemporaryFile(dir=path) as file:
+        file.write(b"x")
+        file.flush()
+
+
 class Watched(io.RawIOBase):
     """A file on remote storage: reads are tried again, and what the storage refuses for good is remembered.
 
@@ -267,17 +349,33 @@ class Watched(io.RawIOBase):
     verdict on the rows.
     """
 
-    def __init__(self, file: Any) -> None:
-        self._file = file
+    def __init__(self, file: Any, url: str = "") -> None:
+        self._file, self.url = file, url
         self.failure: BaseException | None = None
 
     def read(self, size: int = -1, /) -> bytes:
         """At most `size` bytes; all that is left for -1."""
         try:
-            return bytes(retrying(self._file.read)(size))
+            return self._read(size)
         except Exception as error:
             self.failure = error
             raise
+
+    def _read(self, size: int) -> bytes:
+        length = getattr(self._file, "size", None)
+        start = self._file.tell() if isinstance(length, int) else 0
+
+        def read(url: str) -> bytes:
+            """From where this read began: one that ended early has moved the file on."""
+            if isinstance(length, int):
+                self._file.seek(start)
+            data = bytes(self._file.read(size))
+            if not isinstance(length, int):
+                return data
+            left = max(length - start, 0)
+            return whole(data, left if size < 0 else min(size, left))
+
+        return retrying(read)(self.url)
 
     def readinto(self, buffer: Any, /) -> int:
         """Fills `buffer` as far as the file goes; the number of bytes that were read."""
@@ -311,7 +409,12 @@ class Watched(io.RawIOBase):
 
 def open_remote(system: Any, path: str, **cache: Any) -> Watched:
     """A shard on remote storage, for reading; `cache` goes to fsspec's `open`."""
-    return Watched(retrying(system.open)(path, "rb", **cache))
+    return Watched(_open(system, path, cache), str(system.unstrip_protocol(path)))
+
+
+@retrying
+def _open(system: Any, path: str, cache: Mapping[str, Any]) -> Any:
+    return system.open(path, "rb", **cache)
 
 
 def is_local(system: Any) -> bool:

@@ -22,7 +22,7 @@ from poolsieve.dataflow.recipes.program import Program, ScoreStep
 from poolsieve.dataflow.recipes.walk import Mask, StepScores, walk
 from poolsieve.dataflow.store.rows import error_columns
 from poolsieve.dataflow.store.session import Session
-from poolsieve.filters.dsl.stages import Stage
+from poolsieve.filters.dsl.stages import Stage, not_a_stage
 from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.driver import score_rows
 from poolsieve.scoring_models.base.errors import PlanError
@@ -141,10 +141,16 @@ def program_for(stage: Stage, schema: pa.Schema) -> Program:
 
 
 class ApplyStages(beam.PTransform):  # type: ignore[misc]
-    """Scores and decides each batch: `pa.RecordBatch` in, the same with scores, `keep` and `reason` out."""
+    """Scores and decides each batch: `pa.RecordBatch` in, the same with scores, `keep` and `reason` out.
+
+    Raises:
+        PlanError: for anything but a stage, such as a list of stages.
+    """
 
     def __init__(self, stage: Stage, threads: int = 1) -> None:
         super().__init__()
+        if not isinstance(stage, Stage):
+            raise not_a_stage("ApplyStages() can't apply", stage)
         self.stage, self.threads = stage, threads
 
     def expand(self, batches: Any) -> Any:

@@ -45,12 +45,16 @@ class Friendly(click.Group):
             _fail(ctx, 1, str(error))
         except BrokenPipeError as error:
             _nobody_reads(ctx, error)
-        except OSError as error:
-            _fail(ctx, 1, f"{type(error).__name__}: {error}")
         except Terminated:
             _stopped(ctx, 143)
         except KeyboardInterrupt:
             _stopped(ctx, 130)
+        except Exception as error:
+            from poolsieve.dataflow.storage_errors import explained
+
+            if (found := explained(error)) is None and not isinstance(error, OSError):
+                raise
+            _fail(ctx, 1, str(found or f"{type(error).__name__}: {error}"))
         return None
 
 

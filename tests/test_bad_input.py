@@ -412,7 +412,7 @@ def test_no_space_left_leaves_nothing_half_written(pool: Path, tmp_path: Path) -
 
 def test_out_that_can_not_be_written(pool: Path, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file stands where the folder should be")
-    with pytest.raises(OSError, match="out"):
+    with pytest.raises(PlanError, match="out is a file, and a folder is needed"):
         run(Pool.parquet(f"{pool}/*.parquet") | Keep(col("clip") > 0.2), tmp_path / "out")
 
 

@@ -106,6 +106,7 @@ def export(
     folder = leases_folder(OutFolder(out).url)
     with leases.held(folder, leases.WORK, "poolsieve export", patience=leases.PRUNE_SECONDS, read_only=True):
         made = prepare(out, wishes, engine.workers)
+        fs.check_writable(made.target.url)
         with leases.held(made.target.path(LEASES), leases.SOLE, "poolsieve export"):
             made.target.check(replace)
             for warning in made.warnings:

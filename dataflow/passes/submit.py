@@ -91,6 +91,7 @@ def prepare(
     given, source = _given(recipe)
     files, out = given.pool.located(), fs.absolute(out)
     _look_ahead(given, files)
+    fs.check_writable(out)
     listing = files.listing()
     _outside(files, listing.shards, out)
     types = files.all_types(listing.shards)
@@ -280,6 +281,7 @@ def carry_out(
     """
     started = time.monotonic()
     what = "poolsieve run" if score else "poolsieve decide"
+    fs.check_writable(plan.job.out)
     with ending(plan.job.run_id), _working(plan, what):
         if plan.job.options.retry_quarantined:
             fs.write_new(retried_url(plan.job.out), b"")

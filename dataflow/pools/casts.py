@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -37,6 +38,21 @@ def to_type(values: pa.Array, kind: pa.DataType) -> tuple[pa.Array, Errors]:
         return _drop(nulls(len(values), kind), _cast_errors(values, kind, _valid(values)))
     except pa.ArrowInvalid:
         return _cast_each(values, kind)
+
+
+def within(values: pa.Array, most: int) -> tuple[pa.Array, Errors]:
+    """Texts of at most `most` bytes; a longer one is null, for that reason."""
+    if values.nbytes <= most:
+        return values, {}  # nearly always, and free
+    sizes = pc.binary_length(cast(pa.StringArray, values)).fill_null(0).to_numpy()
+    long = np.flatnonzero(sizes > most).tolist()
+    errors = {row: too_large(f"a text of {int(sizes[row]):,} bytes") for row in long}
+    return _drop(values, errors) if long else (values, {})
+
+
+def too_large(what: str) -> RowError:
+    """Why a document was not looked at."""
+    return RowError("too_large", f"{what}, above the pool's max_document_bytes")
 
 
 def is_text(kind: pa.DataType) -> bool:

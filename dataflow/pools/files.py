@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from poolsieve.dataflow.pools.braces import count
 from poolsieve.dataflow.pools.formats import FORMATS
 from poolsieve.dataflow.pools.formats.base import UID, Location, Reader, Want
 from poolsieve.dataflow.pools.formats.format import Format
-from poolsieve.dataflow.pools.listing import Listing, expand, find, first, gap_message
+from poolsieve.dataflow.pools.listing import Listing, find, first, gap_message
 from poolsieve.dataflow.pools.shards import Batch, Shard, check_names
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, unknown_name
 
@@ -47,12 +48,13 @@ class PoolFiles(Location):
         """Lists the files, with sizes and tags; splits the big ones (their footers are read).
 
         Raises:
-            PlanError: for a pool without files, for gaps unless they are allowed, and for files whose names in OUT
-                would be the same.
+            PlanError: for a pool without files, for gaps unless they are allowed, for files whose names in OUT would
+                be the same, and for links, folders and devices that can't be read.
+            StorageError: if the storage can't be listed.
         """
         files, gaps = find(self.patterns, self.root, self.storage_options)
         if gaps and not self.allow_gaps:
-            raise PlanError(gap_message(gaps, sum(len(expand(url)) for url in self.patterns)))
+            raise PlanError(gap_message(gaps, sum(map(count, self.patterns))))
         shards = tuple(sorted(self._split(files)))
         check_names(shards)
         return Listing(shards, tuple(gaps))
@@ -108,12 +110,13 @@ class PoolFiles(Location):
     def sources(self, roles: Sequence[str]) -> dict[str, str]:
         """The source of each role in one spelling: `column:text`, `member:jpg;png`, `json:width`, `derived`.
 
-        An undeclared name is a column of that name; an undeclared uid is derived.
+        An undeclared name is a column of that name; an undeclared uid is derived. Limits that are not the usual ones
+        follow (`column:text max_document_bytes=1000`), since they say which values are read.
 
         Raises:
             PlanError: for an undeclared role of a format that has no columns.
         """
-        return {role: self._source(role) for role in roles}
+        return {role: " ".join((self._source(role), *self.limits)) for role in roles}
 
     def _source(self, role: str) -> str:
         if role in self.roles:

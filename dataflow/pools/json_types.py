@@ -8,21 +8,22 @@
 | lists | a list of the type that fits all items |
 | nothing but null | string |
 | kinds that don't go together; objects without keys; more than `DEEPEST` levels | JSON text (`pa.json_()`) |
+| more than `MOST_LEAVES` values within one another | JSON text |
 
 The type of many values does not depend on their order, but for the order of a struct's fields: first seen, first named.
+Time and memory are linear in the size of the values, whatever they are: anybody may have written a pool's lines.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-import orjson
 import pyarrow as pa
 
 from poolsieve.dataflow.pools.casts import is_json
+from poolsieve.dataflow.pools.json_text import json_text, value_of
 from poolsieve.scoring_models.base.errors import PlanError
 
 MOST_KEYS = 256
@@ -34,20 +35,102 @@ MOST_COLUMNS = 10_000
 DEEPEST = 12
 """Levels of nesting that become types."""
 
+MOST_LEAVES = 4096
+"""Fields without fields of their own in one column. A batch has a value for each of them in each of its rows."""
+
 _SCALARS: Mapping[type, pa.DataType] = {str: pa.string(), bool: pa.bool_(), float: pa.float64(), type(None): pa.null()}
 
 
-def type_of(value: Any, depth: int = 0) -> pa.DataType:
-    """The type of one value; nothing is settled yet: null and the empty object have types of their own."""
+class _Shape:
+    """What the values in one place have been so far, changed in place: a union of types would be made anew each time.
+
+    At most one of `leaf`, `item` and `fields` is there; none means nothing but null. `text` is for good.
+    """
+
+    __slots__ = ("fields", "item", "leaf", "text")
+
+    def __init__(self) -> None:
+        self.text = False
+        self._forget()
+
+    def _forget(self) -> None:
+        self.leaf: pa.DataType | None = None
+        self.item: _Shape | None = None
+        self.fields: dict[str, _Shape] | None = None
+
+    def add(self, value: Any, depth: int = 0) -> None:
+        """Takes one more value, which stands `depth` levels deep."""
+        if self.text or value is None:
+            return
+        if not isinstance(value, (dict, list)):
+            self._add_leaf(_leaf_of(value))
+        elif depth >= DEEPEST:
+            self._be_text()
+        elif isinstance(value, list):
+            self._add_list(value, depth + 1)
+        else:
+            self._add_object(value, depth + 1)
+
+    def _add_leaf(self, kind: pa.DataType) -> None:
+        if self.item is not None or self.fields is not None:
+            return self._be_text()
+        self.leaf = united(self.leaf or pa.null(), kind)
+        return self._be_text() if is_json(self.leaf) else None
+
+    def _add_list(self, value: list[Any], depth: int) -> None:
+        if self.leaf is not None or self.fields is not None:
+            return self._be_text()
+        self.item = self.item or _Shape()
+        for inner in value:
+            self.item.add(inner, depth)
+        return None
+
+    def _add_object(self, value: Mapping[str, Any], depth: int) -> None:
+        if self.leaf is not None or self.item is not None or len(value) > MOST_KEYS:
+            return self._be_text()
+        self.fields = {} if self.fields is None else self.fields
+        for name, inner in value.items():
+            self.fields.setdefault(name, _Shape()).add(inner, depth)
+        return self._be_text() if len(self.fields) > MOST_KEYS else None
+
+    def _be_text(self) -> None:
+        self.text = True
+        self._forget()
+
+    def kind(self) -> pa.DataType:
+        """The type, unsettled."""
+        if self.text:
+            return pa.json_()
+        if self.item is not None:
+            return pa.list_(self.item.kind())
+        if self.fields is not None:
+            return pa.struct([(name, inner.kind()) for name, inner in self.fields.items()])
+        return self.leaf or pa.null()
+
+
+def _leaf_of(value: Any) -> pa.DataType:
     if isinstance(value, int) and not isinstance(value, bool):
         return pa.int64() if -(1 << 63) <= value < 1 << 63 else pa.float64()
-    if (scalar := _SCALARS.get(type(value))) is not None:
-        return scalar
-    if depth >= DEEPEST:
-        return pa.json_()
-    if isinstance(value, list):
-        return pa.list_(_all(type_of(item, depth + 1) for item in value))
-    return pa.struct([(key, type_of(inner, depth + 1)) for key, inner in value.items()])
+    return _SCALARS[type(value)]
+
+
+def type_of(value: Any) -> pa.DataType:
+    """The type of one value; nothing is settled yet: null and the empty object have types of their own."""
+    shape = _Shape()
+    shape.add(value)
+    return shape.kind()
+
+
+def fits(kind: pa.DataType, value: Any) -> bool:
+    """Whether a type that files can have holds a value as it is."""
+    if value is None:
+        return True
+    if pa.types.is_list(kind):
+        return isinstance(value, list) and all(fits(kind.value_type, inner) for inner in value)
+    if not pa.types.is_struct(kind):
+        return united(kind, type_of(value)) == kind
+    places = {name: kind.get_field_index(name) for name in value} if isinstance(value, dict) else {"": -1}
+    return -1 not in places.values() and all(fits(kind.field(at).type, value[name]) for name, at in places.items())
 
 
 def united(a: pa.DataType, b: pa.DataType) -> pa.DataType:
@@ -67,13 +150,6 @@ def united(a: pa.DataType, b: pa.DataType) -> pa.DataType:
     return pa.json_()
 
 
-def _all(kinds: Iterable[pa.DataType]) -> pa.DataType:
-    found: pa.DataType = pa.null()
-    for kind in kinds:
-        found = united(found, kind)
-    return found
-
-
 def _merged(a: Mapping[str, pa.DataType], b: Mapping[str, pa.DataType]) -> dict[str, pa.DataType]:
     return {**a, **{name: united(a[name], kind) if name in a else kind for name, kind in b.items()}}
 
@@ -82,8 +158,13 @@ class KeyTypes:
     """The types of the keys of many objects, one object after the other."""
 
     def __init__(self) -> None:
-        self.types: dict[str, pa.DataType] = {}
+        self._shapes: dict[str, _Shape] = {}
         self._seen: set[tuple[str, type]] = set()
+
+    @property
+    def types(self) -> dict[str, pa.DataType]:
+        """The types so far, unsettled."""
+        return {name: shape.kind() for name, shape in self._shapes.items()}
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Takes one more object.
@@ -98,8 +179,8 @@ class KeyTypes:
                 continue
             if kind in _SCALARS:
                 self._seen.add((key, kind))
-            self.types[key] = united(self.types.get(key, pa.null()), type_of(value))
-        if len(self.types) > MOST_COLUMNS:
+            self._shapes.setdefault(key, _Shape()).add(value)
+        if len(self._shapes) > MOST_COLUMNS:
             raise PlanError(f"the lines have more than {MOST_COLUMNS:,} different keys, too many for columns")
 
 
@@ -120,7 +201,19 @@ def schema_of_all(schemas: Iterable[pa.Schema]) -> pa.Schema:
     found: dict[str, pa.DataType] = {}
     for schema in schemas:
         found = _merged(found, {item.name: item.type for item in schema})
-    return pa.schema([(name, settled(kind)) for name, kind in found.items()])
+    return pa.schema([(name, _bounded(settled(kind))) for name, kind in found.items()])
+
+
+def _bounded(kind: pa.DataType) -> pa.DataType:
+    """The type, or JSON text for one so large that a batch of it would not fit into memory.
+
+    Asked of the whole pool's type alone, so that the answer does not depend on the order of rows.
+    """
+    return kind if _leaves(kind) <= MOST_LEAVES else pa.json_()
+
+
+def _leaves(kind: pa.DataType) -> int:
+    return sum(_leaves(kind.field(i).type) for i in range(kind.num_fields)) if pa.types.is_nested(kind) else 1
 
 
 def json_texts(fields: Iterable[Any], prefix: str = "") -> Iterator[str]:
@@ -147,14 +240,6 @@ def from_arrow(kind: pa.DataType) -> Change | None:
     return _changing(kind, _from_arrow)
 
 
-def json_text(value: Any) -> str:
-    """A JSON value as text; one that no JSON writer takes (a number beyond 64 bits) as Python writes it."""
-    try:
-        return orjson.dumps(value).decode()
-    except TypeError:
-        return json.dumps(value)
-
-
 def _to_arrow(kind: pa.DataType) -> Change | None:
     if is_json(kind):
         return json_text
@@ -162,14 +247,7 @@ def _to_arrow(kind: pa.DataType) -> Change | None:
 
 
 def _from_arrow(kind: pa.DataType) -> Change | None:
-    return _value_of if is_json(kind) else None
-
-
-def _value_of(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+    return value_of if is_json(kind) else None
 
 
 def _changing(kind: pa.DataType, leaf: Callable[[pa.DataType], Change | None]) -> Change | None:

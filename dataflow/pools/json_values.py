@@ -1,17 +1,17 @@
-"""Values of JSON objects as what a role of a pool is, or why one can't be that; and values as JSON."""
+"""Values of JSON objects as what a role of a pool is, or why one can't be that."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
 
 from poolsieve.dataflow.pools.casts import Errors, is_json, is_text, storage
 from poolsieve.dataflow.pools.formats.base import UID
-from poolsieve.dataflow.pools.json_types import json_text, to_arrow, type_of, united
+from poolsieve.dataflow.pools.json_text import deeper, json_text, shown, too_deep
+from poolsieve.dataflow.pools.json_types import fits, to_arrow
 from poolsieve.scoring_models.base.errors import RowError
 
 Value = Any
@@ -38,8 +38,11 @@ def as_written(data: bytes, path: str) -> Value:
         path: see `field_of`.
     """
     try:
-        return field_of(json.loads(data, parse_int=str, parse_float=str, parse_constant=str), path)
-    except (ValueError, RecursionError) as error:
+        text = data.decode(json.detect_encoding(data), "surrogatepass")
+        if deeper(text):
+            return too_deep()
+        return field_of(json.loads(text, parse_int=str, parse_float=str, parse_constant=str), path)
+    except ValueError as error:
         return RowError("json_decode", str(error)[:200])
 
 
@@ -65,7 +68,7 @@ def array_of(values: list[Value], kind: pa.DataType) -> tuple[pa.Array, Errors]:
             raise
     # Types are made of the rows that leave; others of the same batch may have anything in their place.
     plain = storage(kind)
-    errors = {row: _wrong(value) for row, value in enumerate(values) if united(plain, type_of(value)) != plain}
+    errors = {row: _wrong(value) for row, value in enumerate(values) if not fits(plain, value)}
     return pa.array([None if row in errors else value for row, value in enumerate(values)], plain), errors
 
 
@@ -82,7 +85,7 @@ def _nested(kind: pa.DataType) -> Callable[[Any], Value]:
 
 
 def _wrong(value: Any) -> RowError:
-    return RowError("json_type", f"unexpected {type(value).__name__}: {repr(value)[:60]}")
+    return RowError("json_type", f"unexpected {type(value).__name__}: {shown(value)}")
 
 
 def _text(value: Any) -> Value:
@@ -117,20 +120,3 @@ def _number(value: Any) -> Value:
 def _integer(value: Any) -> Value:
     exact = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
     return int(value) if exact and not isinstance(value, bool) and abs(value) < 1 << 63 else _wrong(value)
-
-
-def dump(value: Any) -> bytes:
-    """JSON as members hold it, in UTF-8; characters that no UTF-8 has are escaped."""
-    try:
-        return json.dumps(value, ensure_ascii=False, default=str, allow_nan=False).encode()
-    except UnicodeEncodeError:
-        return json.dumps(value, default=str, allow_nan=False).encode()
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON can hold it: NaN and the infinities are null, at any depth."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(name): plain(inner) for name, inner in value.items()}
-    return [plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value

@@ -5,25 +5,25 @@ from __future__ import annotations
 import difflib
 import itertools
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from glob import iglob
 from typing import Any
 
-from braceexpand import braceexpand
-
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.fs import is_local
+from poolsieve.dataflow.pools.braces import names
+from poolsieve.dataflow.pools.entries import Info, base_of, describe, glob, list_folder, refuse_folder, usable
 from poolsieve.dataflow.pools.shards import Shard
+from poolsieve.dataflow.retries import retrying
+from poolsieve.dataflow.storage_errors import explained
 from poolsieve.scoring_models.base.errors import PlanError
 
 _FEW = 8
 """Up to this many names of one folder are asked for one by one; for more, the folder is listed."""
 
 _THREADS = 16
-
-Info = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -51,20 +51,6 @@ def wildcard_at(url: str) -> int:
     """
     special = "*[{" if url.startswith(("http://", "https://")) else "*?[{"
     return min((place for place in map(url.find, special) if place >= 0), default=len(url))
-
-
-def expand(url: str) -> list[str]:
-    """`url` with its brace ranges written out.
-
-    Raises:
-        PlanError: when a brace is not closed.
-    """
-    if "{" not in url:
-        return [url]
-    try:
-        return list(braceexpand(url))
-    except ValueError as error:
-        raise PlanError(f"the pool's URL {url!r} has a brace that is never closed; ranges read {{00..99}}") from error
 
 
 def split_scheme(url: str) -> tuple[str, str]:
@@ -101,11 +87,12 @@ def find(urls: Sequence[str], root: str, options: fs.StorageOptions) -> tuple[li
     """The files that `urls` (absolute) match, as shards sorted by path, and the names and patterns without a file.
 
     Raises:
-        PlanError: when nothing matches at all.
+        PlanError: when nothing matches at all, when a range has too many names, and for what matches but is no file.
+        StorageError: when storage can't be listed.
     """
+    pieces = list(dict.fromkeys(names(urls)))
     system, base = fs.connect(root, dict(options))
     system.invalidate_cache()
-    pieces = list(dict.fromkeys(piece for url in urls for piece in expand(url)))
     found, gaps = _lookup(system, pieces)
     if not found:
         raise PlanError(_nothing(system, urls, pieces))
@@ -119,8 +106,8 @@ def first(urls: Sequence[str], root: str, options: fs.StorageOptions) -> list[Sh
     The first names of brace ranges and, on local disk, the first that a glob finds. Empty where only a whole listing
     tells.
     """
+    pieces = list(dict.fromkeys(itertools.islice(names(urls), _FEW)))
     system, base = fs.connect(root, dict(options))
-    pieces = list(dict.fromkeys(itertools.islice((piece for url in urls for piece in expand(url)), _FEW)))
     literal = [piece for piece in pieces if wildcard_at(piece) == len(piece)]
     if len(literal) == len(pieces) < _FEW:
         return []  # so few that the listing itself is as quick
@@ -162,14 +149,20 @@ def _path(system: Any, url: str) -> str:
     return str(system._strip_protocol(url))
 
 
-def _usable(info: Info) -> bool:
-    base = str(info["name"]).rstrip("/").rpartition("/")[2]
-    return info.get("type") != "directory" and not base.startswith(fs.TEMPORARY)
-
-
 def _glob(system: Any, piece: str) -> dict[str, Info]:
-    result = fs.retrying(system.glob)(piece, detail=True)
-    return {str(name): info for name, info in result.items() if _usable(info)}
+    if not _is_http(system):
+        return glob(system, _path(system, piece))
+    linked = [name for name, info in _links_of_pages(system, piece).items() if usable(info)]
+    # A page of links says nothing of sizes: each file is asked for its own.
+    with ThreadPoolExecutor(_THREADS) as threads:
+        found = zip(linked, threads.map(lambda name: _info(system, name), linked), strict=True)
+        return {name: info for name, info in found if info is not None}
+
+
+@retrying
+def _links_of_pages(system: Any, piece: str) -> dict[str, Info]:
+    """What a pattern on a web server matches: the links on the pages of its folders."""
+    return dict(system.glob(piece, detail=True, on_error="raise"))
 
 
 def _literal(system: Any, pieces: Sequence[str]) -> Iterator[tuple[str, Info | None]]:
@@ -182,29 +175,39 @@ def _literal(system: Any, pieces: Sequence[str]) -> Iterator[tuple[str, Info | N
             yield from zip(one_by_one, threads.map(lambda piece: _info(system, piece), one_by_one), strict=True)
     for folder, group in folders.items():
         if _listable(system, group):
-            entries = _entries(system, folder)
-            yield from ((piece, entries.get(piece.rpartition("/")[2])) for piece in group)
+            wanted = {piece.rpartition("/")[2]: piece for piece in group}
+            entries = _entries(system, folder, wanted)
+            yield from ((piece, entries.get(name)) for name, piece in wanted.items())
 
 
 def _listable(system: Any, group: Sequence[str]) -> bool:
-    protocols = (system.protocol,) if isinstance(system.protocol, str) else system.protocol
-    return len(group) > _FEW and "http" not in protocols
+    return len(group) > _FEW and not _is_http(system)
+
+
+def _is_http(system: Any) -> bool:
+    return "http" in ((system.protocol,) if isinstance(system.protocol, str) else system.protocol)
 
 
 def _info(system: Any, piece: str) -> Info | None:
-    try:
-        info: Info = fs.retrying(system.info)(piece)
-    except FileNotFoundError:
-        return None
-    return info if _usable(info) else None
+    info = describe(system, piece)
+    return info if info is not None and _is_file(info, piece) else None
 
 
-def _entries(system: Any, folder: str) -> dict[str, Info]:
+def _is_file(info: Info, piece: str) -> bool:
+    if usable(info):
+        return True
+    refuse_folder(info, piece)
+    return False
+
+
+def _entries(system: Any, folder: str, wanted: Mapping[str, str]) -> dict[str, Info]:
+    """Name -> entry of the files in a folder that are `wanted` (name -> piece)."""
     try:
-        listed = fs.retrying(system.ls)(_path(system, folder) or "/", detail=True)
+        listed = list_folder(system, _path(system, folder) or "/")
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    return {str(info["name"]).rpartition("/")[2]: info for info in listed if _usable(info)}
+    named = ((base_of(info), info) for info in listed)
+    return {name: info for name, info in named if name in wanted and _is_file(info, wanted[name])}
 
 
 def _nothing(system: Any, urls: Sequence[str], pieces: Sequence[str]) -> str:
@@ -214,24 +217,24 @@ def _nothing(system: Any, urls: Sequence[str], pieces: Sequence[str]) -> str:
     folder = urls[0][: wildcard_at(urls[0])].rpartition("/")[0] or "/"
     text = f"the pool is empty: no file matches {', '.join(map(repr, urls[:3]))}."
     try:
-        listed = system.ls(_path(system, folder) or "/", detail=False)
-    except (FileNotFoundError, NotADirectoryError):
+        listed = fs.entries(system, _path(system, folder) or "/")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if found := explained(error, folder):
+            return f"{text} {found}"
         return f"{text} There is no folder {folder}.{_nearest_folder(system, folder)}"
-    names = sorted(str(name).rstrip("/").rpartition("/")[2] for name in listed)
-    near = difflib.get_close_matches(pieces[0].rpartition("/")[2], names, n=1, cutoff=0.4)
+    there = sorted(map(base_of, listed))
+    near = difflib.get_close_matches(pieces[0].rpartition("/")[2], there, n=1, cutoff=0.4)
     guess = f" Nearest: {near[0]}." if near else ""
-    return (
-        f"{text} {folder} has {len(names):,} entries: {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}.{guess}"
-    )
+    some = ", ".join(there[:5]) + (" ..." if len(there) > 5 else "")
+    return f"{text} {folder} has {len(there):,} entries: {some}.{guess}"
 
 
 def _nearest_folder(system: Any, folder: str) -> str:
     parent, _, base = folder.rpartition("/")
     try:
-        names = [
-            str(name).rstrip("/").rpartition("/")[2] for name in system.ls(_path(system, parent) or "/", detail=False)
-        ]
+        listed = system.ls(_path(system, parent) or "/", detail=False)
     except (OSError, ValueError):
         return ""
-    near = difflib.get_close_matches(base, names, n=1, cutoff=0.4)
+    there = [str(name).rstrip("/").rpartition("/")[2] for name in listed]
+    near = difflib.get_close_matches(base, there, n=1, cutoff=0.4)
     return f" Did you mean {parent}/{near[0]}?" if near else ""

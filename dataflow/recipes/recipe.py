@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from poolsieve.dataflow import fs
+from poolsieve.dataflow.credentials import check_url
 from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.formats import FORMATS
 from poolsieve.dataflow.pools.listing import common_root
+from poolsieve.dataflow.pools.shards import DOCUMENT_BYTES
 from poolsieve.filters.dsl.edits import Edit
 from poolsieve.filters.dsl.stages import Rule, Score, Stage, not_a_stage
 from poolsieve.scoring_models.base.config import Config, JsonObject
@@ -22,6 +24,8 @@ from poolsieve.scoring_models.base.kinds import short
 
 SPLIT_BYTES = 1 << 30
 """Files above this size are several shards, where the kind allows it."""
+
+_MOST_DOCUMENT_BYTES = (1 << 31) - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +41,8 @@ class Pool(Config):
         allow_gaps: whether names of a range may have no file.
         split_bytes: Parquet files above this are several shards, by runs of row groups that the footer fixes.
         storage_options: for fsspec (keys, endpoints). Never stored: it may hold secrets.
+        max_document_bytes: a longer document costs its row (`quarantine.too_large`) and no memory: a line of JSON as a
+            whole, a text in a role of Parquet, a member of a tar that holds text or JSON. Images are no documents.
     """
 
     kind: str
@@ -45,6 +51,7 @@ class Pool(Config):
     allow_gaps: bool = False
     split_bytes: int = SPLIT_BYTES
     storage_options: fs.StorageOptions = field(default_factory=dict, repr=False, metadata={"runtime": True})
+    max_document_bytes: int = DOCUMENT_BYTES
 
     def __post_init__(self) -> None:
         if self.kind not in FORMATS:
@@ -53,8 +60,14 @@ class Pool(Config):
             raise PlanError(f"Pool.{self.kind}() needs at least one URL, like 'data/*.parquet'")
         for url in self.urls:
             _check_url(self.kind, url)
+            check_url(url)
         if not isinstance(self.split_bytes, int) or self.split_bytes < 1:
             raise PlanError(f"split_bytes={short(self.split_bytes)} must be a positive number of bytes")
+        if type(self.max_document_bytes) is not int or not 0 < self.max_document_bytes <= _MOST_DOCUMENT_BYTES:
+            raise PlanError(
+                f"max_document_bytes={short(self.max_document_bytes)} must be a number of bytes from 1 to "
+                f"{_MOST_DOCUMENT_BYTES:,}, the longest text that Arrow's batches hold"
+            )
         if not isinstance(self.allow_gaps, bool):
             raise PlanError(f"allow_gaps={short(self.allow_gaps)}: write True or False")
         for role, source in self.roles.items():
@@ -71,6 +84,7 @@ class Pool(Config):
         allow_gaps: bool = False,
         storage_options: fs.StorageOptions | None = None,
         split_bytes: int = SPLIT_BYTES,
+        max_document_bytes: int = DOCUMENT_BYTES,
         **roles: str | None,
     ) -> Self:
         """A pool of Parquet files: `Pool.parquet("data/*.parquet", uid="id", text="caption", width="meta.width")`.
@@ -78,7 +92,8 @@ class Pool(Config):
         Raises:
             PlanError: without a URL, or when a source can't exist.
         """
-        return cls("parquet", tuple(urls), _given(roles), allow_gaps, split_bytes, dict(storage_options or {}))
+        options = dict(storage_options or {})
+        return cls("parquet", tuple(urls), _given(roles), allow_gaps, split_bytes, options, max_document_bytes)
 
     @classmethod
     def webdataset(
@@ -87,6 +102,7 @@ class Pool(Config):
         allow_gaps: bool = False,
         storage_options: fs.StorageOptions | None = None,
         split_bytes: int = SPLIT_BYTES,
+        max_document_bytes: int = DOCUMENT_BYTES,
         **roles: str | None,
     ) -> Self:
         """A pool of tars: `Pool.webdataset("s3://pool/{000..099}.tar", uid="json:uid", text="txt", image="jpg;png")`.
@@ -94,7 +110,8 @@ class Pool(Config):
         Raises:
             PlanError: without a URL, or when a source can't exist.
         """
-        return cls("webdataset", tuple(urls), _given(roles), allow_gaps, split_bytes, dict(storage_options or {}))
+        options = dict(storage_options or {})
+        return cls("webdataset", tuple(urls), _given(roles), allow_gaps, split_bytes, options, max_document_bytes)
 
     @classmethod
     def jsonl(
@@ -103,6 +120,7 @@ class Pool(Config):
         allow_gaps: bool = False,
         storage_options: fs.StorageOptions | None = None,
         split_bytes: int = SPLIT_BYTES,
+        max_document_bytes: int = DOCUMENT_BYTES,
         **roles: str | None,
     ) -> Self:
         """A pool of JSON lines, plain, gzip or zstd: `Pool.jsonl("docs/*.jsonl.zst", text="text", url="meta.url")`.
@@ -110,7 +128,8 @@ class Pool(Config):
         Raises:
             PlanError: without a URL, or when a source can't exist.
         """
-        return cls("jsonl", tuple(urls), _given(roles), allow_gaps, split_bytes, dict(storage_options or {}))
+        options = dict(storage_options or {})
+        return cls("jsonl", tuple(urls), _given(roles), allow_gaps, split_bytes, options, max_document_bytes)
 
     def __or__(self, stage: Any) -> Recipe:
         """A recipe that starts with this pool."""
@@ -134,6 +153,7 @@ class Pool(Config):
             roles=dict(self.roles),
             allow_gaps=self.allow_gaps,
             split_bytes=self.split_bytes,
+            max_document_bytes=self.max_document_bytes,
             storage_options=dict(self.storage_options),
         )
 

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from poolsieve.dataflow import fs
+from poolsieve.dataflow.credentials import check_text
 from poolsieve.dataflow.recipes.recipe import Recipe
 from poolsieve.filters.dsl.stages import placed
 from poolsieve.scoring_models.base.config import base_folder, digest
@@ -78,10 +79,20 @@ class RecipeSource:
         return only_values(self.text, self.parameters)
 
     def recipe(self) -> Recipe:
-        """Executes or parses the text. A Python file is executed once a process; its function may be called again."""
+        """Executes or parses the text. A Python file is executed once a process; its function may be called again.
+
+        Raises:
+            PlanError: for a text that makes no recipe, and for one that holds a secret of `storage_options`.
+        """
         key = digest([self.path, self.text, dict(self.parameters), dict(self.includes), self.base], 16)
         with _LOCK, base_folder(self.base):
-            return self._load(key)
+            made = self._load(key)
+        check_text(made.pool.storage_options, self._texts())
+        return made
+
+    def _texts(self) -> dict[str, str]:
+        """All that the manifest will hold of it."""
+        return {self.path: self.text, **self.includes, **{f"-p {key}": text for key, text in self.parameters.items()}}
 
     def _load(self, key: str) -> Recipe:
         if self.is_yaml:
@@ -175,7 +186,7 @@ def _missing_module(error: BaseException, path: str) -> str:
 def _line(error: BaseException, path: str) -> str:
     """`, line 3` for the last line of the recipe file that the error went through."""
     if isinstance(error, SyntaxError):
-        return f", line {error.lineno}"
+        return f", line {error.lineno}" if error.lineno else ""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
     return f", line {lines[-1]}" if lines else ""
 

@@ -38,7 +38,8 @@ class LocalRunner:
             quiet_threads()
             return FnApiRunner()
         progress.goes_on_elsewhere()
+        # What fails in a worker comes back as an exception; these would print its trace as well.
         for talkative in ("fn_api_runner.fn_runner", "local_job_service"):
-            logging.getLogger(f"apache_beam.runners.portability.{talkative}").setLevel(logging.ERROR)
+            logging.getLogger(f"apache_beam.runners.portability.{talkative}").setLevel(logging.CRITICAL)
         command = f"{sys.executable} -m poolsieve.dataflow.runners.worker {os.getpid()}"
         return FnApiRunner(default_environment=SubprocessSDKEnvironment.from_command_string(command_string=command))

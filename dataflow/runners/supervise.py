@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from poolsieve.dataflow import progress
+from poolsieve.dataflow.storage_errors import chain, explained
 from poolsieve.scoring_models.base.errors import PoolsieveError
 
 Watch = Callable[[threading.Event], None]
 """Shows progress in the calling thread; returns once the event, which says that the job has ended, is set."""
+
+_SYSTEM = re.compile(r"\w*Error: \[Errno (\d+)\] ([^:\[]*)(?:: '([^']*)')?")
+"""An error of the operating system as Python prints it: its number, its text, and mostly a path."""
 
 _GOODBYE = 60.0
 """Seconds that Ctrl-C gives the worker threads to come to the end of their batches."""
@@ -88,18 +93,17 @@ class _Work(threading.Thread):
 
 def root_cause(error: BaseException) -> BaseException:
     """The error that a worker raised, from what Beam makes of it: the same class, without Beam's trace in its text."""
-    seen: BaseException | None = error
-    while seen is not None:
+    for seen in chain(error):
         if isinstance(seen, (PoolsieveError, OSError, MemoryError)):
-            return _clean(seen)
-        seen = seen.__cause__ or seen.__context__
-    return _named(error)
+            return _clean(explained(seen) or seen)
+    # What a storage's library raises by its own names, as botocore does where there are no credentials.
+    return explained(error) or _named(error)
 
 
 def _clean(error: BaseException) -> BaseException:
     text = str(error)
     mark = text.find(" [while running ")
-    if mark < 0 or isinstance(error, OSError):
+    if mark < 0 or not isinstance(error, PoolsieveError):
         return error
     return type(error)(text[:mark])
 
@@ -112,4 +116,9 @@ def _named(error: BaseException) -> BaseException:
     ours = [line for line in lines if line.startswith("poolsieve.")]
     if ours:
         return PoolsieveError(ours[-1].partition(": ")[2].partition(" [while running ")[0])
+    numbered = [match for line in lines if (match := _SYSTEM.match(line))]
+    if numbered:
+        number, text, name = numbered[-1].groups()
+        raised = OSError(int(number), text, name)  # of the class that belongs to the number
+        return explained(raised) or raised
     return error

@@ -10,7 +10,7 @@ import msgspec
 import pyarrow as pa
 
 from poolsieve.dataflow import fs
-from poolsieve.dataflow.pools.shards import Shard
+from poolsieve.dataflow.pools.shards import DOCUMENT_BYTES, Shard
 from poolsieve.dataflow.recipes.derived import editors
 from poolsieve.dataflow.recipes.program import Program
 from poolsieve.dataflow.recipes.recipe import SPLIT_BYTES, Pool
@@ -120,6 +120,7 @@ class PoolRecord(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     roles: dict[str, str] = msgspec.field(default_factory=dict)
     allow_gaps: bool = False
     split_bytes: int = SPLIT_BYTES
+    max_document_bytes: int = DOCUMENT_BYTES
     root: str
     id: str
     shards: int
@@ -133,7 +134,14 @@ class PoolRecord(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
         """
         for url in self.urls:
             layout.check_pool_url(url)
-        return Pool(self.kind, self.urls, self.roles, self.allow_gaps, self.split_bytes)
+        return Pool(
+            kind=self.kind,
+            urls=self.urls,
+            roles=self.roles,
+            allow_gaps=self.allow_gaps,
+            split_bytes=self.split_bytes,
+            max_document_bytes=self.max_document_bytes,
+        )
 
 
 class Manifest(WithCuts, kw_only=True):
@@ -331,5 +339,5 @@ def read_cuts(url: str) -> Cuts:
         return cuts_from_json(json.loads(fs.read_bytes(fs.absolute(url))))
     except FileNotFoundError as error:
         raise PlanError(f"no cuts file {url}: give OUT/decisions/<id>/cuts.json of an earlier run") from error
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, IsADirectoryError, PermissionError) as error:
         raise PlanError(f"{url} is not a cuts.json: {error}") from error

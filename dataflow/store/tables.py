@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.pools.casts import one_piece
+from poolsieve.dataflow.retries import retrying
 from poolsieve.scoring_models.base.errors import PoolsieveError
 
 
@@ -35,7 +36,7 @@ def write_table(url: str, table: pa.Table, metadata: Mapping[str, str] | None = 
     return WrittenFile(hashlib.sha256(data).hexdigest(), len(data))
 
 
-@fs.retrying
+@retrying
 def read_table(url: str, columns: Sequence[str] | None = None) -> pa.Table:
     """Reads one of our own Parquet files, or some columns of it.
 

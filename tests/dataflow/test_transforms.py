@@ -42,3 +42,8 @@ def test_a_slice_is_encoded_without_its_parent() -> None:
 def test_a_cut_is_refused() -> None:
     with pytest.raises(PlanError, match="whole pool"):
         program_for(Top("x", fraction=0.1), pa.schema([("x", pa.float32())]))
+
+
+def test_a_list_of_stages_is_refused() -> None:
+    with pytest.raises(PlanError, match=r"chain several with \|"):
+        ApplyStages([Keep(col("text").word_count() >= 1)])  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.pools.casts import storage
 from poolsieve.dataflow.pools.listing import url_of
-from poolsieve.dataflow.pools.shards import BATCH_ROWS, Batch, Shard
+from poolsieve.dataflow.pools.shards import BATCH_ROWS, DOCUMENT_BYTES, Batch, Shard
 from poolsieve.scoring_models.base.arrow import nulls, without_columns
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, RowError
 
@@ -50,13 +50,21 @@ class Location:
         root: absolute URL of the folder that shards' paths are relative to.
         roles: role -> source.
         split_bytes: files above this are several shards, where the format allows it.
+        max_document_bytes: a longer line, or text of a role, is not looked at; its row is quarantined (`too_large`).
         storage_options: for fsspec. Never stored: it may hold secrets.
     """
 
     root: str
     roles: Mapping[str, str] = field(default_factory=dict)
     split_bytes: int = 1 << 30
+    max_document_bytes: int = DOCUMENT_BYTES
     storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def limits(self) -> tuple[str, ...]:
+        """What rows and scores are looked up by beside their sources: limits that are not the usual ones."""
+        usual = self.max_document_bytes == DOCUMENT_BYTES
+        return () if usual else (f"max_document_bytes={self.max_document_bytes}",)
 
     def url(self, shard: Shard) -> str:
         """The absolute URL of a shard's file."""

@@ -20,7 +20,9 @@ from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 
 @pytest.fixture
 def out(pool: Path, tmp_path: Path) -> Path:
-    source = poolsieve.Pool.parquet(f"{pool}/*.parquet", uid="uid", text="text", split_bytes=2000)
+    source = poolsieve.Pool.parquet(
+        f"{pool}/*.parquet", uid="uid", text="text", split_bytes=2000, max_document_bytes=3000
+    )
     poolsieve.run(source | Keep(col("text").word_count() >= 2) | Top("clip", fraction=0.3), tmp_path / "out")
     return tmp_path / "out"
 
@@ -37,7 +39,7 @@ def test_manifest_and_summary_come_back_as_they_were(out: Path) -> None:
 
 def test_the_pool_comes_back_with_what_is_not_at_its_default(out: Path, pool: Path) -> None:
     made = read_manifest(str(out)).pool.pool()
-    assert made.split_bytes == 2000 and made.roles == {"uid": "uid", "text": "text"}
+    assert (made.split_bytes, made.max_document_bytes) == (2000, 3000) and made.roles == {"uid": "uid", "text": "text"}
     assert made.located().root == str(pool)
 
 

@@ -11,8 +11,8 @@ import pyarrow as pa
 from poolsieve.dataflow import progress
 from poolsieve.dataflow.pools.formats.jsonl.packed import SCORES, packed
 from poolsieve.dataflow.pools.formats.outgoing import Build, Rows, Sink, Source, Written, names
+from poolsieve.dataflow.pools.json_text import dump, plain
 from poolsieve.dataflow.pools.json_types import from_arrow
-from poolsieve.dataflow.pools.json_values import dump, plain
 from poolsieve.scoring_models.base.errors import PlanError
 
 

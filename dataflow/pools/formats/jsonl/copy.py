@@ -24,7 +24,7 @@ from poolsieve.dataflow.pools.formats.outgoing import (
     Sink,
     Written,
 )
-from poolsieve.dataflow.pools.json_values import dump, plain
+from poolsieve.dataflow.pools.json_text import dump, end_of, plain
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.scoring_models.base.errors import PlanError
 
@@ -175,7 +175,6 @@ def with_text(line: bytes, key: str, text: str | None) -> bytes:
     return f"{body}{comma}{json.dumps(key, ensure_ascii=False)}:{value}}}".encode()
 
 
-_DECODER = json.JSONDecoder(strict=False)
 _SPACES = " \t\r\n"
 
 
@@ -183,9 +182,10 @@ def _value_span(whole: str, key: str) -> tuple[int, int] | None:
     """Where the value of an object's key stands (of the last one, which is the one that counts)."""
     found, at = None, _skip(whole, _skip(whole, 0) + 1)
     while whole[at] == '"':
-        name, at = _DECODER.raw_decode(whole, at)
-        start = _skip(whole, _skip(whole, at) + 1)
-        _, stop = _DECODER.raw_decode(whole, start)
+        named = end_of(whole, at)
+        name = json.loads(whole[at:named], strict=False)
+        start = _skip(whole, _skip(whole, named) + 1)
+        stop = end_of(whole, start)
         found = (start, stop) if name == key else found
         at = _skip(whole, stop)
         at = _skip(whole, at + 1) if whole[at] == "," else at

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ import orjson
 import pyarrow as pa
 
 from poolsieve.dataflow.fs import is_damage
-from poolsieve.dataflow.pools.casts import Errors
+from poolsieve.dataflow.pools.casts import Errors, too_large
 from poolsieve.dataflow.pools.formats.base import (
     UID,
     Ints,
@@ -25,9 +25,9 @@ from poolsieve.dataflow.pools.formats.base import (
     fill_uids,
     unreadable_rows,
 )
-from poolsieve.dataflow.pools.formats.jsonl.lines import Line, is_blank, lines_of
+from poolsieve.dataflow.pools.formats.jsonl.lines import Line, lines_of
 from poolsieve.dataflow.pools.formats.jsonl.salvage import good_bytes
-from poolsieve.dataflow.pools.json_types import KeyTypes, first_of
+from poolsieve.dataflow.pools.json_types import DEEPEST, KeyTypes, first_of
 from poolsieve.dataflow.pools.json_values import Value, array_of, as_written, field_of, fitting
 from poolsieve.dataflow.pools.shards import BATCH_BYTES, BATCH_ROWS, Batch, Shard
 from poolsieve.scoring_models.base.errors import PlanError, RowError, unknown_name
@@ -38,8 +38,14 @@ _TRIES = 16
 _SAMPLES = 200
 """Rows that say which keys there are and what they hold."""
 
+_SAMPLE_BYTES = 64 << 20
+"""Of long lines fewer rows have to do: all of them are in memory at once."""
+
 _EVIDENCE = 20
 """So many rows without a key are taken to mean that it is misspelt."""
+
+_MOST_NAMES = 100_000
+"""Names of keys that a plan goes through; deeper or later ones can be had by declaring a role."""
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -99,7 +105,7 @@ class JsonlReader:
         """The objects at these positions."""
         wanted_rows = set(rows.tolist())
         with contextlib.closing(open_stream(files, shard)) as stream:
-            lines = (line for line in lines_of(stream.read) if not is_blank(line))
+            lines = (line for line in lines_of(stream.read, files.max_document_bytes) if not line.blank)
             for number, line in enumerate(lines, shard.start):
                 if number in wanted_rows and isinstance(found := parsed(line), dict):
                     yield found
@@ -121,8 +127,8 @@ class JsonlReader:
         rows, number = _Rows(shard, tuple(roles), types, sources), shard.start
         skip = None if want is None else Skip(want)
         with contextlib.closing(open_stream(files, shard)) as stream:
-            for line in lines_of(stream.read):
-                if is_blank(line) or (not line.ended and stream.damage is not None):
+            for line in lines_of(stream.read, files.max_document_bytes):
+                if line.blank or (not line.ended and stream.damage is not None):
                     continue
                 skipped = skip is not None and skip(number)
                 if skipped or rows.full(line):
@@ -212,11 +218,11 @@ def _ranges(shard: Shard, file: Any, limit: int) -> list[Shard]:
     file.seek(0)
     found: list[tuple[int, int, int]] = []
     begin = row = before = 0
-    for line in lines_of(file.read):
+    for line in lines_of(file.read, 0):
         if begin < line.offset and line.offset + line.length + 1 - begin > limit:
             found.append((begin, line.offset - begin, before))
             begin, before = line.offset, row
-        row += not is_blank(line)
+        row += not line.blank
     found.append((begin, shard.size - begin, before))
     if len(found) == 1:
         return [shard]
@@ -300,7 +306,7 @@ class _Rows:
 def parsed(line: Line) -> dict[str, Any] | RowError:
     """The object of a line, or what is wrong with it. Of a key that stands twice the last value counts."""
     if line.data is None:
-        return RowError("line_too_long", f"a line of {line.length:,} bytes")
+        return too_large(f"a line of {line.length:,} bytes")
     try:
         value = orjson.loads(_without_mark(line))
     except orjson.JSONDecodeError as error:
@@ -314,14 +320,28 @@ def _without_mark(line: Line) -> bytes:
     return (line.data or b"").removeprefix(_BOM)
 
 
+def _before(most: int) -> Callable[[Line], bool]:
+    """Whether the lines so far, this one left out, have fewer bytes than `most`: the first line always has."""
+    seen = 0
+
+    def more(line: Line) -> bool:
+        nonlocal seen
+        before, seen = seen, seen + (line.length if line.data is not None else 0)
+        return before < most
+
+    return more
+
+
 def _sample(files: Location, shards: Sequence[Shard]) -> list[dict[str, Any]]:
     """The first rows that are objects."""
     rows: list[dict[str, Any]] = []
     reasons = []
     for shard in shards[:_TRIES]:
         with contextlib.closing(open_stream(files, shard)) as stream:
-            lines = (line for line in lines_of(stream.read) if not is_blank(line))
-            first = [parsed(line) for line in itertools.islice(lines, _SAMPLES)]
+            lines = (line for line in lines_of(stream.read, files.max_document_bytes) if not line.blank)
+            first = [
+                parsed(line) for line in itertools.takewhile(_before(_SAMPLE_BYTES), itertools.islice(lines, _SAMPLES))
+            ]
         rows += [row for row in first if isinstance(row, dict)]
         bad = next((row for row in first if isinstance(row, RowError)), stream.damage)
         if rows:
@@ -333,16 +353,30 @@ def _sample(files: Location, shards: Sequence[Shard]) -> list[dict[str, Any]]:
     return rows
 
 
-def _fields(rows: Sequence[Mapping[str, Any]], prefix: str = "") -> dict[str, Value]:
-    """Every key, nested ones with dots, with its first value that is not null."""
+def _fields(rows: Sequence[Mapping[str, Any]]) -> dict[str, Value]:
+    """The keys, nested ones with dots, with their first values that are not null; of the first objects that fit."""
     found: dict[str, Value] = {}
     for row in rows:
-        for key, value in row.items():
-            if found.get(prefix + key) is None:
-                found[prefix + key] = value
-            if isinstance(value, dict):
-                found = {**_fields([value], f"{prefix}{key}."), **found}
+        waiting: list[tuple[str, Mapping[str, Any]]] = [("", row)]
+        while waiting and len(found) < _MOST_NAMES:
+            prefix, some = waiting.pop()
+            for key, value in some.items():
+                name = prefix + key
+                if found.get(name) is None:
+                    found[name] = value
+                if isinstance(value, dict) and prefix.count(".") < DEEPEST:
+                    waiting.append((f"{name}.", value))
     return found
+
+
+def _has(row: Mapping[str, Any], source: str) -> bool:
+    """Whether a row has a key, if only with null."""
+    found: Any = row
+    for name in [] if source in row else source.split("."):
+        if not (isinstance(found, dict) and name in found):
+            return False
+        found = found[name]
+    return True
 
 
 def _kind(value: Value) -> pa.DataType | None:
@@ -355,9 +389,9 @@ def _kind(value: Value) -> pa.DataType | None:
 
 def _role_type(role: str, source: str, rows: Sequence[Mapping[str, Any]]) -> pa.DataType:
     value = next((found for row in rows if (found := field_of(dict(row), source)) is not None), None)
-    if value is None and len(rows) >= _EVIDENCE and source not in (known := _fields(rows)):
+    if value is None and len(rows) >= _EVIDENCE and not any(_has(row, source) for row in rows):
         asked = f"role {role!r} reads key {source!r}, which" if role != source else f"key {source!r}"
-        raise unknown_name(f"{asked} none of the first {len(rows)} rows has", source, known)
+        raise unknown_name(f"{asked} none of the first {len(rows)} rows has", source, _fields(rows))
     kind = pa.string() if role == UID else _kind(value)
     if kind is None:
         raise PlanError(f"role {role!r} reads key {source!r}, which holds a {type(value).__name__}: name a field in it")

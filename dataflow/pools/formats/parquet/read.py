@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from poolsieve.dataflow.pools.casts import Errors, is_bytes, is_text, null_column, to_type
+from poolsieve.dataflow.pools.casts import Errors, is_bytes, is_text, null_column, to_type, within
 from poolsieve.dataflow.pools.formats.base import (
     UID,
     Ints,
@@ -22,7 +22,7 @@ from poolsieve.dataflow.pools.formats.base import (
     fill_uids,
     unreadable_rows,
 )
-from poolsieve.dataflow.pools.formats.parquet.files import Group, Opened, open_file
+from poolsieve.dataflow.pools.formats.parquet.files import Group, Opened, Sizes, open_file
 from poolsieve.dataflow.pools.shards import BATCH_BYTES, BATCH_ROWS, Batch, Shard
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, RowError, unknown_name
 
@@ -57,9 +57,8 @@ class ParquetReader:
             if isinstance(opened, RowError):
                 return [shard]
             footer = opened.file.metadata
-            groups = [footer.row_group(index) for index in range(footer.num_row_groups)]
-            sizes = [_compressed(group) for group in groups]
-            starts = [0, *accumulate(group.num_rows for group in groups)]
+            sizes = [_compressed(opened.sizes(index)) for index in range(footer.num_row_groups)]
+            starts = [0, *accumulate(footer.row_group(index).num_rows for index in range(footer.num_row_groups))]
         return _runs(shard, sizes, starts, files.split_bytes)
 
     def needed_bytes(self, files: Location, shard: Shard, roles: Sequence[str]) -> int:
@@ -69,8 +68,7 @@ class ParquetReader:
             if isinstance(opened, RowError):
                 return 0
             reading = _Pass(opened, files, shard, tuple(roles), {})
-            groups = [opened.file.metadata.row_group(index) for index in reading.groups]
-            return sum(_compressed(group, reading.leaves) for group in groups)
+            return sum(_compressed(opened.sizes(index), reading.leaves) for index in reading.groups)
 
     def columns(self, files: Location, shards: Sequence[Shard]) -> dict[str, pa.DataType]:
         """The top-level columns of the first readable shard, with the types that they have as roles."""
@@ -118,9 +116,11 @@ def _runs(shard: Shard, sizes: Sequence[int], starts: Sequence[int], limit: int)
     ]
 
 
-def _compressed(group: Any, leaves: Sequence[int] | None = None) -> int:
-    wanted = range(group.num_columns) if leaves is None else leaves
-    return sum(group.column(index).total_compressed_size for index in wanted)
+def _compressed(sizes: Sizes | RowError, leaves: Sequence[int] | None = None) -> int:
+    """Bytes of a row group, or of some of its columns; none where its part of the footer is broken."""
+    if isinstance(sizes, RowError):
+        return 0
+    return sum(sizes.compressed if leaves is None else (sizes.compressed[leaf] for leaf in leaves))
 
 
 def _first_schema(files: Location, shards: Sequence[Shard]) -> pa.Schema:
@@ -205,7 +205,7 @@ class _Pass:
         self, opened: Opened, files: Location, shard: Shard, roles: tuple[str, ...], types: Mapping[str, pa.DataType]
     ) -> None:
         self._opened, self._file = opened, opened.file
-        self._shard, self._roles, self._types = shard, roles, types
+        self._shard, self._roles, self._types, self._most = shard, roles, types, files.max_document_bytes
         schema = self._file.schema_arrow
         sources = {role: files.roles.get(role, role) for role in roles if role != UID}
         if UID in files.roles:
@@ -236,14 +236,18 @@ class _Pass:
         for index in self.groups:
             group = footer.row_group(index)
             if group.num_rows and (want is None or want(start, group.num_rows)):
-                yield from self._group(index, group, start)
+                yield from self._group(index, group.num_rows, start)
             start += group.num_rows
 
-    def _group(self, index: int, group: Any, start: int) -> Iterator[Batch]:
-        nbytes = round(_compressed(group) / group.num_rows)
-        row, end = start, start + group.num_rows
+    def _group(self, index: int, count: int, start: int) -> Iterator[Batch]:
+        sizes = self._opened.sizes(index)
+        if isinstance(sizes, RowError):
+            yield from unreadable_rows(self._shard, start, self._roles, self._types, sizes, count)
+            return
+        nbytes = round(_compressed(sizes) / count)
+        row, end = start, start + count
         rows = Group(self._opened, index, self._columns)
-        for batch in rows.batches(self._batch_rows(group)):
+        for batch in rows.batches(self._batch_rows(sizes, count)):
             for part in _parts(batch):
                 yield self._batch(part, row, nbytes)
                 row += part.num_rows
@@ -252,9 +256,8 @@ class _Pass:
             problem = RowError("row_group", f"row group {index}: {rows.damage}")
             yield from unreadable_rows(self._shard, row, self._roles, self._types, problem, end - row, nbytes)
 
-    def _batch_rows(self, group: Any) -> int:
-        size: int = sum(group.column(leaf).total_uncompressed_size for leaf in self.leaves)
-        rows: int = group.num_rows
+    def _batch_rows(self, sizes: Sizes, rows: int) -> int:
+        size = sum(sizes.plain[leaf] for leaf in self.leaves)
         return max(1, min(BATCH_ROWS, BATCH_BYTES * rows // max(1, size)))
 
     def _batch(self, batch: pa.RecordBatch, start: int, nbytes: int) -> Batch:
@@ -281,7 +284,9 @@ class _Pass:
         for name in path[1:]:
             values = pc.struct_field(values, [name])
         if not _is_image(values.type) or pa.types.is_struct(kind):
-            return to_type(values, kind)
+            found, errors = to_type(values, kind)
+            found, large = within(found, self._most) if is_text(kind) else (found, {})
+            return found, {**errors, **large}
         found, errors = to_type(pc.struct_field(values, ["bytes"]), kind)
         return found, {**_no_bytes(values), **errors}
 

@@ -15,17 +15,18 @@ from __future__ import annotations
 import os
 import re
 import tarfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import IO, Any, cast
 
 import numpy as np
 
+from poolsieve.dataflow.pools.casts import too_large
 from poolsieve.scoring_models.base.errors import PoolsieveError, RowError
 
 MEMBER_BYTES = 256 << 20
-"""A larger member is not read; it costs its sample the roles that need it."""
+"""A larger member without a text is not read; it costs its sample the roles that need it."""
 
 _HEADER_BYTES = 1 << 20
 """A longer name or PAX record is taken for damage: its length alone could fill the memory."""
@@ -92,7 +93,9 @@ def split_name(name: str) -> tuple[str, str] | None:
     return match.group(1), match.group(2).lower()
 
 
-def samples(file: IO[bytes], wanted: Collection[str], skip: Callable[[int], bool] | None = None) -> Iterator[Sample]:
+def samples(
+    file: IO[bytes], wanted: Mapping[str, int | None], skip: Callable[[int], bool] | None = None
+) -> Iterator[Sample]:
     """The samples of an archive; a `Sample` with `damage` for each gap, and a last one for what is lost at the end.
 
     A sample that the file's end cut in two is part of what is lost; what a gap cut in two is two samples. An archive
@@ -100,7 +103,7 @@ def samples(file: IO[bytes], wanted: Collection[str], skip: Callable[[int], bool
 
     Args:
         file: open for reading, at its start.
-        wanted: extensions whose data is read.
+        wanted: extensions whose data is read, with the most bytes of a document; None for data that is no text.
         skip: whether the data of the sample of this number (from 0) is not needed.
     """
     current: Sample | None = None
@@ -126,8 +129,8 @@ def samples(file: IO[bytes], wanted: Collection[str], skip: Callable[[int], bool
             if current is None:
                 number += 1
                 current = Sample(key, info.offset, end)
-                needed = () if skip is not None and skip(number) else wanted
-            _add(current, extension, end, _data(file, info) if extension in needed else None)
+                needed = {} if skip is not None and skip(number) else wanted
+            _add(current, extension, end, _data(file, info, needed[extension]) if extension in needed else None)
     except _Damage as damage:
         if current is not None:
             yield current
@@ -149,8 +152,10 @@ def _add(sample: Sample, extension: str, end: int, data: bytes | RowError | None
         sample.members[extension] = data
 
 
-def _data(file: IO[bytes], info: tarfile.TarInfo) -> bytes | RowError:
-    if info.size > MEMBER_BYTES:
+def _data(file: IO[bytes], info: tarfile.TarInfo, document: int | None) -> bytes | RowError:
+    if document is not None and info.size > document:
+        return too_large(f"{info.name[:200]!r} has {info.size:,} bytes")
+    if document is None and info.size > MEMBER_BYTES:
         return RowError("member_too_big", f"{info.name[:200]!r} has {info.size:,} bytes, above {MEMBER_BYTES:,}")
     if info.issparse():
         return RowError("sparse_member", f"{info.name[:200]!r} is stored with holes, which is not read")

@@ -22,8 +22,8 @@ from poolsieve.dataflow.pools.formats.outgoing import (
     safe_key,
 )
 from poolsieve.dataflow.pools.formats.webdataset.members import end_archive, member, score_member
+from poolsieve.dataflow.pools.json_text import dump, plain
 from poolsieve.dataflow.pools.json_types import from_arrow
-from poolsieve.dataflow.pools.json_values import dump, plain
 from poolsieve.scoring_models.base.arrow import texts
 from poolsieve.scoring_models.base.errors import PlanError
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from poolsieve.dataflow.pools.formats.outgoing import Sink
-from poolsieve.dataflow.pools.json_values import dump, plain
+from poolsieve.dataflow.pools.json_text import dump, plain
 from poolsieve.scoring_models.base.errors import PoolsieveError
 
 SCORES = "poolsieve.json"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, cast
@@ -12,7 +11,7 @@ from typing import IO, cast
 import numpy as np
 import pyarrow as pa
 
-from poolsieve.dataflow.pools.casts import Errors, storage, to_type
+from poolsieve.dataflow.pools.casts import Errors, is_json, is_text, storage, to_type
 from poolsieve.dataflow.pools.formats.base import (
     UID,
     Ints,
@@ -24,6 +23,7 @@ from poolsieve.dataflow.pools.formats.base import (
     fill_uids,
 )
 from poolsieve.dataflow.pools.formats.webdataset.archive import Sample, samples
+from poolsieve.dataflow.pools.json_text import object_of
 from poolsieve.dataflow.pools.json_values import Value, as_written, field_of, fitting
 from poolsieve.dataflow.pools.shards import BATCH_BYTES, BATCH_ROWS, Batch, Shard
 from poolsieve.scoring_models.base.errors import PlanError, RowError, unknown_name
@@ -139,13 +139,23 @@ class WebDatasetReader:
         """The shard's samples, in file order; see `PoolFiles.batches`."""
         needed = [*roles, *([UID] if UID not in roles else [])]
         sources = {role: parse_source(role, files.roles[role]) for role in needed if role in files.roles}
-        wanted = {extension for source in sources.values() for extension in source.extensions}
+        wanted = _wanted(sources, types, files.max_document_bytes)
         skip = None if want is None else Skip(want)
         with contextlib.closing(_open(files, shard)) as file:
             rows = _Rows(shard, tuple(roles), types, sources)
             for number, sample in enumerate(samples(file, wanted, skip)):
                 yield from rows.add(number, sample, skip is not None and skip(number))
             yield from rows.flush()
+
+
+def _wanted(sources: Mapping[str, MemberSource], types: Mapping[str, pa.DataType], most: int) -> dict[str, int | None]:
+    """The extensions that are read, with the most bytes of those that hold texts."""
+    found: dict[str, int | None] = {}
+    for role, source in sources.items():
+        kind = pa.string() if role == UID else types[role]
+        text = source.is_json or is_text(kind) or is_json(kind)
+        found |= {name: most if text else found.get(name) for name in source.extensions}
+    return found
 
 
 def _open(files: Location, shard: Shard) -> IO[bytes]:
@@ -233,22 +243,12 @@ def _values(sample: Sample, sources: Mapping[str, MemberSource]) -> dict[str, Va
         if source.is_json and isinstance(value, bytes) and name is not None:
             data = value
             if name not in parsed:
-                parsed[name] = _parse_json(data)
+                parsed[name] = object_of(data)
             value = parsed[name] if isinstance(parsed[name], RowError) else field_of(parsed[name], source.path)
             if role == UID and isinstance(value, float):
                 value = as_written(data, source.path)
         values[role] = value
     return values
-
-
-def _parse_json(data: bytes) -> Value:
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        return RowError("json_decode", str(error)[:200])
-    if not isinstance(value, dict):
-        return RowError("json_decode", f"the JSON member is no object but {type(value).__name__}")
-    return value
 
 
 def _column(values: list[Value], source: MemberSource, role: str, kind: pa.DataType) -> tuple[pa.Array, Errors]:
@@ -281,7 +281,7 @@ class _Seen:
 def _first_samples(files: Location, shards: Sequence[Shard], sources: Mapping[str, MemberSource]) -> _Seen:
     seen = _Seen()
     reasons: dict[str, str] = {}
-    wanted = {source.extensions[0] for source in sources.values() if source.is_json}
+    wanted = {source.extensions[0]: files.max_document_bytes for source in sources.values() if source.is_json}
     for shard in shards[:_TRIES]:
         with contextlib.closing(_open(files, shard)) as file:
             for sample in samples(file, wanted):
@@ -304,7 +304,7 @@ def _look(seen: _Seen, sample: Sample, sources: Mapping[str, MemberSource]) -> N
     seen.members.update(sample.members)
     for role, source in sources.items():
         if source.is_json and isinstance(data := sample.members.get(source.extensions[0]), bytes):
-            value = _parse_json(data)
+            value = object_of(data)
             if isinstance(value, dict):
                 seen.fields.setdefault(source.extensions[0], set()).update(value)
                 found = field_of(value, source.path)

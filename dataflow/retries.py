@@ -1,0 +1,75 @@
+"""Calls to storage are made again when they fail for a reason that may pass, and for a limited time."""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ParamSpec, TypeVar
+
+import fsspec
+import tenacity
+
+from poolsieve.dataflow.storage_errors import explained, is_answer, is_away, transient
+
+ATTEMPTS = 10
+"""Times that a call to storage is made before it has failed."""
+RETRY_SECONDS = 180.0
+"""After so many seconds a call that goes on failing is not made again: a run must not wait without end."""
+AWAY_SECONDS = 20.0
+"""The same where nothing answers (refused, no such host)."""
+FIRST_PAUSE = 0.5
+"""Seconds between the first attempt and the second."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _stop(state: tenacity.RetryCallState) -> bool:
+    error = state.outcome.exception() if state.outcome else None
+    limit = AWAY_SECONDS if error is not None and is_away(error) else RETRY_SECONDS
+    return state.attempt_number >= ATTEMPTS or (state.seconds_since_start or 0.0) >= limit
+
+
+def _pause(state: tenacity.RetryCallState) -> float:
+    """Twice as long each time, up to half a minute, and never in step with other workers."""
+    return min(FIRST_PAUSE * 2.0 ** (state.attempt_number - 1), 30.0) * random.uniform(1.0, 1.5)  # noqa: S311
+
+
+_again = tenacity.Retrying(retry=tenacity.retry_if_exception(transient), wait=_pause, stop=_stop, reraise=True)
+
+
+def retrying(function: Callable[P, T]) -> Callable[P, T]:
+    """Decorator: tries again, with growing pauses, what failed for a reason that may pass.
+
+    It gives up after `ATTEMPTS` or `RETRY_SECONDS`, after `AWAY_SECONDS` where nothing answers at all. How long one
+    attempt may take is the client's to say: s3fs waits 5 s for a connection and 15 s for the next bytes and tries
+    again by itself, aiohttp (http, gcsfs) gives a request 300 s, azure-core 300 s.
+
+    Raises:
+        StorageError: what the trouble was, where, and what to do; errors that are no storage's as they were.
+    """
+
+    @functools.wraps(function)
+    def repeated(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return _again(function, *args, **kwargs)
+        except Exception as error:
+            place, options = _place(function, args)
+            found = None if is_answer(error) else explained(error, place, options)
+            if found is None or found is error:
+                raise
+            raise found from error
+
+    return repeated
+
+
+def _place(function: Any, args: Sequence[Any]) -> tuple[str, Mapping[str, Any]]:
+    """Where a call to storage reads or writes: its first text, else its file's path; with the options of the system."""
+    owner = getattr(function, "__self__", None)
+    path = next((arg for arg in args if isinstance(arg, str)), str(getattr(owner, "path", "")))
+    near = (*args[:1], owner, getattr(owner, "fs", None))
+    system = next((one for one in near if isinstance(one, fsspec.AbstractFileSystem)), None)
+    if system is None:
+        return path, {}
+    return str(system.unstrip_protocol(path)).removeprefix("file://"), system.storage_options
