@@ -354,6 +354,19 @@ def test_a_damaged_score_file_names_itself(pool: Path, tmp_path: Path) -> None:
         run(recipe, tmp_path / "out")
 
 
+@pytest.mark.parametrize("folder", ["scores/clip-*", "rows"])
+def test_a_damaged_footer_names_its_file(folder: str, pool: Path, tmp_path: Path) -> None:
+    """Of which Arrow says `OSError: Couldn't deserialize thrift` and no name."""
+    recipe = Pool.parquet(f"{pool}/*.parquet") | Keep(col("clip") > 0.2)
+    run(recipe, tmp_path / "out")
+    damaged = next((tmp_path / "out").glob(f"{folder}/*.parquet"))
+    data = damaged.read_bytes()
+    footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    damaged.write_bytes(data[:footer] + b"\xff" * 8 + data[footer + 8 :])
+    with pytest.raises(PoolsieveError, match=f"{damaged.name} is damaged"):
+        run(recipe, tmp_path / "out")
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"decision": 3', "null"])
 def test_a_damaged_manifest_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(text)

@@ -71,7 +71,9 @@ def read_rows(url: str) -> Rows | None:
         return Rows(fs.read_bytes(url))
     except FileNotFoundError:
         return None
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, OSError) as error:
+        if not fs.is_damage(error, None):  # an OSError of Arrow's has no number
+            raise
         raise PoolsieveError(damaged(url, error)) from error
 
 

@@ -47,7 +47,9 @@ def read_table(url: str, columns: Sequence[str] | None = None) -> pa.Table:
     try:
         with system.open(path, "rb") as file:
             return pq.read_table(file, columns=None if columns is None else list(columns), use_threads=False)
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, OSError) as error:
+        if not fs.is_damage(error, None):  # an OSError of Arrow's has no number
+            raise
         raise PoolsieveError(damaged(url, error)) from error
 
 

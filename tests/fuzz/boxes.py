@@ -67,10 +67,6 @@ class Box:
     def is_running(self) -> bool:
         return self._process.is_alive()
 
-    def wait(self, limit: float = LIMIT_SECONDS) -> None:
-        """Until the work has an answer, or the process has ended."""
-        self._answer.poll(limit)
-
     def outcome(self, limit: float = LIMIT_SECONDS) -> Outcome:
         """Waits for the end; kills what takes longer than the limit."""
         how, value = "", None

@@ -20,6 +20,10 @@ import zstandard
 Row = dict[str, Any]
 
 
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def visible(out: Path) -> list[str]:
     """Whoever reads `manifest.json` finds every ledger file that it names, whole."""
     return list(_visible(out))
@@ -33,7 +37,7 @@ def _visible(out: Path) -> Iterator[str]:
         path = folder / f"{line['name']}.parquet"
         if not path.exists():
             yield f"the manifest's ledger of {line['path']} is not there"
-        elif hashlib.sha256(path.read_bytes()).hexdigest() != line["ledger_sha256"]:
+        elif path.stat().st_size != line["ledger_bytes"] or sha256(path) != line["ledger_sha256"]:
             yield f"the ledger of {line['path']} is not the one that was recorded"
     for name in ("cuts.json", "summary.json"):
         json.loads((folder.parent / name).read_text())
@@ -83,7 +87,7 @@ def ledgers(out: Path) -> dict[str, list[Row]]:
 
 def ledger_bytes(out: Path) -> dict[str, str]:
     """Ledger file -> SHA-256, of the current decision."""
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for _, path in _files(out)}
+    return {path.name: sha256(path) for _, path in _files(out)}
 
 
 def _files(out: Path) -> list[tuple[Row, Path]]:
@@ -166,7 +170,7 @@ def fence(folder: Path, *but: Path) -> dict[str, str]:
     """Every file below a folder with its hash, but for some subfolders: what no command may touch."""
     files = [path for path in folder.rglob("*") if not any(path.is_relative_to(one) for one in but)]
     return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "folder"
+        str(path.relative_to(folder)): sha256(path) if path.is_file() else "folder"
         for path in sorted(files)
         if path.is_file() or path.is_dir()
     }

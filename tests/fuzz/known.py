@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 KNOWN: dict[str, str] = {}
-"""Regular expression over a line of what fell -> item."""
+"""Regular expression over a line of what fell -> item; empty where all that fell is mended."""
 
 
 def unknown(falls: list[str]) -> list[str]:

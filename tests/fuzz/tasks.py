@@ -69,8 +69,8 @@ def plainly(recipe: Recipe, out: str) -> None:
         for shard in reversed(plan.shards):
             score_shard(shard, plan.job, {}, stop=None, label="Pass1")
         for shard in reversed(plan.shards):
-            record.add(decide_shard(shard, plan.job, {}, label="Decide"))
-        found = finish_decision(record, plan.job, {}, Work())
+            record.add(decide_shard(shard, plan.job, {}, None, label="Decide"))
+        found = finish_decision(record, plan.job, {}, None, Work())
         fs.write_bytes(summary_url(plan.job.out, found.decision), dumps(found.to_json()))
         write_manifest(plan.job, found, plan.gaps)
 

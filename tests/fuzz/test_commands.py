@@ -14,19 +14,6 @@ from tests.fuzz.outs import build
 ROUNDS = 3
 """Pairs of a seed, one after the other in the same OUT."""
 
-KNOWN_PAIRS: dict[frozenset[str], str] = {
-    frozenset({"run", "prune"}): "4",
-    frozenset({"decide", "prune"}): "4",
-    frozenset({"run"}): "4",
-    frozenset({"run", "decide"}): "4",
-    frozenset({"decide"}): "4",
-    frozenset({"export"}): "4",
-    frozenset({"prune"}): "4",
-    frozenset({"prune", "export"}): "4",
-}
-"""Pairs that may fall, until leases keep them apart -> item of issue 10. Such a pair is not begun at once, but the second
-when the first is through or killed."""
-
 COMMANDS = ("run", "decide", "prune", "export", "report", "what_if", "open")
 
 
@@ -47,20 +34,14 @@ def case(seed: int, folder: Path) -> list[str]:
 
 def round_of(r: Random, folder: Path, pair: tuple[str, str], number: int) -> list[str]:
     """Two commands, the second begun while the first is at work; each is killed in one case of three."""
-    apart = frozenset(pair) in KNOWN_PAIRS
     kills = [r.uniform(0.0, 2.5) if r.random() < 0.35 else None for _ in pair]
     pause, boxes = r.uniform(0.0, 1.5), []
     for i, command in enumerate(pair):
-        box = Box(tasks.use_out, str(folder), [command], "", log=folder / "logs" / f"{number}-{i}")
-        boxes.append(box)
-        if kills[i] is not None and (apart or i):
-            kill_after(box, kills[i] or 0.0)
-        if apart:
-            box.wait()
-        elif not i:
-            time.sleep(pause)
-    if kills[0] is not None and not apart:
-        kill_after(boxes[0], kills[0] or 0.0)
+        boxes.append(Box(tasks.use_out, str(folder), [command], "", log=folder / "logs" / f"{number}-{i}"))
+        time.sleep(pause if i == 0 else 0.0)
+    for box, seconds in zip(boxes, kills, strict=True):
+        if seconds is not None:
+            kill_after(box, seconds)
     ends = [box.outcome() for box in boxes]
     fell = [str(end) for end in ends if end.is_fall]
     return fell + [text for end in ends if end.how == "ok" for text in end.value]

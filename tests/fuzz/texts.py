@@ -112,9 +112,12 @@ _ODD += [[], {}, [None], [[]], {"a": 1}, "\0", "a" * 300, "/", "\\", "data/../..
 
 def json_mutant(r: Random, data: bytes, canary: str) -> bytes:
     """JSON in which some nodes were replaced, renamed, doubled or taken out; one in four with damaged bytes."""
-    if r.random() < 0.25:
+    try:
+        tree = json.loads(data)
+    except ValueError:  # damaged before
+        tree = None
+    if tree is None or r.random() < 0.25:
         return mutant(r, Input(data=data), {}).data
-    tree = json.loads(data)
     for _ in range(r.choice((1, 1, 2, 3))):
         holder = r.choice(list(_holders(tree)) or [[]])
         if holder:
