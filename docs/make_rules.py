@@ -18,7 +18,8 @@ from poolsieve import filters
 from poolsieve.dataflow import Pool
 from poolsieve.filters.dsl.expr import AllOf, AnyOf, Arithmetic, Column, Compare, IsIn, Literal, Not
 from poolsieve.filters.dsl.ready import Maker, makers, ready_made
-from poolsieve.filters.dsl.stages import Ranked, Rule, Score, Stage
+from poolsieve.filters.dsl.stages import Rule, Score, Stage
+from poolsieve.filters.dsl.top import Ranked
 from poolsieve.filters.lists import Listed
 
 PAGE = Path(__file__).parent / "rules.md"

@@ -4,7 +4,8 @@ from poolsieve.filters import c4, datacomp, fineweb, gopher
 from poolsieve.filters.decontamination import decontaminate
 from poolsieve.filters.dsl.edits import Edit, editor
 from poolsieve.filters.dsl.expr import col, larger, smaller
-from poolsieve.filters.dsl.stages import Above, Below, Drop, Keep, Score, Top, all_of, any_of
+from poolsieve.filters.dsl.stages import Above, Below, Drop, Keep, Score, all_of, any_of
+from poolsieve.filters.dsl.top import Top
 from poolsieve.filters.languages import language
 from poolsieve.filters.lists import In
 from poolsieve.filters.networks import dfn

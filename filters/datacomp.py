@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from poolsieve.filters.dsl.expr import Node, col, larger, smaller
 from poolsieve.filters.dsl.ready import stage
-from poolsieve.filters.dsl.stages import Above, Chain, Keep, Rule, Score, Top
+from poolsieve.filters.dsl.stages import Above, Chain, Keep, Rule, Score
+from poolsieve.filters.dsl.top import Top
 from poolsieve.scoring_models import Gcld3, ImageSize, Language
 from poolsieve.scoring_models.base.errors import PlanError
 

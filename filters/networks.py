@@ -5,7 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 
 from poolsieve.filters.dsl.ready import stage
-from poolsieve.filters.dsl.stages import Chain, Score, Top
+from poolsieve.filters.dsl.stages import Chain, Score
+from poolsieve.filters.dsl.top import Top
 from poolsieve.scoring_models import Clip
 from poolsieve.scoring_models.base.scorer import Scorer
 

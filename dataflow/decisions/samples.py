@@ -15,7 +15,7 @@ from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.stored import StoredScores
 from poolsieve.dataflow.store.summary import Sample
 from poolsieve.filters.dsl.cuts import tie_hashes
-from poolsieve.filters.dsl.stages import Ranked
+from poolsieve.filters.dsl.top import Ranked
 
 
 def samples_of(job: Job, shard: Shard, source: StoredScores, state: State, cuts: Cuts) -> dict[str, list[Sample]]:

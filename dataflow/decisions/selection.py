@@ -26,7 +26,7 @@ from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.stored import open_stored, require_scored
 from poolsieve.filters.dsl.cuts import Cut, key_bits, key_value, order_keys, tie_hashes
 from poolsieve.filters.dsl.expr import Env
-from poolsieve.filters.dsl.stages import Ranked
+from poolsieve.filters.dsl.top import Ranked
 from poolsieve.scoring_models.base.errors import PoolsieveError
 
 DIGIT = 16

@@ -30,7 +30,7 @@ from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.layout import result_url
 from poolsieve.dataflow.store.stored import NotScored, unscored
 from poolsieve.dataflow.store.summary import Summary, Work, dumps
-from poolsieve.filters.dsl.stages import Ranked
+from poolsieve.filters.dsl.top import Ranked
 
 
 def build(

@@ -19,8 +19,9 @@ from poolsieve.filters.dsl.cuts import key_bits
 from poolsieve.filters.dsl.edits import Edit, Editor, FunctionEditor
 from poolsieve.filters.dsl.expr import Arithmetic, Compare, IsIn, Literal, Node, Predicate, renamed, typed_limit
 from poolsieve.filters.dsl.expr import Column as ColumnNode
-from poolsieve.filters.dsl.stages import Ranked, Rule, Score, Stage, not_a_stage
+from poolsieve.filters.dsl.stages import Rule, Score, Stage, not_a_stage
 from poolsieve.filters.dsl.statistics import PoolColumn, pool_column, statistic_of
+from poolsieve.filters.dsl.top import Ranked
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
 from poolsieve.scoring_models.base.functions import FunctionScorer
 from poolsieve.scoring_models.base.kinds import short

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from poolsieve.dataflow.recipes.derived import DerivedRole, RoleSource, editors, pool_roles
 from poolsieve.filters.dsl.expr import Predicate
-from poolsieve.filters.dsl.stages import Ranked
+from poolsieve.filters.dsl.top import Ranked
 from poolsieve.scoring_models.base.scorer import Scorer, has_model
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from poolsieve.dataflow import fs
+from poolsieve.dataflow import fs, watched
 from poolsieve.dataflow.pools.shards import Batch
 from poolsieve.dataflow.store.tables import damaged, one_array, write_table
 from poolsieve.scoring_models.base.errors import PoolsieveError, RowError
@@ -72,7 +72,7 @@ def read_rows(url: str) -> Rows | None:
     except FileNotFoundError:
         return None
     except (pa.ArrowInvalid, OSError) as error:
-        if not fs.is_damage(error, None):  # an OSError of Arrow's has no number
+        if not watched.is_damage(error, None):  # an OSError of Arrow's has no number
             raise
         raise PoolsieveError(damaged(url, error)) from error
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from poolsieve.dataflow import fs
+from poolsieve.dataflow import fs, watched
 from poolsieve.dataflow.pools.casts import one_piece
 from poolsieve.dataflow.retries import retrying
 from poolsieve.scoring_models.base.errors import PoolsieveError
@@ -48,7 +48,7 @@ def read_table(url: str, columns: Sequence[str] | None = None) -> pa.Table:
         with system.open(path, "rb") as file:
             return pq.read_table(file, columns=None if columns is None else list(columns), use_threads=False)
     except (pa.ArrowInvalid, OSError) as error:
-        if not fs.is_damage(error, None):  # an OSError of Arrow's has no number
+        if not watched.is_damage(error, None):  # an OSError of Arrow's has no number
             raise
         raise PoolsieveError(damaged(url, error)) from error
 

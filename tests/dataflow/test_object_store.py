@@ -12,7 +12,7 @@ from typing import Any
 import fsspec
 import pytest
 
-from poolsieve.dataflow import Pool, fs, retries
+from poolsieve.dataflow import Pool, fs, retries, watched
 from poolsieve.dataflow.export.export import export
 from poolsieve.dataflow.storage_errors import StorageAway, StorageForbidden
 from poolsieve.dataflow.store.manifest import read_manifest
@@ -139,7 +139,7 @@ def test_every_call_survives_each_fault(bucket: str, faulty: Storage, fault: str
     system, path = fs.connect(f"{bucket}/a/b.bin")
     assert fs.names(f"{bucket}/a") == ["b.bin"] and fs.exists(f"{bucket}/a/b.bin")
     assert fs.stat(system, path).size == 10_000 and len(fs.read_bytes(f"{bucket}/a/b.bin")) == 10_000
-    with fs.open_remote(system, path, cache_type="none") as file:
+    with watched.open_remote(system, path, cache_type="none") as file:
         assert file.read(15)[-5:] == b"01234" and file.seek(9_995) and file.read() == b"56789"
     fs.write_bytes(f"{bucket}/a/c.bin", b"new")
     assert fs.read_bytes(f"{bucket}/a/c.bin") == b"new"

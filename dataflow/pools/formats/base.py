@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from poolsieve.dataflow import fs
+from poolsieve.dataflow import fs, watched
 from poolsieve.dataflow.pools.casts import storage
 from poolsieve.dataflow.pools.listing import url_of
 from poolsieve.dataflow.pools.shards import BATCH_ROWS, DOCUMENT_BYTES, Batch, Shard
@@ -89,7 +89,7 @@ class Location:
         system, path = self.connect(shard)
         if fs.is_local(system):
             return open(path, "rb", buffering=0)
-        return cast(IO[bytes], fs.open_remote(system, path, **_cache(ahead)))
+        return cast(IO[bytes], watched.open_remote(system, path, **_cache(ahead)))
 
     def check_unchanged(self, shard: Shard, *, moved: bool = False) -> None:
         """Compares a file with what the listing said: size and tag, or the size alone where the pool has moved.

@@ -15,7 +15,7 @@ from poolsieve.dataflow.decisions.selection import DigitCounts, _histogram, adva
 from poolsieve.dataflow.decisions.summary import empty_budgets
 from poolsieve.filters.dsl.cuts import Cut, kept_by, key_value, order_keys, tie_hashes
 from poolsieve.filters.dsl.expr import Env
-from poolsieve.filters.dsl.stages import Ranked, Top
+from poolsieve.filters.dsl.top import Ranked, Top
 from poolsieve.scoring_models.base.errors import PlanError
 
 floats = st.one_of(

@@ -32,8 +32,9 @@ from poolsieve.filters import (
 )
 from poolsieve.filters.c4 import C4Lines
 from poolsieve.filters.dsl.expr import Env
-from poolsieve.filters.dsl.stages import Ranked, Rule
+from poolsieve.filters.dsl.stages import Rule
 from poolsieve.filters.dsl.statistics import byte_count, char_count, word_count
+from poolsieve.filters.dsl.top import Ranked
 from poolsieve.scoring_models.base.errors import PlanError
 
 

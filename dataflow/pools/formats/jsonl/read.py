@@ -12,7 +12,6 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from poolsieve.dataflow.fs import is_damage
 from poolsieve.dataflow.pools.casts import Errors, too_large
 from poolsieve.dataflow.pools.formats.base import (
     UID,
@@ -30,6 +29,7 @@ from poolsieve.dataflow.pools.formats.jsonl.salvage import good_bytes
 from poolsieve.dataflow.pools.json_types import DEEPEST, KeyTypes, first_of
 from poolsieve.dataflow.pools.json_values import Value, array_of, as_written, field_of, fitting
 from poolsieve.dataflow.pools.shards import BATCH_BYTES, BATCH_ROWS, Batch, Shard
+from poolsieve.dataflow.watched import is_damage
 from poolsieve.scoring_models.base.errors import PlanError, RowError, unknown_name
 
 _TRIES = 16

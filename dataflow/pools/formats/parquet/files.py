@@ -19,9 +19,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from poolsieve.dataflow.fs import is_damage
 from poolsieve.dataflow.pools.formats.base import Location
 from poolsieve.dataflow.pools.shards import BATCH_BYTES, BATCH_ROWS, Shard
+from poolsieve.dataflow.watched import is_damage
 from poolsieve.scoring_models.base.errors import RowError
 
 _BUFFER = 1 << 20
