@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 import fsspec
 import pytest
 
-from poolsieve.dataflow import Pool, fs, retries, watched
+from poolsieve.dataflow import Pool, fs, leases, retries, watched
 from poolsieve.dataflow.export.export import export
 from poolsieve.dataflow.storage_errors import StorageAway, StorageForbidden
 from poolsieve.dataflow.store.manifest import read_manifest
@@ -178,3 +180,46 @@ def test_retries_end(bucket: str, faulty: Storage, monkeypatch: pytest.MonkeyPat
     with pytest.raises(StorageAway):
         fs.read_bytes(f"{bucket}/a.bin")
     assert proxy.counts["internal"] == retries.ATTEMPTS + 1
+
+
+def test_leases_hold_on_s3(bucket: str) -> None:
+    folder, seen = f"{bucket}/out/leases", [0]
+
+    def count() -> None:
+        for _ in range(4):
+            with leases.held(folder, leases.CLOSE, "a", patience=120):
+                now = seen[0]
+                time.sleep(0.005)
+                seen[0] = now + 1
+
+    threads = [threading.Thread(target=count) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(180)
+    assert seen == [12] and not fs.names(folder)
+    with (
+        leases.held(folder, leases.WORK, "poolsieve run"),
+        pytest.raises(leases.InUse, match="in use by poolsieve run"),
+        leases.held(folder, leases.SOLE, "poolsieve prune"),
+    ):
+        pass
+    fs.write_bytes(f"{bucket}/out/a", b"")
+    assert abs(fs.modified(f"{bucket}/out/a").timestamp() - time.time()) < 60
+
+
+def test_one_of_many_creates_an_object(bucket: str) -> None:
+    start = threading.Barrier(6)
+    wrote: list[int] = []
+
+    def write(i: int) -> None:
+        start.wait()
+        if fs.write_new(f"{bucket}/new", str(i).encode()):
+            wrote.append(i)
+
+    threads = [threading.Thread(target=write, args=(i,)) for i in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(wrote) == 1 and fs.read_bytes(f"{bucket}/new") == str(wrote[0]).encode()
