@@ -17,7 +17,24 @@ _USER = re.compile(r"(://[^/?#:@]*):(?!:|\d*(?:/|$))[^?#]*@")
 """`://user:password@`; a password may hold what it should not, as AWS's hold slashes. No port, no `zip://a::https://b`."""
 
 _SECRET_PARTS = ("signature", "credential", "token", "secret", "password", "passwd", "api_key", "apikey", "accesskey")
-_SECRET_QUERIES = frozenset({"sig", "key", "auth", "authorization", "sas", "pwd", "code", "googleaccessid", "policy"})
+_SECRET_QUERIES = frozenset(
+    [
+        "sig",
+        "key",
+        "auth",
+        "authorization",
+        "sas",
+        "pwd",
+        "code",
+        "googleaccessid",
+        "policy",
+        "jwt",
+        "session",
+        "hmac",
+        "hdnts",
+        "hdnea",
+    ]
+)
 """Parameters of signed URLs: `X-Amz-Signature`, `X-Goog-Credential`, Azure's `sig`, `AWSAccessKeyId` ..."""
 
 _QUERY = re.compile(r"([?&;#])([^=&;?#\s]+)=([^&;#\s\"']*)")
@@ -31,7 +48,7 @@ HIDDEN = "***"
 
 
 def _is_secret(parameter: str) -> bool:
-    name = unquote(parameter).lower().replace("-", "_")
+    name = unquote(parameter).lower().replace("-", "_").removeprefix("tokeniz")
     return name in _SECRET_QUERIES or any(part in name for part in _SECRET_PARTS)
 
 

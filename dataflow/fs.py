@@ -101,7 +101,10 @@ def entries(system: fsspec.AbstractFileSystem, folder: str) -> list[dict[str, An
 
 def stat_of(info: Mapping[str, Any]) -> Stat:
     """`stat` from a listing's entry."""
-    tag = next((info[key] for key in ("ETag", "etag", "md5Hash", "checksum", "mtime", "created") if info.get(key)), "")
+    tag = next(
+        (info[key] for key in ("ETag", "etag", "md5Hash", "checksum", "mtime", "created", "blob_id") if info.get(key)),
+        "",
+    )
     if "mtime" not in info and isinstance(tag, datetime):
         tag = tag.timestamp()  # `memory://` says it in two ways
     return Stat(int(info.get("size") or 0), str(tag).strip('"'))

@@ -59,8 +59,13 @@ class Friendly(click.Group):
 
 
 def _fail(ctx: click.Context, status: int, message: str) -> None:
-    click.echo(f"poolsieve: {message}", err=True)
+    click.echo(f"poolsieve: {_harmless(message)}", err=True)
     ctx.exit(status)
+
+
+def _harmless(message: str) -> str:
+    """Names come from files: what a terminal would take for a command is shown as it is spelled."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in message)
 
 
 def _stopped(ctx: click.Context, status: int) -> None:

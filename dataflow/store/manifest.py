@@ -292,7 +292,8 @@ def read_shards(out: str, decision: str) -> list[ShardLine]:
 
 def _check_line(url: str, line: ShardLine) -> None:
     """Refuses names that lead out of OUT or of the pool: what they name would be read and copied."""
-    if line.name != line.shard.name or not is_inside(line.path):
+    # A part begins at a byte or at a row group: either is a number below the file's size.
+    if line.name != line.shard.name or not is_inside(line.path) or line.first > line.size:
         raise PoolsieveError(
             f"{url} names {line.name!r} for {line.path!r}: it is of another version or was edited. Run again to make "
             "it anew"

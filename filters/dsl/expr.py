@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from decimal import Decimal
 from typing import Any, NoReturn
 
 import numpy as np
@@ -439,11 +440,26 @@ def typed_limit(limit: Any, kind: pa.DataType) -> pa.Scalar:
     try:
         scalar = pa.scalar(limit, type=kind)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-        # Arrow converts no integer that a float does not have exactly; the nearest one bounds the same rows.
-        return pa.scalar(float(limit) if pa.types.is_floating(kind) and not isinstance(limit, str) else limit)
-    if pa.types.is_integer(kind) and scalar.as_py() != limit:
+        return _bound(limit, kind)
+    return _bound(limit, kind) if pa.types.is_integer(kind) and scalar.as_py() != limit else scalar
+
+
+_BEYOND = 1 << 64
+"""No integer column has it, nor what is below its negative."""
+
+
+def _bound(limit: Any, kind: pa.DataType) -> pa.Scalar:
+    """A limit that a column's type can't hold, as one that bounds the same rows."""
+    if isinstance(limit, str) or not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         return pa.scalar(limit)
-    return scalar
+    if pa.types.is_floating(kind):
+        try:
+            return pa.scalar(float(limit))  # Arrow converts no integer that a float does not have exactly
+        except OverflowError:
+            return pa.scalar(math.inf if limit > 0 else -math.inf)
+    # Arrow compares no integer beyond 2^53 with a float: any decimal between the same two integers will do.
+    whole = math.floor(min(max(limit, -_BEYOND), _BEYOND))
+    return pa.scalar(Decimal(whole) if abs(whole) >= _BEYOND else Decimal(whole) + Decimal("0.5"))
 
 
 def renamed(part: Any, names: Mapping[str, str]) -> Any:

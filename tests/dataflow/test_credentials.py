@@ -39,6 +39,8 @@ SIGNED = [
     f"https://host/a.tar?access_token={SECRET}",
     f"https://host/a.tar?a=b;api-key={SECRET}",
     f"https://host/a.tar?%73ig={SECRET}",
+    f"https://host/a.tar?jwt={SECRET}",
+    f"s3://AKIA123:{SECRET}@bucket/a.tar",
     f"simplecache::https://host/a.tar?sig={SECRET}",
     f"zip://*.tar::https://u:{SECRET}@host/a.zip",
     f"abfs://c@account.dfs.core.windows.net/a.tar?sig={SECRET}",
@@ -79,6 +81,7 @@ def test_an_export_does_not_go_to_such_a_url(pool: Path, tmp_path: Path) -> None
         "s3://bucket/signature=x/token/a.tar",
         "gs://bucket/key=1/lang=de/*.parquet",
         "https://host/a.tar?sig=",
+        "https://host/a.tar?tokenizer=bpe",
     ],
 )
 def test_other_urls_are_not(url: str) -> None:

@@ -10,15 +10,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
 import poolsieve
+from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.source import RecipeSource
 from poolsieve.dataflow.recipes.yaml import only_values
 from poolsieve.dataflow.store import layout
-from poolsieve.dataflow.store.manifest import read_manifest, read_shards
+from poolsieve.dataflow.store.manifest import SHARDS_SCHEMA, read_manifest, read_shards
 from poolsieve.jobs import api
 from poolsieve.jobs.cli import main
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
@@ -309,6 +311,21 @@ def test_a_list_of_shards_that_was_edited_is_refused_in_words(folder: Folder) ->
         pq.write_table(table.set_column(table.schema.get_field_index(name), name, [[value] * len(table)]), path)
         done = folder.call("export", "OUT")
         assert done.exit_code == 1 and "was edited" in done.output, done.output
+
+
+def test_a_part_that_begins_behind_its_file_is_refused(folder: Folder) -> None:
+    path = folder.out / "decisions" / read_manifest(str(folder.out)).decision / "shards.parquet"
+    lines = pq.read_table(path).to_pylist()
+    far = Shard(path=lines[0]["path"], first=2**62, extent=1, start=0, size=lines[0]["size"], tag=lines[0]["tag"])
+    lines[0].update(first=far.first, extent=far.extent, name=far.name)
+    pq.write_table(pa.Table.from_pylist(lines, schema=SHARDS_SCHEMA), path)
+    done = folder.call("export", "OUT")
+    assert done.exit_code == 1 and "was edited" in done.output, done.output
+
+
+def test_a_message_commands_no_terminal(folder: Folder) -> None:
+    done = folder.call("report", "OUT/\x1b[2Jx")
+    assert done.exit_code == 2 and "\\x1b[2Jx" in done.output and "\x1b" not in done.output
 
 
 def test_rows_are_read_below_the_pools_root_alone(folder: Folder) -> None:

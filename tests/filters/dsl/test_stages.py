@@ -57,6 +57,11 @@ def test_comparisons_are_made_in_the_columns_type() -> None:
     assert truth(Keep(col("x") >= 0.7), x=pa.array([0.7, 0.69], pa.float32())) == [True, False]
     assert truth(Keep(col("x") > 2.5), x=pa.array([2, 3], pa.int32())) == [False, True]
     assert truth(Keep(col("x") <= 2**40), x=pa.array([2, 3], pa.int32())) == [True, True]
+    assert truth(Keep(col("x") > 2.5), x=pa.array([2, 3, 2**63 - 1], pa.int64())) == [False, True, True]
+    ends = pa.array([-(2**63), 2**63 - 1], pa.int64())
+    for limit in (2**63, 2**64 + 1, 10**30, 10**400):
+        assert truth(Keep(col("x") < limit), x=ends) == truth(Keep(col("x") > -limit - 1), x=ends) == [True, True]
+        assert truth(Keep(col("x") <= limit), x=pa.array([1.5, float("inf")], pa.float64())) == [True, limit == 10**400]
 
 
 @pytest.mark.parametrize("rule", [Keep(col("x") >= 1), ~Keep(col("x") >= 1), Drop(col("x") >= 1), ~Drop(col("x") >= 1)])
