@@ -367,6 +367,14 @@ def test_a_damaged_footer_names_its_file(folder: str, pool: Path, tmp_path: Path
         run(recipe, tmp_path / "out")
 
 
+def test_a_list_of_shards_that_is_no_utf8_names_itself(pool: Path, tmp_path: Path) -> None:
+    summary = run(Pool.parquet(f"{pool}/*.parquet") | Keep(col("clip") > 0.2), tmp_path / "out")
+    path = tmp_path / "out" / "decisions" / summary.decision / "shards.parquet"
+    path.write_bytes(path.read_bytes().replace(b"ledger_sha256", b"ledger_sha\xff\xff\xff"))
+    with pytest.raises(PoolsieveError, match=r"shards\.parquet is of another version or was edited"):
+        export(str(tmp_path / "out"))
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"decision": 3', "null"])
 def test_a_damaged_manifest_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(text)

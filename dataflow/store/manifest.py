@@ -281,7 +281,7 @@ def read_shards(out: str, decision: str) -> list[ShardLine]:
     url = layout.shards_url(out, decision)
     try:
         lines = msgspec.convert(read_promised(url).to_pylist(), list[ShardLine])
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeDecodeError) as error:  # Parquet's names and strings may be any bytes
         raise PoolsieveError(
             f"{url} is of another version or was edited ({error}): run again to make it anew"
         ) from error

@@ -132,7 +132,7 @@ def exported(out: Path, target: Path, may_lose: bool = False) -> list[str]:
 def _uids(path: Path) -> Iterator[str | None]:
     if path.name.endswith(".parquet"):
         table = pq.read_table(path, columns=["uid"]).column("uid")
-        yield from (_of_column(value) for value in table.cast(pa.string()).to_pylist())
+        yield from (_of_column(value) for value in table.cast(pa.binary()).to_pylist())
     elif path.name.endswith(".tar"):
         with tarfile.open(path) as archive:
             for info in archive:
@@ -142,9 +142,10 @@ def _uids(path: Path) -> Iterator[str | None]:
         yield from (_uid(line) for line in unpacked(path).split(b"\n") if line.strip())
 
 
-def _of_column(value: str | None) -> str | None:
-    """A column of values that have no one type is JSON text; what is no text in it is no uid."""
-    if value is None or value in ("true", "false") or value[:1] in ("{", "["):
+def _of_column(data: bytes | None) -> str | None:
+    """A column of values that have no one type is JSON text; what is no text in it is no uid, nor is what is no UTF-8."""
+    value = (data or b"").decode(errors="replace")
+    if "\ufffd" in value or data is None or value in ("true", "false") or value[:1] in ("{", "["):
         return None
     return str(json.loads(value)) if value.startswith('"') else value
 
