@@ -71,7 +71,7 @@ class Pool(Config):
         if not isinstance(self.allow_gaps, bool):
             raise PlanError(f"allow_gaps={short(self.allow_gaps)}: write True or False")
         for role, source in self.roles.items():
-            if not isinstance(source, str) or not source:
+            if not isinstance(source, str):
                 raise PlanError(
                     f"Pool.{self.kind}(): role {role}={short(source)} takes the name of its source in the files, a text"
                 )

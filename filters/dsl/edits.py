@@ -16,7 +16,7 @@ import pyarrow as pa
 from poolsieve.filters.dsl.stages import Stage
 from poolsieve.scoring_models.base.config import Config, JsonObject
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
-from poolsieve.scoring_models.base.functions import declared_files, existing, top_level_name
+from poolsieve.scoring_models.base.functions import declared_files, existing, roles_read, top_level_name
 
 
 @runtime_checkable
@@ -89,7 +89,8 @@ def editor(
         PlanError: for a lambda or a nested function, which can't be sent to a worker.
     """
     name = top_level_name(fn, "editor")
-    return FunctionEditor(fn, tuple(reads), version, name, declared_files(files, f"editor({name})"))
+    roles = roles_read(reads, version, f"editor({name})")
+    return FunctionEditor(fn, roles, version, name, declared_files(files, f"editor({name})"))
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -117,6 +118,8 @@ class Edit(Stage):
 
 def _as_editor(role: str, given: Any) -> Editor:
     if isinstance(given, Editor):
+        if isinstance(given, type):
+            raise PlanError(f"Edit({role}={given.__name__}) takes an editor: call it, as {given.__name__}()")
         return given
     if not callable(given):
         raise PlanError(f"Edit({role}=...) takes a function or an editor, not {given!r}")

@@ -12,6 +12,7 @@ import pyarrow as pa
 from poolsieve.scoring_models.base.arrow import type_named
 from poolsieve.scoring_models.base.config import absolute_path
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
+from poolsieve.scoring_models.base.kinds import short, wrong_kind
 from poolsieve.scoring_models.base.scorer import Resources, Scored, ScorerConfig
 
 
@@ -89,12 +90,40 @@ def scorer(
             apart by their names as given.
     """
     qualified = top_level_name(fn, "scorer")
-    types = {name: kind if isinstance(kind, pa.DataType) else type_named(kind) for name, kind in columns.items()}
-    if not types:
-        raise PlanError(f"scorer({qualified}) needs at least one column, as columns={{'x': 'float32'}}")
+    what = f"scorer({qualified})"
+    roles, types = roles_read(reads, version, what), _column_types(columns, what)
     resources = Resources(holds_gil=holds_gil)
-    read = declared_files(files, f"scorer({qualified})")
-    return FunctionScorer(fn, tuple(reads), types, version, qualified, resources, read)
+    return FunctionScorer(fn, roles, types, version, qualified, resources, declared_files(files, what))
+
+
+def roles_read(reads: Any, version: Any, what: str) -> tuple[str, ...]:
+    """The roles that a function reads, once they are names, and its version is a number.
+
+    Raises:
+        PlanError: for anything else, a single text in place of a list included.
+    """
+    if isinstance(reads, str):
+        raise PlanError(f"{what}: reads takes several roles, as reads=({reads!r},)")
+    for name, value, hint in (("reads", reads, list[str]), ("version", version, int)):
+        wrong = wrong_kind(value, hint)
+        if wrong is not None:
+            raise PlanError(f"{what}, {name}={short(value)}: {wrong}")
+    return tuple(reads)
+
+
+def _column_types(columns: Any, what: str) -> dict[str, pa.DataType]:
+    if not isinstance(columns, Mapping) or not columns or not all(isinstance(name, str) for name in columns):
+        raise PlanError(f"{what} needs columns by name, as columns={{'x': 'float32'}}, not {short(columns)}")
+    return {name: _column_type(name, kind, what) for name, kind in columns.items()}
+
+
+def _column_type(name: str, kind: Any, what: str) -> pa.DataType:
+    try:
+        return kind if isinstance(kind, pa.DataType) else type_named(kind)
+    except (ValueError, AttributeError, TypeError) as error:
+        raise PlanError(
+            f"{what}: column {name!r} can't be {short(kind)}; write a type of Arrow's, as 'float32'"
+        ) from error
 
 
 def declared_files(files: Sequence[str], what: str) -> dict[str, str]:

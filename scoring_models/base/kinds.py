@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import reprlib
 import typing
 from typing import Any
@@ -49,7 +50,10 @@ def _plain(value: Any) -> bool:
         return all(map(_plain, value))
     if isinstance(value, dict):
         return all(map(_plain, value)) and all(map(_plain, value.values()))
-    return value is None or type(value) in (str, int, float, bool)
+    # A function where a name is wanted: somebody's `col` or `f` without the quotation marks.
+    return (
+        value is None or type(value) in (str, int, float, bool) or inspect.isroutine(value) or isinstance(value, type)
+    )
 
 
 def check_fields(made: Any, what: str) -> None:

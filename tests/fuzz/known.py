@@ -7,12 +7,7 @@ from __future__ import annotations
 
 import re
 
-KNOWN: dict[str, str] = {
-    # scorer(columns={f: "float32"}), Top(by=f), Edit(text=Masked): a function or a class where a name or an editor is wanted.
-    r"TypeError: keys must be str.* < config.py:canonical_json": "Messages",
-    r"AttributeError: 'function' object has no attribute 'rpartition' < statistics.py:statistic_of": "Messages",
-    r"TypeError: 'property' object is not iterable < compile.py:add_edit": "Messages",
-}
+KNOWN: dict[str, str] = {}
 """Regular expression over a line of what fell -> item; empty where all that fell is mended."""
 
 

@@ -198,7 +198,7 @@ FILES: list[tuple[str, str, str]] = [
     ("stages: []\npool:\n  text: text\n  parquet: {a: b}", "line 4", "list of files"),
     ("stages: []\npool:\n  parquet: x\n  text: 5", "line 4", "`text: 5`"),
     ("stages: []\npool:\n  parquet: x\n  text: [text]", "line 4", "`text: ['text']`"),
-    ("stages: []\npool:\n  parquet: x\n  text: ''", "line 3", "text=''"),
+    ("stages: []\npool:\n  parquet: x\n  text: ''", "line 3", "role 'text' needs the name of a column"),
     ("stages: []\npool:\n  parquet: x\n  allow_gaps: maybe", "line 4", "`allow_gaps: 'maybe'`"),
     ("stages: []\npool:\n  parquet: x\n  split_bytes: big", "line 4", "`split_bytes: 'big'`"),
     ("stages: []\npool:\n  parquet: x\n  5: text", "line 4", "5 is no name"),
@@ -251,7 +251,6 @@ PYTHON: list[tuple[str, str]] = [
     ("recipe = pool | Keep(~col('quality'))", "compares quality (float) with False"),
     ("recipe = pool | Keep(col('text') + 1 >= 2, reason='a.b')", "computes with text (string)"),
     ("recipe = pool | Keep(col('quality') - 'x' >= 2, reason='a.b')", "computes with 'x'"),
-    ("recipe = pool | Keep(col('tokens') <= 2**70)", "compares tokens (int64) with 1180591620717411303424"),
     ("recipe = pool | Keep(col('quality') >= 1, reason=5)", "reason 5"),
     ("recipe = pool | (Keep(col('quality') >= 1) if col('quality') >= 1 else 0)", "no truth value"),
     ("recipe = pool | Top(5, fraction=0.1)", "Top(5)"),
@@ -285,6 +284,32 @@ PYTHON: list[tuple[str, str]] = [
     ("def recipe(): return pool | Top('quality')", "exactly one of"),
     ("def recipe(n): return pool", "add -p n=VALUE"),
     ("recipe = print", "recipe"),
+    ("recipe = pool | Top('quality', fraction=0.1, by=print)", "by=<built-in function print>"),
+    ("recipe = pool | Edit(text=Masked)", "call it, as Masked()"),
+    (
+        "def own(text): return text\nrecipe = pool | Score(n=scorer(own, reads=('text',), columns={own: 'float32'}))",
+        "needs columns by name",
+    ),
+    (
+        "def own(text): return text\nrecipe = pool | Score(n=scorer(own, reads='text', columns={'n': 'float32'}))",
+        "reads=('text',)",
+    ),
+    (
+        "def own(text): return text\nrecipe = pool | Score(n=scorer(own, reads=(own,), columns={'n': 'float32'}))",
+        "reads=(<function own",
+    ),
+    (
+        "def own(text): return text\nrecipe = pool | Score(n=scorer(own, reads=('text',), columns={'n': 'floot'}))",
+        "column 'n' can't be 'floot'",
+    ),
+    (
+        "def own(text): return text\nrecipe = pool | Score(n=scorer(own, reads=('text',), columns={'n': own}))",
+        "column 'n' can't be <function own",
+    ),
+    (
+        "def own(text): return text\nrecipe = pool | Score(n=scorer(own, reads=('text',), columns={}))",
+        "needs columns by name",
+    ),
 ]
 
 
