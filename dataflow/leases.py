@@ -21,6 +21,7 @@ import logging
 import os
 import platform
 import random
+import subprocess
 import threading
 import time
 import uuid
@@ -98,7 +99,7 @@ class Holder(msgspec.Struct, kw_only=True, frozen=True):
     @property
     def is_gone(self) -> bool:
         """Whether the process is known to have ended."""
-        return bool(self.place) and self.place == _place() and started_at(self.pid) != self.started
+        return bool(self.place) and self.place == _place() and _began(self.pid) != self.started
 
 
 class Lease:
@@ -271,7 +272,7 @@ def _remove_empty(folder: str) -> None:
 def _me(kind: str, what: str) -> Holder:
     pid = os.getpid()
     since = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    return Holder(kind=kind, what=what, who=_who(), place=_place(), pid=pid, started=started_at(pid), since=since)
+    return Holder(kind=kind, what=what, who=_who(), place=_place(), pid=pid, started=_began(pid), since=since)
 
 
 def _who() -> str:
@@ -283,12 +284,31 @@ def _who() -> str:
 
 @functools.cache
 def _place() -> str:
-    """One boot of one machine, and one space of process numbers in it: containers have their own. "" without /proc."""
+    """One boot of one machine, and one space of process numbers in it: containers have their own.
+
+    Without /proc (macOS), where processes are not told apart like this, the host's name.
+    """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
+        return "" if os.path.exists("/proc/self") else platform.node()
+
+
+def _began(pid: int) -> str:
+    """When a process was started; "" for one that has ended."""
+    return started_at(pid) if os.path.exists("/proc/self") else said_by_ps(pid)
+
+
+def said_by_ps(pid: int) -> str:
+    """When a process was started, where only `ps` knows it; "" for one that has ended."""
+    command, env = ["ps", "-o", "state=,lstart=", "-p", str(pid)], {"LC_ALL": "C", "PATH": os.defpath}
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, check=False, env=env)  # noqa: S603  (a number)
+    except OSError:
         return ""
+    state, _, started = said.stdout.strip().partition(" ")
+    return "" if state.startswith("Z") else started.strip()
 
 
 def started_at(pid: int) -> str:

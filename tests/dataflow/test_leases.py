@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -83,6 +84,19 @@ def test_a_process_number_that_was_given_again_is_another_process(folder: str) -
     fs.write_bytes(f"{folder}/sole-x.json", json.dumps(msgspec.to_builtins(old)).encode())
     with held(folder, SOLE, "a"):
         assert not fs.exists(f"{folder}/sole-x.json")
+
+
+@pytest.mark.skipif(shutil.which("ps") is None, reason="there is no ps")
+def test_ps_tells_processes_apart_where_nothing_else_does(holder: subprocess.Popen[str]) -> None:
+    started = leases.said_by_ps(holder.pid)
+    assert started and leases.said_by_ps(holder.pid) == started
+    holder.kill()
+    deadline = time.monotonic() + 20
+    while leases.said_by_ps(holder.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert leases.said_by_ps(holder.pid) == ""  # a zombie, since nobody has waited for it
+    holder.wait()
+    assert leases.said_by_ps(holder.pid) == ""
 
 
 def elsewhere(folder: str, age: float) -> str:
