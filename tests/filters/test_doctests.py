@@ -13,6 +13,7 @@ MODULES = (
     "poolsieve.filters.dsl.edits",
     "poolsieve.filters.dsl.expr",
     "poolsieve.filters.dsl.stages",
+    "poolsieve.filters.dsl.top",
     "poolsieve.filters.lists",
     "poolsieve.filters.words.ngrams",
     "poolsieve.scoring_models.base.arrow",
