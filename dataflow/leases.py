@@ -110,6 +110,7 @@ class Lease:
     def __init__(self, url: str, holder: Holder) -> None:
         self.url, self.holder = url, holder
         self.lost = False
+        self._taken_by = os.getpid()
         self._over = threading.Event()
         self._writing = threading.Lock()
 
@@ -149,6 +150,8 @@ class Lease:
 
     def give_back(self) -> None:
         """Ends it. Not while a beat is being written, which would outlive it."""
+        if os.getpid() != self._taken_by:  # a process that was forked from its holder, who has it still
+            return
         self._over.set()
         with self._writing:
             fs.remove(self.url)

@@ -240,3 +240,15 @@ def test_a_recipe_may_be_a_local_url(small: Path, made: Path) -> None:
     (small / "r.py").write_text(FILE)
     poolsieve.run(f"file://{small}/r.py", small / "out", params={"pool": str(made / "pool")})
     assert poolsieve.decide(None, small / "out", params={"fraction": 0.1}).counts.kept == 7
+
+
+def test_a_forked_process_does_not_give_back_its_parents_lease(tmp_path: Path) -> None:
+    with leases.held(str(tmp_path / "leases"), leases.SOLE, "parent") as lease:
+        child = os.fork()
+        if child == 0:
+            assert lease is not None
+            lease.give_back()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        assert lease is not None and os.path.exists(lease.url)
+    assert not os.path.exists(lease.url)
