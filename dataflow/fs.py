@@ -36,15 +36,24 @@ class Stat(NamedTuple):
     tag: str
 
 
-def absolute(url: str) -> str:
+_LOCAL = re.compile(r"(?:file|local):(?://)?")
+"""What fsspec takes for the beginning of a local path."""
+
+
+def absolute(url: str | os.PathLike[str]) -> str:
     """`url` with a scheme, or an absolute local path without `.` and `..`; works from any directory afterwards.
 
     Raises:
-        PlanError: if it carries credentials, which would be stored with it.
+        PlanError: if it is empty, as that of a variable that is not set, which would be this very folder; if it carries
+            credentials, which would be stored with it.
     """
+    url = os.fspath(url)
+    if not url.strip():
+        raise PlanError("the name of a file or folder is empty: is a variable not set?")
     check_url(url)
+    url = _LOCAL.sub("", url, count=1) if _LOCAL.match(url) else url
     if "://" in url or url.startswith("memory:"):
-        return url.removeprefix("file://") if url.startswith("file://") else url
+        return url
     return os.path.abspath(os.path.expanduser(url))
 
 

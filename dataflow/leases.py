@@ -60,6 +60,9 @@ SETTLE = 2.0
 _SAY_AFTER = 3.0
 """Seconds of waiting after which the user is told what for."""
 
+_SHOWN = 100
+"""Characters of each text of a lease that a message repeats: anybody may have written it."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -108,6 +111,7 @@ class Lease:
     def __init__(self, url: str, holder: Holder) -> None:
         self.url, self.holder = url, holder
         self.lost = False
+        self._taken_by = os.getpid()
         self._over = threading.Event()
         self._writing = threading.Lock()
 
@@ -147,6 +151,8 @@ class Lease:
 
     def give_back(self) -> None:
         """Ends it. Not while a beat is being written, which would outlive it."""
+        if os.getpid() != self._taken_by:  # a process that was forked from its holder, who has it still
+            return
         self._over.set()
         with self._writing:
             fs.remove(self.url)
@@ -171,9 +177,9 @@ def held(
     """
     try:
         lease = _taken(folder, kind, what, max(patience, SETTLE))
-    except (OSError, NotImplementedError):
+    except (OSError, NotImplementedError) as error:
         if not read_only:
-            raise
+            raise _no_folder(folder, error) from error
         yield None
         return
     thread = threading.Thread(target=lease.beat, daemon=True, name="poolsieve-lease")
@@ -230,14 +236,25 @@ def _others(folder: str, mine: Lease) -> list[tuple[str, Holder]]:
     return found
 
 
+def _no_folder(folder: str, error: Exception) -> Exception:
+    """What to say where leases can't be written: what stands in the place of their folder."""
+    if isinstance(error, (NotADirectoryError, FileExistsError)):
+        return PlanError(f"{folder} is a file, and a folder is needed there: move it away")
+    return error
+
+
 def _read(url: str) -> Holder | None:
-    """What a lease says; None if it has been given back meanwhile. A file that says nothing stands for itself."""
+    """What a lease says; None if it has been given back meanwhile. One that can't be read is what its name says.
+
+    It may be another user's, whose files nobody else may read: to pass it over would be to work beside a `prune`.
+    """
     try:
         return msgspec.json.decode(fs.read_bytes(url), type=Holder)
     except FileNotFoundError:
         return None
-    except (ValueError, UnicodeDecodeError):
-        return Holder(kind="?", what="something that can't be read", who="?", place="", pid=0, started="", since="?")
+    except (ValueError, UnicodeDecodeError, IsADirectoryError, PermissionError):
+        kind = url.rpartition("/")[2].partition("-")[0]
+        return Holder(kind=kind, what="something that can't be read", who="?", place="", pid=0, started="", since="?")
 
 
 def _age(url: str, newest: str) -> float:
@@ -259,7 +276,8 @@ def _in_use(others: Sequence[tuple[str, Holder]]) -> InUse:
 
 
 def _name(url: str, holder: Holder) -> str:
-    return f"{holder.what} ({holder.who}, process {holder.pid}, since {holder.since})"
+    what, who, since = (text[:_SHOWN] for text in (holder.what, holder.who, holder.since))
+    return f"{what} ({who}, process {holder.pid}, since {since})"
 
 
 def _remove_empty(folder: str) -> None:

@@ -33,6 +33,7 @@ from poolsieve.dataflow.store.summary import Summary
 from poolsieve.jobs.display import Display
 from poolsieve.jobs.report.notebook import funnel_html
 from poolsieve.jobs.report.page import write_report
+from poolsieve.jobs.report.truth import read_truth
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
 
 AnyRecipe = Recipe | RecipeSource | str | os.PathLike[str]
@@ -145,12 +146,12 @@ def run(
     workers: int = 1,
     runner: str = "local",
     beam_flags: Sequence[str] = (),
-    cuts: str | None = None,
+    cuts: str | os.PathLike[str] | None = None,
     max_error_rate: float | None = None,
     retry_quarantined: bool = False,
     replace_pool: bool = False,
     samples: bool = True,
-    truth: str | None = None,
+    truth: str | os.PathLike[str] | None = None,
     progress: bool = False,
     say: Say = _warn,
 ) -> Run:
@@ -181,7 +182,7 @@ def run(
     """
     engine = Engine(runner, workers, beam_flags)
     options = Options(threads=threads_for(workers), retry_quarantined=retry_quarantined, max_error_rate=max_error_rate)
-    frozen = read_cuts(cuts) if cuts else None
+    frozen = None if cuts is None else read_cuts(cuts)
     made = prepare(given(recipe, params, include), os.fspath(out), options=options, frozen=frozen)
     if not replace_pool:
         made.check_pool()
@@ -203,9 +204,9 @@ class DecideOptions(TypedDict, total=False):
     workers: int
     runner: str
     beam_flags: Sequence[str]
-    cuts: str | None
+    cuts: str | os.PathLike[str] | None
     samples: bool
-    truth: str | None
+    truth: str | os.PathLike[str] | None
     progress: bool
     trust_recipe: bool
     say: Say
@@ -254,9 +255,11 @@ def decide(
     params, cuts, trust = how.get("params"), how.get("cuts"), how.get("trust_recipe", False)
     source = _again(out, params, trust) if recipe is None else given(recipe, params, how.get("include", ()))
     options = Options(threads=threads_for(workers))
-    frozen = read_cuts(cuts) if cuts else None
+    frozen = None if cuts is None else read_cuts(cuts)
     made = prepare_stored(source, out, options=options, frozen=frozen, trust_recipe=trust)
     with ending(made.job.run_id):
+        for text in made.warnings:
+            how.get("say", _warn)(text)
         watch = _watch(made, how.get("progress", False))
         reporter = _reporter(samples=how.get("samples", True), truth=how.get("truth"))
         found: Summary | Run
@@ -273,10 +276,10 @@ def decide(
 def export(
     out: str | os.PathLike[str],
     *,
-    to: str | None = None,
+    to: str | os.PathLike[str] | None = None,
     format: str = "same",
     reason: str | None = None,
-    uids: str | None = None,
+    uids: str | os.PathLike[str] | None = None,
     scores: bool | Sequence[str] = False,
     columns: Mapping[str, str] | None = None,
     target_bytes: int | None = None,
@@ -347,7 +350,7 @@ def report(
     out: str | os.PathLike[str],
     *,
     samples: bool = True,
-    truth: str | None = None,
+    truth: str | os.PathLike[str] | None = None,
     storage_options: StorageOptions | None = None,
 ) -> str:
     """Makes the report of the current decision anew, from what is kept; returns its URL. It runs no recipe.
@@ -384,6 +387,8 @@ def given(recipe: AnyRecipe, params: Params | None = None, include: Sequence[str
     path = os.fspath(recipe)
     if not path.endswith((".py", ".yaml", ".yml")):
         raise PlanError(f"{path}: a recipe is a .py or .yaml file")
+    if isinstance(include, (str, os.PathLike)):
+        raise PlanError(f"include={os.fspath(include)!r}: give a list of files, as [{os.fspath(include)!r}]")
     return RecipeSource.read(path, _texts(params), tuple(include))
 
 
@@ -410,7 +415,10 @@ def _watch(made: Plan, progress: bool) -> Watch | None:
     return Display(made.job, len(made.shards)).watch if progress else None
 
 
-def _reporter(*, samples: bool, truth: str | None) -> Callable[[Plan, Summary], None]:
+def _reporter(*, samples: bool, truth: str | os.PathLike[str] | None) -> Callable[[Plan, Summary], None]:
+    if truth is not None:
+        read_truth(truth)  # a mistake in its name would show after the work else
+
     def write(made: Plan, found: Summary) -> None:
         options = made.job.files.storage_options
         write_report(made.job.out, found, truth=truth, samples=samples, storage_options=options)

@@ -38,6 +38,8 @@ def score_types(run: OutFolder, asked: bool | Sequence[str], *, beside: bool) ->
     if asked is True:
         own = _pool_columns(run) if beside and run.manifest.pool.pool().located().reader.has_columns else set()
         return {name: kind for name, kind in types.items() if name not in own}
+    if isinstance(asked, str):
+        raise PlanError(f"scores={asked!r}: give a list of names, as [{asked!r}], or True for all")
     unknown = [name for name in asked if name not in types]
     if unknown:
         near = difflib.get_close_matches(unknown[0], types, n=3, cutoff=0.3)

@@ -15,6 +15,7 @@ since readers take one folder for one table; a warning says so.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping, Sequence
 
 import pyarrow as pa
@@ -47,10 +48,10 @@ def _quiet(text: str) -> None:
 def export(
     out: str,
     *,
-    target: str | None = None,
+    target: str | os.PathLike[str] | None = None,
     format: str = "same",
     select: str | None = None,
-    uids: str | None = None,
+    uids: str | os.PathLike[str] | None = None,
     scores: bool | Sequence[str] = False,
     target_bytes: int | None = None,
     replace: bool = False,
@@ -107,15 +108,15 @@ def export(
     with leases.held(folder, leases.WORK, "poolsieve export", patience=leases.PRUNE_SECONDS, read_only=True):
         made = prepare(out, wishes, engine.workers)
         fs.check_writable(made.target.url)
-        with leases.held(made.target.path(LEASES), leases.SOLE, "poolsieve export"):
+        with leases.held(made.target.path(LEASES), leases.SOLE, "poolsieve export") as lease:
             made.target.check(replace)
             for warning in made.warnings:
                 say(warning)
-            return _carried_out(made, engine, watch)
+            return _carried_out(made, engine, watch, lease)
 
 
-def _carried_out(made: Prepared, engine: Engine, watch: Watch | None) -> ExportIndex:
-    work = _Work(made, engine)
+def _carried_out(made: Prepared, engine: Engine, watch: Watch | None, lease: leases.Lease | None) -> ExportIndex:
+    work = _Work(made, engine, lease)
     try:
         supervised(work, watch)
     except OSError as error:
@@ -127,8 +128,8 @@ def _carried_out(made: Prepared, engine: Engine, watch: Watch | None) -> ExportI
 class _Work:
     """The export itself; `index` is what `_export.json` says, once it is called."""
 
-    def __init__(self, made: Prepared, engine: Engine) -> None:
-        self.made, self.engine, self.plan = made, engine, made.plan
+    def __init__(self, made: Prepared, engine: Engine, lease: leases.Lease | None) -> None:
+        self.made, self.engine, self.plan, self.lease = made, engine, made.plan, lease
         self.index: ExportIndex | None = None
 
     def __call__(self) -> None:
@@ -142,6 +143,7 @@ class _Work:
         if self.plan.columns_vary:
             self.plan = self.plan.typed([item.fields for item in inputs], [line.shard for line in made.lines])
         parts = plan_parts(_taken(self.plan, inputs), made.target_bytes, self.plan.to.part_name)
+        self._still_ours()
         target.claim([*(part.name for part in parts), *self.plan.to.side_files({part.name: 0 for part in parts})])
         there = target.whole(parts)
         todo = [part for part in parts if part.name not in there]
@@ -157,11 +159,17 @@ class _Work:
             raise PoolsieveError(f"{target.url}/{lost[0]} vanished while the export went on: run the same export again")
         files = tuple(records[part.name] for part in parts)
         also = self.plan.to.side_files({record.name: record.rows for record in files})
+        self._still_ours()
         for name, data in also.items():
             fs.write_bytes(target.path(name), data)
         index = self._index(files, tuple(also), inputs)
         target.finish(index)
         return index
+
+    def _still_ours(self) -> None:
+        """Before what would undo another export: this process may have been stopped for longer than a lease lasts."""
+        if self.lease is not None:
+            self.lease.check()
 
     def _index(
         self, files: tuple[FileRecord, ...], also: tuple[str, ...], inputs: Sequence[ShardExtract]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import fnmatch
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -27,7 +28,7 @@ from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.recipe import Pool, Recipe
 from poolsieve.dataflow.runners.base import threads_for
 from poolsieve.dataflow.store.job import uid_source_of
-from poolsieve.dataflow.store.layout import export_folder
+from poolsieve.dataflow.store.layout import check_export_folder, export_folder
 from poolsieve.dataflow.store.manifest import Manifest, ShardLine
 from poolsieve.dataflow.store.out import OutFolder
 from poolsieve.filters.lists import file_sha256, load_list
@@ -42,16 +43,25 @@ _LAYOUT = 2
 class Wishes:
     """What the user asked for; see `export`."""
 
-    target: str | None = None
+    target: str | os.PathLike[str] | None = None
     format: str = "same"
     select: str | None = None
-    uids: str | None = None
+    uids: str | os.PathLike[str] | None = None
     scores: bool | Sequence[str] = False
     target_bytes: int | None = None
     pool: Pool | None = None
     columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
     recipe: Recipe | None = None
     trust_recipe: bool = False
+
+    def __post_init__(self) -> None:
+        size = self.target_bytes
+        if size is not None and (type(size) is not int or size < 1):
+            raise PlanError(f"target_bytes={size!r}: a number of at least one byte is needed")
+        if self.pool is not None and not isinstance(self.pool, Pool):
+            raise PlanError(f"pool={self.pool!r}: give a Pool, as Pool.parquet('data/*.parquet')")
+        if self.recipe is not None and not isinstance(self.recipe, Recipe):
+            raise PlanError(f"recipe={self.recipe!r}: give a Recipe, as the recipe file makes it")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,8 +174,9 @@ def prepare(out: str, wishes: Wishes, workers: int) -> Prepared:
     """
     run = OutFolder(out)
     place = _place(run.manifest.pool.pool().located(), wishes.pool)
-    url = fs.absolute(wishes.target) if wishes.target else export_folder(run.url)
+    url = export_folder(run.url) if wishes.target is None else fs.absolute(wishes.target)
     _outside(place, run.shards, url)
+    check_export_folder(run.url, url)
     made = _plan(run, wishes, place, threads=threads_for(workers) > 1)
     size = wishes.target_bytes or made.to.target_bytes
     about = _about(made, run.manifest, size)
@@ -241,19 +252,21 @@ def _choice(run: OutFolder, wishes: Wishes, added: Added, *, copies: bool) -> Ch
         decision=run.decision,
         uid_source=uid_source_of(scored),
         select=wishes.select,
-        uids=fs.absolute(wishes.uids) if wishes.uids else None,
+        uids=None if wishes.uids is None else fs.absolute(wishes.uids),
         scores=tuple(added.scores),
         lines=copies and copier.needs_lines,
         unread=copies and copier.copies_unread and added.nothing,
     )
 
 
-def _selection(select: str | None, uids: str | None, manifest: Manifest) -> None:
+def _selection(select: str | None, uids: str | os.PathLike[str] | None, manifest: Manifest) -> None:
     if select is not None and uids is not None:
         raise PlanError("--reason and --uids each say which rows to export: give one of them")
     if uids is not None:
         load_list(fs.absolute(uids))
     reasons = list(manifest.reasons)
+    if select is not None and not isinstance(select, str):
+        raise PlanError(f"reason={select!r}: give one glob of reasons, as 'text.*'")
     if select is not None and not fnmatch.filter(reasons, select):
         near = difflib.get_close_matches(select, reasons, n=3, cutoff=0.3)
         guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from poolsieve.dataflow.pools.listing import url_of
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.compile import check_frozen, compile_recipe
 from poolsieve.dataflow.recipes.program import Program
-from poolsieve.dataflow.recipes.recipe import Recipe
+from poolsieve.dataflow.recipes.recipe import Pool, Recipe
 from poolsieve.dataflow.recipes.source import RecipeSource
 from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.dataflow.runners.base import import_beam
@@ -160,6 +162,10 @@ def _look_ahead(recipe: Recipe, files: PoolFiles) -> None:
 
 def _outside(files: PoolFiles, shards: Sequence[Shard], out: str) -> None:
     inside = [shard.path for shard in shards if files.url(shard).startswith(out.rstrip("/") + "/")]
+    system, folder = fs.connect(out)
+    if fs.is_local(system) and "://" not in files.root:  # either may be reached through a link
+        root, folder = os.path.realpath(files.root), os.path.realpath(folder)
+        inside += [shard.path for shard in shards if url_of(root, shard.path).startswith(folder.rstrip("/") + "/")]
     if inside:
         raise PlanError(f"--out {out} lies inside the pool ({inside[0]}): its own files would be read as rows")
 
@@ -198,7 +204,8 @@ def prepare_stored(
     out = fs.absolute(out)
     found = read_manifest(out)
     given, source = _given(recipe or found.recipe_source(out, trust=trust_recipe))
-    files, types = given.pool.located(), _stored_types(found)
+    pool = _where_scored(given.pool, found)
+    files, types = pool.located(), _stored_types(found)
     program = _compiled(given, files, types, frozen)
     parts = stored_parts(program, files, stored_scorers(out), found.fingerprints)
     shards = tuple(line.shard for line in read_shards(out, found.decision))
@@ -208,7 +215,7 @@ def prepare_stored(
         fingerprints={name: kept.fingerprint() for name, kept in parts.items()},
         scorer_parts=parts,
         pool_id=pool_id(shards),
-        pool=given.pool.absolute(),
+        pool=pool.absolute(),
         files=files,
         source=source,
         recipe_object=None if source else given,
@@ -217,7 +224,25 @@ def prepare_stored(
         compare=found.decision,
         retried=fs.exists(retried_url(out)),
     )
-    return Plan(job, shards, found.pool.gaps)
+    return Plan(job, shards, found.pool.gaps, _elsewhere(out, given.pool, pool))
+
+
+def _where_scored(pool: Pool, found: Manifest) -> Pool:
+    """A recipe's pool, where the rows of OUT are: a decision is over these, wherever the recipe looks from here.
+
+    Storage options stay behind if that is another place: OUT may be anybody's, and must not say who gets keys.
+    """
+    if pool.absolute().urls == found.pool.urls:
+        return pool
+    there = found.pool.pool()
+    return dataclasses.replace(pool, urls=there.urls, allow_gaps=there.allow_gaps, storage_options={})
+
+
+def _elsewhere(out: str, named: Pool, scored: Pool) -> tuple[str, ...]:
+    if named is scored:
+        return ()
+    places = [", ".join(pool.absolute().urls[:3]) for pool in (named, scored)]
+    return (f"the recipe's pool is {places[0]}, but {out} holds rows of {places[1]}: the decision is over those",)
 
 
 def _stored_types(found: Manifest) -> dict[str, pa.DataType]:

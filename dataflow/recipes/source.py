@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import inspect
 import os
 import sys
@@ -44,10 +45,12 @@ class RecipeSource:
         """Reads a recipe file and what it includes.
 
         Raises:
-            PlanError: if a file is missing or not UTF-8.
+            PlanError: if a file is missing or not UTF-8, or what is included is no module of its own.
         """
-        texts = {os.path.abspath(name): _text(name) for name in includes}
-        return cls(os.path.abspath(path), _text(path), dict(parameters or {}), texts, os.getcwd())
+        for name in includes:
+            _check_module(os.fspath(name))
+        texts = {fs.absolute(name): _text(name) for name in includes}
+        return cls(fs.absolute(path), _text(path), dict(parameters or {}), texts, os.getcwd())
 
     def with_parameters(self, parameters: Mapping[str, str]) -> RecipeSource:
         """The same recipe, with some parameters set anew."""
@@ -108,6 +111,24 @@ class RecipeSource:
 _LOCK = threading.RLock()
 
 
+def _check_module(path: str) -> None:
+    """Refuses an include that would take the place of a module which everything here may need, as `json`."""
+    base = os.path.basename(path)
+    name = base.removesuffix(".py")
+    if name == base:
+        raise PlanError(f"--include {path}: a module that the recipe imports is a .py file")
+    there = sys.modules.get(name)
+    own = there is None or hasattr(there, "__poolsieve_source__") or _is_file(there, path)
+    if name in sys.stdlib_module_names or not own:
+        raise PlanError(f"--include {path}: there is another module {name!r} already: give the file another name")
+
+
+def _is_file(module: types.ModuleType, path: str) -> bool:
+    """Whether a module was imported from that file."""
+    origin = getattr(module, "__file__", None)
+    return origin is not None and os.path.realpath(origin) == os.path.realpath(path)
+
+
 def _text(path: str) -> str:
     try:
         return fs.read_bytes(path).decode("utf-8-sig")  # editors of Windows begin a file with a byte order mark
@@ -128,6 +149,8 @@ def _unlike_file(path: str, text: str, out: str) -> str | None:
         if _lies_in(path, out):
             return f"{shown} lies in OUT itself"
         # The size first: who wrote the path may have named a file that takes all memory to read.
+        marked = os.path.getsize(path) == len(data) + len(codecs.BOM_UTF8)  # which reading a recipe takes off
+        data = codecs.BOM_UTF8 + data if marked else data
         if os.path.getsize(path) != len(data) or _bytes(path) != data:
             return f"{shown} on this machine says something else than the text that OUT holds"
     except OSError as error:

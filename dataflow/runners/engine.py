@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from poolsieve.dataflow.runners.base import Runner, Setting
 from poolsieve.dataflow.runners.local import LocalRunner
 from poolsieve.dataflow.runners.portable import PortableRunner
-from poolsieve.scoring_models.base.errors import unknown_name
+from poolsieve.scoring_models.base.errors import PlanError, unknown_name
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -39,6 +39,13 @@ class Engine:
     def __post_init__(self) -> None:
         if self.runner not in RUNNERS:
             raise unknown_name(f"there is no runner {self.runner!r}", self.runner, RUNNERS)
+        if not isinstance(self.flags, (list, tuple)) or not all(isinstance(one, str) for one in self.flags):
+            raise PlanError(f"beam_flags={self.flags!r}: give a list of texts, as ['--job_endpoint=localhost:8099']")
+        if self.flags and not self.flags[0].startswith("-"):
+            raise PlanError(
+                f"{self.flags[0]!r} is one argument too many: what follows is for Beam and begins with --, as "
+                "--job_endpoint=localhost:8099; each parameter of a recipe has a -p of its own"
+            )
         RUNNERS[self.runner].check(self._setting(False))
 
     def _setting(self, processes: bool) -> Setting:

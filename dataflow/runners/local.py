@@ -19,7 +19,7 @@ class LocalRunner:
 
     def check(self, setting: Setting) -> None:
         """At least one worker."""
-        if not isinstance(setting.workers, int) or setting.workers < 1:
+        if type(setting.workers) is not int or setting.workers < 1:
             raise PlanError(f"workers={setting.workers!r}: a number of at least one worker is needed")
 
     def flags(self, setting: Setting) -> list[str]:

@@ -34,11 +34,19 @@ class Options:
         threads: that one worker may keep busy.
         retry_quarantined: try rows again whose scores failed.
         max_error_rate: fail if more of the rows than this share were quarantined; None: never.
+
+    Raises:
+        PlanError: for a rate that is no share.
     """
 
     threads: int = 1
     retry_quarantined: bool = False
     max_error_rate: float | None = None
+
+    def __post_init__(self) -> None:
+        most = self.max_error_rate
+        if most is not None and not (isinstance(most, (int, float)) and type(most) is not bool and 0 <= most <= 1):
+            raise PlanError(f"max_error_rate={most!r}: a share of the rows is wanted, from 0 to 1")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,10 +16,15 @@ OUT/export/                           the kept rows
 
 from __future__ import annotations
 
+import os
+
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.scoring_models.base.config import digest
-from poolsieve.scoring_models.base.errors import PoolsieveError
+from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
+
+_OWN = ("rows", "scores", "artefacts", "decisions", "runs", "leases")
+"""Folders of OUT that hold nothing of anybody else's."""
 
 
 def below(folder: str, name: str) -> str:
@@ -170,6 +175,22 @@ def uids_url(out: str, run_id: str, shard_name: str) -> str:
 def leases_folder(out: str) -> str:
     """Who works in OUT right now."""
     return fs.join(out, "leases")
+
+
+def check_export_folder(out: str, target: str) -> None:
+    """Refuses an export into the folders of OUT whose files are its own: `prune` would remove it from some of them.
+
+    Raises:
+        PlanError: naming the folder.
+    """
+    system, own = fs.connect(out)
+    there, wanted = fs.connect(target)
+    if type(system) is not type(there):
+        return
+    own, wanted = ((os.path.realpath(one) if fs.is_local(system) else one).rstrip("/") for one in (own, wanted))
+    first = wanted.removeprefix(f"{own}/").partition("/")[0]
+    if wanted == own or (wanted.startswith(f"{own}/") and first in _OWN):
+        raise PlanError(f"{target} is where OUT keeps its own files: choose {export_folder(out)} or a folder elsewhere")
 
 
 def export_folder(out: str) -> str:

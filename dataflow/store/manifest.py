@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Sequence
 
@@ -255,6 +256,10 @@ def read_manifest(out: str) -> Manifest:
         raise PlanError(
             f"{out} has no manifest.json: the run there is not whole yet. Finish it with `poolsieve run`"
         ) from error
+    except NotADirectoryError as error:
+        raise PlanError(f"{out} is a file: OUT is the folder of a run") from error
+    except PlanError:  # which is a ValueError too
+        raise
     except (ValueError, RecursionError) as error:
         raise PlanError(f"{url} is damaged: {error}") from error
     if not isinstance(data, dict) or "decision" not in data:
@@ -330,14 +335,15 @@ def read_ledger(out: str, decision: str, line: ShardLine, columns: Sequence[str]
     return read_promised(layout.ledger_url(out, decision, line.name), columns, sha256=line.ledger_sha256)
 
 
-def read_cuts(url: str) -> Cuts:
+def read_cuts(url: str | os.PathLike[str]) -> Cuts:
     """Cuts frozen by an earlier run, from its `cuts.json`.
 
     Raises:
         PlanError: if there is no such file or it is something else.
     """
+    where = fs.absolute(url)
     try:
-        return cuts_from_json(json.loads(fs.read_bytes(fs.absolute(url))))
+        return cuts_from_json(json.loads(fs.read_bytes(where)))
     except FileNotFoundError as error:
         raise PlanError(f"no cuts file {url}: give OUT/decisions/<id>/cuts.json of an earlier run") from error
     except (ValueError, RecursionError, IsADirectoryError, PermissionError) as error:

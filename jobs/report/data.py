@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 
 import msgspec
 
@@ -83,7 +84,7 @@ def report_data(
     out: str,
     summary: Summary,
     *,
-    truth: str | None = None,
+    truth: str | os.PathLike[str] | None = None,
     samples: bool = True,
     storage_options: fs.StorageOptions | None = None,
 ) -> ReportData:
@@ -103,7 +104,7 @@ def report_data(
         histograms=score_histograms(facts, summary),
         throughput=throughput_of(out, summary, facts),
         samples=report_samples(out, summary, facts, storage_options=storage_options) if samples else None,
-        truth=truth_of(out, summary.decision, facts, truth) if truth else None,
+        truth=truth_of(out, summary.decision, facts, truth) if truth is not None else None,
         gaps=list(facts.gaps),
         frozen=list(summary.frozen),
         recipe=_recipe(facts),

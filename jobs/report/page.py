@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ def write_report(
     out: str,
     summary: Summary,
     *,
-    truth: str | None = None,
+    truth: str | os.PathLike[str] | None = None,
     samples: bool = True,
     storage_options: fs.StorageOptions | None = None,
 ) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -19,7 +20,7 @@ from poolsieve.scoring_models.base.errors import PlanError
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 
-def read_truth(url: str) -> pa.Table:
+def read_truth(url: str | os.PathLike[str]) -> pa.Table:
     """uid and matches, one line a uid.
 
     Raises:
@@ -65,7 +66,7 @@ class Truth(msgspec.Struct, kw_only=True, frozen=True):
     stages: list[TruthStage]
 
 
-def truth_of(out: str, decision: str, facts: Facts, url: str) -> Truth:
+def truth_of(out: str, decision: str, facts: Facts, url: str | os.PathLike[str]) -> Truth:
     """How many rows match, of all, of those that reached the last cut, and of those kept; and what follows from it.
 
     Rows whose uid the file does not name are left out of every figure, and counted.
@@ -81,7 +82,7 @@ def truth_of(out: str, decision: str, facts: Facts, url: str) -> Truth:
             here = known & (keep | _one_of(reason, reasons))
             counts[name][0] += int(here.sum())
             counts[name][1] += int((here & matches).sum())
-    return Truth(file=url, unknown=unknown, stages=_figures(counts))
+    return Truth(file=os.fspath(url), unknown=unknown, stages=_figures(counts))
 
 
 def _stages(facts: Facts) -> dict[str, set[str] | None]:
