@@ -5,9 +5,9 @@ that can't stand side by side, the later writer sees the earlier one and withdra
 is list a file once it has been written, which local disks, S3, GCS and Azure promise; no create-if-absent is needed,
 and to break a dead lease is to remove one file whose name nobody takes again.
 
-A holder writes its lease anew every `BEAT` seconds. A lease is dead when its process is known to be gone (same
-machine), or when it is `STALE` seconds older than one that was written just now: both times are the storage's, so that
-clocks need not agree.
+A holder writes its lease anew every `BEAT` seconds. A lease is dead when its process is gone (on the same machine), or
+when it is `STALE` seconds older than one that was written just now (on another one): both times are the storage's, so
+that clocks need not agree.
 """
 
 from __future__ import annotations
@@ -100,9 +100,14 @@ class Holder(msgspec.Struct, kw_only=True, frozen=True):
         return (self.kind, kind) in _MEET
 
     @property
+    def is_near(self) -> bool:
+        """Whether this machine knows if the process has ended: it may be stopped, and silent, and still be there."""
+        return bool(self.place) and self.place == _place()
+
+    @property
     def is_gone(self) -> bool:
-        """Whether the process is known to have ended."""
-        return bool(self.place) and self.place == _place() and _began(self.pid) != self.started
+        """Whether a process that is near has ended."""
+        return _began(self.pid) != self.started
 
 
 class Lease:
@@ -229,7 +234,7 @@ def _others(folder: str, mine: Lease) -> list[tuple[str, Holder]]:
         holder = _read(url)
         if holder is None or holder.meets(mine.holder.kind):
             continue
-        if holder.is_gone or _age(url, mine.url) > STALE:
+        if holder.is_gone if holder.is_near else _age(url, mine.url) > STALE:
             fs.remove(url)
         else:
             found.append((url, holder))

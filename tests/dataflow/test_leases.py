@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -116,6 +117,14 @@ def test_another_machine_is_believed_until_it_was_silent_for_long(folder: str) -
     elsewhere(folder, leases.STALE * 2)
     with held(folder, WORK, "a"):
         assert not fs.exists(url)
+
+
+def test_a_process_of_this_machine_that_is_stopped_is_still_there(folder: str, holder: subprocess.Popen[str]) -> None:
+    holder.send_signal(signal.SIGSTOP)
+    for name in fs.names(folder):
+        os.utime(f"{folder}/{name}", (1, 1))
+    with pytest.raises(InUse, match=f"process {holder.pid}"), held(folder, SOLE, "a"):
+        pass
 
 
 def test_a_lease_that_says_nothing_is_not_passed_over(folder: str) -> None:
