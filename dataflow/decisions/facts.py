@@ -105,6 +105,7 @@ def _pool(job: Job) -> PoolFacts:
         id=job.pool_id,
         roles=_pairs(pool.roles),
         split_bytes=pool.split_bytes,
+        max_document_bytes=pool.max_document_bytes,
     )
 
 
@@ -129,5 +130,13 @@ def pool_files(facts: Facts, storage_options: fs.StorageOptions | None = None) -
     pool = facts.pool
     for url in pool.urls:
         check_pool_url(url)
-    options = dict(storage_options or {})
-    return Pool(pool.kind, pool.urls, dict(pool.roles), True, pool.split_bytes, options).located()
+    made = Pool(
+        kind=pool.kind,
+        urls=pool.urls,
+        roles=dict(pool.roles),
+        allow_gaps=True,
+        split_bytes=pool.split_bytes,
+        storage_options=dict(storage_options or {}),
+        max_document_bytes=pool.max_document_bytes,
+    )
+    return made.located()

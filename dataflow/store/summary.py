@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 import msgspec
 
+from poolsieve.dataflow.pools.shards import DOCUMENT_BYTES
 from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.filters.dsl.cuts import Cut
 from poolsieve.scoring_models.base.config import JsonObject
@@ -216,6 +217,7 @@ class PoolFacts(msgspec.Struct, kw_only=True, frozen=True):
     id: str
     roles: Pairs
     split_bytes: Count
+    max_document_bytes: Count = DOCUMENT_BYTES
 
 
 class SourceFacts(msgspec.Struct, kw_only=True, frozen=True):

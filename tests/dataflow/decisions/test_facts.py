@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
+import poolsieve
 from poolsieve.dataflow import Pool
 from poolsieve.dataflow.decisions.facts import facts_of, pool_files
 from poolsieve.dataflow.passes.submit import prepare
@@ -70,3 +71,16 @@ def test_secrets_are_not_noted_and_given_again(pool: Path, tmp_path: Path) -> No
     for wrong, message in (({"kind": "evil"}, "no kind of pool"), ({"urls": ("reference://a::b",)}, "no URL of plain")):
         with pytest.raises(PoolsieveError, match=message):
             pool_files(msgspec.structs.replace(made, pool=msgspec.structs.replace(made.pool, **wrong)))
+
+
+def test_the_pool_of_the_facts_has_the_limit_of_its_documents(tmp_path: Path) -> None:
+    """Rows are looked up by it: a report said nothing of why they were quarantined."""
+    lines = [json.dumps({"text": "a b c " * n}) for n in (1, 100, 2)]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    pool = Pool.jsonl(f"{tmp_path}/a.jsonl", text="text", max_document_bytes=200)
+    made = poolsieve.run(pool | Keep(col("text").word_count() >= 1, reason="text.short"), tmp_path / "out")
+    assert made.reasons == {"quarantine.too_large": 1}
+    assert made.summary.facts is not None and pool_files(made.summary.facts).max_document_bytes == 200
+    said = json.loads(Path(made.report).with_suffix(".json").read_text())["samples"]
+    rows = next(group["rows"] for group in said["reasons"] if group["reason"] == "quarantine.too_large")
+    assert "612 bytes" in rows[0]["message"] and not said["notes"]
