@@ -306,7 +306,8 @@ def carry_out(
     """
     started = time.monotonic()
     what = "poolsieve run" if score else "poolsieve decide"
-    fs.check_writable(plan.job.out)
+    if not score:  # a run has tried OUT when it was prepared; a what-if, prepared like a decision, writes nothing
+        fs.check_writable(plan.job.out)
     with ending(plan.job.run_id), _working(plan, what):
         if plan.job.options.retry_quarantined:
             fs.write_new(retried_url(plan.job.out), b"")
