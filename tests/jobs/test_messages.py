@@ -533,12 +533,11 @@ def test_sigterm_stops_worker_processes_and_the_command_goes_on(tmp_path: Path) 
     command = [POOLSIEVE, "run", str(path), "--out", str(tmp_path / "out"), "--workers", "2"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     rows = tmp_path / "out" / "rows"
-    for _ in range(600):
-        if rows.exists() and len(list(rows.glob("*.parquet"))) >= 2:
-            break
+    end = time.monotonic() + 120  # a machine that is busy with other tests starts slowly
+    while len(list(rows.glob("*.parquet"))) < 2 and process.poll() is None and time.monotonic() < end:
         time.sleep(0.05)
-    workers = workers_of(process.pid)
-    assert len(workers) >= 2
+    assert process.poll() is None, process.communicate()
+    assert len(workers_of(process.pid)) >= 2, processes()
     start = time.monotonic()
     process.send_signal(signal.SIGTERM)
     _, told = process.communicate(timeout=60)  # the workers hold the pipe as long as they live
@@ -550,8 +549,12 @@ def test_sigterm_stops_worker_processes_and_the_command_goes_on(tmp_path: Path) 
 
 
 def workers_of(pid: int) -> list[str]:
-    listed = subprocess.run(["ps", "-eo", "pid,args"], check=True, capture_output=True, text=True).stdout
-    return [line for line in listed.splitlines() if f"poolsieve.dataflow.runners.worker {pid}" in line]
+    return [line for line in processes() if f"poolsieve.dataflow.runners.worker {pid}" in line]
+
+
+def processes() -> list[str]:
+    """Of this machine; `ww`: whole lines, where COLUMNS would cut them off."""
+    return subprocess.run(["ps", "-wweo", "pid,args"], check=True, capture_output=True, text=True).stdout.splitlines()
 
 
 def test_a_worker_ends_when_nobody_has_waited_for_its_dead_parent() -> None:
