@@ -9,6 +9,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace as replaced
 from typing import Any, Literal, TypedDict, Unpack, overload
 
 from poolsieve.dataflow import leases
@@ -17,6 +18,7 @@ from poolsieve.dataflow.export.export import export as export_rows
 from poolsieve.dataflow.export.index import ExportIndex
 from poolsieve.dataflow.fs import StorageOptions
 from poolsieve.dataflow.passes.estimate import PlanReport, describe_plan, trivial_cuts
+from poolsieve.dataflow.passes.flight import shards_in_flight
 from poolsieve.dataflow.passes.submit import Plan, carry_out, prepare, prepare_stored
 from poolsieve.dataflow.passes.submit import what_if as compare_with_current
 from poolsieve.dataflow.recipes.recipe import Pool, Recipe
@@ -143,7 +145,7 @@ def run(
     *,
     params: Params | None = None,
     include: Sequence[str] = (),
-    workers: int = 1,
+    workers: int | None = None,
     runner: str = "local",
     beam_flags: Sequence[str] = (),
     cuts: str | os.PathLike[str] | None = None,
@@ -164,7 +166,7 @@ def run(
         out: OUT, on any fsspec storage.
         params: arguments of the recipe file's function.
         include: files of modules that the recipe file imports; they travel with it.
-        workers: shards at a time (local runner).
+        workers: shards at a time (local runner); if not given, one, or where a model scores as many as keep it busy.
         runner: a name of `runners.engine.RUNNERS`.
         beam_flags: further Beam options.
         cuts: path of an earlier run's `cuts.json`, whose cuts are taken instead of searching for them.
@@ -180,12 +182,16 @@ def run(
         PlanError: for anything that can't work, before any work starts.
         PoolsieveError: whatever stopped the run.
     """
-    engine = Engine(runner, workers, beam_flags)
-    options = Options(threads=threads_for(workers), retry_quarantined=retry_quarantined, max_error_rate=max_error_rate)
+    engine = Engine(runner, _one_unless_given(workers), beam_flags)
+    # On this machine a model's feed keeps all shards together within the cores; elsewhere a worker has its share.
+    threads = threads_for(1 if runner == "local" else engine.workers)
+    options = Options(threads=threads, retry_quarantined=retry_quarantined, max_error_rate=max_error_rate)
     frozen = None if cuts is None else read_cuts(cuts)
     made = prepare(given(recipe, params, include), os.fspath(out), options=options, frozen=frozen)
     if not replace_pool:
         made.check_pool()
+    if workers is None and runner == "local":
+        engine = replaced(engine, workers=shards_in_flight(made.job.program, made.shards))
     with ending(made.job.run_id):
         for text in [*made.warnings, *trivial_cuts(made.job), *_gaps(made)]:
             say(text)
@@ -196,12 +202,16 @@ def run(
         return Run(found.url, made.job.source or made.job.recipe_object)
 
 
+def _one_unless_given(workers: int | None) -> int:
+    return 1 if workers is None else workers
+
+
 class DecideOptions(TypedDict, total=False):
     """Keywords of `decide`; what is left out is as in `run`."""
 
     params: Params
     include: Sequence[str]
-    workers: int
+    workers: int | None
     runner: str
     beam_flags: Sequence[str]
     cuts: str | os.PathLike[str] | None
@@ -250,7 +260,7 @@ def decide(
         raise TypeError(
             str(unknown_name(f"decide() takes no {unknown[0]!r}", unknown[0], DecideOptions.__annotations__))
         )
-    out, workers = os.fspath(out), how.get("workers", 1)
+    out, workers = os.fspath(out), _one_unless_given(how.get("workers"))
     engine = Engine(how.get("runner", "local"), workers, how.get("beam_flags", ()))
     params, cuts, trust = how.get("params"), how.get("cuts"), how.get("trust_recipe", False)
     source = _again(out, params, trust) if recipe is None else given(recipe, params, how.get("include", ()))
@@ -287,7 +297,7 @@ def export(
     pool: Pool | None = None,
     recipe: Recipe | None = None,
     trust_recipe: bool = False,
-    workers: int = 1,
+    workers: int | None = None,
     runner: str = "local",
     beam_flags: Sequence[str] = (),
     say: Say = _warn,
@@ -307,7 +317,7 @@ def export(
         pool: where the pool is now, if it has moved, and how to reach it.
         recipe: for `columns`, of a run that was made in Python, or in place of the recipe that OUT holds.
         trust_recipe: for `columns`, run the recipe that OUT holds whatever its file says on this machine.
-        workers: files at a time (local runner).
+        workers: files at a time (local runner); one if not given.
         runner: a name of `runners.engine.RUNNERS`.
         beam_flags: further Beam options.
         say: is told what the format can't hold, before work starts; Python's `warnings` if not given.
@@ -332,7 +342,7 @@ def export(
         pool=pool,
         recipe=recipe,
         trust_recipe=trust_recipe,
-        engine=Engine(runner, workers, beam_flags),
+        engine=Engine(runner, _one_unless_given(workers), beam_flags),
         say=say,
     )
 

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from poolsieve.dataflow import progress
+from poolsieve.dataflow.passes.flight import LOOK_AHEAD, in_flight
 from poolsieve.dataflow.pools.shards import Batch, Shard
 from poolsieve.dataflow.recipes.derived import RoleValues, spread
 from poolsieve.dataflow.recipes.program import ScoreStep
@@ -29,6 +30,8 @@ from poolsieve.dataflow.store.stored import StoredScores
 from poolsieve.dataflow.store.summary import Work
 from poolsieve.scoring_models.base.arrow import nulls
 from poolsieve.scoring_models.base.driver import score_rows
+from poolsieve.scoring_models.base.feed import Check
+from poolsieve.scoring_models.base.scorer import Scored, fed
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -40,6 +43,12 @@ class _Made:
     tables: dict[str, list[pa.Table]] = field(default_factory=lambda: defaultdict(list))
     work: Work = field(default_factory=Work)
 
+    def add(self, other: _Made) -> None:
+        """Adds what was made of the next rows."""
+        self.work.add(other.work)
+        for name, tables in other.tables.items():
+            self.tables[name].extend(tables)
+
 
 class FreshScores:
     """A walk's source over one batch of a shard: takes what is stored and computes what is missing.
@@ -50,10 +59,19 @@ class FreshScores:
         batch: rows as the reader gave them.
         kept: the scores that are stored; None for a shard that was never read.
         made: takes what is computed, so that it is committed when the shard is through.
+        check: called while a model works; what it raises ends the walk.
     """
 
-    def __init__(self, job: Job, shard: Shard, batch: Batch, kept: StoredScores | None, made: _Made) -> None:
-        self.job, self.batch, self.kept, self.made = job, batch, kept, made
+    def __init__(
+        self,
+        job: Job,
+        shard: Shard,
+        batch: Batch,
+        kept: StoredScores | None,
+        made: _Made,
+        check: Check = progress.check,
+    ) -> None:
+        self.job, self.batch, self.kept, self.made, self.check = job, batch, kept, made, check
         self.path, self.uid = shard.path, batch.uid
         self.rows = np.arange(batch.start, batch.start + batch.num_rows, dtype=np.int64)
         self.read_errors = error_columns(batch.read_errors, batch.num_rows)[0]
@@ -88,8 +106,7 @@ class FreshScores:
     def _computed(self, step: ScoreStep, rows: Ints) -> Stored:
         """Fresh scores of these rows of the batch."""
         inputs, good, failed = self.values.batch(step.inputs, rows)
-        with progress.timed(self.made.work.seconds, step.name):
-            result = score_rows(self.job.scorer(step), inputs, step.scorer.columns, threads=self.job.options.threads)
+        result = self._timed(step, inputs)
         columns = dict(zip(step.columns, result.columns.values(), strict=True))
         # The scorer counts rows of `inputs`; what it says of them belongs to the rows `good` of the batch.
         errors = {int(good[i]): error for i, error in result.errors.items()} | failed
@@ -101,6 +118,15 @@ class FreshScores:
             kinds,
             messages,
         )
+
+    def _timed(self, step: ScoreStep, inputs: pa.RecordBatch) -> Scored:
+        """The scorer's answer; callers who share a model share the time as well."""
+        scorer, seconds, took = self.job.scorer(step), self.made.work.seconds, dict[str, float]()
+        with progress.timed(took, step.name):
+            threads = self.job.options.threads
+            made = score_rows(scorer, inputs, step.scorer.columns, threads=threads, check=self.check)
+        seconds[step.name] = seconds.get(step.name, 0.0) + (took[step.name] if made.seconds is None else made.seconds)
+        return made
 
     def _keep(self, step: ScoreStep, rows: Ints, fresh: Stored) -> None:
         """Notes fresh scores for the commit at the end of the shard."""
@@ -179,14 +205,27 @@ def _scored_batches(
         inside = start - shard.start
         return wanted is None or bool(wanted[inside : inside + n].any())
 
-    batches = read_ahead(job.files.batches(shard, roles, types, want))
+    batches = _timed_reading(read_ahead(job.files.batches(shard, roles, types, want)), made)
+    ahead = LOOK_AHEAD if any(fed(step.scorer) for step in steps) else 1
+
+    def work(batch: Batch, check: Check) -> tuple[Batch, _Made]:
+        part = _Made()
+        _score_batch(job, FreshScores(job, shard, batch, kept, part, check), cuts, stop)
+        return batch, part
+
+    for batch, part in in_flight(batches, work, ahead):
+        made.add(part)
+        yield batch
+
+
+def _timed_reading(batches: Iterator[Batch], made: _Made) -> Iterator[Batch]:
+    """The same batches; what was waited for them is noted, and the user may stop between two."""
     while True:
         progress.check()
         with progress.timed(made.work.seconds, "read"):
             batch = next(batches, None)
         if batch is None:
             return
-        _score_batch(job, shard, cuts, stop, kept, made, batch)
         yield batch
 
 
@@ -199,14 +238,11 @@ def read_ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
             yield batch
 
 
-def _score_batch(
-    job: Job, shard: Shard, cuts: Cuts, stop: int | None, kept: StoredScores | None, made: _Made, batch: Batch
-) -> None:
-    source = FreshScores(job, shard, batch, kept, made)
+def _score_batch(job: Job, source: FreshScores, cuts: Cuts, stop: int | None) -> None:
     walk(job.program, source, cuts, stop)
     for step in whole_pool_after(job.program, stop):
         source.answer(step, _readable(source.read_errors))
-    progress.add("read", batch.num_rows)
+    progress.add("read", source.batch.num_rows)
 
 
 def _commit(job: Job, shard: Shard, label: str, made: _Made, lines: list[pa.Table] | None) -> None:

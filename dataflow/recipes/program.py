@@ -11,7 +11,7 @@ import pyarrow as pa
 from poolsieve.dataflow.recipes.derived import DerivedRole, RoleSource, editors, pool_roles
 from poolsieve.filters.dsl.expr import Predicate
 from poolsieve.filters.dsl.top import Ranked
-from poolsieve.scoring_models.base.scorer import Scorer, has_model
+from poolsieve.scoring_models.base.scorer import Scorer, fed, has_model
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,11 @@ class Program:
         """Whether workers should be processes: a scorer holds Python's lock, and no model would be loaded twice."""
         locked = any(step.scorer.resources.holds_gil or any(editors(step.inputs)) for step in self.scorers)
         return locked and not any(has_model(step.scorer) for step in self.scorers)
+
+    @property
+    def feeds_model(self) -> bool:
+        """Whether some scorer has a model that lets Python's lock go, and so is fed from several shards at a time."""
+        return any(fed(step.scorer) for step in self.scorers)
 
     def rules(self) -> list[Any]:
         """The rules as plain values: what a decision's id is made from beside fingerprints and cuts."""

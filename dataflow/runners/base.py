@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+from poolsieve.scoring_models.base.devices import cores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +68,6 @@ def import_beam() -> None:
 
 def _not_of_beams_imports(record: logging.LogRecord) -> bool:
     return "apitools" not in str(record.msg)
-
-
-def cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def threads_for(workers: int) -> int:

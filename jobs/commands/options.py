@@ -106,6 +106,16 @@ def report_options(command: Command) -> Command:
     )
 
 
+class _Workers(click.ParamType):
+    """A number, or the word that leaves it to poolsieve."""
+
+    name, AUTO = "integer|auto", "auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        """None for the word."""
+        return None if value == self.AUTO else click.INT.convert(value, param, ctx)
+
+
 def runner_options(command: Command) -> Command:
     """Where a Beam job runs."""
     return _all(
@@ -113,6 +123,12 @@ def runner_options(command: Command) -> Command:
         click.option(
             "--runner", cls=_RunnerOption, type=Registered(_runners), default="local", show_default=True, help=""
         ),
-        click.option("--workers", default=1, show_default=True, help="Shards at a time (local runner)."),
+        click.option(
+            "--workers",
+            type=_Workers(),
+            default=_Workers.AUTO,
+            show_default=True,
+            help="Shards at a time (local runner). auto: one, or where a model scores as many as keep it busy.",
+        ),
         click.argument("beam_flags", nargs=-1, type=click.UNPROCESSED),
     )

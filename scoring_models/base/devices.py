@@ -1,8 +1,9 @@
-"""What the scorers that run torch share: precision, device, and one user of a GPU at a time."""
+"""What scorers with a model share: precision, device, cores, and one user of a GPU at a time."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from typing import Any
 
@@ -41,3 +42,8 @@ def gpu_lock(device: Any) -> threading.Lock | None:
 def gpu_name(torch: Any, device: Any) -> str:
     """What the device is, for `scorer.json`."""
     return str(torch.cuda.get_device_name(device)) if device.type == "cuda" else "cpu"
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -37,6 +37,24 @@ def error_text(error: BaseException) -> str:
     return f"{type(error).__name__}: {_ADDRESS.sub('', str(error))}"[:MESSAGE_LENGTH]
 
 
+def is_fatal(error: BaseException) -> bool:
+    """Whether an exception is no row's fault: storage, memory, the device, or a broken contract of the scorer."""
+    if isinstance(error, (PoolsieveError, MemoryError)):
+        return True
+    if isinstance(error, OSError):
+        # Pillow raises a bare OSError without an errno ("image file is truncated") for what is wrong with an image.
+        bare = type(error) is OSError and error.errno is None
+        return not bare and type(error).__module__.partition(".")[0] != "PIL"
+    name = type(error).__name__
+    return name in ("OutOfMemoryError", "AcceleratorError") or "CUDA" in str(error)
+
+
+def row_error(error: BaseException) -> RowError:
+    """An exception as strings: its class in snake case, and its text."""
+    kind = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", type(error).__name__).lower()
+    return RowError(kind, error_text(error))
+
+
 def unknown_name(what: str, wrong: str, known: Iterable[str], hint: str = "") -> PlanError:
     """The error for a name that does not exist, naming the nearest that do, else what there is.
 

@@ -4,8 +4,9 @@ A *scorer* is a frozen, picklable configuration. It says which roles it reads an
 so that a plan can be checked, fingerprinted and costed before anything heavy is imported. Two kinds exist:
 
 * a plain scorer has `score(batch) -> Scored`;
-* a model scorer has `load() -> Loaded`, and the loaded thing has `prepare` (decoding, tokenising; runs ahead in
-  threads) and `infer` (the model, always at one of a fixed list of shapes).
+* a model scorer has `load()`, and the loaded thing has `infer` (the model, always at one of a fixed list of shapes)
+  and either `decode` for single rows (`LoadedByRow`), which its feed puts into batches, or `prepare` for a batch of its
+  own making (`Loaded`).
 
 A row's score depends on the row alone. Errors are strings, never live exceptions: an exception that is kept
 alive keeps its traceback, and with it the whole batch.
@@ -35,6 +36,8 @@ class Scored:
 
     columns: Mapping[str, pa.Array]
     errors: Mapping[int, RowError] = field(default_factory=dict)
+    seconds: float | None = None
+    """What it took, where several share a model: their seconds add up to the clock's. None: what the clock says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,10 +132,53 @@ class Loaded(Protocol):
         ...
 
 
+class ModelRow(NamedTuple):
+    """One row, ready to be put into a batch: its position in the caller's batch, its shape, and arrays of its own."""
+
+    row: int
+    shape: str
+    inputs: tuple[np.ndarray[Any, Any], ...]
+
+
+class LoadedByRow(Protocol):
+    """A model in memory that takes single rows, whoever they are from: its feed makes the batches.
+
+    All methods must be safe to call from several threads at once. A class may also have `at_once`, how many batches may
+    be in `infer` at a time: a device needs two, one that it computes and one that is ready. Without it, each of the
+    feed's threads may have one.
+    """
+
+    settings: JsonObject
+    """See `Loaded`."""
+
+    def pieces(self, batch: pa.RecordBatch) -> Iterator[Sequence[int]]:
+        """Positions of the rows that have something to score, a few at a time: what one thread decodes in one go."""
+        ...
+
+    def decode(self, batch: pa.RecordBatch, rows: Sequence[int]) -> tuple[list[ModelRow], dict[int, RowError]]:
+        """Decodes or tokenises `rows` of `batch`; a row that can't be read comes back as an error.
+
+        A row's shape must be a function of the row alone.
+        """
+        ...
+
+    def room(self, shape: str) -> int:
+        """Rows of a full batch of that shape."""
+        ...
+
+    def filled(self, shape: str, inputs: Sequence[tuple[np.ndarray[Any, Any], ...]]) -> Any:
+        """At most `room(shape)` rows as one batch of exactly that shape, dummy rows behind the real ones."""
+        ...
+
+    def infer(self, prepared: ModelBatch) -> Scores:
+        """Column -> array whose first len(prepared.rows) entries belong to the rows of the batch, in their order."""
+        ...
+
+
 class ModelScorer(Scorer, Protocol):
     """A scorer whose numbers come from a model that must be loaded."""
 
-    def load(self) -> Loaded:
+    def load(self) -> Loaded | LoadedByRow:
         """Loads the model. Called once a process and device."""
         ...
 
@@ -188,6 +234,11 @@ class TextScorer(ScorerConfig):
 def has_model(scorer: object) -> bool:
     """Whether a scorer must be loaded before it can score."""
     return hasattr(scorer, "load")
+
+
+def fed(scorer: Scorer) -> bool:
+    """Whether a scorer has a model that lets Python's lock go, so that it gains from rows of several batches."""
+    return has_model(scorer) and not scorer.resources.holds_gil
 
 
 def score_names(name: str, scorer: Scorer) -> dict[str, pa.DataType]:

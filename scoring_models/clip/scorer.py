@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, RowE
 from poolsieve.scoring_models.base.hub import read_json
 from poolsieve.scoring_models.base.images_io import decode_image
 from poolsieve.scoring_models.base.packages import need
-from poolsieve.scoring_models.base.scorer import ModelBatch, Resources, ScorerConfig, Scores
+from poolsieve.scoring_models.base.scorer import ModelBatch, ModelRow, Resources, ScorerConfig, Scores
 from poolsieve.scoring_models.clip.files import (
     HUB,
     LOCAL,
@@ -34,6 +35,12 @@ from poolsieve.scoring_models.clip.files import (
     registry_config,
     tag_file,
 )
+
+PIECE = 8
+"""Pairs that one thread decodes in one go: few, so that all cores work on the first batch."""
+
+PAIRS = "pairs"
+"""The name of the only shape."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,6 +165,7 @@ class LoadedClip:
         self.tokenizer, self.context = parts.tokenizer, parts.context
         self.pil, self.normalise = _split_transform(parts.transform)
         self.gpu = gpu_lock(self.device)
+        self.at_once = 2 if self.gpu else None
         self.settings: JsonObject = {
             "dtype": config.precision,
             "shape": [config.batch_size, self.context],
@@ -166,15 +174,14 @@ class LoadedClip:
             "preprocessing": str(parts.transform),
         }
 
-    def micro_batches(self, batch: pa.RecordBatch) -> Iterator[Sequence[int]]:
-        """Rows that have both image and caption, `batch_size` at a time."""
+    def pieces(self, batch: pa.RecordBatch) -> Iterator[Sequence[int]]:
+        """Rows that have both image and caption, `PIECE` at a time."""
         both = [batch.column(role).is_valid().to_numpy(zero_copy_only=False) for role in self.config.reads]
         rows = np.flatnonzero(both[0] & both[1])
-        size = self.config.batch_size
-        return (rows[i : i + size].tolist() for i in range(0, len(rows), size))
+        return (rows[i : i + PIECE].tolist() for i in range(0, len(rows), PIECE))
 
-    def prepare(self, batch: pa.RecordBatch, rows: Sequence[int]) -> tuple[list[ModelBatch], dict[int, RowError]]:
-        """Decodes images to uint8 (batch_size, height, width, 3), tokenises captions to int64 (batch_size, context)."""
+    def decode(self, batch: pa.RecordBatch, rows: Sequence[int]) -> tuple[list[ModelRow], dict[int, RowError]]:
+        """Decodes images to uint8 (height, width, 3), tokenises captions to int64 (context,)."""
         images, errors = batch.column(self.config.image), {}
         good, pixels = [], []
         for row in rows:
@@ -187,7 +194,9 @@ class LoadedClip:
         if not good:
             return [], errors
         captions = self._tokens(texts(batch.column(self.config.text).take(pa.array(good, pa.int64()))))
-        return [ModelBatch(good, "pairs", (self._filled(np.stack(pixels)), self._filled(captions)))], errors
+        return [
+            ModelRow(*found) for found in zip(good, repeat(PAIRS), zip(pixels, captions, strict=True), strict=False)
+        ], errors
 
     def _pixels(self, data: bytes) -> Any:
         image = decode_image(data)
@@ -199,10 +208,17 @@ class LoadedClip:
         tokens = self.tokenizer(texts, context_length=self.context)
         return np.asarray(tokens.numpy())
 
-    def _filled(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """The fixed shape: blank images and empty captions after the real ones."""
-        missing = self.config.batch_size - len(values)
-        return np.concatenate([values, np.zeros((missing, *values.shape[1:]), values.dtype)]) if missing else values
+    def room(self, shape: str) -> int:
+        """The one shape's rows."""
+        return self.config.batch_size
+
+    def filled(self, shape: str, inputs: Sequence[tuple[np.ndarray[Any, Any], ...]]) -> Any:
+        """uint8 (batch_size, height, width, 3) and int64 (batch_size, context): blank pairs after the real ones."""
+        made = tuple(np.zeros((self.config.batch_size, *part.shape), part.dtype) for part in inputs[0])
+        for place, pair in enumerate(inputs):
+            for whole, part in zip(made, pair, strict=True):
+                whole[place] = part
+        return made
 
     def infer(self, prepared: ModelBatch) -> Scores:
         """Similarity float32 (batch_size,), and with `embeddings` float16 (batch_size, dim) of both sides."""

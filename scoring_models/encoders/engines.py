@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
-import os
 import sys
 import threading
 import warnings
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from poolsieve.scoring_models.base.devices import DTYPES, NO_LOCK, gpu_lock
+from poolsieve.scoring_models.base.devices import DTYPES, NO_LOCK, cores, gpu_lock
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 from poolsieve.scoring_models.base.packages import need
 
@@ -121,8 +120,7 @@ def _compiled(network: Any, precision: str, length: int) -> Any:
         warnings.simplefilter("ignore")  # the tracer's, about what `_check_agreement` looks at
         decoder = TorchScriptPythonDecoder(network, example_input=(ids, torch.ones_like(ids)))
         graph = frontend.convert(frontend.load(decoder))  # which does not keep the decoder alive itself
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    settings = {"NUM_STREAMS": cores, "INFERENCE_NUM_THREADS": cores}
+    settings = {"NUM_STREAMS": cores(), "INFERENCE_NUM_THREADS": cores()}
     hint = {"INFERENCE_PRECISION_HINT": "f32" if precision == "fp32" else precision}
     return openvino.Core().compile_model(graph, "CPU", {**settings, **hint})
 

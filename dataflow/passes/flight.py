@@ -1,0 +1,90 @@
+"""How much is under way at a time: batches of a shard, and shards, so that a model has rows over the end of either."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from poolsieve.dataflow import progress
+from poolsieve.dataflow.pools.shards import Shard
+from poolsieve.dataflow.recipes.program import Program
+from poolsieve.scoring_models.base.feed import Check
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+LOOK_AHEAD = 2
+"""Batches of a shard that are walked at a time where a model scores."""
+
+LEAST_SHARDS, MOST_SHARDS = 2, 16
+"""Shards under way at a time where a model scores. Each is a thread that waits, and rows in memory."""
+
+ENOUGH_BYTES = 32 * 2**20
+"""Of shards under way: some 300 images, so that batches get full where a shard has three rows."""
+
+
+def shards_in_flight(program: Program, shards: Sequence[Shard]) -> int:
+    """How many shards to work on at a time on this machine, if nobody says: one, unless a model waits for rows."""
+    if not program.feeds_model:
+        return 1
+    typical = statistics.median(shard.size for shard in shards) if shards else 0
+    return int(min(max(ENOUGH_BYTES // max(typical, 1), LEAST_SHARDS), MOST_SHARDS))
+
+
+def in_flight(batches: Iterator[T], work: Callable[[T, Check], R], n: int) -> Iterator[R]:
+    """`work(batch, check)` of each batch, in order; up to `n` are worked on at a time, in threads if n is above one.
+
+    Once one has failed, or whoever wanted the results has gone, `check` raises in the others.
+    """
+    if n == 1:
+        yield from (work(batch, progress.check) for batch in batches)
+        return
+    group = _Group()
+    with ThreadPoolExecutor(n, thread_name_prefix="poolsieve-walk") as pool:
+        coming: deque[Future[R]] = deque()
+        try:
+            for batch in batches:
+                coming.append(pool.submit(group.guarded, work, batch))
+                del batch  # or it would stay in memory while the next is read
+                if len(coming) == n:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
+        except _Stopped:
+            raise group.failures[0] from None
+        finally:
+            group.stopped.set()
+            for later in coming:
+                later.cancel()
+
+
+class _Stopped(Exception):
+    """Another batch of the shard has failed, or nobody waits for it any more."""
+
+
+class _Group:
+    """Batches of a shard that are worked on at a time: when one fails, the others stop."""
+
+    def __init__(self) -> None:
+        self.stopped, self.failures = threading.Event(), list[BaseException]()
+
+    def guarded(self, work: Callable[[T, Check], R], batch: T) -> R:
+        """`work` of a batch; its failure is noted."""
+        try:
+            return work(batch, self.check)
+        except _Stopped:
+            raise
+        except BaseException as error:
+            self.failures.append(error)
+            self.stopped.set()
+            raise
+
+    def check(self) -> None:
+        """Raises in the other batches, and when the user asks to stop."""
+        progress.check()
+        if self.stopped.is_set():
+            raise _Stopped

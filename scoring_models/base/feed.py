@@ -1,0 +1,343 @@
+"""Keeps a loaded model busy: the rows of all callers are prepared ahead and go through it in full batches. No Beam.
+
+One feed for each loaded model in a process, there as long as somebody has rows in it. Callers (the batches of several
+shards) bring rows and wait for their own results; the feed's workers decode rows piece by piece, in the order in which
+they came, and put them into batches whoever they are from. So the model does not run dry at the end of a batch.
+
+What a score depends on stays what it was: the shape that a row goes through is a function of the row alone, and a batch
+that is not full is filled up, never sent through a smaller shape.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar, cast
+
+import numpy as np
+import pyarrow as pa
+
+from poolsieve.scoring_models.base.arrow import nulls
+from poolsieve.scoring_models.base.devices import cores
+from poolsieve.scoring_models.base.errors import RowError, is_fatal, row_error
+from poolsieve.scoring_models.base.scorer import Loaded, LoadedByRow, ModelBatch, Scored, Scores
+
+T = TypeVar("T")
+
+Check = Callable[[], object]
+"""Called now and then by a caller that waits; raises if it should wait no longer."""
+
+WINDOW = 256 * 2**20
+"""Bytes of decoded rows from which on no more are decoded while a full batch waits for the model."""
+
+PAUSE = 0.5
+"""Seconds between two calls of `check`."""
+
+
+def never() -> None:
+    """The check of a caller that nobody stops."""
+
+
+@dataclass(eq=False)
+class _Call:
+    """One caller's rows: what has been found of them, and how many are still on their way (`left`)."""
+
+    batch: pa.RecordBatch
+    columns: Mapping[str, pa.DataType]
+    threads: int
+    left: int = 0
+    seconds: float = 0.0
+    found: list[tuple[Sequence[int], Scores]] = field(default_factory=list)
+    errors: dict[int, RowError] = field(default_factory=dict)
+    failure: BaseException | None = None
+
+    def fail(self, row: int, error: RowError) -> None:
+        """A row that can't be scored."""
+        self.errors[row] = error
+        self.left -= 1
+
+    def scored(self) -> Scored:
+        """All that was found, laid out by row."""
+        return Scored(
+            {name: self._column(name, kind) for name, kind in self.columns.items()}, self.errors, self.seconds
+        )
+
+    def _column(self, name: str, kind: pa.DataType) -> pa.Array:
+        n = self.batch.num_rows
+        if not self.found:
+            return nulls(n, kind)
+        rows = np.concatenate([np.asarray(rows, dtype=np.int64) for rows, _ in self.found])
+        values = np.concatenate([made[name] for _, made in self.found])
+        place = np.zeros(n, dtype=np.int64)
+        place[rows] = np.arange(len(rows))
+        return _arrow(values, kind).take(pa.array(place, pa.int64(), mask=~np.isin(np.arange(n), rows)))
+
+
+class _Ready(NamedTuple):
+    """A decoded row that waits for its batch; `number` is its place in the order of arrival."""
+
+    number: int
+    call: _Call
+    row: int
+    inputs: Any
+    size: int
+
+
+class Feed:
+    """The rows on their way through one loaded model.
+
+    A worker does what is nearest to the model: a full batch, else a piece to decode, else a batch that is not full and
+    that nothing on its way could fill. It never waits for a caller: one that reads a slow disk, or waits at another
+    model, holds nobody up.
+    """
+
+    def __init__(self, loaded: Loaded | LoadedByRow) -> None:
+        self.users = 0
+        self._loaded = loaded
+        self._by_row = cast(LoadedByRow, loaded) if hasattr(loaded, "decode") else None
+        self._at_once: int | None = getattr(loaded, "at_once", None)
+        self._changed = threading.Condition()
+        self._calls: list[_Call] = []
+        self._pieces: deque[tuple[_Call, Sequence[int]]] = deque()
+        self._ready: dict[str, deque[_Ready]] = {}
+        self._numbers = itertools.count()
+        self._bytes = self._preparing = self._inferring = 0
+        self._workers: list[threading.Thread] = []
+        self._closed, self._clock = False, time.perf_counter()
+
+    def score(self, batch: pa.RecordBatch, columns: Mapping[str, pa.DataType], threads: int, check: Check) -> Scored:
+        """Scores of a batch; waits until the last of its rows is through. Arguments and errors: see `score_rows`."""
+        loaded = self._loaded
+        cut = self._by_row.pieces if self._by_row else cast(Loaded, loaded).micro_batches
+        pieces = [piece for piece in cut(batch) if len(piece)]
+        call = _Call(batch, columns, threads, left=sum(map(len, pieces)))
+        try:
+            self._enter(call, pieces)
+            self._wait(call, check)
+        finally:
+            self._leave(call)
+        if call.failure is not None:
+            raise call.failure
+        return call.scored()
+
+    def _enter(self, call: _Call, pieces: list[Sequence[int]]) -> None:
+        with self._changed:
+            self._charge()
+            self._calls.append(call)
+            self._pieces.extend((call, piece) for piece in pieces)
+            # Rows of a model on a device are decoded on all cores, while other threads wait for the device.
+            wanted = self._threads() + (self._at_once or 0)
+            while len(self._workers) < wanted and pieces:
+                worker = threading.Thread(target=self._work, name="poolsieve-model")
+                worker.start()
+                self._workers.append(worker)
+            self._changed.notify_all()
+
+    def _threads(self) -> int:
+        """As many as the callers brought, but not more than there are cores, unless one caller alone asks for more."""
+        brought = [call.threads for call in self._calls]
+        return min(sum(brought), max(cores(), *brought))
+
+    def _wait(self, call: _Call, check: Check) -> None:
+        while True:
+            with self._changed:
+                if self._changed.wait_for(lambda: call.failure is not None or not call.left, PAUSE):
+                    return
+            check()
+
+    def _leave(self, call: _Call) -> None:
+        """Takes the caller's rows out, if it could not wait for them; what is in a worker's hands is thrown away."""
+        with self._changed:
+            self._charge()
+            self._calls = [other for other in self._calls if other is not call]
+            if call.left:
+                self._pieces = deque(piece for piece in self._pieces if piece[0] is not call)
+                self._ready = {
+                    shape: deque(r for r in some if r.call is not call) for shape, some in self._ready.items()
+                }
+                self._bytes = sum(ready.size for some in self._ready.values() for ready in some)
+            self._changed.notify_all()
+
+    def _charge(self) -> None:
+        """Shares the time since the last change out among the callers, so that their seconds add up to the clock's."""
+        now = time.perf_counter()
+        for call in self._calls:
+            call.seconds += (now - self._clock) / len(self._calls)
+        self._clock = now
+
+    def close(self) -> None:
+        """Ends the workers, once their last caller has left; what one has in hand it brings to an end."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        for worker in self._workers:
+            worker.join()
+
+    def _work(self) -> None:
+        while (task := self._next()) is not None:
+            task()
+            del task  # or its rows would stay in memory while this worker waits
+
+    def _next(self) -> Callable[[], None] | None:
+        """The next thing to do, as soon as there is one; None at the end."""
+        with self._changed:
+            while not self._closed:
+                task = self._choose()
+                if task is not None:
+                    return task
+                self._changed.wait()
+        return None
+
+    def _choose(self) -> Callable[[], None] | None:
+        full = [shape for shape, some in self._ready.items() if self._by_row and len(some) >= self._by_row.room(shape)]
+        free = self._at_once is None or self._inferring < self._at_once
+        if full and free:
+            return self._batch(min(full, key=self._since))
+        if self._pieces and (not full or self._bytes < WINDOW):
+            self._preparing += 1
+            return functools.partial(self._prepare, *self._pieces.popleft())
+        waiting = [shape for shape, some in self._ready.items() if some]
+        if waiting and free and not self._pieces and not self._preparing:
+            return self._batch(min(waiting, key=self._since))
+        return None
+
+    def _since(self, shape: str) -> int:
+        return self._ready[shape][0].number
+
+    def _batch(self, shape: str) -> Callable[[], None]:
+        """Takes the rows of a batch out of the window."""
+        assert self._by_row is not None
+        some = self._ready[shape]
+        rows = [some.popleft() for _ in range(min(len(some), self._by_row.room(shape)))]
+        self._bytes -= sum(ready.size for ready in rows)
+        self._inferring += 1
+        return functools.partial(self._infer, shape, rows)
+
+    def _prepare(self, call: _Call, rows: Sequence[int]) -> None:
+        """Decodes a piece; a model that takes no single rows also sees it here."""
+        work = functools.partial(self._decode if self._by_row else self._whole, call)
+        try:
+            _halved(work, rows, functools.partial(self._failed, call))
+        except BaseException as error:  # noqa: BLE001  (raised again in the caller's thread)
+            call.failure = error
+        finally:
+            with self._changed:
+                self._preparing -= 1
+                self._changed.notify_all()
+
+    def _failed(self, call: _Call, row: int, error: RowError) -> None:
+        with self._changed:
+            call.fail(row, error)
+
+    def _decode(self, call: _Call, rows: Sequence[int]) -> None:
+        assert self._by_row is not None
+        decoded, errors = self._by_row.decode(call.batch, rows)
+        with self._changed:
+            for row, error in errors.items():
+                call.fail(row, error)
+            call.left -= len(rows) - len(decoded) - len(errors)  # the others have nothing to score
+            if any(call is other for other in self._calls):  # it may have left meanwhile
+                for one in decoded:
+                    size = sum(part.nbytes for part in one.inputs)
+                    ready = _Ready(next(self._numbers), call, one.row, one.inputs, size)
+                    self._ready.setdefault(one.shape, deque()).append(ready)
+                    self._bytes += size
+            self._changed.notify_all()
+
+    def _whole(self, call: _Call, rows: Sequence[int]) -> None:
+        loaded = cast(Loaded, self._loaded)
+        prepared, errors = loaded.prepare(call.batch, rows)
+        found = [(part.rows, _first(loaded.infer(part), call.columns, range(len(part.rows)))) for part in prepared]
+        with self._changed:
+            call.found.extend(found)
+            call.errors.update(errors)
+            call.left -= len(rows)
+
+    def _infer(self, shape: str, rows: list[_Ready]) -> None:
+        try:
+            _halved(
+                functools.partial(self._through, shape), rows, lambda one, error: self._failed(one.call, one.row, error)
+            )
+        except BaseException as error:  # noqa: BLE001  (raised again in the callers' threads)
+            for one in rows:
+                one.call.failure = error
+        finally:
+            with self._changed:
+                self._inferring -= 1
+                self._changed.notify_all()
+
+    def _through(self, shape: str, rows: Sequence[_Ready]) -> None:
+        """Sends rows through the model at their shape, and gives each caller its own scores."""
+        assert self._by_row is not None
+        inputs = self._by_row.filled(shape, [one.inputs for one in rows])
+        made = self._by_row.infer(ModelBatch(range(len(rows)), shape, inputs))
+        places: dict[_Call, list[int]] = {}
+        for place, one in enumerate(rows):
+            places.setdefault(one.call, []).append(place)
+        found = [(call, [rows[i].row for i in own], _first(made, call.columns, own)) for call, own in places.items()]
+        with self._changed:
+            for call, own_rows, scores in found:
+                call.found.append((own_rows, scores))
+                call.left -= len(own_rows)
+
+
+def _halved(work: Callable[[Sequence[T]], None], rows: Sequence[T], failed: Callable[[T, RowError], None]) -> None:
+    """Does `work` on rows, halving them where it raises, until the row that it can't stand is alone."""
+    try:
+        work(rows)
+    except Exception as error:
+        if is_fatal(error):
+            raise
+        if len(rows) == 1:
+            failed(rows[0], row_error(error))
+            return
+    else:
+        return
+    # Outside the handler: an exception that is being handled keeps its traceback, and with it the batch, alive.
+    half = len(rows) // 2
+    _halved(work, rows[:half], failed)
+    _halved(work, rows[half:], failed)
+
+
+def _first(made: Scores, columns: Mapping[str, pa.DataType], places: Sequence[int]) -> Scores:
+    """The scores of some places of a batch, as copies: what fills it up is let go."""
+    return {name: np.asarray(made[name])[np.asarray(places, dtype=np.int64)] for name in columns}
+
+
+def _arrow(values: np.ndarray[Any, Any], kind: pa.DataType) -> pa.Array:
+    """NumPy values of shape (m,) or (m, d) as an Arrow array of `kind`."""
+    if values.ndim == 1:
+        return pa.array(values, kind)
+    inner = kind.value_type  # type: ignore[attr-defined]  # rows of numbers are declared as a list type
+    flat = pa.array(np.ascontiguousarray(values).reshape(-1), inner)
+    return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+
+
+_feeds: dict[int, Feed] = {}
+"""id of a loaded model -> its feed; who is in a feed holds the model, so an id means one model."""
+
+_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def feed_of(loaded: Loaded | LoadedByRow) -> Iterator[Feed]:
+    """The feed of a loaded model, shared by all who are in this block at the same time; the last one ends it."""
+    with _lock:
+        feed = _feeds.setdefault(id(loaded), Feed(loaded))
+        feed.users += 1
+    try:
+        yield feed
+    finally:
+        with _lock:
+            feed.users -= 1
+            last = feed.users == 0
+            if last:
+                del _feeds[id(loaded)]
+        if last:
+            feed.close()
