@@ -19,8 +19,8 @@ import pyarrow as pa
 
 from poolsieve.scoring_models.base.arrow import texts
 from poolsieve.scoring_models.base.config import JsonObject, absolute_path
-from poolsieve.scoring_models.base.devices import DTYPES, NO_LOCK, check_precision, device_of, gpu_lock, gpu_name
-from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, RowError
+from poolsieve.scoring_models.base.devices import check_precision, device_of, gpu_name
+from poolsieve.scoring_models.base.errors import PlanError, RowError
 from poolsieve.scoring_models.base.hub import read_json
 from poolsieve.scoring_models.base.images_io import decode_image
 from poolsieve.scoring_models.base.packages import need
@@ -35,6 +35,7 @@ from poolsieve.scoring_models.clip.files import (
     registry_config,
     tag_file,
 )
+from poolsieve.scoring_models.clip.towers import TorchTowers
 
 PIECE = 8
 """Pairs that one thread decodes in one go: few, so that all cores work on the first batch."""
@@ -157,20 +158,18 @@ class LoadedClip:
 
         from poolsieve.scoring_models.clip.weights import load_parts
 
-        self.config, self.torch = config, torch
+        self.config = config
         parts = load_parts(config.model, config.revision)
-        self.device = device_of(torch, config.device)
-        self.dtype = getattr(torch, DTYPES[config.precision])
-        self.model = parts.model.to(self.device, self.dtype)
+        device = device_of(torch, config.device)
         self.tokenizer, self.context = parts.tokenizer, parts.context
-        self.pil, self.normalise = _split_transform(parts.transform)
-        self.gpu = gpu_lock(self.device)
-        self.at_once = 2 if self.gpu else None
+        self.pil, normalise = _split_transform(parts.transform)
+        self.towers = TorchTowers(config, parts.model, normalise, device)
+        self.at_once = 2 if device.type == "cuda" else None
         self.settings: JsonObject = {
             "dtype": config.precision,
             "shape": [config.batch_size, self.context],
             "threads": 1,
-            "device": gpu_name(torch, self.device),
+            "device": gpu_name(torch, device),
             "preprocessing": str(parts.transform),
         }
 
@@ -222,27 +221,7 @@ class LoadedClip:
 
     def infer(self, prepared: ModelBatch) -> Scores:
         """Similarity float32 (batch_size,), and with `embeddings` float16 (batch_size, dim) of both sides."""
-        torch = self.torch
-        torch.set_num_threads(1)  # a setting of the calling thread; more would fight over the cores and change sums
-        pixels, tokens = (torch.from_numpy(values) for values in prepared.inputs)
-        try:
-            with torch.inference_mode(), self.gpu or NO_LOCK:
-                return self._embed(pixels, tokens)
-        except torch.OutOfMemoryError as error:
-            raise PoolsieveError(
-                f"the GPU has no room for {self.config.batch_size} pairs at a time: say Clip(..., batch_size="
-                f"{max(1, self.config.batch_size // 2)})"
-            ) from error
-
-    def _embed(self, pixels: Any, tokens: Any) -> Scores:
-        x = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float().div(255)
-        image = self.model.encode_image(self.normalise(x).to(self.dtype), normalize=True).float()
-        text = self.model.encode_text(tokens.to(self.device, non_blocking=True), normalize=True).float()
-        made = {"": (image * text).sum(-1).cpu().numpy()}
-        if self.config.embeddings:
-            made["image_embedding"] = image.half().cpu().numpy()
-            made["text_embedding"] = text.half().cpu().numpy()
-        return made
+        return self.towers(*prepared.inputs)
 
 
 def _split_transform(transform: Any) -> tuple[Any, Any]:
