@@ -72,7 +72,7 @@ class ModelWork(msgspec.Struct, kw_only=True):
 
 class State(NamedTuple):
     """How things stand in a feed: callers in it, pieces that wait to be decoded, threads that decode and that are in
-    the model, threads that it may keep busy."""
+    the model, threads that there are for both (on a device: beside those that wait for it)."""
 
     callers: int = 0
     queued: int = 0
