@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 import tarfile
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from PIL import Image
@@ -20,6 +24,7 @@ from poolsieve.jobs.report.models import ModelLine, model_line
 from poolsieve.jobs.report.numbers import cores_text, percent_text, rate_text
 from poolsieve.jobs.report.throughput import Throughput, measured
 from poolsieve.scoring_models.base.meter import ModelWork
+from tests.conftest import ledger
 
 DEMO = Path(__file__).parents[3] / "recipes" / "demo" / "clip"
 NBSP = "\N{NO-BREAK SPACE}"
@@ -162,7 +167,7 @@ def test_work_of_models_is_added_up_and_files_of_before_have_none() -> None:
     assert work.models["a"].rows == 20_005 and work.models["a"].busy == 3
     assert work.models["a"].devices == {H100: 100, "cpu": 100} and work.models["b"].rows == 20_000
     assert second.rows == 5 and first.rows == 20_000
-    assert msgspec.convert(msgspec.to_builtins(work), Work) == work
+    assert msgspec.convert(msgspec.to_builtins(work), Work) == work == pickle.loads(pickle.dumps(work))
     old = msgspec.convert({"rows": 3, "read_bytes": 1, "seconds": {"read": 1.0}, "scored": {}}, Work)
     assert old.models == {}
     report = {
@@ -247,3 +252,68 @@ def test_a_real_run_says_what_its_model_did(tmp_path: Path, monkeypatch: pytest.
     assert "\nmodel " not in again.output and "\ntime " not in again.output
     kept = json.loads((folder / "report.json").read_text())["throughput"]
     assert kept["earlier"] and kept["models"] == data["throughput"]["models"]
+
+
+PYTHONS = """
+import dataclasses
+import os
+import time
+
+import numpy as np
+import pyarrow as pa
+
+from poolsieve.dataflow import Pool
+from poolsieve.filters import Keep, Score, col
+from poolsieve.scoring_models.base.scorer import ModelRow, TextScorer
+
+
+class Loaded:
+    settings = {"device": "cpu"}
+
+    def pieces(self, batch):
+        return [[i] for i in range(batch.num_rows)]
+
+    def decode(self, batch, rows):
+        texts = batch.column("text")
+        return [ModelRow(i, "three", (np.array([len(texts[i].as_py())], np.float32),)) for i in rows], {}
+
+    def room(self, shape):
+        return 3
+
+    def filled(self, shape, inputs):
+        return [one[0][0] for one in inputs] + [0.0] * (3 - len(inputs))
+
+    def infer(self, prepared):
+        time.sleep(0.01)
+        return {"": np.array(prepared.inputs, np.float32), "process": np.full(3, os.getpid())}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Length(TextScorer):
+    @property
+    def columns(self):
+        return {"": pa.float32(), "process": pa.int64()}
+
+    def load(self):
+        return Loaded()
+
+
+recipe = Pool.parquet("pool/*.parquet", text="text") | Score(n=Length()) | Keep(col("n") >= 0)
+"""
+
+
+def test_there_are_as_many_copies_as_processes_that_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user's own model, two shards at a time; a process has one copy, whichever shard came first."""
+    monkeypatch.chdir(tmp_path)
+    Path("pool").mkdir()
+    for shard in range(6):
+        pq.write_table(pa.table({"text": ["a" * (i + 1) for i in range(20)]}), f"pool/{shard}.parquet")
+    Path("recipe.py").write_text(PYTHONS)
+    done = CliRunner().invoke(main, ["run", "recipe.py", "--out", "out", "--workers", "2"])
+    assert done.exit_code == 0, done.output
+    folder = next(Path("out/decisions").iterdir())
+    made = msgspec.convert(json.loads((folder / "summary.json").read_text())["work"]["models"]["n"], ModelWork)
+    processes = pc.count_distinct(ledger(tmp_path / "out")["n.process"]).as_py()
+    assert (made.loads, made.rows, made.places) == (processes, 120, 3 * made.batches)
+    assert ("copies" in done.output) == (processes > 1)
+    assert made.infer_seconds >= 0.01 * made.batches  # `sleep` never returns early
