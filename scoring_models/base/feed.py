@@ -171,8 +171,8 @@ class Feed:
 
     def _note(self) -> None:
         """Tells the meter how things stand; called, under the lock, when that has changed."""
-        threads = self._threads() if self._calls else 0
-        self.meter.note(self, State(len(self._calls), len(self._pieces), self._preparing, self._inferring, threads))
+        threads = max(len(self._workers) - (self._at_once or 0), 0)  # beside those that wait for a device
+        self.meter.note(self, State(len(self._pieces), self._preparing, self._inferring, threads))
 
     def _charge(self) -> None:
         """Shares the time since the last change out among the callers, so that their seconds add up to the clock's."""
