@@ -22,31 +22,15 @@ from PIL import Image
 from poolsieve.scoring_models import Clip
 from poolsieve.scoring_models.base.driver import score_rows
 from poolsieve.scoring_models.base.errors import PlanError
+from tests.scoring_models.clip.tiny_clip import DIM, MODEL, PREPROCESS, SIDE, image_bytes, make, pairs
 
 open_clip = pytest.importorskip("open_clip")
 torch = pytest.importorskip("torch")
 
-SIDE, DIM = 32, 16
-MODEL = {
-    "embed_dim": DIM,
-    "quick_gelu": True,
-    "vision_cfg": {"image_size": SIDE, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
-    "text_cfg": {"context_length": 20, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
-}
-PREPROCESS = {"size": SIDE, "mean": [0.48, 0.46, 0.41], "std": [0.27, 0.26, 0.28], "resize_mode": "shortest"}
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny model with random weights in open_clip's layout."""
-    from safetensors.torch import save_file
-
-    torch.manual_seed(0)
-    model = open_clip.CLIP(**MODEL)
-    path = tmp_path_factory.mktemp("clip")
-    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, path / "open_clip_model.safetensors")
-    (path / "open_clip_config.json").write_text(json.dumps({"model_cfg": MODEL, "preprocess_cfg": PREPROCESS}))
-    return path
+    return make(tmp_path_factory.mktemp("clip"))
 
 
 @pytest.fixture(scope="module")
@@ -134,29 +118,6 @@ def to_transformers(state: dict[str, Any], wanted: dict[str, Any]) -> dict[str, 
             "text_model.final_layer_norm.bias": lambda: state["ln_final.bias"],
         }[name]()
     return out
-
-
-def image_bytes(seed: int, mode: str = "RGB", form: str = "PNG") -> bytes:
-    r = np.random.default_rng(seed)
-    pixels = r.integers(0, 255, (int(r.integers(30, 90)), int(r.integers(30, 90)), 3), dtype=np.uint8)
-    sink = io.BytesIO()
-    Image.fromarray(pixels).convert(mode).save(sink, form)
-    return sink.getvalue()
-
-
-def pairs(n: int = 11) -> pa.RecordBatch:
-    modes = [
-        ("RGB", "PNG"),
-        ("L", "JPEG"),
-        ("CMYK", "JPEG"),
-        ("RGBA", "PNG"),
-        ("P", "PNG"),
-        ("LA", "PNG"),
-        ("1", "PNG"),
-    ]
-    images = [image_bytes(i, *modes[i % len(modes)]) for i in range(n)]
-    texts = [f"a photo of {i} things " + "and more " * (7 * i) for i in range(n)]
-    return pa.record_batch({"image": pa.array(images, pa.binary()), "text": texts})
 
 
 def reference(folder: Path, batch: pa.RecordBatch) -> list[float]:
