@@ -20,9 +20,10 @@ from poolsieve.dataflow.store import layout
 from poolsieve.dataflow.store.artefacts import with_artefact
 from poolsieve.dataflow.store.scores import FolderListing
 from poolsieve.dataflow.store.session import Session, session_of
-from poolsieve.dataflow.store.settings import ScorerParts, check_settings
+from poolsieve.dataflow.store.settings import ScorerParts, check_settings, stored_settings
 from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.base.replicas import load_on
 from poolsieve.scoring_models.base.scorer import has_model
 
 
@@ -34,6 +35,7 @@ class Options:
         threads: that one worker may keep busy.
         retry_quarantined: try rows again whose scores failed.
         max_error_rate: fail if more of the rows than this share were quarantined; None: never.
+        devices: of torch, for models that leave theirs open: a copy on each; none: where a model's own "auto" leads.
 
     Raises:
         PlanError: for a rate that is no share.
@@ -42,6 +44,7 @@ class Options:
     threads: int = 1
     retry_quarantined: bool = False
     max_error_rate: float | None = None
+    devices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         most = self.max_error_rate
@@ -139,9 +142,16 @@ class Job:
     def _ready(self, step: ScoreStep) -> Any:
         made: Any = step.scorer
         if has_model(made):
-            made = self.session.once(("model", self.fingerprints[step.name]), made.load)
+            made = self.session.once(("model", self.fingerprints[step.name]), lambda: self._loaded(step))
         check_settings(self.folder(step), self.scorer_parts[step.name], getattr(made, "settings", {}))
         return made
+
+    def _loaded(self, step: ScoreStep) -> Any:
+        """The step's model on this machine, with the batches that its stored scores were made with."""
+        scorer, found = step.scorer, stored_settings(self.folder(step))
+        if found is not None and hasattr(scorer, "as_recorded"):
+            scorer = scorer.as_recorded(found)
+        return load_on(scorer, self.options.devices)
 
     def model_files(self) -> dict[str, dict[str, str]]:
         """Scorer -> model file -> SHA-256, of those that have any."""

@@ -1,18 +1,14 @@
-"""What scorers with a model share: precision, device, cores, and one user of a GPU at a time."""
+"""What scorers with a model share: precision, device, cores."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import threading
 from typing import Any
 
 from poolsieve.scoring_models.base.errors import PlanError
 
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 """Precision -> torch's name of it."""
-
-NO_LOCK = contextlib.nullcontext()
 
 
 def check_precision(scorer: str, precision: str) -> None:
@@ -32,11 +28,6 @@ def device_of(torch: Any, wanted: str) -> Any:
     if wanted.startswith("cuda") and not torch.cuda.is_available():
         raise PlanError(f"device={wanted!r}: this machine has no GPU that torch can use")
     return torch.device(wanted)
-
-
-def gpu_lock(device: Any) -> threading.Lock | None:
-    """A lock for a GPU; None for the CPU, where threads work side by side."""
-    return threading.Lock() if device.type == "cuda" else None
 
 
 def gpu_name(torch: Any, device: Any) -> str:
