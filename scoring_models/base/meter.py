@@ -123,7 +123,8 @@ class Meter:
         # A model that says how many batches it takes at once is on a device, be it one that it does not name.
         device = str(settings.get("device", CPU if getattr(loaded, "at_once", None) is None else "device"))
         peak = peak_of(device, str(settings.get("dtype", "")))
-        return cls(device, peak, getattr(loaded, "flops", None), load_seconds)
+        copies = int(getattr(loaded, "copies", 1))  # of a model on several devices, which one feed serves
+        return cls(device, None if peak is None else peak * copies, getattr(loaded, "flops", None), load_seconds)
 
     def note(self, feed: Hashable, state: State) -> None:
         """How things stand in a feed from now on. An old one may end while a new one has begun: both count."""

@@ -175,7 +175,10 @@ class LoadedByRow(Protocol):
         ...
 
     def infer(self, prepared: ModelBatch) -> Scores:
-        """Column -> array whose first len(prepared.rows) entries belong to the rows of the batch, in their order."""
+        """Column -> array whose first len(prepared.rows) entries belong to the rows of the batch, in their order.
+
+        A row of which a number is NaN or infinite has no score.
+        """
         ...
 
 
