@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -9,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from poolsieve.dataflow import progress
 from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.compile import compile_recipe
@@ -23,6 +25,7 @@ from poolsieve.dataflow.store.session import Session, session_of
 from poolsieve.dataflow.store.settings import ScorerParts, check_settings
 from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.base.meter import Meter
 from poolsieve.scoring_models.base.scorer import has_model
 
 
@@ -139,13 +142,36 @@ class Job:
     def _ready(self, step: ScoreStep) -> Any:
         made: Any = step.scorer
         if has_model(made):
-            made = self.session.once(("model", self.fingerprints[step.name]), made.load)
+            made, _ = self._model(step)
         check_settings(self.folder(step), self.scorer_parts[step.name], getattr(made, "settings", {}))
         return made
+
+    def meter(self, step: ScoreStep) -> tuple[str, Meter] | None:
+        """Under which name the work of the step's model is added up, and its meter; None for a scorer without a model.
+
+        Steps that share a model share its meter, and what it did goes under the first one's name.
+        """
+        if not has_model(step.scorer):
+            return None
+        mark = self.fingerprints[step.name]
+        name = next(one.name for one in self.program.scorers if self.fingerprints[one.name] == mark)
+        return name, self._model(step)[1]
+
+    def _model(self, step: ScoreStep) -> tuple[Any, Meter]:
+        """The step's model, loaded once a process, and its meter."""
+        return self.session.once(("model", self.fingerprints[step.name]), lambda: _loaded(step))
 
     def model_files(self) -> dict[str, dict[str, str]]:
         """Scorer -> model file -> SHA-256, of those that have any."""
         return {name: dict(parts.files) for name, parts in self.scorer_parts.items() if parts.files}
+
+
+def _loaded(step: ScoreStep) -> tuple[Any, Meter]:
+    scorer: Any = step.scorer
+    started = time.perf_counter()
+    with progress.loading(step.name):
+        made = scorer.load()
+    return made, Meter.of(made, time.perf_counter() - started)
 
 
 def uid_source_of(files: PoolFiles) -> str:

@@ -28,12 +28,13 @@ def run(
     Beam options may follow after `--`.
     """
     from poolsieve.jobs import api
-    from poolsieve.jobs.commands.output import print_counts, say
+    from poolsieve.jobs.commands.output import print_counts, print_work, say
 
     params = parsed_parameters(parameters)
     found = api.run(
         recipe, out, params=params, include=include, samples=not no_samples, progress=True, say=say, **options
     )
     print_counts(found.summary)
+    print_work(found.summary)
     click.echo(f"report   {found.report}")
     click.echo(f"manifest {found.url}/manifest.json (decision {found.decision})")

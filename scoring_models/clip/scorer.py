@@ -249,6 +249,11 @@ class LoadedClip:
                 whole[place] = part
         return made
 
+    def flops(self, shape: str) -> float | None:
+        """Floating-point operations of a full batch; None for an engine that can't tell."""
+        count = getattr(self.towers, "flops", None)
+        return None if count is None else float(count(self.config.batch_size, self.context))
+
     def infer(self, prepared: ModelBatch) -> Scores:
         """Similarity float32 (batch_size,), and with `embeddings` float16 (batch_size, dim) of both sides."""
         return self.towers(*prepared.inputs)

@@ -8,6 +8,7 @@ import numpy as np
 
 from poolsieve.scoring_models.base.devices import DTYPES, NO_LOCK, gpu_lock
 from poolsieve.scoring_models.base.errors import PoolsieveError
+from poolsieve.scoring_models.base.flops import flops_of
 from poolsieve.scoring_models.base.scorer import Scores
 
 if TYPE_CHECKING:
@@ -57,6 +58,14 @@ class TorchTowers:
                 f"the GPU has no room for {len(pixels)} pairs at a time: say Clip(..., batch_size="
                 f"{max(1, len(pixels) // 2)})"
             ) from error
+
+    def flops(self, pairs: int, context: int) -> float:
+        """Floating-point operations of both towers for that many pairs, captions of `context` tokens (`flops_of`)."""
+        torch, size = self.torch, self.model.visual.image_size
+        height, width = size if isinstance(size, (tuple, list)) else (size, size)
+        pixels = torch.zeros(pairs, 3, height, width, dtype=self.dtype, device="meta")
+        tokens = torch.zeros(pairs, context, dtype=torch.int64, device="meta")
+        return flops_of(self.model, lambda model: (model.encode_image(pixels), model.encode_text(tokens)))
 
     def _embed(self, pixels: Any, tokens: Any) -> Scores:
         x = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float().div(255)
