@@ -155,6 +155,21 @@ def test_a_feed_that_ends_late_does_not_hide_the_next_one() -> None:
     assert (made.seconds, made.busy, made.decoding, made.infer_seconds, made.decode_seconds) == (3, 1, 2, 1, 6)
 
 
+def test_devices_that_share_a_feed_are_counted_each() -> None:
+    """Two devices with two places each: three batches keep both busy, one keeps one busy, the other waits."""
+    clock = Clock()
+    meter = Meter("NVIDIA L4", 121.0, lambda shape: 1e12, load_seconds=9.0, devices=2, clock=clock)
+    for queued, inferring in ((5, 3), (5, 1), (0, 1), (5, 0)):
+        meter.note("feed", State(queued=queued, decoding=1, inferring=inferring, threads=4))
+        clock.now += 10
+    made = meter.take()
+    check(made)
+    assert (made.loads, made.load_seconds, made.seconds, made.core_seconds) == (2, 9, 80, 160)
+    assert (made.busy, made.decoding, made.infer_seconds) == (20 + 10 + 10, 10 + 20, 50)
+    assert made.peak_tflop == 121 * 80
+    assert [Meter(devices=wrong).devices for wrong in ([0, 1], 0, True, None)] == [1] * 4  # type: ignore[arg-type]
+
+
 def test_a_clock_that_goes_back_takes_no_second_away() -> None:
     clock = Clock()
     meter = Meter(clock=clock)
