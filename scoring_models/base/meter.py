@@ -34,9 +34,10 @@ class ModelWork(msgspec.Struct, kw_only=True):
     Attributes:
         loads: how often it was loaded: the copies, one in each process and on each device.
         load_seconds: that this took.
-        rows: that went through the model.
-        batches: in which they did.
-        places: that these batches had; what is more than `rows` was blank.
+        rows: that were scored.
+        batches: that went through the model.
+        places: that these batches had for rows, or for parts of long ones.
+        taken: of these; the others were blank.
         seconds: from the first rows that were brought until now, added up over copies. In a part of them it computed
             (`busy`), in a part it had nothing to compute while rows waited to be decoded (`decoding`); in the rest it
             waited for rows: those who bring them were reading, or at another scorer.
@@ -52,6 +53,7 @@ class ModelWork(msgspec.Struct, kw_only=True):
     rows: Count = 0
     batches: Count = 0
     places: Count = 0
+    taken: Count = 0
     seconds: Amount = 0.0
     busy: Amount = 0.0
     decoding: Amount = 0.0
@@ -144,11 +146,16 @@ class Meter:
             self._elapse()
             self._states.pop(feed, None)
 
-    def ran(self, shape: str, rows: int, places: int) -> None:
-        """A batch has gone through the model."""
+    def scored(self, rows: int) -> None:
+        """A caller has the scores of so many rows."""
         with self._lock:
             self._work.rows += rows
-            self._work.places += max(rows, places)
+
+    def ran(self, shape: str, taken: int, places: int) -> None:
+        """A batch has gone through the model, with so many of its places taken."""
+        with self._lock:
+            self._work.taken += taken
+            self._work.places += max(taken, places)
             self._work.batches += 1
             self._ran[shape] += 1
 
