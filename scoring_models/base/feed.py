@@ -128,6 +128,7 @@ class Feed:
             self._leave(call)
         if call.failure is not None:
             raise call.failure
+        self.meter.scored(sum(map(len, pieces)) - len(call.errors))
         return dataclasses.replace(call.scored(), work=self.meter.take())
 
     def _enter(self, call: _Call, pieces: list[Sequence[int]]) -> None:

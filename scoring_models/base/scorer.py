@@ -149,7 +149,7 @@ class LoadedByRow(Protocol):
     All methods must be safe to call from several threads at once. A class may also have `at_once`, how many batches may
     be in `infer` at a time: a device needs two, one that it computes and one that is ready. Without it, each of the
     feed's threads may have one. And it may have `flops(shape)`, the floating-point operations of a full batch of that
-    shape (float), from which a report has the model's share of its device's peak.
+    shape (float), from which a report has the model's share of its device's peak, and `devices`, on how many it runs.
     """
 
     settings: JsonObject

@@ -273,7 +273,7 @@ class LoadedClip:
     def flops(self, shape: str) -> float | None:
         """Floating-point operations of a full batch; None for an engine that can't tell."""
         count = getattr(self.towers, "flops", None)
-        return None if count is None else float(count(self.rows, self.context))
+        return None if count is None else float(count(self.room(shape), self.context))
 
     def infer(self, prepared: ModelBatch) -> Scores:
         """Similarity float32 (rows,), and with `embeddings` float16 (rows, dim) of both sides."""
