@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -171,16 +171,20 @@ class Display:
         if rows is not None or model or (files and files.now > files.first):
             yield Line(step, rows, rate, shards, eta, model)
 
-    def table(self) -> Table:
-        """The progress as a terminal shows it."""
+    def table(self) -> RenderableType:
+        """The progress as a terminal shows it: a table of steps, and below it a line for each model."""
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
         elapsed = time.monotonic() - self.started
         lines = self.lines()
         for line in lines:
-            table.add_row(*self._cells(line))
+            if line.rows is not None or line.shards is not None:
+                table.add_row(*self._cells(line))
         if not lines:
             table.add_row(Text(f"starting, {duration(elapsed)}", style="dim"))
-        return table
+        models = [
+            Text(_model_words(line), style="dim", no_wrap=True, overflow="ellipsis") for line in lines if line.model
+        ]
+        return Group(table, *models)
 
     def _cells(self, line: Line) -> Sequence[RenderableType]:
         done = line.shards is not None and line.shards >= self.shard_count
@@ -194,7 +198,6 @@ class Display:
             Text(f"{line.rows:,} rows" if line.rows is not None else "", justify="right"),
             Text(f"{line.rate:,.0f} rows/s" if line.rate else "", justify="right", style="cyan"),
             Text(eta, justify="right"),
-            Text(line.model, style="dim"),
         )
 
     def text(self) -> str:
@@ -220,9 +223,13 @@ def model_text(work: ModelWork) -> str:
     return ", ".join(f"{name} {percent_text(share)}" for name, share in shares.items()) if work.rows else ""
 
 
+def _model_words(line: Line) -> str:
+    return f"{LOADING} {line.step}" if line.model == LOADING else f"{line.step}: {line.model}"
+
+
 def _words(line: Line) -> str:
     if line.model == LOADING:
-        return f"{LOADING} {line.step}"
+        return _model_words(line)
     said = ", ".join(filter(None, [f"{line.rate:,.0f} rows/s" if line.rate else "", line.model]))
     return f"{line.step} {line.rows:,} rows{f' ({said})' if said else ''}" if line.rows is not None else line.step
 

@@ -36,6 +36,7 @@ from poolsieve.dataflow.store.settings import stored_scorers
 from poolsieve.dataflow.store.summary import Summary, dumps
 from poolsieve.scoring_models.base.arrow import type_named
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
+from poolsieve.scoring_models.base.hub_cache import commits
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ def prepare(
         frozen=frozen or {},
         options=options,
         retried=options.retry_quarantined or fs.exists(retried_url(out)),
+        commits=commits(),
     )
     return Plan(
         job,

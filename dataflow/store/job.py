@@ -25,6 +25,7 @@ from poolsieve.dataflow.store.session import Session, session_of
 from poolsieve.dataflow.store.settings import ScorerParts, check_settings
 from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.base.hub_cache import Commits, use_commits
 from poolsieve.scoring_models.base.meter import Meter
 from poolsieve.scoring_models.base.scorer import has_model
 
@@ -67,6 +68,7 @@ class Job:
         recipe_object: the recipe itself where there is no source; its classes must be importable by workers.
         frozen: cuts that are given and not searched for.
         compare: the decision that a what-if is compared with.
+        commits: what branches of model repositories were when the plan was made: workers load the same files.
         retried: whether failures were ever tried again in OUT: a decision is then named after its ledger as well.
     """
 
@@ -83,6 +85,7 @@ class Job:
     options: Options = Options()
     compare: str = ""
     retried: bool = False
+    commits: Commits = field(default_factory=dict)
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @property
@@ -104,6 +107,7 @@ class Job:
         return self.session.once("program", self._compiled)
 
     def _compiled(self) -> Program:
+        use_commits(self.commits)
         program = compile_recipe(self.recipe.stages, self.pool.roles, self.role_types)
         return replace(program, steps=tuple(self._with_artefact(step) for step in program.steps))
 

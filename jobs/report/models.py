@@ -94,7 +94,7 @@ def _more_cores(work: ModelWork) -> int | None:
 def _text(line: ModelLine) -> str:
     """`dfn on NVIDIA L4: 410 rows/s; computes 27 % of the time, waits for decoding 71 %, for rows 2 %; ...`"""
     place = cores_text(line.cores) if line.device == CPU else line.device
-    said = [f"{rate_text(line.rows_per_second)} rows/s", _times(line)] if line.rows_per_second else ["no rows"]
+    said = [f"{rate_text(line.rows_per_second)} rows/s", _times(line)] if line.cores else ["no rows"]
     if line.peak is not None:
         alone = percent_text(line.peak_in_model)
         said.append(f"{percent_text(line.peak)} of the device's peak, {alone} while it computes")

@@ -69,10 +69,10 @@ def percent_text(part: float | None) -> str:
 
 
 def rate_text(rate: float | None) -> str:
-    """Rows a second: 4,210, 12, 0.42."""
+    """Rows a second: 4,210, 12, 0.42, 0."""
     if rate is None:
         return "\N{EN DASH}"
-    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}" if rate >= 0.01 else "< 0.01"
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}" if rate >= 0.01 or not rate else "< 0.01"
 
 
 def cores_text(cores: float, unit: bool = True) -> str:

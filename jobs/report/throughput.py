@@ -114,7 +114,7 @@ def _bottleneck(stage: Stage, stages: list[Stage], models: list[ModelLine]) -> s
     """The slowest stage, and what would help. What a model's own time went to says more than how long it took."""
     rate = f" at {rate_text(stage.rows_per_second)} rows/s" if stage.rows_per_second else ""
     said = f"{_doing(stage)} is the bottleneck: {percent_text(stage.share)} of the work time{rate}"
-    own = next((line for line in models if line.step == stage.step and line.rows_per_second), None)
+    own = next((line for line in models if line.step == stage.step and line.cores), None)
     if own is not None:
         return f"{said}. {remedy(own, _waits_for(stage, stages))}"
     if stage.step == READ and (idle := max(models, key=lambda line: line.waiting, default=None)) and idle.waiting:

@@ -100,7 +100,8 @@ class Feed:
     """
 
     def __init__(self, loaded: Loaded | LoadedByRow, meter: Meter | None = None) -> None:
-        self.users, self.meter = 0, meter or Meter.of(loaded)
+        self.users, self.ending, self.ended = 0, False, threading.Event()
+        self.meter = meter or Meter.of(loaded)
         self._loaded = loaded
         self._by_row = cast(LoadedByRow, loaded) if hasattr(loaded, "decode") else None
         self._at_once: int | None = getattr(loaded, "at_once", None)
@@ -170,8 +171,8 @@ class Feed:
 
     def _note(self) -> None:
         """Tells the meter how things stand; called, under the lock, when that has changed."""
-        threads = self._threads() if self._calls else 0
-        self.meter.note(self, State(len(self._calls), len(self._pieces), self._preparing, self._inferring, threads))
+        threads = max(len(self._workers) - (self._at_once or 0), 0)  # beside those that wait for a device
+        self.meter.note(self, State(len(self._pieces), self._preparing, self._inferring, threads))
 
     def _charge(self) -> None:
         """Shares the time since the last change out among the callers, so that their seconds add up to the clock's."""
@@ -367,16 +368,32 @@ def feed_of(loaded: Loaded | LoadedByRow, meter: Meter | None = None) -> Iterato
 
     `meter` is the model's, which outlives the feed; without one the feed has its own.
     """
-    with _lock:
-        feed = _feeds.setdefault(id(loaded), Feed(loaded, meter))
-        feed.users += 1
+    feed = _entered(loaded, meter)
     try:
         yield feed
     finally:
         with _lock:
             feed.users -= 1
-            last = feed.users == 0
-            if last:
-                del _feeds[id(loaded)]
+            last = feed.ending = feed.users == 0
         if last:
-            feed.close()
+            _ended(loaded, feed)
+
+
+def _entered(loaded: Loaded | LoadedByRow, meter: Meter | None) -> Feed:
+    while True:
+        with _lock:
+            feed = _feeds.setdefault(id(loaded), Feed(loaded, meter))
+            if not feed.ending:
+                feed.users += 1
+                return feed
+        # Its last batch is still in the model; another feed beside it would take more places there than there are.
+        feed.ended.wait()
+
+
+def _ended(loaded: Loaded | LoadedByRow, feed: Feed) -> None:
+    try:
+        feed.close()
+    finally:
+        with _lock:
+            del _feeds[id(loaded)]
+        feed.ended.set()

@@ -7,6 +7,7 @@ stay true however the work was spread.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import Counter
@@ -71,10 +72,9 @@ class ModelWork(msgspec.Struct, kw_only=True):
 
 
 class State(NamedTuple):
-    """How things stand in a feed: callers in it, pieces that wait to be decoded, threads that decode and that are in
-    the model, threads that it may keep busy."""
+    """How things stand in a feed: pieces that wait to be decoded, threads that decode, threads that are in the model,
+    and how many there are for both (on a device: beside those that wait for it)."""
 
-    callers: int = 0
     queued: int = 0
     decoding: int = 0
     inferring: int = 0
@@ -187,7 +187,8 @@ class Meter:
     def _flops_of(self, shape: str) -> float | None:
         if shape not in self._known and self._flops is not None:
             try:
-                self._known[shape] = self._flops(shape)
+                found = self._flops(shape)
+                self._known[shape] = None if found is None or not 0 < found < math.inf else float(found)
             except Exception:  # noqa: BLE001  (a figure for the report must end no run, whatever the model's code says)
                 self._known[shape] = None
         return self._known.get(shape)

@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from PIL import Image
 
 from poolsieve.scoring_models.base.arrow import texts
 from poolsieve.scoring_models.base.config import JsonObject, absolute_path
-from poolsieve.scoring_models.base.devices import check_precision, device_of, gpu_name
+from poolsieve.scoring_models.base.devices import check_precision, device_of, gpu_name, precision_of
 from poolsieve.scoring_models.base.errors import PlanError, RowError
 from poolsieve.scoring_models.base.hub import read_json
 from poolsieve.scoring_models.base.images_io import decode_image
+from poolsieve.scoring_models.base.openvino import check_there, check_wanted
 from poolsieve.scoring_models.base.packages import need
 from poolsieve.scoring_models.base.scorer import ModelBatch, ModelRow, Resources, ScorerConfig, Scores
 from poolsieve.scoring_models.clip.files import (
@@ -35,7 +37,10 @@ from poolsieve.scoring_models.clip.files import (
     registry_config,
     tag_file,
 )
-from poolsieve.scoring_models.clip.towers import TorchTowers
+from poolsieve.scoring_models.clip.openvino import OpenVinoTowers
+from poolsieve.scoring_models.clip.towers import Array, TorchTowers
+
+BACKENDS = ("torch", "openvino")
 
 PIECE = 8
 """Pairs that one thread decodes in one go: few, so that all cores work on the first batch."""
@@ -51,14 +56,17 @@ class Clip(ScorerConfig):
     Args:
         model: `"hf-hub:apple/DFN-public"`, `"local-dir:/path"` (either in open_clip's or in `transformers`' layout),
             `("ViT-B-16-quickgelu", "dfn2b")` (open_clip's names), or `("ViT-B-32", "/path/weights.safetensors")`.
-        precision: of weights and activations. bf16 is several times faster where the processor has it, and its scores
-            differ from fp32's in the third digit.
+        precision: of weights and activations: "fp32", "bf16", on a GPU "fp16", or "auto": bf16 where processor or GPU
+            has it in hardware, else fp32. bf16 is faster there, and its scores differ from fp32's in the third digit.
+            What "auto" came to is recorded with the scores, and a machine where it is the other one is refused.
         batch_size: pairs that the model sees at a time; the last ones of a shard are filled up with blanks.
         device: "auto" takes a GPU if there is one.
         embeddings: also store both normalised embeddings, as float16.
         revision: of a hub repository; a commit makes a run repeatable.
         image: the image role.
         text: the caption role.
+        backend: "torch", or on a CPU "openvino", whose scores agree with torch's to 1e-4: that is checked when the
+            model is loaded.
     """
 
     model: str | tuple[str, str]
@@ -70,6 +78,7 @@ class Clip(ScorerConfig):
     image: str = "image"
     text: str = "text"
     version: int = 1
+    backend: str = "torch"
 
     packages = ("open_clip_torch", "torch", "torchvision", "transformers", "pillow")
     extra = "clip"
@@ -78,6 +87,11 @@ class Clip(ScorerConfig):
         check_precision("Clip", self.precision)
         if self.batch_size < 1:
             raise PlanError(f"Clip(batch_size={self.batch_size}): must be at least 1")
+        if self.backend not in BACKENDS:
+            raise PlanError(f"Clip(backend={self.backend!r}): expected one of {', '.join(BACKENDS)}")
+        if self.backend == "openvino":
+            check_wanted("Clip", self.precision, self.device)
+            object.__setattr__(self, "packages", (*type(self).packages, "openvino"))
         object.__setattr__(self, "model", _absolute(self.model))
 
     @property
@@ -107,9 +121,11 @@ class Clip(ScorerConfig):
         """Configuration, weights and tokenizer files by name.
 
         Raises:
-            PlanError: if open_clip or a file is missing, or QuickGELU does not match.
+            PlanError: if open_clip, the backend or a file is missing, or QuickGELU does not match.
         """
         need("Clip", "open_clip_torch", "torch", extra=self.extra)
+        if self.backend == "openvino":
+            need("Clip(backend='openvino')", "openvino", extra="classifiers")
         if isinstance(self.model, str):
             return folder_files(folder_of(self.model, self.revision))
         arch, weights = self.model
@@ -158,12 +174,17 @@ class LoadedClip:
 
         from poolsieve.scoring_models.clip.weights import load_parts
 
-        self.config = config
-        parts = load_parts(config.model, config.revision)
         device = device_of(torch, config.device)
+        if config.backend == "openvino":
+            check_there(device)
+        self.config = config = replace(config, precision=precision_of(torch, config.precision, device))
+        parts = load_parts(config.model, config.revision)
         self.tokenizer, self.context = parts.tokenizer, parts.context
         self.pil, normalise = _split_transform(parts.transform)
-        self.towers = TorchTowers(config, parts.model, normalise, device)
+        if config.backend == "openvino":
+            self.towers: OpenVinoTowers | TorchTowers = OpenVinoTowers(config, parts.model, normalise, self._examples())
+        else:
+            self.towers = TorchTowers(config, parts.model, normalise, device)
         self.at_once = 2 if device.type == "cuda" else None
         self.settings: JsonObject = {
             "dtype": config.precision,
@@ -172,6 +193,8 @@ class LoadedClip:
             "device": gpu_name(torch, device),
             "preprocessing": str(parts.transform),
         }
+        if config.backend != "torch":  # scores that were stored before there was another one have no such line
+            self.settings["backend"] = config.backend
 
     def pieces(self, batch: pa.RecordBatch) -> Iterator[Sequence[int]]:
         """Rows that have both image and caption, `PIECE` at a time."""
@@ -203,9 +226,16 @@ class LoadedClip:
             return image
         return np.asarray(self.pil(image))
 
-    def _tokens(self, texts: list[str]) -> np.ndarray[Any, Any]:
+    def _tokens(self, texts: list[str]) -> Array:
         tokens = self.tokenizer(texts, context_length=self.context)
         return np.asarray(tokens.numpy())
+
+    def _examples(self) -> tuple[Array, Array]:
+        """Noise and captions of several lengths, as this model takes them: uint8 (n, h, w, 3), int64 (n, context)."""
+        captions = ["a", "a photo of a dog", "two small boats in front of a white house at the sea, in the morning"]
+        side = np.asarray(self.pil(Image.new("RGB", (64, 64)))).shape
+        dice = np.random.default_rng(0)
+        return dice.integers(0, 256, (len(captions), *side), dtype=np.uint8), self._tokens(captions)
 
     def room(self, shape: str) -> int:
         """The one shape's rows."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from poolsieve.scoring_models.base.config import JsonObject, absolute_path
-from poolsieve.scoring_models.base.devices import check_precision, device_of, gpu_name
+from poolsieve.scoring_models.base.devices import check_precision, device_of, gpu_name, precision_of
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, RowError
 from poolsieve.scoring_models.base.packages import need
 from poolsieve.scoring_models.base.scorer import ModelBatch, Resources, TextScorer
@@ -30,7 +30,9 @@ class EncoderScorer(TextScorer):
 
     Args:
         revision: of the repository; a commit makes a run repeatable.
-        precision: "fp32", or "bf16" where the processor has it (some scores change).
+        precision: "fp32", or "bf16" where the processor has it (some scores change), on a GPU "fp16"; "auto" is bf16
+            where processor or GPU has it in hardware, else fp32. What it came to is recorded with the scores, and a
+            machine where it is the other one is refused.
         overlap: tokens that neighbouring windows of a long text share.
         tokens: of one batch that the model sees, filled up with blanks; if not given, `TOKENS` of the device.
         device: "auto" takes a GPU if there is one.
@@ -52,7 +54,7 @@ class EncoderScorer(TextScorer):
     def __post_init__(self) -> None:
         name = type(self).__name__
         check_precision(name, self.precision)
-        check_backend(name, self.backend, self.precision)
+        check_backend(name, self.backend, self.precision, self.device)
         if Path(absolute_path(self.model)).is_dir():
             object.__setattr__(self, "model", absolute_path(self.model))
 
@@ -109,9 +111,9 @@ class LoadedEncoder:
     ) -> None:
         import torch
 
-        self.config, self.tokenizer = config, tokenizer
-        self.context, self.around, self.longest = context, around, longest
         device = device_of(torch, config.device)
+        self.config = config = replace(config, precision=precision_of(torch, config.precision, device))
+        self.tokenizer, self.context, self.around, self.longest = tokenizer, context, around, longest
         backend = backend_of(config.backend, device, config.precision)
         self.run = engine(network, device, config.precision, backend, context)
         self.tokens = config.tokens or TOKENS.get(device.type, TOKENS["cuda"])

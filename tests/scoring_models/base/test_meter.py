@@ -121,11 +121,11 @@ def test_each_state_has_its_seconds() -> None:
         clock.now += seconds
 
     clock.now += 1000  # before the first rows nothing is counted
-    during(2, State(callers=1, queued=3, decoding=2, inferring=0, threads=2))
-    during(3, State(callers=1, queued=1, decoding=1, inferring=1, threads=2))
-    during(4, State(callers=2, queued=0, decoding=0, inferring=2, threads=2))
-    during(5, State(callers=1, queued=0, decoding=1, inferring=0, threads=2))  # one of two cores has a piece
-    during(6, State(callers=1, queued=0, decoding=2, inferring=0, threads=2))  # both have, though no piece waits
+    during(2, State(queued=3, decoding=2, inferring=0, threads=2))
+    during(3, State(queued=1, decoding=1, inferring=1, threads=2))
+    during(4, State(queued=0, decoding=0, inferring=2, threads=2))
+    during(5, State(queued=0, decoding=1, inferring=0, threads=2))  # one of two cores has a piece
+    during(6, State(queued=0, decoding=2, inferring=0, threads=2))  # both have, though no piece waits
     during(7, State())
     meter.forget("feed")
     clock.now += 8  # between two feeds of the same model
@@ -144,8 +144,8 @@ def test_each_state_has_its_seconds() -> None:
 def test_a_feed_that_ends_late_does_not_hide_the_next_one() -> None:
     clock = Clock()
     meter = Meter(clock=clock)
-    meter.note("old", State(callers=0, inferring=1, threads=0))
-    meter.note("new", State(callers=1, queued=1, decoding=2, threads=2))
+    meter.note("old", State(inferring=1, threads=0))
+    meter.note("new", State(queued=1, decoding=2, threads=2))
     clock.now += 1
     meter.note("old", State())
     clock.now += 1
@@ -158,9 +158,9 @@ def test_a_feed_that_ends_late_does_not_hide_the_next_one() -> None:
 def test_a_clock_that_goes_back_takes_no_second_away() -> None:
     clock = Clock()
     meter = Meter(clock=clock)
-    meter.note("feed", State(callers=1, inferring=1, threads=1))
+    meter.note("feed", State(inferring=1, threads=1))
     clock.now -= 5
-    meter.note("feed", State(callers=1, threads=1))
+    meter.note("feed", State(threads=1))
     clock.now += 1
     made = meter.take()
     check(made)
@@ -173,9 +173,7 @@ counts = st.integers(0, 3)
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(
-        st.tuples(
-            st.integers(0, 1), st.builds(State, counts, counts, counts, counts, counts), st.floats(0, 9), st.booleans()
-        ),
+        st.tuples(st.integers(0, 1), st.builds(State, counts, counts, counts, counts), st.floats(0, 9), st.booleans()),
         max_size=30,
     )
 )
@@ -311,7 +309,7 @@ def test_the_share_of_the_peak_is_of_full_batches() -> None:
         return {"long": 5e12, "short": 1e12}[shape]
 
     meter = Meter("NVIDIA L4", 121.0, flops, clock=clock)
-    meter.note("feed", State(callers=1, inferring=1, threads=2))
+    meter.note("feed", State(inferring=1, threads=2))
     for shape in ("long", "short", "long"):
         meter.ran(shape, 1, ROOM)
     clock.now += 2
@@ -326,10 +324,11 @@ def test_where_operations_can_not_be_counted_no_share_is_known() -> None:
     def broken(shape: str) -> float:
         raise RuntimeError("a layer without numbers")
 
-    for flops in (broken, lambda shape: None, None):
+    nonsense: list[Any] = [lambda shape: float("nan"), lambda shape: -1.0, lambda shape: "many", 5]
+    for flops in (broken, lambda shape: None, None, *nonsense):
         clock = Clock()
         meter = Meter("NVIDIA L4", 121.0, flops, clock=clock)
-        meter.note("feed", State(callers=1, inferring=1, threads=2))
+        meter.note("feed", State(inferring=1, threads=2))
         for _ in range(2):
             meter.ran("four", 4, ROOM)
             clock.now += 2
