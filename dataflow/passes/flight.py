@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import statistics
 import threading
 from collections import deque
@@ -54,7 +55,7 @@ def in_flight(batches: Iterator[T], work: Callable[[T, Check], R], n: int) -> It
         coming: deque[Future[R]] = deque()
         try:
             for batch in batches:
-                coming.append(pool.submit(group.guarded, work, batch))
+                coming.append(pool.submit(contextvars.copy_context().run, group.guarded, work, batch))
                 del batch  # or it would stay in memory while the next is read
                 if len(coming) == n:
                     yield coming.popleft().result()
