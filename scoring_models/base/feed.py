@@ -17,13 +17,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
 
-from poolsieve.scoring_models.base.arrow import nulls
+from poolsieve.scoring_models.base.calls import Call
 from poolsieve.scoring_models.base.devices import cores
 from poolsieve.scoring_models.base.errors import RowError, is_fatal, row_error
 from poolsieve.scoring_models.base.scorer import Loaded, LoadedByRow, ModelBatch, Scored, Scores
@@ -44,46 +43,11 @@ def never() -> None:
     """The check of a caller that nobody stops."""
 
 
-@dataclass(eq=False)
-class _Call:
-    """One caller's rows: what has been found of them, and how many are still on their way (`left`)."""
-
-    batch: pa.RecordBatch
-    columns: Mapping[str, pa.DataType]
-    threads: int
-    left: int = 0
-    seconds: float = 0.0
-    found: list[tuple[Sequence[int], Scores]] = field(default_factory=list)
-    errors: dict[int, RowError] = field(default_factory=dict)
-    failure: BaseException | None = None
-
-    def fail(self, row: int, error: RowError) -> None:
-        """A row that can't be scored."""
-        self.errors[row] = error
-        self.left -= 1
-
-    def scored(self) -> Scored:
-        """All that was found, laid out by row."""
-        return Scored(
-            {name: self._column(name, kind) for name, kind in self.columns.items()}, self.errors, self.seconds
-        )
-
-    def _column(self, name: str, kind: pa.DataType) -> pa.Array:
-        n = self.batch.num_rows
-        if not self.found:
-            return nulls(n, kind)
-        rows = np.concatenate([np.asarray(rows, dtype=np.int64) for rows, _ in self.found])
-        values = np.concatenate([made[name] for _, made in self.found])
-        place = np.zeros(n, dtype=np.int64)
-        place[rows] = np.arange(len(rows))
-        return _arrow(values, kind).take(pa.array(place, pa.int64(), mask=~np.isin(np.arange(n), rows)))
-
-
 class _Ready(NamedTuple):
     """A decoded row that waits for its batch; `number` is its place in the order of arrival."""
 
     number: int
-    call: _Call
+    call: Call
     row: int
     inputs: Any
     size: int
@@ -103,8 +67,8 @@ class Feed:
         self._by_row = cast(LoadedByRow, loaded) if hasattr(loaded, "decode") else None
         self._at_once: int | None = getattr(loaded, "at_once", None)
         self._changed = threading.Condition()
-        self._calls: list[_Call] = []
-        self._pieces: deque[tuple[_Call, Sequence[int]]] = deque()
+        self._calls: list[Call] = []
+        self._pieces: deque[tuple[Call, Sequence[int]]] = deque()
         self._ready: dict[str, deque[_Ready]] = {}
         self._numbers = itertools.count()
         self._bytes = self._preparing = self._inferring = 0
@@ -116,7 +80,7 @@ class Feed:
         loaded = self._loaded
         cut = self._by_row.pieces if self._by_row else cast(Loaded, loaded).micro_batches
         pieces = [piece for piece in cut(batch) if len(piece)]
-        call = _Call(batch, columns, threads, left=sum(map(len, pieces)))
+        call = Call(batch, columns, threads, left=sum(map(len, pieces)))
         try:
             self._enter(call, pieces)
             self._wait(call, check)
@@ -126,7 +90,7 @@ class Feed:
             raise call.failure
         return call.scored()
 
-    def _enter(self, call: _Call, pieces: list[Sequence[int]]) -> None:
+    def _enter(self, call: Call, pieces: list[Sequence[int]]) -> None:
         with self._changed:
             self._charge()
             self._calls.append(call)
@@ -144,14 +108,14 @@ class Feed:
         brought = [call.threads for call in self._calls]
         return min(sum(brought), max(cores(), *brought))
 
-    def _wait(self, call: _Call, check: Check) -> None:
+    def _wait(self, call: Call, check: Check) -> None:
         while True:
             with self._changed:
                 if self._changed.wait_for(lambda: call.failure is not None or not call.left, PAUSE):
                     return
             check()
 
-    def _leave(self, call: _Call) -> None:
+    def _leave(self, call: Call) -> None:
         """Takes the caller's rows out, if it could not wait for them; what is in a worker's hands is thrown away."""
         with self._changed:
             self._charge()
@@ -219,7 +183,7 @@ class Feed:
         self._inferring += 1
         return functools.partial(self._infer, shape, rows)
 
-    def _prepare(self, call: _Call, rows: Sequence[int]) -> None:
+    def _prepare(self, call: Call, rows: Sequence[int]) -> None:
         """Decodes a piece; a model that takes no single rows also sees it here."""
         work = functools.partial(self._decode if self._by_row else self._whole, call)
         try:
@@ -231,11 +195,11 @@ class Feed:
                 self._preparing -= 1
                 self._changed.notify_all()
 
-    def _failed(self, call: _Call, row: int, error: RowError) -> None:
+    def _failed(self, call: Call, row: int, error: RowError) -> None:
         with self._changed:
             call.fail(row, error)
 
-    def _decode(self, call: _Call, rows: Sequence[int]) -> None:
+    def _decode(self, call: Call, rows: Sequence[int]) -> None:
         assert self._by_row is not None
         decoded, errors = self._by_row.decode(call.batch, rows)
         with self._changed:
@@ -250,7 +214,7 @@ class Feed:
                     self._bytes += size
             self._changed.notify_all()
 
-    def _whole(self, call: _Call, rows: Sequence[int]) -> None:
+    def _whole(self, call: Call, rows: Sequence[int]) -> None:
         loaded = cast(Loaded, self._loaded)
         prepared, errors = loaded.prepare(call.batch, rows)
         found = [(part.rows, _first(loaded.infer(part), call.columns, range(len(part.rows)))) for part in prepared]
@@ -277,7 +241,7 @@ class Feed:
         assert self._by_row is not None
         inputs = self._by_row.filled(shape, [one.inputs for one in rows])
         made = self._by_row.infer(ModelBatch(range(len(rows)), shape, inputs))
-        places: dict[_Call, list[int]] = {}
+        places: dict[Call, list[int]] = {}
         for place, one in enumerate(rows):
             places.setdefault(one.call, []).append(place)
         found = [(call, [rows[i].row for i in own], _first(made, call.columns, own)) for call, own in places.items()]
@@ -308,15 +272,6 @@ def _halved(work: Callable[[Sequence[T]], None], rows: Sequence[T], failed: Call
 def _first(made: Scores, columns: Mapping[str, pa.DataType], places: Sequence[int]) -> Scores:
     """The scores of some places of a batch, as copies: what fills it up is let go."""
     return {name: np.asarray(made[name])[np.asarray(places, dtype=np.int64)] for name in columns}
-
-
-def _arrow(values: np.ndarray[Any, Any], kind: pa.DataType) -> pa.Array:
-    """NumPy values of shape (m,) or (m, d) as an Arrow array of `kind`."""
-    if values.ndim == 1:
-        return pa.array(values, kind)
-    inner = kind.value_type  # type: ignore[attr-defined]  # rows of numbers are declared as a list type
-    flat = pa.array(np.ascontiguousarray(values).reshape(-1), inner)
-    return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
 
 
 _feeds: dict[int, Feed] = {}
