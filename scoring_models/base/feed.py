@@ -17,23 +17,24 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from poolsieve.scoring_models.base.calls import Call
+from poolsieve.scoring_models.base.calls import Call, halved
 from poolsieve.scoring_models.base.devices import cores
-from poolsieve.scoring_models.base.errors import RowError, is_fatal, row_error
-from poolsieve.scoring_models.base.scorer import Loaded, LoadedByRow, ModelBatch, Scored, Scores
-
-T = TypeVar("T")
+from poolsieve.scoring_models.base.errors import RowError
+from poolsieve.scoring_models.base.scorer import LoadedByRow, ModelBatch, Scored, Scores
 
 Check = Callable[[], object]
 """Called now and then by a caller that waits; raises if it should wait no longer."""
 
 WINDOW = 256 * 2**20
 """Bytes of decoded rows from which on no more are decoded while a full batch waits for the model."""
+
+OVERHEAD = 400
+"""Bytes that a decoded part takes beside the contents of its arrays: tuples, and an array's own 112."""
 
 PAUSE = 0.5
 """Seconds between two calls of `check`."""
@@ -44,7 +45,7 @@ def never() -> None:
 
 
 class _Ready(NamedTuple):
-    """A decoded row that waits for its batch; `number` is its place in the order of arrival."""
+    """A decoded row, or a part of one, that waits for its batch; `number` is its place in the order of arrival."""
 
     number: int
     call: Call
@@ -61,10 +62,9 @@ class Feed:
     model, holds nobody up.
     """
 
-    def __init__(self, loaded: Loaded | LoadedByRow) -> None:
+    def __init__(self, loaded: LoadedByRow) -> None:
         self.users = 0
         self._loaded = loaded
-        self._by_row = cast(LoadedByRow, loaded) if hasattr(loaded, "decode") else None
         self._at_once: int | None = getattr(loaded, "at_once", None)
         self._changed = threading.Condition()
         self._calls: list[Call] = []
@@ -77,9 +77,7 @@ class Feed:
 
     def score(self, batch: pa.RecordBatch, columns: Mapping[str, pa.DataType], threads: int, check: Check) -> Scored:
         """Scores of a batch; waits until the last of its rows is through. Arguments and errors: see `score_rows`."""
-        loaded = self._loaded
-        cut = self._by_row.pieces if self._by_row else cast(Loaded, loaded).micro_batches
-        pieces = [piece for piece in cut(batch) if len(piece)]
+        pieces = [piece for piece in self._loaded.pieces(batch) if len(piece)]
         call = Call(batch, columns, threads, left=sum(map(len, pieces)))
         try:
             self._enter(call, pieces)
@@ -88,7 +86,7 @@ class Feed:
             self._leave(call)
         if call.failure is not None:
             raise call.failure
-        return call.scored()
+        return call.scored(getattr(self._loaded, "joined", None))
 
     def _enter(self, call: Call, pieces: list[Sequence[int]]) -> None:
         with self._changed:
@@ -159,7 +157,7 @@ class Feed:
         return None
 
     def _choose(self) -> Callable[[], None] | None:
-        full = [shape for shape, some in self._ready.items() if self._by_row and len(some) >= self._by_row.room(shape)]
+        full = [shape for shape, some in self._ready.items() if len(some) >= self._loaded.room(shape)]
         free = self._at_once is None or self._inferring < self._at_once
         if full and free:
             return self._batch(min(full, key=self._since))
@@ -175,19 +173,22 @@ class Feed:
         return self._ready[shape][0].number
 
     def _batch(self, shape: str) -> Callable[[], None]:
-        """Takes the rows of a batch out of the window."""
-        assert self._by_row is not None
-        some = self._ready[shape]
-        rows = [some.popleft() for _ in range(min(len(some), self._by_row.room(shape)))]
-        self._bytes -= sum(ready.size for ready in rows)
+        """Takes the parts of a batch out of the window, but those of a row of which another part has failed."""
+        some, rows, room = self._ready[shape], list[_Ready](), self._loaded.room(shape)
+        while some and len(rows) < room:
+            one = some.popleft()
+            self._bytes -= one.size
+            if one.row in one.call.errors:
+                one.call.left -= 1
+            else:
+                rows.append(one)
         self._inferring += 1
         return functools.partial(self._infer, shape, rows)
 
     def _prepare(self, call: Call, rows: Sequence[int]) -> None:
-        """Decodes a piece; a model that takes no single rows also sees it here."""
-        work = functools.partial(self._decode if self._by_row else self._whole, call)
+        """Decodes a piece."""
         try:
-            _halved(work, rows, functools.partial(self._failed, call))
+            halved(functools.partial(self._decode, call), rows, functools.partial(self._failed, call))
         except BaseException as error:  # noqa: BLE001  (raised again in the caller's thread)
             call.failure = error
         finally:
@@ -200,32 +201,22 @@ class Feed:
             call.fail(row, error)
 
     def _decode(self, call: Call, rows: Sequence[int]) -> None:
-        assert self._by_row is not None
-        decoded, errors = self._by_row.decode(call.batch, rows)
+        decoded, errors = self._loaded.decode(call.batch, rows)
+        sizes = [OVERHEAD + sum(array.nbytes for array in one.inputs) for one in decoded]
+        for shape in {one.shape for one in decoded}:
+            self._loaded.room(shape)  # one that it does not know is an error here, and not of whoever makes a batch
         with self._changed:
-            for row, error in errors.items():
-                call.fail(row, error)
-            call.left -= len(rows) - len(decoded) - len(errors)  # the others have nothing to score
+            call.decoded(len(rows), len(decoded), errors)
             if any(call is other for other in self._calls):  # it may have left meanwhile
-                for one in decoded:
-                    size = sum(part.nbytes for part in one.inputs)
+                for one, size in zip(decoded, sizes, strict=True):
                     ready = _Ready(next(self._numbers), call, one.row, one.inputs, size)
                     self._ready.setdefault(one.shape, deque()).append(ready)
-                    self._bytes += size
+                self._bytes += sum(sizes)
             self._changed.notify_all()
-
-    def _whole(self, call: Call, rows: Sequence[int]) -> None:
-        loaded = cast(Loaded, self._loaded)
-        prepared, errors = loaded.prepare(call.batch, rows)
-        found = [(part.rows, _first(loaded.infer(part), call.columns, range(len(part.rows)))) for part in prepared]
-        with self._changed:
-            call.found.extend(found)
-            call.errors.update(errors)
-            call.left -= len(rows)
 
     def _infer(self, shape: str, rows: list[_Ready]) -> None:
         try:
-            _halved(
+            halved(
                 functools.partial(self._through, shape), rows, lambda one, error: self._failed(one.call, one.row, error)
             )
         except BaseException as error:  # noqa: BLE001  (raised again in the callers' threads)
@@ -237,41 +228,21 @@ class Feed:
                 self._changed.notify_all()
 
     def _through(self, shape: str, rows: Sequence[_Ready]) -> None:
-        """Sends rows through the model at their shape, and gives each caller its own scores."""
-        assert self._by_row is not None
-        inputs = self._by_row.filled(shape, [one.inputs for one in rows])
-        made = self._by_row.infer(ModelBatch(range(len(rows)), shape, inputs))
+        """Sends parts of rows through the model at their shape, and gives each caller its own scores."""
+        inputs = self._loaded.filled(shape, [one.inputs for one in rows])
+        made = self._loaded.infer(ModelBatch(range(len(rows)), shape, inputs))
         places: dict[Call, list[int]] = {}
         for place, one in enumerate(rows):
             places.setdefault(one.call, []).append(place)
-        found = [(call, [rows[i].row for i in own], _first(made, call.columns, own)) for call, own in places.items()]
+        found = [(call, [rows[place] for place in own], _chosen(made, own)) for call, own in places.items()]
         with self._changed:
-            for call, own_rows, scores in found:
-                call.found.append((own_rows, scores))
-                call.left -= len(own_rows)
+            for call, some, scores in found:
+                call.through([one.row for one in some], [one.number for one in some], scores)
 
 
-def _halved(work: Callable[[Sequence[T]], None], rows: Sequence[T], failed: Callable[[T, RowError], None]) -> None:
-    """Does `work` on rows, halving them where it raises, until the row that it can't stand is alone."""
-    try:
-        work(rows)
-    except Exception as error:
-        if is_fatal(error):
-            raise
-        if len(rows) == 1:
-            failed(rows[0], row_error(error))
-            return
-    else:
-        return
-    # Outside the handler: an exception that is being handled keeps its traceback, and with it the batch, alive.
-    half = len(rows) // 2
-    _halved(work, rows[:half], failed)
-    _halved(work, rows[half:], failed)
-
-
-def _first(made: Scores, columns: Mapping[str, pa.DataType], places: Sequence[int]) -> Scores:
+def _chosen(made: Scores, places: Sequence[int]) -> Scores:
     """The scores of some places of a batch, as copies: what fills it up is let go."""
-    return {name: np.asarray(made[name])[np.asarray(places, dtype=np.int64)] for name in columns}
+    return {name: np.asarray(values)[np.asarray(places, dtype=np.int64)] for name, values in made.items()}
 
 
 _feeds: dict[int, Feed] = {}
@@ -281,7 +252,7 @@ _lock = threading.Lock()
 
 
 @contextlib.contextmanager
-def feed_of(loaded: Loaded | LoadedByRow) -> Iterator[Feed]:
+def feed_of(loaded: LoadedByRow) -> Iterator[Feed]:
     """The feed of a loaded model, shared by all who are in this block at the same time; the last one ends it."""
     with _lock:
         feed = _feeds.setdefault(id(loaded), Feed(loaded))
