@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,9 @@ from poolsieve.scoring_models.base.config import JsonObject, absolute_path
 from poolsieve.scoring_models.base.devices import check_precision, device_of, gpu_name
 from poolsieve.scoring_models.base.errors import PlanError, RowError
 from poolsieve.scoring_models.base.hub import read_json
-from poolsieve.scoring_models.base.images_io import decode_image
 from poolsieve.scoring_models.base.packages import need
 from poolsieve.scoring_models.base.scorer import ModelBatch, ModelRow, Resources, ScorerConfig, Scores
+from poolsieve.scoring_models.clip.captions import Captions
 from poolsieve.scoring_models.clip.files import (
     HUB,
     LOCAL,
@@ -35,6 +34,7 @@ from poolsieve.scoring_models.clip.files import (
     registry_config,
     tag_file,
 )
+from poolsieve.scoring_models.clip.pixels import Pixels
 from poolsieve.scoring_models.clip.towers import TorchTowers
 
 PIECE = 8
@@ -161,13 +161,12 @@ class LoadedClip:
         self.config = config
         parts = load_parts(config.model, config.revision)
         device = device_of(torch, config.device)
-        self.tokenizer, self.context = parts.tokenizer, parts.context
-        self.pil, normalise = _split_transform(parts.transform)
-        self.towers = TorchTowers(config, parts.model, normalise, device)
+        self.pixels, self.captions = Pixels(parts.transform), Captions(parts.tokenizer, parts.context)
+        self.towers = TorchTowers(config, parts.model, self.pixels.normalise, device)
         self.at_once = 2 if device.type == "cuda" else None
         self.settings: JsonObject = {
             "dtype": config.precision,
-            "shape": [config.batch_size, self.context],
+            "shape": [config.batch_size, parts.context],
             "threads": 1,
             "device": gpu_name(torch, device),
             "preprocessing": str(parts.transform),
@@ -182,30 +181,18 @@ class LoadedClip:
     def decode(self, batch: pa.RecordBatch, rows: Sequence[int]) -> tuple[list[ModelRow], dict[int, RowError]]:
         """Decodes images to uint8 (height, width, 3), tokenises captions to int64 (context,)."""
         images, errors = batch.column(self.config.image), {}
-        good, pixels = [], []
+        pixels = {}
         for row in rows:
-            found = self._pixels(images[row].as_py())
+            found = self.pixels(images[row].as_py())
             if isinstance(found, RowError):
                 errors[row] = found
             else:
-                good.append(row)
-                pixels.append(found)
-        if not good:
+                pixels[row] = found
+        if not pixels:
             return [], errors
-        captions = self._tokens(texts(batch.column(self.config.text).take(pa.array(good, pa.int64()))))
-        return [
-            ModelRow(*found) for found in zip(good, repeat(PAIRS), zip(pixels, captions, strict=True), strict=False)
-        ], errors
-
-    def _pixels(self, data: bytes) -> Any:
-        image = decode_image(data)
-        if isinstance(image, RowError):
-            return image
-        return np.asarray(self.pil(image))
-
-    def _tokens(self, texts: list[str]) -> np.ndarray[Any, Any]:
-        tokens = self.tokenizer(texts, context_length=self.context)
-        return np.asarray(tokens.numpy())
+        captions = self.captions(texts(batch.column(self.config.text).take(pa.array(list(pixels), pa.int64()))))
+        made = zip(pixels, captions, strict=True)
+        return [ModelRow(row, PAIRS, (pixels[row], tokens)) for row, tokens in made], errors
 
     def room(self, shape: str) -> int:
         """The one shape's rows."""
@@ -222,18 +209,3 @@ class LoadedClip:
     def infer(self, prepared: ModelBatch) -> Scores:
         """Similarity float32 (batch_size,), and with `embeddings` float16 (batch_size, dim) of both sides."""
         return self.towers(*prepared.inputs)
-
-
-def _split_transform(transform: Any) -> tuple[Any, Any]:
-    """(the part on PIL images, the normalisation): so that pixels travel as uint8 and are normalised in batches.
-
-    `ToTensor` on uint8 is a division by 255 in float32, and both it and `Normalize` work pixel by pixel, so that doing
-    them on a batch gives the same bits.
-    """
-    from torchvision.transforms import Compose, Normalize, ToTensor
-
-    steps = list(transform.transforms)
-    at = next((i for i, step in enumerate(steps) if isinstance(step, ToTensor)), None)
-    if at is None or len(steps) != at + 2 or not isinstance(steps[-1], Normalize):
-        raise PlanError(f"this model's preprocessing is not one that poolsieve can batch: {transform}")
-    return Compose(steps[:at]), steps[-1]
