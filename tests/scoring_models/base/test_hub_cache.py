@@ -357,3 +357,37 @@ def test_a_run_refuses_a_damaged_cache_before_it_starts(home: Path, tmp_path: Pa
         assert hub.run(code, home).stdout == "1\n"
     finally:
         hub.stop()
+
+
+PLANNED = """
+import pickle
+from poolsieve.dataflow import Pool
+from poolsieve.dataflow.passes.submit import prepare
+from poolsieve.filters import Keep, Score, col
+from poolsieve.scoring_models import Tokens
+recipe = Pool.jsonl("pool/*.jsonl", text="text") | Score(tokens=Tokens("own/celadon")) | Keep(col("tokens") >= 2)
+open("job", "wb").write(pickle.dumps(prepare(recipe, "OUT").job))
+"""
+
+WORKED = """
+import pickle
+job = pickle.loads(open("job", "rb").read())
+print(job.program.scorers[0].scorer.files()["tokenizer.json"].parent.name)
+"""
+
+
+def test_the_plan_carries_its_commits_to_the_workers(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "pool").mkdir()
+    (tmp_path / "pool" / "a.jsonl").write_text('{"text": "some words of it"}\n')
+    hub = Hub({"own/celadon": DEMO})
+    there = f"import os; os.chdir({str(tmp_path)!r})\n"
+    try:
+        planned = hub.run(there + PLANNED, home)
+        assert planned.returncode == 0, planned.stderr[-1500:]
+        hub.commits["own/celadon"] = "d" * 40
+        hub.counts.clear()
+        worked = hub.run(there + WORKED, home)
+        assert worked.stdout.split() == [COMMIT], worked.stderr[-1500:]
+        assert not hub.counts
+    finally:
+        hub.stop()

@@ -340,6 +340,37 @@ def test_the_file_of_a_tag_is_the_one_that_open_clip_takes(tmp_path: Path) -> No
         assert mine == (names[0] if i == 0 else names[2])
 
 
+TAG_LOADED = """
+import open_clip, torch
+from open_clip import pretrained
+from poolsieve.scoring_models.clip.weights import load_parts
+about = dict(pretrained._slpcfg(hf_hub="own/small/"), mean=(0.1, 0.2, 0.3))
+pretrained._PRETRAINED["ViT-S-32-alt"] = {"ours": about}
+ours = load_parts(("ViT-S-32-alt", "ours"), None)
+model, _, transform = open_clip.create_model_and_transforms("ViT-S-32-alt", pretrained="ours")
+theirs = model.state_dict()
+assert all(torch.equal(value, theirs[name]) for name, value in ours.model.state_dict().items())
+assert str(ours.transform) == str(transform) and "0.1" in str(transform)
+print("the same")
+"""
+
+
+def test_a_tag_is_loaded_as_open_clip_loads_it(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    torch.manual_seed(1)
+    model = open_clip.create_model("ViT-S-32-alt")
+    (tmp_path / "small").mkdir()
+    state = {name: value.half().contiguous() for name, value in model.state_dict().items()}
+    save_file(state, tmp_path / "small" / "open_clip_model.safetensors")
+    hub = Hub({"own/small": tmp_path / "small"})
+    try:
+        found = hub.run(TAG_LOADED, tmp_path / "hf")
+        assert found.stdout == "the same\n", found.stderr[-1500:]
+    finally:
+        hub.stop()
+
+
 def test_images_are_prepared_for_a_tag_as_open_clip_prepares_them() -> None:
     from open_clip.factory import merge_preprocess_dict, merge_preprocess_kwargs
     from open_clip.pretrained import get_pretrained_cfg, list_pretrained
