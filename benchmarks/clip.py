@@ -118,7 +118,7 @@ def recipe_of(pool: Path, model: Path) -> Recipe:
     )
 
 
-def whole(pool: Path, model: Path, out: Path, workers: int = 1) -> None:
+def whole(pool: Path, model: Path, out: Path, workers: int | None = None) -> None:
     """The whole job, from nothing to a ledger."""
     shutil.rmtree(out, ignore_errors=True)
     poolsieve.run(recipe_of(pool, model), out, workers=workers, samples=False)
@@ -131,7 +131,7 @@ def plain(pool: Path, model: Path, out: Path) -> None:
     for shard in prepared.shards:
         score_shard(shard, prepared.job, {}, stop=None, label="Pass1")
     for shard in prepared.shards:
-        decide_shard(shard, prepared.job, {}, label="Decide")
+        decide_shard(shard, prepared.job, {}, None, label="Decide")
 
 
 def main() -> None:
@@ -162,7 +162,7 @@ def main() -> None:
     print(f"whole job {job:.1f} s, bare loop {bare:.1f} s: {1 / ratio:.2f} of its throughput")
     job, loop, ratio = pairs(lambda: whole(pool, model, out), lambda: plain(pool, model, out), given.runs)
     print(f"whole job {job:.1f} s, without Beam {loop:.1f} s: Beam costs {ratio - 1:.1%}")
-    two, one, ratio = pairs(lambda: whole(pool, model, out, 2), lambda: whole(pool, model, out), given.runs)
+    two, one, ratio = pairs(lambda: whole(pool, model, out, 2), lambda: whole(pool, model, out, 1), given.runs)
     print(f"two workers {two:.1f} s, one {one:.1f} s: {ratio:.2f} of the time")
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from common import seconds
 
+from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.devices import cores
 
 GOAL = 0.95
@@ -27,7 +28,7 @@ OWN: Mapping[str, dict[str, Any]] = {
     },
     "small": {
         "embed_dim": 128,
-        "vision_cfg": {"image_size": 224, "layers": 6, "width": 256, "head_width": 64, "patch_size": 32},
+        "vision_cfg": {"image_size": 224, "layers": 4, "width": 256, "head_width": 64, "patch_size": 32},
         "text_cfg": {**_TEXT, "width": 128, "heads": 2, "layers": 3},
     },
 }
@@ -69,8 +70,8 @@ FULL = Sizes(
     archs={"ViT-B-32": 32, "ViT-L-14": 4, "ViT-H-14": 2},
     batches=2,
     pipeline=("ViT-B-32", 256),
-    shards=((32, 256, "ViT-B-32"), (64, 256, "ViT-B-32"), (512, 512, "ViT-B-32"), (10_000, 10_000, "small")),
-    feed=2000,
+    shards=((32, 192, "ViT-B-32"), (64, 192, "ViT-B-32"), (512, 512, "ViT-B-32"), (10_000, 10_000, "small")),
+    feed=1000,
     standin=20,
     documents=32,
     tokens=(4, 512),
@@ -81,8 +82,8 @@ QUICK = Sizes(
     archs={"ViT-B-32": 8, "ViT-L-14": 1},
     batches=2,
     pipeline=("small", 512),
-    shards=((32, 512, "small"), (64, 512, "small"), (512, 512, "small"), (2500, 2500, "small")),
-    feed=800,
+    shards=((32, 256, "small"), (64, 256, "small"), (512, 512, "small"), (1500, 1500, "small")),
+    feed=400,
     standin=6,
     documents=8,
     tokens=(1, 512),
@@ -165,7 +166,7 @@ def clip_folder(folder: Path, arch: str) -> Path:
 
     Weights are written as bf16, to half the size; they are loaded at the precision that is asked for.
     """
-    target = folder / f"clip-{arch}"
+    target = folder / f"clip-{arch}-{digest(config_of(arch), 4)}"
     if not (target / "open_clip_config.json").exists():
         import open_clip
         import torch

@@ -8,6 +8,7 @@ since real pools take hours, and both are printed.
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import tarfile
@@ -187,23 +188,32 @@ def by_shard_size(sizes: Sizes, folder: Path) -> Iterator[Line]:
         print("images a shard: not run; it is for a CPU, and needs a system that can bind a process to cores")
         return
     for limit in sorted({1, min(2, cores()), cores()}):
-        for each, count, arch in sizes.shards:
-            model = clip_folder(folder, arch)
-            found = in_child(limit, "shard_ratio", folder, model, each, count, sizes.runs)
+        spec = json.dumps([(each, count, str(clip_folder(folder, arch))) for each, count, arch in sizes.shards])
+        found = in_child(limit, "shard_ratios", folder, sizes.runs, spec)
+        for each, _, arch in sizes.shards:
+            ratio, whole, start, job = (found[f"{each} {name}"] for name in ("ratio", "whole", "start", "job"))
             what = f"CLIP {arch} job / bare loop, {each:,} images a shard, {limit} cores"
-            note = f"{found['whole']:.2f} with start-up ({found['start']:.1f} of {found['job']:.1f} s)"
-            line = Line(what=what, ratio=found["ratio"], goal=GOAL, note=note)
+            note = f"{whole:.2f} with start-up ({start:.1f} of {job:.1f} s)"
+            line = Line(what=what, ratio=ratio, goal=GOAL, note=note)
             print(line, flush=True)
             yield line
 
 
-def shard_ratio(folder: str, model: str, each: str, count: str, runs: str) -> dict[str, float]:
-    """The bare loop's seconds / the job's, with and without the job's start-up, and the seconds of both."""
-    images = images_of(int(count))
-    pool = tars(Path(folder), images, max(1, int(count) // int(each)))
-    jobs, loops = Jobs(Path(folder), pool, clip_of(Path(model))), DeviceLoops(Path(model), images)
+def shard_ratios(folder: str, runs: str, spec: str) -> dict[str, float]:
+    """For each [images a shard, images, model] of a JSON list: bare loop's seconds / the job's, and the seconds of both."""
+    made: dict[str, float] = {}
+    for each, count, model in json.loads(spec):
+        found = _shard_ratio(Path(folder), Path(model), each, count, int(runs))
+        made |= {f"{each} {name}": value for name, value in found.items()}
+    return made
+
+
+def _shard_ratio(folder: Path, model: Path, each: int, count: int, runs: int) -> dict[str, float]:
+    images = images_of(count)
+    pool = tars(folder, images, max(1, count // each))
+    jobs, loops = Jobs(folder, pool, clip_of(model)), DeviceLoops(model, images)
     jobs.start()
-    made = in_turn(int(runs), job=jobs.whole, bare=loops.bare, start=jobs.start)
+    made = in_turn(runs, job=jobs.whole, bare=loops.bare, start=jobs.start)
     found = {name: made.median(name) for name in ("job", "bare", "start")}
     return {**found, "ratio": made.ratio("bare", "job", "start"), "whole": made.ratio("bare", "job")}
 
