@@ -22,11 +22,12 @@ from poolsieve.dataflow.store import layout
 from poolsieve.dataflow.store.artefacts import with_artefact
 from poolsieve.dataflow.store.scores import FolderListing
 from poolsieve.dataflow.store.session import Session, session_of
-from poolsieve.dataflow.store.settings import ScorerParts, check_settings
+from poolsieve.dataflow.store.settings import ScorerParts, check_settings, stored_settings
 from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.hub_cache import Commits, use_commits
 from poolsieve.scoring_models.base.meter import Meter
+from poolsieve.scoring_models.base.replicas import load_on
 from poolsieve.scoring_models.base.scorer import has_model
 
 
@@ -38,6 +39,7 @@ class Options:
         threads: that one worker may keep busy.
         retry_quarantined: try rows again whose scores failed.
         max_error_rate: fail if more of the rows than this share were quarantined; None: never.
+        devices: of torch, for models that leave theirs open: a copy on each; none: where a model's own "auto" leads.
 
     Raises:
         PlanError: for a rate that is no share.
@@ -46,6 +48,7 @@ class Options:
     threads: int = 1
     retry_quarantined: bool = False
     max_error_rate: float | None = None
+    devices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         most = self.max_error_rate
@@ -163,19 +166,21 @@ class Job:
 
     def _model(self, step: ScoreStep) -> tuple[Any, Meter]:
         """The step's model, loaded once a process, and its meter."""
-        return self.session.once(("model", self.fingerprints[step.name]), lambda: _loaded(step))
+        return self.session.once(("model", self.fingerprints[step.name]), lambda: self._loaded(step))
+
+    def _loaded(self, step: ScoreStep) -> tuple[Any, Meter]:
+        """The step's model on this machine, with the batches that its stored scores were made with, and its meter."""
+        scorer, found = step.scorer, stored_settings(self.folder(step))
+        if found is not None and hasattr(scorer, "as_recorded"):
+            scorer = scorer.as_recorded(found)
+        started = time.perf_counter()
+        with progress.loading(step.name):
+            made = load_on(scorer, self.options.devices)
+        return made, Meter.of(made, time.perf_counter() - started)
 
     def model_files(self) -> dict[str, dict[str, str]]:
         """Scorer -> model file -> SHA-256, of those that have any."""
         return {name: dict(parts.files) for name, parts in self.scorer_parts.items() if parts.files}
-
-
-def _loaded(step: ScoreStep) -> tuple[Any, Meter]:
-    scorer: Any = step.scorer
-    started = time.perf_counter()
-    with progress.loading(step.name):
-        made = scorer.load()
-    return made, Meter.of(made, time.perf_counter() - started)
 
 
 def uid_source_of(files: PoolFiles) -> str:

@@ -27,6 +27,7 @@ import pyarrow as pa
 from poolsieve.scoring_models.base.arrow import nulls
 from poolsieve.scoring_models.base.devices import cores
 from poolsieve.scoring_models.base.errors import RowError, is_fatal, row_error
+from poolsieve.scoring_models.base.finite import not_finite
 from poolsieve.scoring_models.base.meter import Meter, State
 from poolsieve.scoring_models.base.scorer import Loaded, LoadedByRow, ModelBatch, Scored, Scores
 
@@ -315,8 +316,13 @@ class Feed:
         inputs = self._by_row.filled(shape, [one.inputs for one in rows])
         made = self._by_row.infer(ModelBatch(range(len(rows)), shape, inputs))
         self.meter.ran(shape, len(rows), self._by_row.room(shape))
+        wrong = not_finite(made, len(rows), self._loaded.settings.get("dtype"))
+        for place, error in wrong.items():
+            self._failed(rows[place].call, rows[place].row, error)
         places: dict[_Call, list[int]] = {}
         for place, one in enumerate(rows):
+            if place in wrong:
+                continue
             places.setdefault(one.call, []).append(place)
         found = [(call, [rows[i].row for i in own], _first(made, call.columns, own)) for call, own in places.items()]
         with self._changed:

@@ -149,7 +149,7 @@ class LoadedByRow(Protocol):
     All methods must be safe to call from several threads at once. A class may also have `at_once`, how many batches may
     be in `infer` at a time: a device needs two, one that it computes and one that is ready. Without it, each of the
     feed's threads may have one. And it may have `flops(shape)`, the floating-point operations of a full batch of that
-    shape (float), from which a report has the model's share of its device's peak, and `devices`, on how many it runs.
+    shape (float), from which a report has the model's share of its device's peak, and `copies`, on how many devices.
     """
 
     settings: JsonObject
@@ -175,7 +175,10 @@ class LoadedByRow(Protocol):
         ...
 
     def infer(self, prepared: ModelBatch) -> Scores:
-        """Column -> array whose first len(prepared.rows) entries belong to the rows of the batch, in their order."""
+        """Column -> array whose first len(prepared.rows) entries belong to the rows of the batch, in their order.
+
+        A row of which a number is NaN or infinite has no score.
+        """
         ...
 
 
