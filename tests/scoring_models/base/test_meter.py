@@ -19,6 +19,7 @@ from poolsieve.scoring_models.base.errors import PoolsieveError, RowError
 from poolsieve.scoring_models.base.flops import flops_of
 from poolsieve.scoring_models.base.meter import Meter, ModelWork, State
 from poolsieve.scoring_models.base.peaks import peak_of
+from poolsieve.scoring_models.base.replicas import Replicas
 from poolsieve.scoring_models.base.scorer import ModelBatch, ModelRow, Scored
 
 FLOAT = {"": pa.float32()}
@@ -168,6 +169,16 @@ def test_devices_that_share_a_feed_are_counted_each() -> None:
     assert (made.busy, made.decoding, made.infer_seconds) == (20 + 10 + 10, 10 + 20, 50)
     assert made.peak_tflop == 121 * 80
     assert [Meter(devices=wrong).devices for wrong in ([0, 1], 0, True, None)] == [1] * 4  # type: ignore[arg-type]
+
+
+def test_copies_on_several_devices_are_loads_of_one_model() -> None:
+    copies = [Device(), Device()]
+    meter = Meter.of(Replicas(copies), 5.0)
+    made = work_of(scored(Replicas(copies), range(1, 30), meter))
+    check(made)
+    assert (made.loads, made.load_seconds, made.rows) == (2, 5, 29)
+    assert made.batches == sum(len(copy.batches) for copy in copies) and made.places == ROOM * made.batches
+    assert made.tflop == pytest.approx(1e-3 * made.batches) and made.peak_tflop == pytest.approx(121 * made.seconds)
 
 
 def test_a_clock_that_goes_back_takes_no_second_away() -> None:
