@@ -130,7 +130,7 @@ class Meter:
         # A model that says how many batches it takes at once is on a device, be it one that it does not name.
         device = str(settings.get("device", CPU if getattr(loaded, "at_once", None) is None else "device"))
         peak = peak_of(device, str(settings.get("dtype", "")))
-        return cls(device, peak, getattr(loaded, "flops", None), load_seconds, getattr(loaded, "copies", 1))
+        return cls(device, peak, getattr(loaded, "flops", None), load_seconds, getattr(loaded, "devices", 1))
 
     def note(self, feed: Hashable, state: State) -> None:
         """How things stand in a feed from now on. An old one may end while a new one has begun: both count."""
