@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -367,3 +368,19 @@ def test_clips_operations_are_those_that_open_clip_publishes() -> None:
         model = open_clip.CLIP(**open_clip.get_model_config("ViT-B-32")).eval()
     towers = TorchTowers(Clip(("ViT-B-32", "openai")), model, None, torch.device("meta"))
     assert towers.flops(3, 77) / 3e9 == pytest.approx(8.82 + 5.96, abs=0.01)
+
+
+def test_operations_of_encoders_grow_with_the_shape(tmp_path: Path) -> None:
+    """Twice for each weight that a token meets, and attention; a network of `transformers` looks at its mask."""
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from poolsieve.scoring_models import Celadon, Classifier
+    from tests.scoring_models.encoders import tiny_celadon, tiny_classifier
+
+    celadon = Celadon(str(tiny_celadon.make(tmp_path / "c")), backend="torch", device="cpu")
+    regression = Classifier(str(tiny_classifier.make(tmp_path / "k", num_labels=1)), backend="torch", device="cpu")
+    for loaded in (celadon.load(), regression.load()):
+        weights = sum(p.numel() for name, p in loaded.run.network.named_parameters() if "embed" not in name)
+        short, long = (max(loaded.shapes, key=lambda shape: sign * shape[1]) for sign in (-1, 1))
+        counted = [float(loaded.flops(str(shape[1])) or 0) / (shape[0] * shape[1]) for shape in (short, long)]
+        assert 0.9 * 2 * weights < counted[0] < counted[1] < 20 * 2 * weights
