@@ -12,25 +12,22 @@ def flops_of(module: Any, forward: Callable[[Any], object]) -> float:
 
     What torch counts is products of matrices, convolutions and attention, in full where a mask would leave some out:
     2 operations for each parameter and token, and 4 x length x width for each token and layer of attention (Kaplan et
-    al., arXiv 2001.08361, table 1, which is the count for half of a training step's). Nothing is computed: the copy is
-    on torch's `meta` device, which has shapes and no numbers, and the module itself is not touched, so that others may
-    use it meanwhile.
+    al., arXiv 2001.08361, table 1). Nothing is computed: the copy is on torch's `meta` device, which has shapes and no
+    numbers, and the module itself is not touched, so that others may use it meanwhile. On `meta` torch takes no fused
+    kernel whose operations it would not count; and its tensors are "fake" ones, which models of `transformers` know.
 
     Args:
         module: torch module, on any device.
-        forward: calls the copy, with inputs that are on `meta` as well.
+        forward: makes inputs on `meta` and calls the copy with them.
     """
     import torch
+    from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.utils.flop_counter import FlopCounterMode
 
+    fake = FakeTensorMode()
     tensors = [*module.parameters(), *module.buffers()]
-    shapes = {id(tensor): tensor for tensor in tensors}
-    hollow = copy.deepcopy(module, {key: _hollow(torch, tensor) for key, tensor in shapes.items()})
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    # What `deepcopy` finds here it takes for copied already.
+    hollow = copy.deepcopy(module, {id(tensor): fake.from_tensor(tensor.detach().to("meta")) for tensor in tensors})
+    with torch.no_grad(), fake, FlopCounterMode(display=False) as counter:
         forward(hollow)
     return float(counter.get_total_flops())
-
-
-def _hollow(torch: Any, tensor: Any) -> Any:
-    made = tensor.detach().to("meta")
-    return torch.nn.Parameter(made, requires_grad=False) if isinstance(tensor, torch.nn.Parameter) else made

@@ -67,9 +67,13 @@ class TorchTowers:
 
         size = self.model.visual.image_size
         height, width = size if isinstance(size, (tuple, list)) else (size, size)
-        pixels = torch.zeros(pairs, 3, height, width, dtype=self.dtype, device="meta")
-        tokens = torch.zeros(pairs, context, dtype=torch.int64, device="meta")
-        return flops_of(self.model, lambda model: (model.encode_image(pixels), model.encode_text(tokens)))
+
+        def forward(model: Any) -> object:
+            pixels = torch.zeros(pairs, 3, height, width, dtype=self.dtype, device="meta")
+            tokens = torch.zeros(pairs, context, dtype=torch.int64, device="meta")
+            return model.encode_image(pixels), model.encode_text(tokens)
+
+        return flops_of(self.model, forward)
 
     def embed(self, pixels: Any, tokens: Any) -> dict[str, Any]:
         """The same from tensors on the device to tensors there."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from poolsieve.scoring_models.base.devices import DTYPES
 from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.base.flops import flops_of
 from poolsieve.scoring_models.base.gpu import runner_of
 from poolsieve.scoring_models.base.openvino import Run, agree, check_there, check_wanted, compiled
 
@@ -84,6 +85,16 @@ class TorchEngine:
         """
         smaller = f"give the scorer tokens={max(1, ids.size // 2)}, it has {ids.size} at a time"
         return self.runner(self.logits, (ids, mask), smaller=smaller)["logits"]
+
+    def flops(self, windows: int, tokens: int) -> float:
+        """Floating-point operations of the network for so many windows of so many tokens (`flops_of`)."""
+        import torch
+
+        def forward(network: Any) -> object:
+            ids = torch.zeros(windows, tokens, dtype=torch.int64, device="meta")
+            return network(ids, torch.ones_like(ids))
+
+        return flops_of(self.network, forward)
 
     def logits(self, ids: Any, mask: Any) -> dict[str, Any]:
         """The same from tensors on the device to one there."""

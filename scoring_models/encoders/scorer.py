@@ -173,6 +173,10 @@ class LoadedEncoder:
         """`logits`, float32 (windows, ...), of the batch's windows, blanks included."""
         return {"logits": self.run(*prepared.inputs)}
 
+    def flops(self, shape: str) -> float | None:
+        """Floating-point operations of a full batch (`flops_of`); None for an engine that can't tell."""
+        return self.run.flops(*self._shape_named[shape]) if isinstance(self.run, TorchEngine) else None
+
 
 def _name(shape: Shape) -> str:
     """A shape's name: its tokens, since no two have as many."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from poolsieve.scoring_models.base.errors import PoolsieveError, RowError
 from poolsieve.scoring_models.base.flops import flops_of
 from poolsieve.scoring_models.base.meter import Meter, ModelWork, State
 from poolsieve.scoring_models.base.peaks import peak_of
+from poolsieve.scoring_models.base.replicas import Replicas
 from poolsieve.scoring_models.base.scorer import ModelBatch, ModelRow, Scored
 
 FLOAT = {"": pa.float32()}
@@ -168,6 +170,16 @@ def test_devices_that_share_a_feed_are_counted_each() -> None:
     assert (made.busy, made.decoding, made.infer_seconds) == (20 + 10 + 10, 10 + 20, 50)
     assert made.peak_tflop == 121 * 80
     assert [Meter(devices=wrong).devices for wrong in ([0, 1], 0, True, None)] == [1] * 4  # type: ignore[arg-type]
+
+
+def test_copies_on_several_devices_are_loads_of_one_model() -> None:
+    copies = [Device(), Device()]
+    meter = Meter.of(Replicas(copies), 5.0)
+    made = work_of(scored(Replicas(copies), range(1, 30), meter))
+    check(made)
+    assert (made.loads, made.load_seconds, made.rows) == (2, 5, 29)
+    assert made.batches == sum(len(copy.batches) for copy in copies) and made.places == ROOM * made.batches
+    assert made.tflop == pytest.approx(1e-3 * made.batches) and made.peak_tflop == pytest.approx(121 * made.seconds)
 
 
 def test_a_clock_that_goes_back_takes_no_second_away() -> None:
@@ -356,3 +368,19 @@ def test_clips_operations_are_those_that_open_clip_publishes() -> None:
         model = open_clip.CLIP(**open_clip.get_model_config("ViT-B-32")).eval()
     towers = TorchTowers(Clip(("ViT-B-32", "openai")), model, None, torch.device("meta"))
     assert towers.flops(3, 77) / 3e9 == pytest.approx(8.82 + 5.96, abs=0.01)
+
+
+def test_operations_of_encoders_grow_with_the_shape(tmp_path: Path) -> None:
+    """Twice for each weight that a token meets, and attention; a network of `transformers` looks at its mask."""
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from poolsieve.scoring_models import Celadon, Classifier
+    from tests.scoring_models.encoders import tiny_celadon, tiny_classifier
+
+    celadon = Celadon(str(tiny_celadon.make(tmp_path / "c")), backend="torch", device="cpu")
+    regression = Classifier(str(tiny_classifier.make(tmp_path / "k", num_labels=1)), backend="torch", device="cpu")
+    for loaded in (celadon.load(), regression.load()):
+        weights = sum(p.numel() for name, p in loaded.run.network.named_parameters() if "embed" not in name)
+        short, long = (max(loaded.shapes, key=lambda shape: sign * shape[1]) for sign in (-1, 1))
+        counted = [float(loaded.flops(str(shape[1])) or 0) / (shape[0] * shape[1]) for shape in (short, long)]
+        assert 0.9 * 2 * weights < counted[0] < counted[1] < 20 * 2 * weights
