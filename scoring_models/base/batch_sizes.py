@@ -62,7 +62,10 @@ def first_that_fits(runner: Runner, what: str, sizes: Sequence[int], attempt: Ca
                 )
             return size
         runner.recover()
-    raise PoolsieveError(f"{runner.who}: {runner.name()} has no room for the model and {sizes[-1]} {what} at a time")
+    raise PoolsieveError(
+        f"{runner.who}: {runner.name()} has no room for the model and {sizes[-1]} {what} at a time: name fewer in the "
+        "recipe, or another device"
+    )
 
 
 def weight_bytes(model: Any) -> int:

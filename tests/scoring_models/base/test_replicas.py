@@ -163,3 +163,15 @@ def test_a_later_worker_takes_the_batches_that_scores_were_made_with(tmp_path: P
     tar(tmp_path / "pool" / "2.tar", [("2000", jpeg(1))])
     with pytest.raises(PoolsieveError, match=r"shape: stored \[64, \d+\], here \[32, \d+\]"):
         run(recipe_of(tmp_path / "pool", 32), tmp_path / "out")
+
+
+def test_encoders_have_copies_too(tmp_path: Path) -> None:
+    from poolsieve.scoring_models import Classifier
+    from tests.scoring_models.encoders.tiny_classifier import WORDS, make
+
+    config = Classifier(str(make(tmp_path / "model")), label="LABEL_1", backend="torch")
+    texts = pa.record_batch({"text": [" ".join(WORDS[i : i + 1 + i % 90]) for i in range(60)]})
+    alone = score_rows(config.load(), texts, config.columns, threads=2)
+    made = score_rows(load_on(config, ("cpu", "cpu")), texts, config.columns, threads=4)
+    assert alone.errors == made.errors == {}
+    assert made.columns[""].equals(alone.columns[""])

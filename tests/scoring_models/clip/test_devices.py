@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from poolsieve.dataflow import Pool
+from poolsieve.filters import Keep, Score, col
 from poolsieve.scoring_models import Clip
 from poolsieve.scoring_models.base.driver import score_rows
 from poolsieve.scoring_models.base.errors import PoolsieveError
@@ -19,6 +21,7 @@ torch = pytest.importorskip("torch")
 open_clip = pytest.importorskip("open_clip")
 
 from poolsieve.scoring_models.clip.batch_size import LISTED, sizes_for, tried  # noqa: E402
+from tests.conftest import ledger, run  # noqa: E402
 from tests.dataflow.passes.test_fed_runs import MODEL, jpeg  # noqa: E402
 
 GIB = 2**30
@@ -126,8 +129,9 @@ def test_a_device_that_disappears_is_named_and_no_row_is_blamed() -> None:
     assert calls == [8]
 
 
-def test_a_caption_that_gives_nan_costs_its_row_and_no_other(tmp_path: Path) -> None:
-    """The embedding of one word is NaN, as numbers that do not fit into fp16 become."""
+@pytest.fixture
+def nan_for_red(tmp_path: Path) -> str:
+    """A model in which the embedding of one word is NaN, as numbers that do not fit into fp16 become."""
     from safetensors.torch import load_file, save_file
 
     folder = tmp_path / "clip"
@@ -137,7 +141,11 @@ def test_a_caption_that_gives_nan_costs_its_row_and_no_other(tmp_path: Path) -> 
     weights = load_file(path)
     weights["token_embedding.weight"][word] = float("nan")
     save_file(weights, path)
-    config = Clip(f"local-dir:{folder}", batch_size=4, embeddings=True)
+    return f"local-dir:{folder}"
+
+
+def test_a_caption_that_gives_nan_costs_its_row_and_no_other(nan_for_red: str) -> None:
+    config = Clip(nan_for_red, batch_size=4, embeddings=True)
     made, whole = scores(config), scores(Clip(MODEL, batch_size=4, embeddings=True))
     assert {row: error.kind for row, error in made.errors.items()} == {1: "not_a_number", 4: "not_a_number"}
     assert made.errors[1].message == "the model gave NaN or an infinity in fp32"
@@ -145,7 +153,17 @@ def test_a_caption_that_gives_nan_costs_its_row_and_no_other(tmp_path: Path) -> 
     for name in config.columns:
         assert made.columns[name].take(keep).equals(whole.columns[name].take(keep))
         assert made.columns[name].is_null().to_pylist() == [False, True, False, False, True, False]
-    assert json.loads((folder / "open_clip_config.json").read_text())
+
+
+def test_nan_is_quarantined(nan_for_red: str, tmp_path: Path) -> None:
+    (tmp_path / "pool").mkdir()
+    table = pa.table({"image": [jpeg(i) for i in range(len(CAPTIONS))], "text": CAPTIONS})
+    pq.write_table(table, tmp_path / "pool" / "a.parquet")
+    pool = Pool.parquet(f"{tmp_path}/pool/*.parquet", text="text", image="image")
+    run(pool | Score(clip=Clip(nan_for_red)) | Keep(col("clip") >= -1), tmp_path / "out")
+    reasons = ledger(tmp_path / "out").column("reason").to_pylist()
+    assert [reason for reason in reasons if reason] == ["quarantine.not_a_number"] * 2
+    assert [bool(reason) for reason in reasons] == [False, True, False, False, True, False]
 
 
 def test_attention_is_torchs_own_scaled_dot_product() -> None:
