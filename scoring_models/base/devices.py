@@ -1,11 +1,9 @@
-"""What scorers with a model share: precision, device, cores, and one user of a GPU at a time."""
+"""What scorers with a model share: precision, device, cores."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +17,6 @@ BF16 = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 
 AMPERE = 8
 """Major compute capability of the first NVIDIA GPUs with bf16 (CUDA C++ Programming Guide, "Compute Capabilities")."""
-
-NO_LOCK = contextlib.nullcontext()
 
 
 def check_precision(scorer: str, precision: str) -> None:
@@ -78,11 +74,6 @@ def device_of(torch: Any, wanted: str) -> Any:
     if wanted.startswith("cuda"):
         full_fp32(torch)
     return torch.device(wanted)
-
-
-def gpu_lock(device: Any) -> threading.Lock | None:
-    """A lock for a GPU; None for the CPU, where threads work side by side."""
-    return threading.Lock() if device.type == "cuda" else None
 
 
 def gpu_name(torch: Any, device: Any) -> str:

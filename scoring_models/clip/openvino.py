@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from poolsieve.scoring_models.base.openvino import Run, agree, compiled
+from poolsieve.scoring_models.base.runner import Runner
 from poolsieve.scoring_models.base.scorer import Scores
 from poolsieve.scoring_models.clip.towers import Array
 
@@ -41,9 +42,11 @@ class OpenVinoTowers:
     """
 
     def __init__(self, config: Clip, model: Any, normalise: Any, examples: tuple[Array, Array]) -> None:
+        import torch
+
         network = _network(model, normalise)
         few = (examples[0][:TRACED], examples[1][:TRACED])
-        self.embeddings = config.embeddings
+        self.embeddings, self.runner = config.embeddings, Runner(torch.device("cpu"), "Clip")
         self.run = compiled(network, few, config.precision, lambda run: _compare(run, network, examples))
 
     def __call__(self, pixels: Array, tokens: Array) -> Scores:
