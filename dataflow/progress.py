@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from poolsieve.scoring_models.base.errors import PoolsieveError
+from poolsieve.scoring_models.base.meter import ModelWork
 
 
 class Interrupted(PoolsieveError):
@@ -17,6 +19,8 @@ class Interrupted(PoolsieveError):
 
 _lock = threading.Lock()
 _rows: dict[str, int] = defaultdict(int)
+_loading: Counter[str] = Counter()
+_models: dict[str, ModelWork] = defaultdict(ModelWork)
 _stop = threading.Event()
 _elsewhere = threading.Event()
 
@@ -33,10 +37,42 @@ def counts() -> dict[str, int]:
         return dict(_rows)
 
 
+@contextlib.contextmanager
+def loading(label: str) -> Iterator[None]:
+    """While a step's model is loaded."""
+    with _lock:
+        _loading[label] += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _loading[label] = max(_loading[label] - 1, 0)
+
+
+def being_loaded() -> list[str]:
+    """Labels of the steps whose models are being loaded in this process."""
+    with _lock:
+        return [label for label, count in _loading.items() if count > 0]
+
+
+def add_model(label: str, work: ModelWork) -> None:
+    """Adds up what a step's model did."""
+    with _lock:
+        _models[label].add(work)
+
+
+def models() -> dict[str, ModelWork]:
+    """Step label -> what its model did in this process since `reset`; copies."""
+    with _lock:
+        return copy.deepcopy(dict(_models))
+
+
 def reset() -> None:
     """Starts counting anew, for a new run in the same process."""
     with _lock:
         _rows.clear()
+        _loading.clear()
+        _models.clear()
     _stop.clear()
     _elsewhere.clear()
 

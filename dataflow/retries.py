@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import random
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
@@ -25,9 +26,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def _stop(state: tenacity.RetryCallState) -> bool:
+def _stop(state: tenacity.RetryCallState, before: BaseException | None) -> bool:
     error = state.outcome.exception() if state.outcome else None
-    limit = AWAY_SECONDS if error is not None and is_away(error) else RETRY_SECONDS
+    limit = AWAY_SECONDS if error is not None and is_away(error, before) else RETRY_SECONDS
     return state.attempt_number >= ATTEMPTS or (state.seconds_since_start or 0.0) >= limit
 
 
@@ -36,7 +37,10 @@ def _pause(state: tenacity.RetryCallState) -> float:
     return min(FIRST_PAUSE * 2.0 ** (state.attempt_number - 1), 30.0) * random.uniform(1.0, 1.5)  # noqa: S311
 
 
-_again = tenacity.Retrying(retry=tenacity.retry_if_exception(transient), wait=_pause, stop=_stop, reraise=True)
+def _again(before: BaseException | None) -> tenacity.Retrying:
+    """Repeats a call whose errors come from it, and not from what was being handled when it began."""
+    passing = tenacity.retry_if_exception(functools.partial(transient, before=before))
+    return tenacity.Retrying(retry=passing, wait=_pause, stop=functools.partial(_stop, before=before), reraise=True)
 
 
 def retrying(function: Callable[P, T]) -> Callable[P, T]:
@@ -44,7 +48,8 @@ def retrying(function: Callable[P, T]) -> Callable[P, T]:
 
     It gives up after `ATTEMPTS` or `RETRY_SECONDS`, after `AWAY_SECONDS` where nothing answers at all. How long one
     attempt may take is the client's to say: s3fs waits 5 s for a connection and 15 s for the next bytes and tries
-    again by itself, aiohttp (http, gcsfs) gives a request 300 s, azure-core 300 s.
+    again by itself, aiohttp (http, gcsfs) gives a request 300 s, azure-core 300 s. Called while another error is being
+    handled (in a `finally`), it judges its own errors alone.
 
     Raises:
         StorageError: what the trouble was, where, and what to do; errors that are no storage's as they were.
@@ -52,11 +57,12 @@ def retrying(function: Callable[P, T]) -> Callable[P, T]:
 
     @functools.wraps(function)
     def repeated(*args: P.args, **kwargs: P.kwargs) -> T:
+        before = sys.exception()
         try:
-            return _again(function, *args, **kwargs)
+            return _again(before)(function, *args, **kwargs)
         except Exception as error:
             place, options = _place(function, args)
-            found = None if is_answer(error) else explained(error, place, options)
+            found = None if is_answer(error, before) else explained(error, place, options, before)
             if found is None or found is error:
                 raise
             raise found from error

@@ -87,9 +87,15 @@ _TEXT = 200
 """Characters of a library's own words that a message repeats."""
 
 
-def chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and those that it came from, the last one first."""
-    seen: set[int] = set()
+def chain(error: BaseException, before: BaseException | None = None) -> Iterator[BaseException]:
+    """An error and those that it came from, the last one first.
+
+    Args:
+        error: what was raised.
+        before: what was being handled when the call began that raised it (`sys.exception()` then). Python names that
+            as an error's context too, though it comes from something else: the chain ends there.
+    """
+    seen = {id(before)} if before is not error else set()
     found: BaseException | None = error
     while found is not None and id(found) not in seen:
         seen.add(id(found))
@@ -97,22 +103,26 @@ def chain(error: BaseException) -> Iterator[BaseException]:
         found = found.__cause__ or (None if found.__suppress_context__ else found.__context__)
 
 
-def is_answer(error: BaseException) -> bool:
+def is_answer(error: BaseException, before: BaseException | None = None) -> bool:
     """Whether an error is no trouble but an answer (there is no such file), which callers ask for by class.
 
     fsspec's http says "not found" of whatever went wrong when it asked for a file's size: then its cause is trouble.
+    `before` is as for `chain`.
     """
     if not isinstance(error, FileNotFoundError):
         return isinstance(error, _LOOKUPS)
-    causes = list(chain(error))[1:]
+    causes = list(chain(error, before))[1:]
     return not any(_by_kind(one) or (_status(one) or 404) not in (404, 410) for one in causes)
 
 
-def transient(error: BaseException) -> bool:
-    """Whether trying again may help: a busy or broken service, a lost connection, a slow answer."""
-    if isinstance(error, PoolsieveError) or is_answer(error):
+def transient(error: BaseException, before: BaseException | None = None) -> bool:
+    """Whether trying again may help: a busy or broken service, a lost connection, a slow answer.
+
+    `before` is as for `chain`.
+    """
+    if isinstance(error, PoolsieveError) or is_answer(error, before):
         return False
-    found = list(chain(error))
+    found = list(chain(error, before))
     if any(_names(one) & _CERTIFICATE_NAMES for one in found):
         return False
     # A code says more than what s3fs makes of it: "being restored from tape" is EBUSY too.
@@ -171,23 +181,32 @@ def _number(value: Any) -> int | None:
     return int(text) if len(text) == 3 and text.isascii() and text.isdigit() else None
 
 
-def is_away(error: BaseException) -> bool:
-    """Whether nothing answers at all: a wrong endpoint is likelier than a service that comes back."""
-    return any(getattr(one, "errno", None) in _AWAY or _names(one) & _AWAY_NAMES for one in chain(error))
+def is_away(error: BaseException, before: BaseException | None = None) -> bool:
+    """Whether nothing answers at all: a wrong endpoint is likelier than a service that comes back.
+
+    `before` is as for `chain`.
+    """
+    return any(getattr(one, "errno", None) in _AWAY or _names(one) & _AWAY_NAMES for one in chain(error, before))
 
 
-def explained(error: BaseException, where: str = "", options: Mapping[str, Any] | None = None) -> StorageError | None:
+def explained(
+    error: BaseException,
+    where: str = "",
+    options: Mapping[str, Any] | None = None,
+    before: BaseException | None = None,
+) -> StorageError | None:
     """An error of storage as the user should read it; None for what is no trouble of storage.
 
     Args:
         error: what a file system raised.
         where: URL or path that was being read or written.
         options: of the file system; no secret of theirs is repeated.
+        before: as for `chain`.
     """
     if isinstance(error, StorageError):
         return error
-    found = list(chain(error))
-    kind, advice = _advice(found, error)
+    found = list(chain(error, before))
+    kind, advice = _advice(found, before)
     if not advice:
         return None
     place = hide(where or str(getattr(error, "filename", None) or "") or "the storage")
@@ -207,7 +226,7 @@ def _own_words(error: BaseException) -> str:
 _LATER = "The same command goes on from what is stored by then"
 
 
-def _advice(found: list[BaseException], error: BaseException) -> tuple[type[StorageError], str]:
+def _advice(found: list[BaseException], before: BaseException | None) -> tuple[type[StorageError], str]:
     """The class and the text for a chain of errors; an empty text for what is no trouble of storage."""
     numbers = {number for one in found if isinstance(number := getattr(one, "errno", None), int)}
     names = set().union(*map(_names, found))
@@ -218,7 +237,7 @@ def _advice(found: list[BaseException], error: BaseException) -> tuple[type[Stor
     forbidden = next((text for hit, text in _forbidden(numbers, names, codes, status) if hit), "")
     if forbidden:
         return StorageForbidden, forbidden
-    away = next((text for hit, text in _away(found, error, names) if hit), "")
+    away = next((text for hit, text in _away(found, before, names) if hit), "")
     if away:
         return StorageAway, away
     if any("range requests" in str(one) for one in found):  # as fsspec's http says it
@@ -249,19 +268,20 @@ def _forbidden(numbers: set[int], names: set[str], codes: set[str], status: set[
     )
 
 
-def _away(found: list[BaseException], error: BaseException, names: set[str]) -> Iterator[tuple[bool, str]]:
+def _away(found: list[BaseException], before: BaseException | None, names: set[str]) -> Iterator[tuple[bool, str]]:
+    passing = transient(found[0], before)
     yield (
         bool(names & _CERTIFICATE_NAMES),
         "the certificate of {place} is not trusted{said}: check the endpoint, or name your authority in AWS_CA_BUNDLE "
         "or SSL_CERT_FILE",
     )
     yield (
-        is_away(error) and transient(error),
+        is_away(found[0], before) and passing,
         "{place} can't be reached{said}. Check the network and the endpoint (AWS_ENDPOINT_URL, or the pool's "
         "storage_options), then run the same command again",
     )
     yield (
-        transient(error),
+        passing,
         "{place} goes on failing{said}; it was tried again for some minutes. " + _LATER,
     )
 

@@ -37,6 +37,7 @@ from poolsieve.jobs.report.notebook import funnel_html
 from poolsieve.jobs.report.page import write_report
 from poolsieve.jobs.report.truth import read_truth
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
+from poolsieve.scoring_models.base.replicas import devices_of
 
 AnyRecipe = Recipe | RecipeSource | str | os.PathLike[str]
 """A recipe object, or the path of a recipe file (`.py`, `.yaml`)."""
@@ -152,6 +153,7 @@ def run(
     max_error_rate: float | None = None,
     retry_quarantined: bool = False,
     replace_pool: bool = False,
+    devices: str | int | Sequence[int] | None = None,
     samples: bool = True,
     truth: str | os.PathLike[str] | None = None,
     progress: bool = False,
@@ -173,6 +175,8 @@ def run(
         max_error_rate: fail if more of the rows than this share were quarantined.
         retry_quarantined: try rows again whose scores failed.
         replace_pool: go on if the current decision in OUT is of another pool; this one then takes its place.
+        devices: GPUs of this machine (local runner), as "0,1" or "all": a copy of each model on each, except models
+            that name their device. If not given, a model takes the first GPU that there is.
         samples: show rows in the report; False keeps their contents out of it.
         truth: Parquet file with uid and matches; the report states precision and recall.
         progress: show progress on stderr.
@@ -185,9 +189,15 @@ def run(
     engine = Engine(runner, _one_unless_given(workers), beam_flags)
     # On this machine a model's feed keeps all shards together within the cores; elsewhere a worker has its share.
     threads = threads_for(1 if runner == "local" else engine.workers)
-    options = Options(threads=threads, retry_quarantined=retry_quarantined, max_error_rate=max_error_rate)
+    options = Options(
+        threads=threads,
+        retry_quarantined=retry_quarantined,
+        max_error_rate=max_error_rate,
+        devices=_devices(devices, runner),
+    )
     frozen = None if cuts is None else read_cuts(cuts)
     made = prepare(given(recipe, params, include), os.fspath(out), options=options, frozen=frozen)
+    made.check_devices()
     if not replace_pool:
         made.check_pool()
     if workers is None and runner == "local":
@@ -204,6 +214,17 @@ def run(
 
 def _one_unless_given(workers: int | None) -> int:
     return 1 if workers is None else workers
+
+
+def _devices(wanted: str | int | Sequence[int] | None, runner: str) -> tuple[str, ...]:
+    if wanted is None:
+        return ()
+    if runner != "local":
+        raise PlanError(
+            f"--devices is for --runner local, where this machine's GPUs are; with --runner {runner} give each worker "
+            "its own by CUDA_VISIBLE_DEVICES"
+        )
+    return devices_of(wanted)
 
 
 class DecideOptions(TypedDict, total=False):

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -22,8 +22,13 @@ from poolsieve.dataflow import fs, progress
 from poolsieve.dataflow.fs import is_local
 from poolsieve.dataflow.store import layout
 from poolsieve.dataflow.store.job import Job
+from poolsieve.jobs.report.models import model_line
+from poolsieve.jobs.report.numbers import percent_text
+from poolsieve.scoring_models.base.meter import ModelWork
 
 READ, DECIDE = "read", "decide"
+
+LOADING = "loading"
 
 LOG_SECONDS = 30.0
 """Between two lines where there is no terminal."""
@@ -46,6 +51,8 @@ class Line:
     rate: float | None = None
     shards: int | None = None
     eta: float | None = None
+    model: str = ""
+    """What its model does: "loading", or its shares of the time."""
 
 
 @dataclass
@@ -150,29 +157,34 @@ class Display:
     def lines(self, now: float | None = None) -> list[Line]:
         """How far each step is that has begun, or has been begun by an earlier run."""
         now = time.monotonic() if now is None else now
-        counts = progress.counts()
-        return [line for step in self.steps for line in self._line(step, counts.get(step), now)]
+        counts, models, loading = progress.counts(), progress.models(), progress.being_loaded()
+        said = {step: model_text(work) for step, work in models.items()} | dict.fromkeys(loading, LOADING)
+        return [line for step in self.steps for line in self._line(step, counts.get(step), now, said.get(step, ""))]
 
-    def _line(self, step: str, rows: int | None, now: float) -> Iterator[Line]:
+    def _line(self, step: str, rows: int | None, now: float, model: str) -> Iterator[Line]:
         files = self.files.counts.get(step)
         shards = min(files.now, self.shard_count) if files else None
         eta = files.eta(self.shard_count, files.since - self.started) if files else None
         if eta is not None and files is not None:
             eta = max(eta - (now - files.since), 0.0)
         rate = self.rates[step].add(now, rows) if rows is not None else None
-        if rows is not None or (files and files.now > files.first):
-            yield Line(step, rows, rate, shards, eta)
+        if rows is not None or model or (files and files.now > files.first):
+            yield Line(step, rows, rate, shards, eta, model)
 
-    def table(self) -> Table:
-        """The progress as a terminal shows it."""
+    def table(self) -> RenderableType:
+        """The progress as a terminal shows it: a table of steps, and below it a line for each model."""
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
         elapsed = time.monotonic() - self.started
         lines = self.lines()
         for line in lines:
-            table.add_row(*self._cells(line))
+            if line.rows is not None or line.shards is not None:
+                table.add_row(*self._cells(line))
         if not lines:
             table.add_row(Text(f"starting, {duration(elapsed)}", style="dim"))
-        return table
+        models = [
+            Text(_model_words(line), style="dim", no_wrap=True, overflow="ellipsis") for line in lines if line.model
+        ]
+        return Group(table, *models)
 
     def _cells(self, line: Line) -> Sequence[RenderableType]:
         done = line.shards is not None and line.shards >= self.shard_count
@@ -204,9 +216,22 @@ class Display:
         return f"poolsieve {elapsed}: {'; '.join([*filter(None, [said]), *map(_words, lines)])}"
 
 
+def model_text(work: ModelWork) -> str:
+    """`model 78 %, decoding 20 %, no rows 2 %`: of the time of a CPU's cores, or of a device's own, since the start."""
+    line = model_line("", work)
+    shares = {"model": line.in_model, "decoding": line.decoding, "no rows": line.waiting}
+    return ", ".join(f"{name} {percent_text(share)}" for name, share in shares.items()) if work.rows else ""
+
+
+def _model_words(line: Line) -> str:
+    return f"{LOADING} {line.step}" if line.model == LOADING else f"{line.step}: {line.model}"
+
+
 def _words(line: Line) -> str:
-    rate = f" ({line.rate:,.0f} rows/s)" if line.rate else ""
-    return f"{line.step} {line.rows:,} rows{rate}" if line.rows is not None else line.step
+    if line.model == LOADING:
+        return _model_words(line)
+    said = ", ".join(filter(None, [f"{line.rate:,.0f} rows/s" if line.rate else "", line.model]))
+    return f"{line.step} {line.rows:,} rows{f' ({said})' if said else ''}" if line.rows is not None else line.step
 
 
 def _pace(line: Line, total: int) -> str:

@@ -31,6 +31,7 @@ from poolsieve.dataflow.store.summary import Work
 from poolsieve.scoring_models.base.arrow import nulls
 from poolsieve.scoring_models.base.driver import score_rows
 from poolsieve.scoring_models.base.feed import Check
+from poolsieve.scoring_models.base.meter import ModelWork
 from poolsieve.scoring_models.base.scorer import Scored, fed
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
@@ -122,10 +123,14 @@ class FreshScores:
     def _timed(self, step: ScoreStep, inputs: pa.RecordBatch) -> Scored:
         """The scorer's answer; callers who share a model share the time as well."""
         scorer, seconds, took = self.job.scorer(step), self.made.work.seconds, dict[str, float]()
+        name, meter = self.job.meter(step) or (step.name, None)
         with progress.timed(took, step.name):
             threads = self.job.options.threads
-            made = score_rows(scorer, inputs, step.scorer.columns, threads=threads, check=self.check)
+            made = score_rows(scorer, inputs, step.scorer.columns, threads=threads, check=self.check, meter=meter)
         seconds[step.name] = seconds.get(step.name, 0.0) + (took[step.name] if made.seconds is None else made.seconds)
+        if made.work is not None:
+            self.made.work.models.setdefault(name, ModelWork()).add(made.work)
+            progress.add_model(name, made.work)
         return made
 
     def _keep(self, step: ScoreStep, rows: Ints, fresh: Stored) -> None:

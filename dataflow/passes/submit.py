@@ -36,6 +36,8 @@ from poolsieve.dataflow.store.settings import stored_scorers
 from poolsieve.dataflow.store.summary import Summary, dumps
 from poolsieve.scoring_models.base.arrow import type_named
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
+from poolsieve.scoring_models.base.hub_cache import commits
+from poolsieve.scoring_models.base.replicas import takes_devices
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,17 @@ class Plan:
             raise PlanError(
                 f"{self.other_pool}. Choose another --out, or add --replace-pool: the scores stay, and the current "
                 "decision goes with the next `prune`"
+            )
+
+    def check_devices(self) -> None:
+        """Called before a run.
+
+        Raises:
+            PlanError: if devices were named, and no model of the recipe would go there.
+        """
+        if self.job.options.devices and not any(takes_devices(step.scorer) for step in self.job.program.scorers):
+            raise PlanError(
+                "--devices: no scorer of this recipe has a model that leaves its device open (device='auto')"
             )
 
 
@@ -112,6 +125,7 @@ def prepare(
         frozen=frozen or {},
         options=options,
         retried=options.retry_quarantined or fs.exists(retried_url(out)),
+        commits=commits(),
     )
     return Plan(
         job,

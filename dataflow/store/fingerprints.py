@@ -16,6 +16,7 @@ from poolsieve.dataflow.store.settings import ScorerParts, StoredScorer
 from poolsieve.filters.dsl.edits import FunctionEditor
 from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.base.hub import check_hash
 
 
 def scorer_parts(program: Program, files: PoolFiles) -> dict[str, ScorerParts]:
@@ -75,13 +76,18 @@ def _code_hash(made: Any) -> str | None:
 
 
 def _sha256(path: Path, hashes: dict[Path, str]) -> str:
-    """SHA-256 of a model file; files that several scorers of a recipe share are read once."""
+    """SHA-256 of a model file; files that several scorers of a recipe share are read once.
+
+    Raises:
+        PlanError: if it can't be read, or is not what the hub says it is.
+    """
     if path not in hashes:
         try:
             with path.open("rb") as file:
                 hashes[path] = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise PlanError(f"can't read the model file {path}: {error}") from error
+        check_hash(path, hashes[path])
     return hashes[path]
 
 

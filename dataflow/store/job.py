@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -9,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from poolsieve.dataflow import progress
 from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.compile import compile_recipe
@@ -20,9 +22,12 @@ from poolsieve.dataflow.store import layout
 from poolsieve.dataflow.store.artefacts import with_artefact
 from poolsieve.dataflow.store.scores import FolderListing
 from poolsieve.dataflow.store.session import Session, session_of
-from poolsieve.dataflow.store.settings import ScorerParts, check_settings
+from poolsieve.dataflow.store.settings import ScorerParts, check_settings, stored_settings
 from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.base.hub_cache import Commits, use_commits
+from poolsieve.scoring_models.base.meter import Meter
+from poolsieve.scoring_models.base.replicas import load_on
 from poolsieve.scoring_models.base.scorer import has_model
 
 
@@ -34,6 +39,7 @@ class Options:
         threads: that one worker may keep busy.
         retry_quarantined: try rows again whose scores failed.
         max_error_rate: fail if more of the rows than this share were quarantined; None: never.
+        devices: of torch, for models that leave theirs open: a copy on each; none: where a model's own "auto" leads.
 
     Raises:
         PlanError: for a rate that is no share.
@@ -42,6 +48,7 @@ class Options:
     threads: int = 1
     retry_quarantined: bool = False
     max_error_rate: float | None = None
+    devices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         most = self.max_error_rate
@@ -64,6 +71,7 @@ class Job:
         recipe_object: the recipe itself where there is no source; its classes must be importable by workers.
         frozen: cuts that are given and not searched for.
         compare: the decision that a what-if is compared with.
+        commits: what branches of model repositories were when the plan was made: workers load the same files.
         retried: whether failures were ever tried again in OUT: a decision is then named after its ledger as well.
     """
 
@@ -80,6 +88,7 @@ class Job:
     options: Options = Options()
     compare: str = ""
     retried: bool = False
+    commits: Commits = field(default_factory=dict)
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @property
@@ -101,6 +110,7 @@ class Job:
         return self.session.once("program", self._compiled)
 
     def _compiled(self) -> Program:
+        use_commits(self.commits)
         program = compile_recipe(self.recipe.stages, self.pool.roles, self.role_types)
         return replace(program, steps=tuple(self._with_artefact(step) for step in program.steps))
 
@@ -139,9 +149,34 @@ class Job:
     def _ready(self, step: ScoreStep) -> Any:
         made: Any = step.scorer
         if has_model(made):
-            made = self.session.once(("model", self.fingerprints[step.name]), made.load)
+            made, _ = self._model(step)
         check_settings(self.folder(step), self.scorer_parts[step.name], getattr(made, "settings", {}))
         return made
+
+    def meter(self, step: ScoreStep) -> tuple[str, Meter] | None:
+        """Under which name the work of the step's model is added up, and its meter; None for a scorer without a model.
+
+        Steps that share a model share its meter, and what it did goes under the first one's name.
+        """
+        if not has_model(step.scorer):
+            return None
+        mark = self.fingerprints[step.name]
+        name = next(one.name for one in self.program.scorers if self.fingerprints[one.name] == mark)
+        return name, self._model(step)[1]
+
+    def _model(self, step: ScoreStep) -> tuple[Any, Meter]:
+        """The step's model, loaded once a process, and its meter."""
+        return self.session.once(("model", self.fingerprints[step.name]), lambda: self._loaded(step))
+
+    def _loaded(self, step: ScoreStep) -> tuple[Any, Meter]:
+        """The step's model on this machine, with the batches that its stored scores were made with, and its meter."""
+        scorer, found = step.scorer, stored_settings(self.folder(step))
+        if found is not None and hasattr(scorer, "as_recorded"):
+            scorer = scorer.as_recorded(found)
+        started = time.perf_counter()
+        with progress.loading(step.name):
+            made = load_on(scorer, self.options.devices)
+        return made, Meter.of(made, time.perf_counter() - started)
 
     def model_files(self) -> dict[str, dict[str, str]]:
         """Scorer -> model file -> SHA-256, of those that have any."""

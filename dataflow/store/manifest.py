@@ -19,10 +19,11 @@ from poolsieve.dataflow.recipes.source import RecipeSource
 from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.dataflow.store import layout
 from poolsieve.dataflow.store.job import Job
-from poolsieve.dataflow.store.summary import Count, Summary, WithCuts, cuts_from_json, dumps
+from poolsieve.dataflow.store.summary import Summary, WithCuts, cuts_from_json, dumps
 from poolsieve.dataflow.store.tables import read_promised
 from poolsieve.scoring_models.base.config import JsonObject, digest
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
+from poolsieve.scoring_models.base.meter import Count
 from poolsieve.scoring_models.base.packages import package_versions
 
 _DECISION = re.compile(r"[0-9a-f]{16}")

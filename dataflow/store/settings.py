@@ -63,6 +63,16 @@ def plain(value: Any) -> Any:
     return json.loads(dumps(value))
 
 
+def stored_settings(folder: str) -> JsonObject | None:
+    """What the scores in a folder were made with; None if nobody has scored there yet.
+
+    Raises:
+        PoolsieveError: for a `scorer.json` that is damaged, naming it.
+    """
+    url = settings_url(folder)
+    return _stored(url, "").settings if fs.exists(url) else None
+
+
 def check_settings(folder: str, parts: ScorerParts, settings: JsonObject) -> None:
     """Writes `scorer.json` at first use, and checks later workers against it.
 

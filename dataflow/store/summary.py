@@ -17,12 +17,7 @@ from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.filters.dsl.cuts import Cut
 from poolsieve.scoring_models.base.config import JsonObject
 from poolsieve.scoring_models.base.errors import PlanError
-
-Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
-"""How many of something: a file that says otherwise is damaged."""
-
-Amount = Annotated[float, msgspec.Meta(ge=0, le=1e18)]
-"""A measured number, such as seconds."""
+from poolsieve.scoring_models.base.meter import Amount, Count, ModelWork
 
 Finite = Annotated[float, msgspec.Meta(ge=-1e308, le=1e308)]
 """A number that can be drawn."""
@@ -155,12 +150,16 @@ class Sample(msgspec.Struct, order=True, frozen=True):
 
 
 class Work(msgspec.Struct, kw_only=True):
-    """What was done, summed over workers: rows and bytes read, seconds and rows scored by step."""
+    """What was done, summed over workers: rows and bytes read, seconds and rows scored by step, what models did.
+
+    `models`: name of a step -> what its model did; steps that share a model have it under the first one's name.
+    """
 
     rows: Count = 0
     read_bytes: Count = 0
     seconds: dict[str, Amount] = msgspec.field(default_factory=dict)
     scored: dict[str, Count] = msgspec.field(default_factory=dict)
+    models: dict[str, ModelWork] = msgspec.field(default_factory=dict)
 
     def add(self, other: Work) -> Work:
         """Adds another shard's or pass's."""
@@ -170,6 +169,8 @@ class Work(msgspec.Struct, kw_only=True):
             self.seconds[step] = self.seconds.get(step, 0.0) + seconds
         for step, rows in other.scored.items():
             self.scored[step] = self.scored.get(step, 0) + rows
+        for step, work in other.models.items():
+            self.models.setdefault(step, ModelWork()).add(work)
         return self
 
 

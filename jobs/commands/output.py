@@ -35,6 +35,18 @@ def print_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Non
     Output().print(table)
 
 
+def print_work(found: Summary) -> None:
+    """What took the time of a run, and a line for each model; nothing where nothing was scored."""
+    from poolsieve.jobs.report.throughput import measured
+
+    if found.facts is None or not found.work.scored:
+        return
+    made = measured(found.facts, found.work, found.wall_seconds)
+    for line in made.models:
+        click.echo(f"model    {line.text}")
+    click.echo(f"time     {made.text}")
+
+
 def print_counts(found: Summary) -> None:
     """The counts of a decision, and what they should make the user think."""
     rows = max(found.rows, 1)

@@ -18,6 +18,9 @@ from poolsieve.jobs.commands.options import parsed_parameters, recipe_options, r
 )
 @click.option("--retry-quarantined", is_flag=True, help="Try rows again whose scores failed.")
 @click.option("--replace-pool", is_flag=True, help="Go on if OUT holds the decision over another pool.")
+@click.option(
+    "--devices", metavar="0,1|all", help="GPUs of this machine: a copy of each model on each. Default: the first."
+)
 @report_options
 def run(
     recipe: str, out: str, parameters: tuple[str, ...], include: tuple[str, ...], no_samples: bool, **options: Any
@@ -28,12 +31,13 @@ def run(
     Beam options may follow after `--`.
     """
     from poolsieve.jobs import api
-    from poolsieve.jobs.commands.output import print_counts, say
+    from poolsieve.jobs.commands.output import print_counts, print_work, say
 
     params = parsed_parameters(parameters)
     found = api.run(
         recipe, out, params=params, include=include, samples=not no_samples, progress=True, say=say, **options
     )
     print_counts(found.summary)
+    print_work(found.summary)
     click.echo(f"report   {found.report}")
     click.echo(f"manifest {found.url}/manifest.json (decision {found.decision})")

@@ -58,6 +58,29 @@ def share_text(part: float | None) -> str:
     return f"{shown:.{digits}f}\N{NO-BREAK SPACE}%"
 
 
+def percent_text(part: float | None) -> str:
+    """A share in whole percents, as a sentence has it; what is neither nothing nor all is not shown as such."""
+    if part is None:
+        return "\N{EN DASH}"
+    percent = part * 100
+    if 0 < percent < 1:
+        return "< 1\N{NO-BREAK SPACE}%"
+    return f"{percent if percent in (0, 100) else min(percent, 99):.0f}\N{NO-BREAK SPACE}%"
+
+
+def rate_text(rate: float | None) -> str:
+    """Rows a second: 4,210, 12, 0.42, 0."""
+    if rate is None:
+        return "\N{EN DASH}"
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}" if rate >= 0.01 or not rate else "< 0.01"
+
+
+def cores_text(cores: float, unit: bool = True) -> str:
+    """`1 core`, `2 cores`, `1.5 cores`, or the number alone."""
+    shown = f"{cores:.1f}".removesuffix(".0")
+    return f"{shown} core{'' if shown == '1' else 's'}" if unit else shown
+
+
 def size_text(nbytes: float) -> str:
     """Bytes for people, in powers of ten."""
     for unit in ("B", "kB", "MB", "GB", "TB"):

@@ -14,8 +14,11 @@ from poolsieve.dataflow.store.summary import Summary
 from poolsieve.jobs.report.charts import chart_of
 from poolsieve.jobs.report.data import ReportData, report_data, report_json
 from poolsieve.jobs.report.numbers import (
+    cores_text,
     count_text,
     harmless,
+    percent_text,
+    rate_text,
     rows_text,
     score_text,
     seconds_text,
@@ -80,6 +83,7 @@ def environment() -> Environment:
         finalize=harmless,
     )
     made.filters.update(rows=rows_text, count=count_text, share=share_text, size=size_text)
+    made.filters.update(percent=percent_text, rate=rate_text, cores=cores_text)
     made.filters.update(score=score_text, seconds=seconds_text, json=_json)
     return made
 

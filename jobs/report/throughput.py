@@ -8,10 +8,15 @@ import msgspec
 
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.store.layout import report_url
-from poolsieve.dataflow.store.summary import Amount, Count, Facts, Summary, Work
+from poolsieve.dataflow.store.summary import Facts, Summary, Work
+from poolsieve.jobs.report.models import ModelLine, model_line, remedy
+from poolsieve.jobs.report.numbers import percent_text, rate_text
+from poolsieve.scoring_models.base.meter import Amount, Count
 
 READ, WRITE = "read", "write"
 """What work is called that belongs to no step: reading the pool, committing scores."""
+
+NOTHING = "Nothing was read or scored: every score was stored already."
 
 
 class Stage(msgspec.Struct, kw_only=True, frozen=True):
@@ -38,6 +43,7 @@ class Throughput(msgspec.Struct, kw_only=True, frozen=True):
         rows, read_bytes: read from the pool.
         bottleneck: the stage that took longest; None if nothing was done.
         text: the same in a sentence.
+        models: what each loaded model did.
         earlier: these are the figures of an earlier run, the one that did the work.
     """
 
@@ -48,6 +54,7 @@ class Throughput(msgspec.Struct, kw_only=True, frozen=True):
     read_bytes: Count
     bottleneck: str | None
     text: str
+    models: list[ModelLine] = []
     earlier: bool = False
 
 
@@ -80,6 +87,7 @@ def measured(facts: Facts, work: Work, wall_seconds: float | None = None) -> Thr
         if name in work.seconds
     ]
     slowest = max(stages, key=lambda stage: stage.seconds, default=None)
+    models = [model_line(name, work.models[name]) for name in steps if name in work.models]
     return Throughput(
         stages=stages,
         seconds=busy,
@@ -87,7 +95,8 @@ def measured(facts: Facts, work: Work, wall_seconds: float | None = None) -> Thr
         rows=work.rows,
         read_bytes=work.read_bytes,
         bottleneck=slowest.step if slowest else None,
-        text=_bottleneck(slowest) if slowest else "Nothing was read or scored: every score was stored already.",
+        models=models,
+        text=_bottleneck(slowest, stages, models) if slowest else NOTHING,
     )
 
 
@@ -101,10 +110,26 @@ def _stage(name: str, seconds: float, rows: int, busy: float) -> Stage:
     )
 
 
-def _bottleneck(stage: Stage) -> str:
-    rate = f" at {stage.rows_per_second:,.0f} rows/s" if stage.rows_per_second else ""
-    doing = {READ: "Reading the pool", WRITE: "Writing scores"}.get(stage.step, f"Scoring {stage.step}")
-    return (
-        f"{doing} is the bottleneck: {stage.share:.0%} of the work time{rate}. "
-        f"Twice as fast, it would save {stage.share / 2:.0%} of all work."
-    )
+def _bottleneck(stage: Stage, stages: list[Stage], models: list[ModelLine]) -> str:
+    """The slowest stage, and what would help. What a model's own time went to says more than how long it took."""
+    rate = f" at {rate_text(stage.rows_per_second)} rows/s" if stage.rows_per_second else ""
+    said = f"{_doing(stage)} is the bottleneck: {percent_text(stage.share)} of the work time{rate}"
+    own = next((line for line in models if line.step == stage.step and line.cores), None)
+    if own is not None:
+        return f"{said}. {remedy(own, _waits_for(stage, stages))}"
+    if stage.step == READ and (idle := max(models, key=lambda line: line.waiting, default=None)) and idle.waiting:
+        said += f", and the model of {idle.step} waits for rows {percent_text(idle.waiting)} of its time"
+    return f"{said}. Twice as fast, it would save {percent_text(stage.share / 2)} of all work."
+
+
+def _doing(stage: Stage) -> str:
+    return {READ: "Reading the pool", WRITE: "Writing scores"}.get(stage.step, f"Scoring {stage.step}")
+
+
+def _waits_for(stage: Stage, stages: list[Stage]) -> str:
+    """What goes on while a model has no rows: most likely what took the most time beside it."""
+    other = max((one for one in stages if one is not stage), key=lambda one: one.seconds, default=None)
+    if other is None or other.seconds < stage.seconds / 10:
+        return "its shards are too small or too few to keep it busy, so more shards in flight (--workers) would help"
+    doing = _doing(other)
+    return f"{doing[0].lower()}{doing[1:]} is what it waits for"

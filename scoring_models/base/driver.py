@@ -10,6 +10,7 @@ import pyarrow as pa
 from poolsieve.scoring_models.base.arrow import nulls
 from poolsieve.scoring_models.base.errors import RowError, is_fatal, row_error
 from poolsieve.scoring_models.base.feed import Check, feed_of, never
+from poolsieve.scoring_models.base.meter import Meter
 from poolsieve.scoring_models.base.scorer import BatchScorer, Loaded, LoadedByRow, Scored
 
 
@@ -20,6 +21,7 @@ def score_rows(
     *,
     threads: int,
     check: Check = never,
+    meter: Meter | None = None,
 ) -> Scored:
     """Scores of a batch, in the order and types of `columns`; rows that can't be scored are errors.
 
@@ -30,6 +32,7 @@ def score_rows(
         threads: that a model's feed may keep busy; callers who share a loaded model add theirs up, as far as there are
             cores.
         check: called about twice a second while a model works; what it raises ends this call, and no other.
+        meter: of the loaded model; all of its callers give the same one, or none.
 
     Raises:
         PoolsieveError, OSError, MemoryError: what is no row's fault (storage, device, a broken contract).
@@ -37,7 +40,7 @@ def score_rows(
     if batch.num_rows == 0:
         return Scored({name: pa.array([], kind) for name, kind in columns.items()})
     if hasattr(scorer, "infer"):
-        with feed_of(cast("Loaded | LoadedByRow", scorer)) as feed:
+        with feed_of(cast("Loaded | LoadedByRow", scorer), meter) as feed:
             return feed.score(batch, columns, threads, check)
     errors: dict[int, RowError] = {}
     parts = list(_bisected(scorer.score, batch, 0, columns, errors))

@@ -26,6 +26,13 @@ class RowError(NamedTuple):
 MESSAGE_LENGTH = 300
 """Characters of an exception's text that are stored with a row."""
 
+_DEVICE = re.compile(
+    r"CUDA|cuda runtime|cuDNN|CUDNN_|CUBLAS_|HIP error|NVML|NVRTC|nvrtc"
+    r"|No available kernel|unable to find an engine|NVIDIA driver|DefaultCPUAllocator"
+)
+"""In messages of torch: its device and the libraries there (2.15: c10/cuda, ATen/cuda/Exceptions.h, ATen/cudnn, cuDNN's
+"GET was unable to find an engine", attention's "No available kernel"), and memory of the CPU."""
+
 _ADDRESS = re.compile(r" ?<[\w.]{1,100} object at 0x[0-9a-fA-F]+>")
 
 
@@ -45,8 +52,19 @@ def is_fatal(error: BaseException) -> bool:
         # Pillow raises a bare OSError without an errno ("image file is truncated") for what is wrong with an image.
         bare = type(error) is OSError and error.errno is None
         return not bare and type(error).__module__.partition(".")[0] != "PIL"
-    name = type(error).__name__
-    return name in ("OutOfMemoryError", "AcceleratorError") or "CUDA" in str(error)
+    return is_device_error(error)
+
+
+def is_device_error(error: BaseException) -> bool:
+    """Whether torch raised this for its device (memory included) or a kernel that can't be run, whatever the rows are.
+
+    Most have no class of their own, so it goes by their text; by that of a `ValueError`, which may quote a row, it does
+    not. A batch that a kernel refuses has a shape or a type that every batch has.
+    """
+    if type(error).__name__ in ("OutOfMemoryError", "AcceleratorError"):
+        return True
+    torchs = isinstance(error, (RuntimeError, AssertionError)) or type(error).__module__.partition(".")[0] == "torch"
+    return torchs and _DEVICE.search(str(error)) is not None
 
 
 def row_error(error: BaseException) -> RowError:

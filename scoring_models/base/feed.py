@@ -11,6 +11,7 @@ that is not full is filled up, never sent through a smaller shape.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import itertools
 import threading
@@ -26,6 +27,8 @@ import pyarrow as pa
 from poolsieve.scoring_models.base.arrow import nulls
 from poolsieve.scoring_models.base.devices import cores
 from poolsieve.scoring_models.base.errors import RowError, is_fatal, row_error
+from poolsieve.scoring_models.base.finite import not_finite
+from poolsieve.scoring_models.base.meter import Meter, State
 from poolsieve.scoring_models.base.scorer import Loaded, LoadedByRow, ModelBatch, Scored, Scores
 
 T = TypeVar("T")
@@ -97,8 +100,9 @@ class Feed:
     model, holds nobody up.
     """
 
-    def __init__(self, loaded: Loaded | LoadedByRow) -> None:
-        self.users = 0
+    def __init__(self, loaded: Loaded | LoadedByRow, meter: Meter | None = None) -> None:
+        self.users, self.ending, self.ended = 0, False, threading.Event()
+        self.meter = meter or Meter.of(loaded)
         self._loaded = loaded
         self._by_row = cast(LoadedByRow, loaded) if hasattr(loaded, "decode") else None
         self._at_once: int | None = getattr(loaded, "at_once", None)
@@ -124,7 +128,7 @@ class Feed:
             self._leave(call)
         if call.failure is not None:
             raise call.failure
-        return call.scored()
+        return dataclasses.replace(call.scored(), work=self.meter.take())
 
     def _enter(self, call: _Call, pieces: list[Sequence[int]]) -> None:
         with self._changed:
@@ -137,6 +141,7 @@ class Feed:
                 worker = threading.Thread(target=self._work, name="poolsieve-model")
                 worker.start()
                 self._workers.append(worker)
+            self._note()
             self._changed.notify_all()
 
     def _threads(self) -> int:
@@ -162,7 +167,13 @@ class Feed:
                     shape: deque(r for r in some if r.call is not call) for shape, some in self._ready.items()
                 }
                 self._bytes = sum(ready.size for some in self._ready.values() for ready in some)
+            self._note()
             self._changed.notify_all()
+
+    def _note(self) -> None:
+        """Tells the meter how things stand; called, under the lock, when that has changed."""
+        threads = max(len(self._workers) - (self._at_once or 0), 0)  # beside those that wait for a device
+        self.meter.note(self, State(len(self._pieces), self._preparing, self._inferring, threads))
 
     def _charge(self) -> None:
         """Shares the time since the last change out among the callers, so that their seconds add up to the clock's."""
@@ -178,6 +189,7 @@ class Feed:
             self._changed.notify_all()
         for worker in self._workers:
             worker.join()
+        self.meter.forget(self)
 
     def _work(self) -> None:
         while (task := self._next()) is not None:
@@ -190,6 +202,7 @@ class Feed:
             while not self._closed:
                 task = self._choose()
                 if task is not None:
+                    self._note()
                     return task
                 self._changed.wait()
         return None
@@ -229,6 +242,7 @@ class Feed:
         finally:
             with self._changed:
                 self._preparing -= 1
+                self._note()
                 self._changed.notify_all()
 
     def _failed(self, call: _Call, row: int, error: RowError) -> None:
@@ -253,11 +267,33 @@ class Feed:
     def _whole(self, call: _Call, rows: Sequence[int]) -> None:
         loaded = cast(Loaded, self._loaded)
         prepared, errors = loaded.prepare(call.batch, rows)
-        found = [(part.rows, _first(loaded.infer(part), call.columns, range(len(part.rows)))) for part in prepared]
+        with self._computing():
+            made = [loaded.infer(part) for part in prepared]
+        found = [
+            (part.rows, _first(scores, call.columns, range(len(part.rows))))
+            for part, scores in zip(prepared, made, strict=True)
+        ]
+        for part in prepared:
+            self.meter.ran(part.shape, len(part.rows), len(part.rows))
         with self._changed:
             call.found.extend(found)
             call.errors.update(errors)
             call.left -= len(rows)
+
+    @contextlib.contextmanager
+    def _computing(self) -> Iterator[None]:
+        """A worker that has decoded goes on to the model with what it has; then it is back."""
+        self._moved(1)
+        try:
+            yield
+        finally:
+            self._moved(-1)
+
+    def _moved(self, on: int) -> None:
+        with self._changed:
+            self._preparing -= on
+            self._inferring += on
+            self._note()
 
     def _infer(self, shape: str, rows: list[_Ready]) -> None:
         try:
@@ -270,6 +306,7 @@ class Feed:
         finally:
             with self._changed:
                 self._inferring -= 1
+                self._note()
                 self._changed.notify_all()
 
     def _through(self, shape: str, rows: Sequence[_Ready]) -> None:
@@ -277,8 +314,14 @@ class Feed:
         assert self._by_row is not None
         inputs = self._by_row.filled(shape, [one.inputs for one in rows])
         made = self._by_row.infer(ModelBatch(range(len(rows)), shape, inputs))
+        self.meter.ran(shape, len(rows), self._by_row.room(shape))
+        wrong = not_finite(made, len(rows), self._loaded.settings.get("dtype"))
+        for place, error in wrong.items():
+            self._failed(rows[place].call, rows[place].row, error)
         places: dict[_Call, list[int]] = {}
         for place, one in enumerate(rows):
+            if place in wrong:
+                continue
             places.setdefault(one.call, []).append(place)
         found = [(call, [rows[i].row for i in own], _first(made, call.columns, own)) for call, own in places.items()]
         with self._changed:
@@ -326,18 +369,37 @@ _lock = threading.Lock()
 
 
 @contextlib.contextmanager
-def feed_of(loaded: Loaded | LoadedByRow) -> Iterator[Feed]:
-    """The feed of a loaded model, shared by all who are in this block at the same time; the last one ends it."""
-    with _lock:
-        feed = _feeds.setdefault(id(loaded), Feed(loaded))
-        feed.users += 1
+def feed_of(loaded: Loaded | LoadedByRow, meter: Meter | None = None) -> Iterator[Feed]:
+    """The feed of a loaded model, shared by all who are in this block at the same time; the last one ends it.
+
+    `meter` is the model's, which outlives the feed; without one the feed has its own.
+    """
+    feed = _entered(loaded, meter)
     try:
         yield feed
     finally:
         with _lock:
             feed.users -= 1
-            last = feed.users == 0
-            if last:
-                del _feeds[id(loaded)]
+            last = feed.ending = feed.users == 0
         if last:
-            feed.close()
+            _ended(loaded, feed)
+
+
+def _entered(loaded: Loaded | LoadedByRow, meter: Meter | None) -> Feed:
+    while True:
+        with _lock:
+            feed = _feeds.setdefault(id(loaded), Feed(loaded, meter))
+            if not feed.ending:
+                feed.users += 1
+                return feed
+        # Its last batch is still in the model; another feed beside it would take more places there than there are.
+        feed.ended.wait()
+
+
+def _ended(loaded: Loaded | LoadedByRow, feed: Feed) -> None:
+    try:
+        feed.close()
+    finally:
+        with _lock:
+            del _feeds[id(loaded)]
+        feed.ended.set()

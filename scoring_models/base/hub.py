@@ -1,9 +1,10 @@
-"""Files of Hugging Face Hub repositories, through the client's own cache; what is refused in a model's files."""
+"""What is refused in a model's files before any work starts. How they get here from the hub: `hub_cache.py`."""
 
 from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -78,24 +79,21 @@ def _tokenizer_error(path: str, size: int, changed: int) -> str:
     return ""
 
 
-def fetch(repository: str, revision: str | None, name: str) -> Path | None:
-    """A file of a repository in the local cache; None if the repository has no such file.
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def check_hash(path: Path, sha256: str) -> None:
+    """Refuses a file of the hub's cache whose contents are not what the hub has.
+
+    The cache calls the contents of large files (Git LFS) by the SHA-256 that the hub names, and links to them; the
+    client compares nothing but their size, and that only while it downloads.
 
     Raises:
-        PlanError: if it can't be had: no such repository, no access, no network.
+        PlanError: naming the file to remove.
     """
-    from huggingface_hub import _CACHED_NO_EXIST, hf_hub_download, try_to_load_from_cache
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(hf_hub_download(repository, name, revision=revision))
-    except LocalEntryNotFoundError as error:
-        if try_to_load_from_cache(repository, name, revision=revision) is _CACHED_NO_EXIST:
-            return None  # offline, but an earlier visit found that the repository has no such file
+    held = path.resolve()
+    if held.parent.name == "blobs" and _SHA256.fullmatch(held.name) and held.name != sha256:
         raise PlanError(
-            f"hf-hub:{repository} is not in the local cache and the hub can't be reached: {error}"
-        ) from error
-    except EntryNotFoundError:
-        return None
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        raise PlanError(f"can't fetch {name} of hf-hub:{repository}: {error}") from error
+            f"{path} is damaged: its SHA-256 is {sha256}, and the hub's is {held.name}. Remove {held}, then run again: "
+            "it is downloaded anew"
+        )

@@ -24,6 +24,7 @@ import pyarrow as pa
 
 from poolsieve.scoring_models.base.config import Config, JsonObject
 from poolsieve.scoring_models.base.errors import RowError
+from poolsieve.scoring_models.base.meter import ModelWork
 from poolsieve.scoring_models.base.packages import need
 
 
@@ -38,6 +39,8 @@ class Scored:
     errors: Mapping[int, RowError] = field(default_factory=dict)
     seconds: float | None = None
     """What it took, where several share a model: their seconds add up to the clock's. None: what the clock says."""
+    work: ModelWork | None = None
+    """What the model did since somebody was last told: whoever has it adds it up. None without a model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +148,8 @@ class LoadedByRow(Protocol):
 
     All methods must be safe to call from several threads at once. A class may also have `at_once`, how many batches may
     be in `infer` at a time: a device needs two, one that it computes and one that is ready. Without it, each of the
-    feed's threads may have one.
+    feed's threads may have one. And it may have `flops(shape)`, the floating-point operations of a full batch of that
+    shape (float), from which a report has the model's share of its device's peak.
     """
 
     settings: JsonObject
@@ -171,7 +175,10 @@ class LoadedByRow(Protocol):
         ...
 
     def infer(self, prepared: ModelBatch) -> Scores:
-        """Column -> array whose first len(prepared.rows) entries belong to the rows of the batch, in their order."""
+        """Column -> array whose first len(prepared.rows) entries belong to the rows of the batch, in their order.
+
+        A row of which a number is NaN or infinite has no score.
+        """
         ...
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from poolsieve.scoring_models.base.config import JsonObject
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
-from poolsieve.scoring_models.base.hub import check_tokenizer, fetch, read_json, refuse_code
+from poolsieve.scoring_models.base.hub import check_tokenizer, read_json, refuse_code
+from poolsieve.scoring_models.base.hub_cache import fetch
 
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 OPEN_CLIP_WEIGHTS = (
@@ -120,18 +121,24 @@ def tag_config(arch: str, tag: str) -> JsonObject:
 
 
 def tag_file(arch: str, tag: str) -> Path:
-    """The weights of a tag, from open_clip's cache or its source.
+    """The weights of a tag in the hub's cache: the file that open_clip itself would take.
 
     Raises:
         PlanError: if they can't be had.
     """
-    from open_clip.pretrained import download_pretrained
-
-    entry = tag_config(arch, tag)
-    try:
-        return Path(download_pretrained(entry, prefer_hf_hub=True))
-    except Exception as error:
-        raise PlanError(f"can't fetch the weights {tag!r} of {arch}: {error}") from error
+    repository, _, file = str(tag_config(arch, tag).get("hf_hub") or "").rpartition("/")
+    if not repository:
+        raise PlanError(
+            f"open_clip has the weights {tag!r} of {arch} not from the hub: download them, and give ({arch!r}, FILE)"
+        )
+    # As `open_clip.pretrained.download_pretrained_from_hf` has it: safetensors first, these names where none is given.
+    names = (f"{file.rpartition('.')[0]}.safetensors", file) if file else (OPEN_CLIP_WEIGHTS[0], OPEN_CLIP_WEIGHTS[2])
+    found = next((path for name in names if (path := fetch(repository, None, name)) is not None), None)
+    if found is None:
+        raise PlanError(
+            f"hf-hub:{repository}, which holds the weights {tag!r} of {arch}, has none of {', '.join(names)}"
+        )
+    return found
 
 
 def embedding_size(config: JsonObject) -> int:

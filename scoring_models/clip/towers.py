@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from poolsieve.scoring_models.base.devices import DTYPES, NO_LOCK, gpu_lock
-from poolsieve.scoring_models.base.errors import PoolsieveError
+from poolsieve.scoring_models.base.devices import DTYPES
+from poolsieve.scoring_models.base.flops import flops_of
+from poolsieve.scoring_models.base.gpu import runner_of
 from poolsieve.scoring_models.base.scorer import Scores
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ Array = np.ndarray[Any, Any]
 class TorchTowers:
     """Both towers in torch. Safe to call from several threads; each runs torch with one thread of its own.
 
+    Attention is torch's own scaled dot product in both towers: open_clip's blocks ask for no weights, and there the
+    image tower takes the native multi-head attention, the text tower, whose mask is of floats, the function itself.
+
     Args:
         config: the scorer.
         model: of open_clip, on the CPU in fp32, in evaluation mode; it belongs to this object from here on.
@@ -29,10 +33,17 @@ class TorchTowers:
     def __init__(self, config: Clip, model: Any, normalise: Any, device: Any) -> None:
         import torch
 
-        self.config, self.torch, self.device, self.normalise = config, torch, device, normalise
+        self.config, self.normalise = config, normalise
         self.dtype = getattr(torch, DTYPES[config.precision])
-        self.model = model.to(device, self.dtype)
-        self.gpu = gpu_lock(device)
+        self.runner = runner_of(device, f"Clip({config.model!r})")
+        self.model = self.runner.placed(lambda: self._placed(model, device))
+
+    def _placed(self, model: Any, device: Any) -> Any:
+        model = model.to(device, self.dtype)
+        if device.type == "cuda":
+            # Pixels come as channels-last. With weights that are too, cuDNN converts neither for the convolutions.
+            model.visual.to(memory_format=self.runner.torch.channels_last)
+        return model
 
     def __call__(self, pixels: Array, tokens: Array) -> Scores:
         """Scores of a batch.
@@ -45,25 +56,25 @@ class TorchTowers:
             `""`: cosine similarity, float32 (n,); with `embeddings`, both sides as float16 (n, dim).
 
         Raises:
-            PoolsieveError: if the device has no room for the batch.
+            PoolsieveError: if the device has no room for the batch, or fails.
         """
-        torch = self.torch
-        torch.set_num_threads(1)  # a setting of the calling thread; more would fight over the cores and change sums
-        try:
-            with torch.inference_mode(), self.gpu or NO_LOCK:
-                return self._embed(torch.from_numpy(pixels), torch.from_numpy(tokens))
-        except torch.OutOfMemoryError as error:
-            raise PoolsieveError(
-                f"the GPU has no room for {len(pixels)} pairs at a time: say Clip(..., batch_size="
-                f"{max(1, len(pixels) // 2)})"
-            ) from error
+        smaller = f"say Clip(..., batch_size={max(1, len(pixels) // 2)}), it has {len(pixels)} pairs at a time"
+        return self.runner(self.embed, (pixels, tokens), smaller=smaller)
 
-    def _embed(self, pixels: Any, tokens: Any) -> Scores:
-        x = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float().div(255)
+    def flops(self, pairs: int, context: int) -> float:
+        """Floating-point operations of both towers for that many pairs, captions of `context` tokens (`flops_of`)."""
+        torch, size = self.runner.torch, self.model.visual.image_size
+        height, width = size if isinstance(size, (tuple, list)) else (size, size)
+        pixels = torch.zeros(pairs, 3, height, width, dtype=self.dtype, device="meta")
+        tokens = torch.zeros(pairs, context, dtype=torch.int64, device="meta")
+        return flops_of(self.model, lambda model: (model.encode_image(pixels), model.encode_text(tokens)))
+
+    def embed(self, pixels: Any, tokens: Any) -> dict[str, Any]:
+        """The same from tensors on the device to tensors there."""
+        x = pixels.permute(0, 3, 1, 2).float().div(255)
         image = self.model.encode_image(self.normalise(x).to(self.dtype), normalize=True).float()
-        text = self.model.encode_text(tokens.to(self.device, non_blocking=True), normalize=True).float()
-        made = {"": (image * text).sum(-1).cpu().numpy()}
+        text = self.model.encode_text(tokens, normalize=True).float()
+        made = {"": (image * text).sum(-1)}
         if self.config.embeddings:
-            made["image_embedding"] = image.half().cpu().numpy()
-            made["text_embedding"] = text.half().cpu().numpy()
+            made |= {"image_embedding": image.half(), "text_embedding": text.half()}
         return made

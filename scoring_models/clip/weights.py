@@ -16,7 +16,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from poolsieve.scoring_models.base.config import JsonObject
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.hub import read_json
-from poolsieve.scoring_models.clip.files import OPEN_CLIP_CONFIG, folder_of, layout_of, tag_file
+from poolsieve.scoring_models.clip.files import OPEN_CLIP_CONFIG, folder_of, layout_of, tag_config, tag_file
 
 OPENAI_VOCABULARY = 49408
 """Size of the byte-pair vocabulary of OpenAI's CLIP, which open_clip's own tokenizer has."""
@@ -53,9 +53,17 @@ def load_parts(model: str | tuple[str, str], revision: str | None) -> Parts:
 
 
 def _from_registry(arch: str, weights: str) -> Parts:
-    path = weights if Path(weights).is_file() else str(tag_file(arch, weights))
-    tag = None if Path(weights).is_file() else weights
-    return _from_open_clip(arch, pretrained=tag or path)
+    if Path(weights).is_file():
+        return _from_open_clip(arch, pretrained=weights)
+    # By file and not by tag, for which open_clip would ask the hub by itself.
+    return _from_open_clip(
+        arch, pretrained=str(tag_file(arch, weights)), **tag_preprocessing(tag_config(arch, weights))
+    )
+
+
+def tag_preprocessing(entry: JsonObject) -> JsonObject:
+    """How images are prepared for a tag's weights, as open_clip's factory takes it beside a file."""
+    return {f"image_{key}": entry[key] for key in ("mean", "std", "interpolation", "resize_mode") if key in entry}
 
 
 def _from_open_clip(name: str, **how: Any) -> Parts:

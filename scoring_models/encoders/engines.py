@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import logging
-import sys
-import threading
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from poolsieve.scoring_models.base.devices import DTYPES, NO_LOCK, cores, gpu_lock
-from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
-from poolsieve.scoring_models.base.packages import need
+from poolsieve.scoring_models.base.devices import DTYPES
+from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.base.gpu import runner_of
+from poolsieve.scoring_models.base.openvino import Run, agree, check_there, check_wanted, compiled
 
 BACKENDS = ("auto", "torch", "openvino")
 
@@ -28,12 +24,12 @@ AGREE = 1e-3
 """Largest difference between torch's logits and OpenVINO's, as a share of the largest logit, that is let pass."""
 
 
-def check_backend(scorer: str, backend: str, precision: str) -> None:
-    """Raises `PlanError` for an unknown backend, or one that has not the precision."""
+def check_backend(scorer: str, backend: str, precision: str, device: str) -> None:
+    """Raises `PlanError` for an unknown backend, or one that has not the precision or the device."""
     if backend not in BACKENDS:
         raise PlanError(f"{scorer}(backend={backend!r}): expected one of {', '.join(BACKENDS)}")
-    if backend == "openvino" and precision == "fp16":
-        raise PlanError(f"{scorer}(backend='openvino', precision='fp16'): on a CPU it has fp32 and bf16")
+    if backend == "openvino":
+        check_wanted(scorer, precision, device)
 
 
 def backend_of(backend: str, device: Any, precision: str) -> str:
@@ -46,13 +42,11 @@ def backend_of(backend: str, device: Any, precision: str) -> str:
         there = importlib.util.find_spec("openvino") is not None
         return "openvino" if there and device.type == "cpu" and precision != "fp16" else "torch"
     if backend == "openvino":
-        need("backend='openvino'", "openvino", extra="classifiers")
-        if device.type != "cpu":
-            raise PlanError("backend='openvino' runs on the CPU: say device='cpu', or backend='torch'")
+        check_there(device)
     return backend
 
 
-def engine(network: Any, device: Any, precision: str, backend: str, context: int) -> Engine:
+def engine(network: Any, device: Any, precision: str, backend: str, context: int, who: str = "this encoder") -> Engine:
     """Runs `network(ids, mask) -> logits`, a torch module in evaluation mode, by one of the backends.
 
     Args:
@@ -61,83 +55,46 @@ def engine(network: Any, device: Any, precision: str, backend: str, context: int
         precision: "fp32", "bf16" or "fp16".
         backend: "torch" or "openvino".
         context: tokens that the network can read.
+        who: the scorer, for messages.
 
     Raises:
-        PlanError: if OpenVINO gives other results than torch.
+        PlanError: if OpenVINO can't convert the network, or gives other results than torch.
     """
     if backend == "openvino":
         return _openvino(network, precision, context)
-    return _torch(network, device, precision)
+    return TorchEngine(network, device, precision, who)
 
 
-def _torch(network: Any, device: Any, precision: str) -> Engine:
-    import torch
+class TorchEngine:
+    """An `Engine` of torch. Arguments as for `engine`; `who` is the scorer, for messages."""
 
-    network = network.to(device, getattr(torch, DTYPES[precision]))
-    lock = gpu_lock(device) or NO_LOCK
+    def __init__(self, network: Any, device: Any, precision: str, who: str) -> None:
+        import torch
 
-    def run(ids: Ids, mask: Ids) -> Logits:
-        torch.set_num_threads(1)  # a setting of the calling thread; more would fight over the cores and change sums
-        try:
-            with torch.inference_mode(), lock:
-                made = network(torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device))
-                return np.asarray(made.float().cpu().numpy(), dtype=np.float32)
-        except torch.OutOfMemoryError as error:
-            raise PoolsieveError(
-                f"the GPU has no room for {ids.size} tokens at a time: give the scorer a smaller tokens="
-            ) from error
+        self.runner = runner_of(device, who)
+        self.network = self.runner.placed(lambda: network.to(device, getattr(torch, DTYPES[precision])))
 
-    return run
+    def __call__(self, ids: Ids, mask: Ids) -> Logits:
+        """The logits of a batch.
+
+        Raises:
+            PoolsieveError: if the device has no room for it, or fails.
+        """
+        smaller = f"give the scorer tokens={max(1, ids.size // 2)}, it has {ids.size} at a time"
+        return self.runner(self.logits, (ids, mask), smaller=smaller)["logits"]
+
+    def logits(self, ids: Any, mask: Any) -> dict[str, Any]:
+        """The same from tensors on the device to one there."""
+        return {"logits": self.network(ids, mask).float()}
 
 
 def _openvino(network: Any, precision: str, context: int) -> Engine:
-    compiled = _compiled(network, precision, max(context // 2, 1))
-    local = threading.local()
-
-    def run(ids: Ids, mask: Ids) -> Logits:
-        if not hasattr(local, "request"):
-            local.request = compiled.create_infer_request()
-        return np.array(next(iter(local.request.infer([ids, mask]).values())), dtype=np.float32)
-
-    if precision == "fp32":
-        _check_agreement(run, network, min(context, 80))
-    return run
+    ids = np.arange(2 * max(context // 2, 1), dtype=np.int64).reshape(2, -1) % 7
+    made = compiled(network, (ids, np.ones_like(ids)), precision, lambda run: _compare(run, network, min(context, 80)))
+    return lambda ids, mask: made(ids, mask)[0]
 
 
-def _compiled(network: Any, precision: str, length: int) -> Any:
-    """The network, traced at a length, for OpenVINO's CPU plugin with one stream of one thread for each core."""
-    import torch
-
-    # Importing OpenVINO reports its use to its makers, unless that module is absent.
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    import openvino
-    from openvino.frontend import FrontEndManager
-    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
-
-    ids = torch.arange(2 * length).reshape(2, length) % 7
-    frontend = FrontEndManager().load_by_framework("pytorch")
-    with warnings.catch_warnings(), _quiet("transformers"):
-        warnings.simplefilter("ignore")  # the tracer's, about what `_check_agreement` looks at
-        decoder = TorchScriptPythonDecoder(network, example_input=(ids, torch.ones_like(ids)))
-        graph = frontend.convert(frontend.load(decoder))  # which does not keep the decoder alive itself
-    settings = {"NUM_STREAMS": cores(), "INFERENCE_NUM_THREADS": cores()}
-    hint = {"INFERENCE_PRECISION_HINT": "f32" if precision == "fp32" else precision}
-    return openvino.Core().compile_model(graph, "CPU", {**settings, **hint})
-
-
-@contextlib.contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Keeps a library's remarks on being traced away from the user."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
-def _check_agreement(run: Engine, network: Any, length: int) -> None:
+def _compare(run: Run, network: Any, length: int) -> None:
     """Compares both backends at a shape that the conversion has not seen.
 
     Raises:
@@ -150,6 +107,4 @@ def _check_agreement(run: Engine, network: Any, length: int) -> None:
     mask[1, length // 4 + 1 :] = 0
     with torch.inference_mode():
         expected = network(torch.from_numpy(ids), torch.from_numpy(mask)).float().numpy()
-    off = float(np.abs(run(ids, mask) - expected).max() / max(np.abs(expected).max(), 1e-6))
-    if not off <= AGREE:
-        raise PlanError(f"OpenVINO's results for this model differ from torch's by {off:.1e}: say backend='torch'")
+    agree(float(np.abs(run(ids, mask)[0] - expected).max() / max(np.abs(expected).max(), 1e-6)), AGREE)

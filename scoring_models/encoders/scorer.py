@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from poolsieve.scoring_models.base.config import JsonObject, absolute_path
-from poolsieve.scoring_models.base.devices import check_precision, device_of, gpu_name
+from poolsieve.scoring_models.base.devices import check_precision, device_of, gpu_name, precision_of
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, RowError
 from poolsieve.scoring_models.base.packages import need
 from poolsieve.scoring_models.base.scorer import ModelBatch, Resources, TextScorer
-from poolsieve.scoring_models.encoders.engines import backend_of, check_backend, engine
+from poolsieve.scoring_models.encoders.batch_tokens import recorded, tokens_of
+from poolsieve.scoring_models.encoders.engines import TorchEngine, backend_of, check_backend, engine
 from poolsieve.scoring_models.encoders.windows import WindowBatch, batches_of, shapes, windows_of
 
 L = TypeVar("L")
-
-TOKENS = {"cpu": 512, "cuda": 16_384}
-"""Kind of device -> tokens of a batch. On a CPU one window after the other is as fast, and needs no blanks."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -30,9 +29,12 @@ class EncoderScorer(TextScorer):
 
     Args:
         revision: of the repository; a commit makes a run repeatable.
-        precision: "fp32", or "bf16" where the processor has it (some scores change).
+        precision: "fp32", or "bf16" where the processor has it (some scores change), on a GPU "fp16"; "auto" is bf16
+            where processor or GPU has it in hardware, else fp32. What it came to is recorded with the scores, and a
+            machine where it is the other one is refused.
         overlap: tokens that neighbouring windows of a long text share.
-        tokens: of one batch that the model sees, filled up with blanks; if not given, `TOKENS` of the device.
+        tokens: of one batch that the model sees, filled up with blanks. If not given, 512 on a CPU, and on a
+            GPU as many as its kind has room for (`encoders/batch_tokens.py`).
         device: "auto" takes a GPU if there is one.
         backend: "torch" or "openvino"; "auto" takes OpenVINO on a CPU where it is installed.
         text: the role to read.
@@ -52,7 +54,7 @@ class EncoderScorer(TextScorer):
     def __post_init__(self) -> None:
         name = type(self).__name__
         check_precision(name, self.precision)
-        check_backend(name, self.backend, self.precision)
+        check_backend(name, self.backend, self.precision, self.device)
         if Path(absolute_path(self.model)).is_dir():
             object.__setattr__(self, "model", absolute_path(self.model))
 
@@ -65,6 +67,11 @@ class EncoderScorer(TextScorer):
         """Without the folder of local files, which enter the fingerprint by hash, and without the device."""
         out = {key: value for key, value in super().to_dict().items() if key != "device"}
         return {**out, "model": Path(self.model).name if Path(self.model).is_absolute() else self.model}
+
+    def as_recorded(self, settings: JsonObject) -> Self:
+        """With the batches that stored scores were made with, if they were left to the device then and are now."""
+        tokens = recorded(settings) if self.tokens is None else None
+        return self if tokens is None else dataclasses.replace(self, tokens=tokens)
 
     def loaded(self, make: Callable[[], L]) -> L:
         """What `make` loads.
@@ -109,12 +116,14 @@ class LoadedEncoder:
     ) -> None:
         import torch
 
-        self.config, self.tokenizer = config, tokenizer
-        self.context, self.around, self.longest = context, around, longest
         device = device_of(torch, config.device)
+        self.config = config = replace(config, precision=precision_of(torch, config.precision, device))
+        self.tokenizer, self.context, self.around, self.longest = tokenizer, context, around, longest
         backend = backend_of(config.backend, device, config.precision)
-        self.run = engine(network, device, config.precision, backend, context)
-        self.tokens = config.tokens or TOKENS.get(device.type, TOKENS["cuda"])
+        who = f"{type(config).__name__}({config.model!r})"
+        self.run = engine(network, device, config.precision, backend, context, who)
+        self.at_once = self.run.runner.at_once if isinstance(self.run, TorchEngine) else None
+        self.tokens = tokens_of(self.run, context, config.tokens)
         self.shapes = shapes(context, self.tokens)
         self.settings: JsonObject = {
             "dtype": config.precision,

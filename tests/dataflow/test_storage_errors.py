@@ -5,15 +5,17 @@ from __future__ import annotations
 import errno
 import pickle
 import socket
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import botocore.exceptions
 import pytest
 from aiohttp.http_exceptions import ContentLengthError
+from fsspec.implementations.local import LocalFileSystem
 from s3fs.errors import translate_boto_error
 
-from poolsieve.dataflow import retries
+from poolsieve.dataflow import fs, retries
 from poolsieve.dataflow.storage_errors import StorageAway, StorageError, StorageForbidden, explained, transient
 
 
@@ -178,3 +180,57 @@ def test_errors_that_name_one_another_in_a_circle_are_judged() -> None:
     one, two = OSError("a"), OSError("b")
     one.__cause__, two.__cause__ = two, one
     assert not transient(one) and explained(one) is None
+
+
+def test_removing_what_is_not_there_is_no_trouble_after_trouble(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a run ends that storage stopped: it removes a folder of its own, which may never have been made."""
+    tried: list[str] = []
+    remove = LocalFileSystem.rm
+
+    def counted(system: LocalFileSystem, path: str, **how: Any) -> None:
+        tried.append(path)
+        remove(system, path, **how)
+
+    monkeypatch.setattr(LocalFileSystem, "rm", counted)
+    monkeypatch.setattr(retries, "FIRST_PAUSE", 0.001)
+    with pytest.raises(StorageAway, match="the run"):
+        try:
+            raise StorageAway("the run") from ConnectionResetError()
+        finally:
+            fs.remove(str(tmp_path / "runs" / "one"))
+    assert len(tried) == 1
+
+
+def test_trouble_of_a_call_is_tried_again_whatever_was_being_handled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retries, "FIRST_PAUSE", 0.001)
+    calls: list[int] = []
+
+    @retries.retrying
+    def call() -> str:
+        calls.append(1)
+        if len(calls) < 3:
+            try:
+                raise aiohttp.ServerDisconnectedError
+            except aiohttp.ServerDisconnectedError:
+                raise FileNotFoundError("http://h/a")  # noqa: B904  (as fsspec's http does it)
+        return "read"
+
+    try:
+        raise PermissionError("no rights")
+    except PermissionError:
+        assert call() == "read"
+    assert len(calls) == 3
+
+
+def test_what_was_being_handled_lends_no_words_to_another_error() -> None:
+    @retries.retrying
+    def call() -> None:
+        raise ValueError("a slip")
+
+    with pytest.raises(ValueError, match="a slip"):
+        try:
+            raise botocore.exceptions.NoCredentialsError
+        finally:
+            call()

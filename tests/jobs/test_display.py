@@ -17,6 +17,7 @@ from poolsieve.dataflow.store import layout
 from poolsieve.filters import Keep, col
 from poolsieve.jobs import display
 from poolsieve.jobs.display import Display, Done, Rate, duration
+from poolsieve.scoring_models.base.meter import ModelWork
 
 
 @pytest.fixture
@@ -141,3 +142,37 @@ def test_no_time_left_is_claimed_without_evidence() -> None:
 
 def test_durations() -> None:
     assert [duration(s) for s in (0.4, 42, 725, 11045)] == ["0:00", "0:42", "12:05", "3:04:05"]
+
+
+def test_a_model_that_is_being_loaded_and_then_what_it_does(prepared: Plan) -> None:
+    watcher = Display(prepared.job, 3, console=console(True))
+    step = prepared.job.program.scorers[0].name
+    assert watcher.text().endswith("starting")
+    with progress.loading(step):
+        assert watcher.text().endswith(f": loading {step}")
+        watcher.console.print(watcher.table())
+        assert text_of(watcher.console).strip() == f"loading {step}"
+    assert watcher.text().endswith("starting")
+    progress.add(step, 5)
+    for seconds in (1.0, 2.0):
+        progress.add_model(
+            step, ModelWork(rows=2, seconds=seconds, core_seconds=2 * seconds, infer_seconds=1.5 * seconds)
+        )
+    said = "model 75 %, decoding 0 %, no rows 25 %"
+    assert f"{step} 5 rows ({said})" in watcher.text().replace("\N{NO-BREAK SPACE}", " ")
+    watcher.console.print(watcher.table())
+    assert f"{step}: {said}\n" in text_of(watcher.console).replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_a_run_that_starts_anew_forgets_what_was_being_loaded(prepared: Plan) -> None:
+    with progress.loading("a"):
+        progress.reset()
+        assert progress.being_loaded() == [] and progress.models() == {}
+    with progress.loading("a"):
+        assert progress.being_loaded() == ["a"]
+
+
+def test_a_model_that_can_not_be_loaded_is_no_longer_shown(prepared: Plan) -> None:
+    with pytest.raises(OSError, match="no weights"), progress.loading("a"):
+        raise OSError("no weights")
+    assert progress.being_loaded() == []

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
-import os
 import shutil
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,31 +18,16 @@ from PIL import Image
 from poolsieve.scoring_models import Clip
 from poolsieve.scoring_models.base.driver import score_rows
 from poolsieve.scoring_models.base.errors import PlanError
+from tests.hub import Hub
+from tests.scoring_models.clip.tiny_clip import DIM, MODEL, PREPROCESS, SIDE, image_bytes, make, pairs
 
 open_clip = pytest.importorskip("open_clip")
 torch = pytest.importorskip("torch")
 
-SIDE, DIM = 32, 16
-MODEL = {
-    "embed_dim": DIM,
-    "quick_gelu": True,
-    "vision_cfg": {"image_size": SIDE, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
-    "text_cfg": {"context_length": 20, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
-}
-PREPROCESS = {"size": SIDE, "mean": [0.48, 0.46, 0.41], "std": [0.27, 0.26, 0.28], "resize_mode": "shortest"}
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny model with random weights in open_clip's layout."""
-    from safetensors.torch import save_file
-
-    torch.manual_seed(0)
-    model = open_clip.CLIP(**MODEL)
-    path = tmp_path_factory.mktemp("clip")
-    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, path / "open_clip_model.safetensors")
-    (path / "open_clip_config.json").write_text(json.dumps({"model_cfg": MODEL, "preprocess_cfg": PREPROCESS}))
-    return path
+    return make(tmp_path_factory.mktemp("clip"))
 
 
 @pytest.fixture(scope="module")
@@ -134,29 +115,6 @@ def to_transformers(state: dict[str, Any], wanted: dict[str, Any]) -> dict[str, 
             "text_model.final_layer_norm.bias": lambda: state["ln_final.bias"],
         }[name]()
     return out
-
-
-def image_bytes(seed: int, mode: str = "RGB", form: str = "PNG") -> bytes:
-    r = np.random.default_rng(seed)
-    pixels = r.integers(0, 255, (int(r.integers(30, 90)), int(r.integers(30, 90)), 3), dtype=np.uint8)
-    sink = io.BytesIO()
-    Image.fromarray(pixels).convert(mode).save(sink, form)
-    return sink.getvalue()
-
-
-def pairs(n: int = 11) -> pa.RecordBatch:
-    modes = [
-        ("RGB", "PNG"),
-        ("L", "JPEG"),
-        ("CMYK", "JPEG"),
-        ("RGBA", "PNG"),
-        ("P", "PNG"),
-        ("LA", "PNG"),
-        ("1", "PNG"),
-    ]
-    images = [image_bytes(i, *modes[i % len(modes)]) for i in range(n)]
-    texts = [f"a photo of {i} things " + "and more " * (7 * i) for i in range(n)]
-    return pa.record_batch({"image": pa.array(images, pa.binary()), "text": texts})
 
 
 def reference(folder: Path, batch: pa.RecordBatch) -> list[float]:
@@ -288,44 +246,11 @@ def test_damaged_weights_are_refused(folder: Path, tmp_path: Path, damage: str) 
         Clip(f"local-dir:{copy}").load()
 
 
-class Hub(BaseHTTPRequestHandler):
-    """As much of the hub as a download needs: /{owner}/{name}/resolve/{revision}/{file}."""
-
-    repositories: ClassVar[dict[str, Path]] = {}
-
-    def do_HEAD(self) -> None:
-        self.answer(body=False)
-
-    def do_GET(self) -> None:
-        self.answer(body=True)
-
-    def answer(self, body: bool) -> None:
-        owner, name, *_, file = self.path.lstrip("/").split("/")
-        path = self.repositories.get(f"{owner}/{name}", Path("/nowhere")) / file
-        found = path.is_file()
-        data = path.read_bytes() if found else b""
-        self.send_response(200 if found else 404)
-        self.send_header("X-Repo-Commit", "c" * 40)
-        if found:
-            self.send_header("ETag", f'"{file}-{len(data)}"')
-        else:
-            self.send_header("X-Error-Code", "EntryNotFound")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        if body:
-            self.wfile.write(data)
-
-    def log_message(self, *_: Any) -> None:
-        """Quiet."""
-
-
 @pytest.fixture
-def hub(folder: Path, converted: Path) -> Iterator[str]:
-    Hub.repositories = {"own/layout": folder, "their/layout": converted}
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
+def hub(folder: Path, converted: Path) -> Iterator[Hub]:
+    made = Hub({"own/layout": folder, "their/layout": converted})
+    yield made
+    made.stop()
 
 
 HUB_CODE = """
@@ -337,16 +262,16 @@ for name in ("own/layout", "their/layout"):
 """
 
 
-def test_hub_repositories_in_both_layouts_and_offline_afterwards(hub: str, tmp_path: Path) -> None:
-    env = {**os.environ, "HF_ENDPOINT": hub, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(tmp_path / "hf")}
-    first = subprocess.run([sys.executable, "-c", HUB_CODE], env=env, capture_output=True, text=True, check=False)
+def test_hub_repositories_in_both_layouts_and_offline_afterwards(hub: Hub, tmp_path: Path) -> None:
+    first = hub.run(HUB_CODE, tmp_path / "hf")
     assert first.returncode == 0, first.stderr[-1500:]
     assert "open_clip_config.json" in first.stdout
     assert "preprocessor_config.json" in first.stdout
-    offline = {**env, "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "1"}
-    second = subprocess.run([sys.executable, "-c", HUB_CODE], env=offline, capture_output=True, text=True, check=False)
+    hub.counts.clear()
+    second = hub.run(HUB_CODE, tmp_path / "hf", HF_HUB_OFFLINE="1")
     assert second.returncode == 0, second.stderr[-1500:]
     assert second.stdout == first.stdout
+    assert not hub.counts
 
 
 @pytest.mark.parametrize(
@@ -366,3 +291,64 @@ def test_a_folder_that_asks_for_code_or_has_broken_files_is_refused(
     with pytest.raises(PlanError, match=message) as caught:
         Clip(f"local-dir:{copied}").files()
     assert str(copied / name) in str(caught.value)
+
+
+TAG_CODE = """
+from poolsieve.scoring_models.clip.files import tag_file
+for model in (("ViT-B-32", "datacomp_xl_s13b_b90k"), ("ViTamin-S", "datacomp1b")):
+    print(tag_file(*model).name)
+"""
+
+
+def test_weights_of_tags_come_through_the_same_cache(tmp_path: Path) -> None:
+    folders = {}
+    for repository, file in (
+        ("laion/CLIP-ViT-B-32-DataComp.XL-s13B-b90K", "open_clip_pytorch_model.bin"),
+        ("jienengchen/ViTamin-S", "pytorch_model.bin"),
+    ):
+        folders[repository] = tmp_path / repository
+        folders[repository].mkdir(parents=True)
+        (folders[repository] / file).write_bytes(b"weights of " + repository.encode())
+    hub = Hub(folders)
+    try:
+        first = hub.run(TAG_CODE, tmp_path / "hf")
+        assert first.stdout.split() == ["open_clip_pytorch_model.bin", "pytorch_model.bin"], first.stderr
+        hub.counts.clear()
+        assert hub.run(TAG_CODE, tmp_path / "hf", HF_HUB_OFFLINE="1").stdout == first.stdout
+        assert not hub.counts
+        empty = hub.run(TAG_CODE, tmp_path / "other", HF_HUB_OFFLINE="1").stderr
+        assert "hf-hub:laion/CLIP-ViT-B-32-DataComp.XL-s13B-b90K is not in the cache" in empty.splitlines()[-1]
+    finally:
+        hub.stop()
+
+
+def test_the_file_of_a_tag_is_the_one_that_open_clip_takes(tmp_path: Path) -> None:
+    names = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
+    code = "from open_clip.pretrained import *\nprint(download_pretrained(get_pretrained_cfg(*{model}))[-27:])\n"
+    model = ("ViT-B-32", "laion2b_s34b_b79k")
+    ours = "from poolsieve.scoring_models.clip.files import tag_file\nprint(str(tag_file(*{model}))[-27:])\n"
+    for i in range(3):
+        folder = tmp_path / str(i)
+        folder.mkdir()
+        for name in names[i:]:
+            (folder / name).write_bytes(name.encode())
+        hub = Hub({"laion/CLIP-ViT-B-32-laion2B-s34B-b79K": folder})
+        found = hub.run((code + ours).format(model=model), tmp_path / f"hf{i}")
+        hub.stop()
+        theirs, mine = found.stdout.split()
+        assert theirs == mine, found.stderr
+        assert mine == (names[0] if i == 0 else names[2])
+
+
+def test_images_are_prepared_for_a_tag_as_open_clip_prepares_them() -> None:
+    from open_clip.factory import merge_preprocess_dict, merge_preprocess_kwargs
+    from open_clip.pretrained import get_pretrained_cfg, list_pretrained
+
+    from poolsieve.scoring_models.clip.weights import tag_preprocessing
+
+    for arch, tag in list_pretrained():
+        entry = get_pretrained_cfg(arch, tag)
+        default = dataclasses.asdict(open_clip.transform.PreprocessCfg())
+        given = {name.removeprefix("image_"): value for name, value in tag_preprocessing(entry).items()}
+        by_file = merge_preprocess_dict(dict(default), merge_preprocess_kwargs({}, **given))
+        assert by_file == merge_preprocess_dict(dict(default), entry), (arch, tag)

@@ -166,7 +166,15 @@ def test_wrong_files_are_refused(model: Path, tmp_path: Path) -> None:
     (broken / "model.safetensors").write_bytes(b"nothing")
     with pytest.raises(PlanError, match="can't read the weights"):
         Celadon(str(broken)).load()
-    for wrong in ({"overlap": 510}, {"tokens": 100}, {"precision": "int3"}, {"backend": "x"}):
+    there = {"backend": "openvino"}
+    for wrong in (
+        {"overlap": 510},
+        {"tokens": 100},
+        {"precision": "int3"},
+        {"backend": "x"},
+        {**there, "precision": "fp16"},
+        {**there, "device": "cuda"},
+    ):
         with pytest.raises(PlanError, match="Celadon"):
             Celadon(str(model), **wrong)  # type: ignore[arg-type]
 

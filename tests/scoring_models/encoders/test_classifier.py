@@ -164,13 +164,25 @@ def test_weights_in_parts_count_as_files(folder: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_network_that_openvino_gets_wrong_is_refused() -> None:
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_network_that_openvino_gets_wrong_is_refused(precision: str) -> None:
     class Odd(torch.nn.Module):  # type: ignore[misc]
         def forward(self, ids: Any, mask: Any) -> Any:
             return (ids * mask).float().sum(dim=1, keepdim=True) * ids.shape[1].__index__()
 
     with pytest.raises(PlanError, match="say backend='torch'"):
-        engine(Odd().eval(), torch.device("cpu"), "fp32", "openvino", 64)
+        engine(Odd().eval(), torch.device("cpu"), precision, "openvino", 64)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_network_that_openvino_can_not_convert_is_refused() -> None:
+    class Rare(torch.nn.Module):  # type: ignore[misc]
+        def forward(self, ids: Any, mask: Any) -> Any:
+            return torch.special.bessel_j0((ids * mask).float()).sum(dim=1, keepdim=True)
+
+    with pytest.raises(PlanError, match="can't convert this model: say backend='torch'") as caught:
+        engine(Rare().eval(), torch.device("cpu"), "fp32", "openvino", 64)
+    assert len(str(caught.value)) < 500
 
 
 def changed(folder: Path, name: str, **values: Any) -> None:
