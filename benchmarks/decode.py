@@ -6,7 +6,8 @@ JPEGs whose longer side is 512 and 1,024 pixels, and captions as alt texts have 
 "ours" is what the scorer calls (`LoadedClip.decode` and its parts), "bare" is a loop of Pillow and open_clip's
 transform and tokenizer; both on one core, in turn, by processor time, and their pixels and tokens are compared. Then,
 by the clock, two threads on two cores, since what holds Python's lock does not scale; what remains where the libraries
-have little to do; and captions of a megabyte.
+have little to do; and captions of a megabyte. `--memory` prints the peak of one image of 16 megapixels instead, in bytes
+a pixel, for formats that take little and much. Two faster ways that change pixels are measured beside it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from clip import model_folder
-from common import pairs, seconds
+from common import in_fresh_process, pairs, seconds
 from PIL import Image
 
 from poolsieve.scoring_models import Clip
@@ -153,22 +154,31 @@ ALL = os.sched_getaffinity(0)
 
 
 def main() -> None:
-    """Prints pairs a second."""
+    """Prints pairs a second, or with `--memory` bytes a pixel."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=32)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "poolsieve-benchmarks")
+    parser.add_argument("--memory", action="store_true", help="bytes a pixel by format, and nothing else")
     given = parser.parse_args()
+    if given.memory:
+        memory(given.folder)
+    else:
+        speed(given.folder, given.images, given.runs)
+
+
+def speed(folder: Path, n: int, runs: int) -> None:
+    """Prints pairs a second of every size, what remains for small images, and long captions."""
     import torch
 
     torch.set_num_threads(1)
-    model, texts, n = model_folder(given.folder), captions(given.images), given.images
+    model, texts = model_folder(folder), captions(n)
     for longer in (512, 1024):
-        of_size(model, photographs(n, longer), texts, given.runs)
+        of_size(model, photographs(n, longer), texts, runs)
     blank = io.BytesIO()
     Image.new("RGB", (224, 224)).save(blank, "PNG")
     small = Parts(model, [blank.getvalue()] * n, texts)
-    ours, bare, ratio = cpu_pairs(small.ours, small.bare, given.runs)
+    ours, bare, ratio = cpu_pairs(small.ours, small.bare, runs)
     print(f"blank PNGs of 224 pixels: ours {ours / n * 1e6:.0f} us, bare {bare / n * 1e6:.0f} us: {ratio:.2f} of it")
     for name, text in LONG.items():
         took = seconds(lambda text=text: small.loaded.captions([text]))
@@ -185,10 +195,86 @@ def of_size(model: Path, images: list[bytes], texts: list[str], runs: int) -> No
     for name, (ours, bare) in parts.steps().items():
         a, b, ratio = cpu_pairs(ours, bare, runs)
         print(f"  {name:12}  ours {n / a:7.0f}/s, bare {n / b:7.0f}/s: {1 / ratio:.2f} of it")
+    others(parts.decoded, images)
     on_cores(2)
     *_, ratio = pairs(lambda: threads(parts.some, n, 1), lambda: threads(parts.some, n, 2), runs)
     print(f"  two threads on two cores: {ratio:.2f} times one thread")
     on_cores(1)
+
+
+def others(decoded: list[Image.Image], images: list[bytes]) -> None:
+    """Prints what two faster ways would give, which change pixels and which the scorer has not."""
+    import torch
+
+    width, height = decoded[0].size
+    size = (224 * width // height, 224)
+
+    def resized(image: Image.Image) -> Any:
+        whole = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
+        small = torch.nn.functional.interpolate(whole, size[::-1], mode="bicubic", antialias=True)
+        return small[0].permute(1, 2, 0).numpy()
+
+    def drafted(data: bytes) -> Any:
+        image = Image.open(io.BytesIO(data))
+        image.draft("RGB", size)
+        return np.asarray(image.resize(size, Image.Resampling.BICUBIC))
+
+    def pillow(some: list[Image.Image]) -> list[Any]:
+        return [np.asarray(image.resize(size, Image.Resampling.BICUBIC)) for image in some]
+
+    def full() -> list[Any]:
+        return pillow([Image.open(io.BytesIO(data)) for data in images])
+
+    exact = pillow(decoded)
+    for name, other, known in (
+        ("resize by torch", lambda: [resized(image) for image in decoded], lambda: pillow(decoded)),
+        ("decode at a smaller scale, and resize", lambda: [drafted(data) for data in images], full),
+    ):
+        *_, ratio = cpu_pairs(other, known, 5)
+        off = np.abs(np.stack(other()).astype(int) - np.stack(exact))
+        share = (off > 0).mean()
+        print(f"  {name}: {1 / ratio:.2f} of it; {share:.2%} of the values differ, by at most {off.max()}")
+
+
+FORMATS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "JPEG": ("RGB", "JPEG", {}),
+    "JPEG, progressive, 4:4:4": ("RGB", "JPEG", {"progressive": True, "subsampling": 0}),
+    "PNG": ("RGB", "PNG", {}),
+    "PNG, RGBA": ("RGBA", "PNG", {}),
+    "TIFF, 32 bits": ("I", "TIFF", {}),
+    "AVIF": ("RGB", "AVIF", {"speed": 10}),
+    "WebP": ("RGB", "WEBP", {}),
+    "WebP, lossless": ("RGB", "WEBP", {"lossless": True, "quality": 0, "method": 0}),
+    "JPEG 2000": ("RGB", "JPEG2000", {}),
+}
+"""Name -> mode, Pillow's format, and how it is saved."""
+
+PEAK = """
+import io, resource
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL import Image
+from poolsieve.scoring_models.clip.pixels import Pixels
+pixels = Pixels(image_transform_v2(PreprocessCfg(size=224), is_train=False))
+data, small = open(sys.argv[1], "rb").read(), io.BytesIO()
+Image.new("RGB", (600, 500)).save(small, "PNG")
+assert pixels(small.getvalue()).shape == (224, 224, 3)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+assert pixels(data).shape == (224, 224, 3)
+result = {"before_mb": before}
+"""
+
+
+def memory(folder: Path) -> None:
+    """Prints bytes a pixel by format."""
+    side = 4000
+    rough = Image.fromarray(np.random.default_rng(0).integers(0, 255, (side // 8, side // 8, 3), dtype=np.uint8))
+    image, file = rough.resize((side, side), Image.Resampling.BILINEAR), folder / "large-image"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, (mode, form, how) in FORMATS.items():
+        image.convert(mode).save(file, form, **how)
+        found = in_fresh_process(PEAK, str(file))
+        print(f"{name:25} {(found['peak_mb'] - found['before_mb']) * 2**20 / side**2:5.1f} bytes a pixel")
+    file.unlink()
 
 
 LONG = {

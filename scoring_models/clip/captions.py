@@ -123,20 +123,28 @@ def _cleaned(text: str) -> Iterator[str]:
 
     import ftfy
 
-    depth = max((found.group().count(";") for found in _CHAIN.finditer(text)), default=0)
-    if depth * len(text) > MAX_NESTED:
-        raise NestedEntities(f"{depth} nested HTML entities in {len(text)} characters")
-    text = _ordered(text)
     config, start = ftfy.TextFixerConfig(explain=False), 0
     while start < len(text):
         end = text.find("\n", start + BLOCK) + 1 or len(text)
-        fixed = ftfy.fix_text(text[start:end], config)
+        fixed = ftfy.fix_text(_bounded(text[start:end]), config)
         if end < len(text) and not fixed.endswith("\n"):  # a ftfy that takes line feeds away
-            end, fixed = len(text), ftfy.fix_text(text[start:], config)
+            end, fixed = len(text), ftfy.fix_text(_bounded(text[start:]), config)
         if "<" in text[start:end]:
             config = config._replace(unescape_html=False)
         yield " ".join(html.unescape(html.unescape(fixed)).split()).lower()
         start = end
+
+
+def _bounded(lines: str) -> str:
+    """Lines as they are, or as ones that come to the same and take ftfy less time.
+
+    Raises:
+        NestedEntities: see `MAX_NESTED`.
+    """
+    depth = max((found.group().count(";") for found in _CHAIN.finditer(lines)), default=0)
+    if depth * len(lines) > MAX_NESTED:
+        raise NestedEntities(f"{depth} nested HTML entities in {len(lines)} characters")
+    return _ordered(lines)
 
 
 def _ordered(text: str) -> str:

@@ -193,9 +193,8 @@ class LoadedClip:
             check_there(device)
         self.config = config = replace(config, precision=precision_of(torch, config.precision, device))
         parts = load_parts(config.model, config.revision)
-        self.context = parts.context
         self.pixels, self.captions = Pixels(parts.transform), Captions(parts.tokenizer, parts.context)
-        normalise = self.pixels.normalise
+        self.context, normalise = parts.context, self.pixels.normalise
         if config.backend == "openvino":
             self.towers: OpenVinoTowers | TorchTowers = OpenVinoTowers(config, parts.model, normalise, self._examples())
             self.rows = config.batch_size or ON_CPU
