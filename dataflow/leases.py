@@ -116,6 +116,7 @@ class Lease:
     def __init__(self, url: str, holder: Holder) -> None:
         self.url, self.holder = url, holder
         self.lost = False
+        self._work = progress.current()
         self._taken_by = os.getpid()
         self._over = threading.Event()
         self._writing = threading.Lock()
@@ -151,7 +152,7 @@ class Lease:
                 self.write()
                 return
             self.lost = True
-            progress.ask_to_stop()
+            self._work.ask_to_stop()
             self._over.set()
 
     def give_back(self) -> None:

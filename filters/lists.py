@@ -21,7 +21,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from poolsieve.filters.dsl.expr import SCORE, Env, Predicate
+from poolsieve.filters.dsl.env import SCORE, Env
+from poolsieve.filters.dsl.expr import Predicate
 from poolsieve.filters.dsl.stages import Rule
 from poolsieve.filters.dsl.statistics import byte_count
 from poolsieve.scoring_models.base.arrow import texts

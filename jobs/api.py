@@ -5,7 +5,6 @@ The command line is a thin skin over these functions.
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -33,17 +32,12 @@ from poolsieve.dataflow.store.out import OutFolder
 from poolsieve.dataflow.store.session import ending
 from poolsieve.dataflow.store.summary import Summary
 from poolsieve.jobs.display import Display
+from poolsieve.jobs.given import AnyRecipe, Params, given, stored
 from poolsieve.jobs.report.notebook import funnel_html
 from poolsieve.jobs.report.page import write_report
 from poolsieve.jobs.report.truth import read_truth
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
 from poolsieve.scoring_models.base.replicas import devices_of
-
-AnyRecipe = Recipe | RecipeSource | str | os.PathLike[str]
-"""A recipe object, or the path of a recipe file (`.py`, `.yaml`)."""
-
-Params = Mapping[str, Any]
-"""Arguments of a recipe file's function, by name; of any type that JSON has."""
 
 Say = Callable[[str], None]
 """Is told what the user should know: one warning at a time."""
@@ -284,7 +278,7 @@ def decide(
     out, workers = os.fspath(out), _one_unless_given(how.get("workers"))
     engine = Engine(how.get("runner", "local"), workers, how.get("beam_flags", ()))
     params, cuts, trust = how.get("params"), how.get("cuts"), how.get("trust_recipe", False)
-    source = _again(out, params, trust) if recipe is None else given(recipe, params, how.get("include", ()))
+    source = stored(out, params, trust) if recipe is None else given(recipe, params, how.get("include", ()))
     options = Options(threads=threads_for(workers))
     frozen = None if cuts is None else read_cuts(cuts)
     made = prepare_stored(source, out, options=options, frozen=frozen, trust_recipe=trust)
@@ -399,41 +393,6 @@ def report(
     found = OutFolder(os.fspath(out))
     with leases.held(leases_folder(found.url), leases.WORK, "poolsieve report", patience=leases.PRUNE_SECONDS):
         return write_report(found.url, found.summary, samples=samples, truth=truth, storage_options=storage_options)
-
-
-def given(recipe: AnyRecipe, params: Params | None = None, include: Sequence[str] = ()) -> Recipe | RecipeSource:
-    """A recipe as `prepare` takes it.
-
-    Raises:
-        PlanError: for a file that is no recipe, or parameters for a recipe that takes none.
-    """
-    if isinstance(recipe, Recipe):
-        if params or include:
-            raise PlanError("params and include are for recipe files; this recipe is an object, made already")
-        return recipe
-    if isinstance(recipe, RecipeSource):
-        return recipe.with_parameters(_texts(params))
-    if not isinstance(recipe, (str, os.PathLike)):
-        raise PlanError(f"a recipe is a Recipe or the path of a recipe file, not {type(recipe).__name__}")
-    path = os.fspath(recipe)
-    if not path.endswith((".py", ".yaml", ".yml")):
-        raise PlanError(f"{path}: a recipe is a .py or .yaml file")
-    if isinstance(include, (str, os.PathLike)):
-        raise PlanError(f"include={os.fspath(include)!r}: give a list of files, as [{os.fspath(include)!r}]")
-    return RecipeSource.read(path, _texts(params), tuple(include))
-
-
-def _again(out: str, params: Params | None, trust: bool) -> RecipeSource | None:
-    """The run's own recipe with other parameters; None for the very same."""
-    if not params:
-        return None
-    found = OutFolder(out)
-    return found.manifest.recipe_source(found.url, trust=trust).with_parameters(_texts(params))
-
-
-def _texts(params: Params | None) -> dict[str, str]:
-    """Parameters as the command line spells them: text as it is, else JSON, which YAML reads."""
-    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in (params or {}).items()}
 
 
 def _gaps(made: Plan) -> list[str]:

@@ -192,7 +192,7 @@ def windows(folder: Path) -> Callable[[str], object]:
     from tests.scoring_models.encoders.tiny_classifier import make
 
     loaded = Classifier(str(make(folder)), label="LABEL_0", long="mean").load()
-    return lambda text: loaded.prepare(pa.record_batch({"text": [text]}), [0])
+    return lambda text: loaded.decode(pa.record_batch({"text": [text]}), [0])
 
 
 def captions() -> Callable[[str], object]:

@@ -39,6 +39,7 @@ def decision_of(job: Job, cuts: Cuts, content: int | None) -> str:
     return digest(parts if content is None else [*parts, content % 2**64], 8)
 
 
+@progress.for_run
 def ledger_hash(shard: Shard, job: Job, cuts: Cuts, *, label: str) -> int:
     """64-bit hash of what the ledger of a shard will say.
 
@@ -55,6 +56,7 @@ def ledger_hash(shard: Shard, job: Job, cuts: Cuts, *, label: str) -> int:
     return int.from_bytes(hashlib.blake2b(shard.name.encode() + sink.getbuffer(), digest_size=8).digest(), "little")
 
 
+@progress.for_run
 def decide_shard(shard: Shard, job: Job, cuts: Cuts, content: int | None, *, label: str, write: bool = True) -> Record:
     """Decides every row of a shard; with `write`, writes its ledger (and kept uids, for `subset.npy`).
 

@@ -25,7 +25,7 @@ from poolsieve.dataflow.recipes.walk import Cuts, walk
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.stored import open_stored, require_scored
 from poolsieve.filters.dsl.cuts import Cut, key_bits, key_value, order_keys, tie_hashes
-from poolsieve.filters.dsl.expr import Env
+from poolsieve.filters.dsl.env import Env
 from poolsieve.filters.dsl.top import Ranked
 from poolsieve.scoring_models.base.errors import PoolsieveError
 

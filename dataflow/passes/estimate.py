@@ -23,7 +23,7 @@ from poolsieve.dataflow.recipes.program import RuleStep, ScoreStep
 from poolsieve.dataflow.recipes.schedule import Schedule
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.layout import rows_folder
-from poolsieve.filters.dsl.expr import Env
+from poolsieve.filters.dsl.env import Env
 from poolsieve.scoring_models.base.driver import score_rows
 from poolsieve.scoring_models.base.scorer import has_model
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import statistics
 import threading
 from collections import deque
@@ -27,12 +28,18 @@ ENOUGH_BYTES = 32 * 2**20
 """Of shards under way: some 300 images, so that batches get full where a shard has three rows."""
 
 
+SHARE_BYTES = 4 * 2**20
+"""Of the pool for each of them at least: Beam takes a quarter of a second of a core to start a worker, in which a model
+scores tens of images."""
+
+
 def shards_in_flight(program: Program, shards: Sequence[Shard]) -> int:
     """How many shards to work on at a time on this machine, if nobody says: one, unless a model waits for rows."""
-    if not program.feeds_model:
+    if not program.feeds_model or not shards:
         return 1
-    typical = statistics.median(shard.size for shard in shards) if shards else 0
-    return int(min(max(ENOUGH_BYTES // max(typical, 1), LEAST_SHARDS), MOST_SHARDS))
+    sizes = [shard.size for shard in shards]
+    wanted = min(ENOUGH_BYTES // max(statistics.median(sizes), 1), sum(sizes) // SHARE_BYTES, MOST_SHARDS)
+    return int(min(max(wanted, LEAST_SHARDS), len(shards)))
 
 
 def in_flight(batches: Iterator[T], work: Callable[[T, Check], R], n: int) -> Iterator[R]:
@@ -48,7 +55,7 @@ def in_flight(batches: Iterator[T], work: Callable[[T, Check], R], n: int) -> It
         coming: deque[Future[R]] = deque()
         try:
             for batch in batches:
-                coming.append(pool.submit(group.guarded, work, batch))
+                coming.append(pool.submit(contextvars.copy_context().run, group.guarded, work, batch))
                 del batch  # or it would stay in memory while the next is read
                 if len(coming) == n:
                     yield coming.popleft().result()

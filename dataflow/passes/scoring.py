@@ -151,6 +151,7 @@ class FreshScores:
         return StepScores(merged, pa.concat_arrays([errors, fresh.errors]).take(take))
 
 
+@progress.for_run
 def score_shard(shard: Shard, job: Job, cuts: Cuts, *, stop: int | None, label: str) -> Work:
     """Makes sure that every score which the steps before `stop` need of this shard is stored.
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from poolsieve.dataflow import fs, leases
+from poolsieve.dataflow import fs, leases, progress
 from poolsieve.dataflow.decisions.facts import facts_of
 from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.formats.base import NoneReadable
@@ -302,7 +302,8 @@ def execute(
         pipeline.build(made, job, plan.shards, score=score, write=write)
         made.run().wait_until_finish()
 
-    supervised(work, watch)
+    with progress.of(job.run_id).here():
+        supervised(work, watch)
     return pipeline.take_result(job)
 
 
@@ -322,7 +323,7 @@ def carry_out(
     what = "poolsieve run" if score else "poolsieve decide"
     if not score:  # a run has tried OUT when it was prepared; a what-if, prepared like a decision, writes nothing
         fs.check_writable(plan.job.out)
-    with ending(plan.job.run_id), _working(plan, what):
+    with ending(plan.job.run_id), progress.of(plan.job.run_id).here(), _working(plan, what):
         if plan.job.options.retry_quarantined:
             fs.write_new(retried_url(plan.job.out), b"")
         found = execute(plan, score=score, engine=engine, watch=watch)
@@ -358,5 +359,6 @@ def _close(plan: Plan, found: Summary, what: str, before_manifest: BeforeManifes
 
 def what_if(plan: Plan, *, engine: Engine = Engine(), watch: Watch | None = None) -> Summary:
     """The summary of a decision that is not written, and its overlap with the current one."""
-    with ending(plan.job.run_id), _working(plan, "poolsieve decide --what-if", read_only=True):
+    what = "poolsieve decide --what-if"
+    with ending(plan.job.run_id), progress.of(plan.job.run_id).here(), _working(plan, what, read_only=True):
         return execute(plan, score=False, write=False, engine=engine, watch=watch)

@@ -17,8 +17,9 @@ from poolsieve.dataflow.recipes.program import Program, RuleStep, ScoreStep, Ste
 from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.filters.dsl.cuts import key_bits
 from poolsieve.filters.dsl.edits import Edit, Editor, FunctionEditor
-from poolsieve.filters.dsl.expr import Arithmetic, Compare, IsIn, Literal, Node, Predicate, renamed, typed_limit
+from poolsieve.filters.dsl.expr import Arithmetic, Compare, IsIn, Literal, Node, Predicate, renamed
 from poolsieve.filters.dsl.expr import Column as ColumnNode
+from poolsieve.filters.dsl.limits import typed_limit
 from poolsieve.filters.dsl.stages import Rule, Score, Stage, not_a_stage
 from poolsieve.filters.dsl.statistics import PoolColumn, pool_column, statistic_of
 from poolsieve.filters.dsl.top import Ranked

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from poolsieve.dataflow.recipes.program import Program, RuleStep, ScoreStep
 from poolsieve.filters.dsl.cuts import Cut
-from poolsieve.filters.dsl.expr import Env
+from poolsieve.filters.dsl.env import Env
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 Cuts = Mapping[str, Mapping[str, Cut]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import re
 import signal
 import threading
@@ -79,12 +80,13 @@ class _Work(threading.Thread):
     def __init__(self, work: Callable[[], None]) -> None:
         super().__init__(daemon=True, name="poolsieve-job")
         self.work, self.done = work, threading.Event()
+        self._context = contextvars.copy_context()  # or it would not know whose progress it makes
         self.error: BaseException | None = None
 
     def run(self) -> None:
         """Runs the work; sets `done` however it ends."""
         try:
-            self.work()
+            self._context.run(self.work)
         except BaseException as error:  # noqa: BLE001  (handed to the caller)
             self.error = error
         finally:

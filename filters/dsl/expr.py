@@ -7,43 +7,18 @@ moved later from what is stored. Values are Arrow arrays; null and NaN are "unkn
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from decimal import Decimal
 from typing import Any, NoReturn
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from poolsieve.filters.dsl.env import SCORE, Env
+from poolsieve.filters.dsl.limits import listed, nan_to_null, typed_limit
 from poolsieve.scoring_models.base.config import Config
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
 from poolsieve.scoring_models.base.kinds import short
-
-
-@dataclass(frozen=True)
-class Env:
-    """What a rule may look at for the n rows of one shard or batch.
-
-    Attributes:
-        scores: score name -> array of length n (null where it was not computed).
-        uid_of: gives the uids, a string array of length n; called only where a rule needs them.
-        rows: int64 (n,), positions in the file; `path` is the file's path relative to the pool.
-        cuts: cut name -> group ("" without groups) -> the cut that a `Top` came to.
-        alive: bool (n,), rows alive at the rule's entry.
-    """
-
-    scores: Mapping[str, pa.Array]
-    uid_of: Callable[[], pa.Array]
-    rows: np.ndarray[Any, np.dtype[np.int64]]
-    path: str
-    cuts: Mapping[str, Mapping[str, Any]]
-    alive: np.ndarray[Any, np.dtype[np.bool_]]
-
-    @property
-    def uid(self) -> pa.Array:
-        """string (n,): the rows' labels."""
-        return self.uid_of()
 
 
 class Node(Config):
@@ -102,7 +77,7 @@ class Node(Config):
         Raises:
             PlanError: for anything but a list (or other collection) of numbers, strings or booleans.
         """
-        return IsIn(self, _values(self, values))
+        return IsIn(self, listed(values, _show(self)))
 
     def __invert__(self) -> Compare:
         return compare("equal", self, False)
@@ -126,24 +101,6 @@ class NoSuchMethod(PlanError, AttributeError):
 
 
 _METHODS = ("word_count", "char_count", "byte_count", "is_in")
-
-
-def _values(node: Node, values: Any) -> tuple[Any, ...]:
-    if isinstance(values, (str, bytes, Mapping, Node)) or not isinstance(values, Iterable):
-        raise PlanError(f"{_show(node)}.is_in({short(values)}): give a list of values, as is_in(['en', 'de'])")
-    # A set has another order in each process, and the order is part of a decision's id.
-    given = (
-        sorted(values, key=lambda one: (type(one).__name__, one)) if isinstance(values, (set, frozenset)) else values
-    )
-    made = tuple(given)
-    for one in made:
-        if not (one is None or isinstance(one, (bool, int, float, str, np.generic))):
-            raise PlanError(f"{_show(node)}.is_in(): {short(one)} is no number, string or boolean")
-    return made
-
-
-SCORE = {"score": True}
-"""Metadata of a field that holds the name of a score."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -426,40 +383,6 @@ def compare(op: str, left: Node, limit: Any) -> Compare:
 
 def _show(node: Node) -> str:
     return f"col({node.name!r})" if isinstance(node, Column) else type(node).__name__.lower()
-
-
-def nan_to_null(values: pa.Array) -> pa.Array:
-    """`values` with NaN made null."""
-    if not pa.types.is_floating(values.type):
-        return values
-    return pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
-
-
-def typed_limit(limit: Any, kind: pa.DataType) -> pa.Scalar:
-    """`limit` in the column's own type, or as it is where that type can't hold it (2.5 against an integer)."""
-    try:
-        scalar = pa.scalar(limit, type=kind)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-        return _bound(limit, kind)
-    return _bound(limit, kind) if pa.types.is_integer(kind) and scalar.as_py() != limit else scalar
-
-
-_BEYOND = 1 << 64
-"""No integer column has it, nor what is below its negative."""
-
-
-def _bound(limit: Any, kind: pa.DataType) -> pa.Scalar:
-    """A limit that a column's type can't hold, as one that bounds the same rows."""
-    if isinstance(limit, str) or not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-        return pa.scalar(limit)
-    if pa.types.is_floating(kind):
-        try:
-            return pa.scalar(float(limit))  # Arrow converts no integer that a float does not have exactly
-        except OverflowError:
-            return pa.scalar(math.inf if limit > 0 else -math.inf)
-    # Arrow compares no integer beyond 2^53 with a float: any decimal between the same two integers will do.
-    whole = math.floor(min(max(limit, -_BEYOND), _BEYOND))
-    return pa.scalar(Decimal(whole) if abs(whole) >= _BEYOND else Decimal(whole) + Decimal("0.5"))
 
 
 def renamed(part: Any, names: Mapping[str, str]) -> Any:

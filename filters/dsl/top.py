@@ -12,7 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from poolsieve.filters.dsl.cuts import kept_by
-from poolsieve.filters.dsl.expr import SCORE, Env, Predicate, nan_to_null
+from poolsieve.filters.dsl.env import SCORE, Env
+from poolsieve.filters.dsl.expr import Predicate
+from poolsieve.filters.dsl.limits import nan_to_null
 from poolsieve.filters.dsl.stages import OTHERS, Rule, group_table
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
 from poolsieve.scoring_models.base.kinds import short, wrong_kind

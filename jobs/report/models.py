@@ -24,7 +24,7 @@ class ModelLine(msgspec.Struct, kw_only=True, frozen=True):
         cores: that one copy could keep busy.
         decode_cores: that decoded, on average.
         more_cores: that would fill the device with decoded rows; None where that can't be told, and on a CPU.
-        filled: rows in a batch, as a share of its places.
+        filled: places of batches that rows took, as a share of all.
         peak: floating-point operations as a share of what the device could do in that time (MFU); None if not known.
         peak_in_model: the same, of the time in which it had a batch.
         load_seconds: that loading it took, on average; None where it was not loaded in this run.
@@ -68,7 +68,7 @@ def model_line(step: str, work: ModelWork) -> ModelLine:
         cores=_ratio(work.core_seconds, work.seconds) or 0.0,
         decode_cores=_ratio(work.decode_seconds, work.seconds) or 0.0,
         more_cores=None if on_cpu else _more_cores(work),
-        filled=_share(work.rows, work.places) if work.places else None,
+        filled=_share(work.taken, work.places) if work.places else None,
         peak=peak,
         peak_in_model=peak and _share(work.tflop * work.seconds, work.peak_tflop * work.busy),
         load_seconds=_ratio(work.load_seconds, work.loads),
@@ -88,7 +88,7 @@ def _share(part: float, whole: float) -> float:
 def _more_cores(work: ModelWork) -> int | None:
     """Cores that decoding lacks: a row's decode time by the rows a second that the device takes while it computes."""
     needed, had = _ratio(work.decode_seconds, work.busy), _ratio(work.core_seconds, work.seconds)
-    return None if needed is None or had is None or not work.rows else max(math.ceil(needed - had), 0)
+    return None if needed is None or had is None else max(math.ceil(needed - had), 0)
 
 
 def _text(line: ModelLine) -> str:

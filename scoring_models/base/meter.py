@@ -32,16 +32,17 @@ class ModelWork(msgspec.Struct, kw_only=True):
     """What one or several copies of a loaded model did. Every field is a sum.
 
     Attributes:
-        loads: how often it was loaded: the copies, one in each process.
+        loads: how often it was loaded: the copies, one in each process and on each device.
         load_seconds: that this took.
-        rows: that went through the model.
-        batches: in which they did.
-        places: that these batches had; what is more than `rows` was blank.
+        rows: that were scored.
+        batches: that went through the model.
+        places: that these batches had for rows, or for parts of long ones.
+        taken: of these; the others were blank.
         seconds: from the first rows that were brought until now, added up over copies. In a part of them it computed
             (`busy`), in a part it had nothing to compute while rows waited to be decoded (`decoding`); in the rest it
             waited for rows: those who bring them were reading, or at another scorer.
-        core_seconds: `seconds` times the cores that it may keep busy.
-        decode_seconds, infer_seconds: of these, in decoding and in the model; on a device that is a thread's waiting.
+        core_seconds: seconds by the clock times the cores that a process may keep busy with it.
+        decode_seconds, infer_seconds: of these, in decoding and in the model; on a device that is waiting.
         tflop: floating-point operations of its batches, in units of 1e12, where `peak_tflop` is known.
         peak_tflop: what the device could have done in `seconds` at its peak; 0 where that is not known.
         devices: name of a device ("cpu") -> `seconds` on it.
@@ -52,6 +53,7 @@ class ModelWork(msgspec.Struct, kw_only=True):
     rows: Count = 0
     batches: Count = 0
     places: Count = 0
+    taken: Count = 0
     seconds: Amount = 0.0
     busy: Amount = 0.0
     decoding: Amount = 0.0
@@ -92,10 +94,11 @@ class Meter:
 
     Args:
         device: as the model's settings name it.
-        peak: TFLOP/s of the device at the model's precision; None where that is not known.
+        devices: how many of them it runs on; batches are taken to be spread over them.
+        peak: TFLOP/s of one device at the model's precision; None where that is not known.
         flops: shape -> floating-point operations of a full batch, or None; called once for each shape, and only where
             there is a peak to compare them with. May be slow, and may fail: then no share of the peak is known.
-        load_seconds: that loading took; None if nobody measured it.
+        load_seconds: that loading took on all devices together; None if nobody measured it.
         clock: seconds that never go back.
     """
 
@@ -105,11 +108,15 @@ class Meter:
         peak: float | None = None,
         flops: Callable[[str], float | None] | None = None,
         load_seconds: float | None = None,
+        devices: int = 1,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
+        self.devices = devices if type(devices) is int and devices > 0 else 1
         self.device, self._peak, self._flops, self._clock = device, peak, flops, clock
         self._lock, self._counting = threading.Lock(), threading.Lock()
-        self._work = ModelWork(loads=1, load_seconds=load_seconds) if load_seconds is not None else ModelWork()
+        self._work = ModelWork()
+        if load_seconds is not None:
+            self._work = ModelWork(loads=self.devices, load_seconds=load_seconds)
         self._ran: Counter[str] = Counter()
         self._known: dict[str, float | None] = {}
         self._states: dict[Hashable, State] = {}
@@ -123,8 +130,7 @@ class Meter:
         # A model that says how many batches it takes at once is on a device, be it one that it does not name.
         device = str(settings.get("device", CPU if getattr(loaded, "at_once", None) is None else "device"))
         peak = peak_of(device, str(settings.get("dtype", "")))
-        copies = int(getattr(loaded, "copies", 1))  # of a model on several devices, which one feed serves
-        return cls(device, None if peak is None else peak * copies, getattr(loaded, "flops", None), load_seconds)
+        return cls(device, peak, getattr(loaded, "flops", None), load_seconds, getattr(loaded, "devices", 1))
 
     def note(self, feed: Hashable, state: State) -> None:
         """How things stand in a feed from now on. An old one may end while a new one has begun: both count."""
@@ -140,11 +146,16 @@ class Meter:
             self._elapse()
             self._states.pop(feed, None)
 
-    def ran(self, shape: str, rows: int, places: int) -> None:
-        """A batch has gone through the model."""
+    def scored(self, rows: int) -> None:
+        """A caller has the scores of so many rows."""
         with self._lock:
             self._work.rows += rows
-            self._work.places += max(rows, places)
+
+    def ran(self, shape: str, taken: int, places: int) -> None:
+        """A batch has gone through the model, with so many of its places taken."""
+        with self._lock:
+            self._work.taken += taken
+            self._work.places += max(taken, places)
             self._work.batches += 1
             self._ran[shape] += 1
 
@@ -168,15 +179,15 @@ class Meter:
             return
         states, work = list(self._states.values()), self._work
         decoding, inferring = sum(one.decoding for one in states), sum(one.inferring for one in states)
-        work.seconds += passed
+        computing = min(inferring, self.devices)
+        work.seconds += passed * self.devices
+        work.busy += passed * computing
         work.core_seconds += passed * self._threads
         work.decode_seconds += passed * decoding
         work.infer_seconds += passed * inferring
-        if inferring:
-            work.busy += passed
-        elif any(one.queued for one in states) or decoding >= self._threads > 0:
+        if any(one.queued for one in states) or decoding >= self._threads > 0:
             # Else more cores would not help: there is nothing for them to do.
-            work.decoding += passed
+            work.decoding += passed * (self.devices - computing)
 
     def _compare(self, made: ModelWork, ran: Counter[str], peak: float) -> None:
         with self._counting:

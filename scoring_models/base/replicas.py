@@ -33,7 +33,7 @@ class Replicas:
     """
 
     def __init__(self, copies: Sequence[LoadedByRow]) -> None:
-        self._first, self.copies = copies[0], len(copies)
+        self._first, self.devices = copies[0], len(copies)
         for other in copies[1:]:
             _check_alike(self._first.settings, other.settings)
         rounds = max(getattr(copy, "at_once", None) or 1 for copy in copies)

@@ -193,8 +193,9 @@ class LoadedClip:
             check_there(device)
         self.config = config = replace(config, precision=precision_of(torch, config.precision, device))
         parts = load_parts(config.model, config.revision)
+        self.context = parts.context
         self.pixels, self.captions = Pixels(parts.transform), Captions(parts.tokenizer, parts.context)
-        self.context, normalise = parts.context, self.pixels.normalise
+        normalise = self.pixels.normalise
         if config.backend == "openvino":
             self.towers: OpenVinoTowers | TorchTowers = OpenVinoTowers(config, parts.model, normalise, self._examples())
             self.rows = config.batch_size or ON_CPU
@@ -234,7 +235,7 @@ class LoadedClip:
         made = zip(pixels, captions, strict=True)
         return [ModelRow(row, PAIRS, (pixels[row], tokens)) for row, tokens in made], errors
 
-    def _blank(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    def _blank(self) -> tuple[Array, Array]:
         """A pair to try the model with: uint8 (1, height, width, 3) and int64 (1, context)."""
         return self.pixels.of(Image.new("RGB", (64, 64)))[None], self.captions([""])
 
@@ -261,7 +262,7 @@ class LoadedClip:
     def flops(self, shape: str) -> float | None:
         """Floating-point operations of a full batch; None for an engine that can't tell."""
         count = getattr(self.towers, "flops", None)
-        return None if count is None else float(count(self.rows, self.context))
+        return None if count is None else float(count(self.room(shape), self.context))
 
     def infer(self, prepared: ModelBatch) -> Scores:
         """Similarity float32 (rows,), and with `embeddings` float16 (rows, dim) of both sides."""

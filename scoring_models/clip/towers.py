@@ -63,7 +63,9 @@ class TorchTowers:
 
     def flops(self, pairs: int, context: int) -> float:
         """Floating-point operations of both towers for that many pairs, captions of `context` tokens (`flops_of`)."""
-        torch, size = self.runner.torch, self.model.visual.image_size
+        import torch
+
+        size = self.model.visual.image_size
         height, width = size if isinstance(size, (tuple, list)) else (size, size)
         pixels = torch.zeros(pairs, 3, height, width, dtype=self.dtype, device="meta")
         tokens = torch.zeros(pairs, context, dtype=torch.int64, device="meta")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from poolsieve.dataflow import Pool, progress
-from poolsieve.dataflow.passes.flight import LEAST_SHARDS, MOST_SHARDS, in_flight, shards_in_flight
+from poolsieve.dataflow.passes.flight import LEAST_SHARDS, MOST_SHARDS, SHARE_BYTES, in_flight, shards_in_flight
 from poolsieve.dataflow.passes.submit import prepare
 from poolsieve.filters import Keep, Score, col
 from poolsieve.scoring_models import Clip
@@ -106,9 +106,15 @@ def test_how_many_shards_are_under_way(tmp_path: Path) -> None:
     source = Pool.parquet(f"{pool}/*.parquet", uid="uid", text="text", image="text")
     scored = source | Score(clip=Clip(f"local-dir:{MODEL}")) | Keep(col("clip") > 0)
     made = prepare(scored, str(tmp_path / "out"))
-    assert shards_in_flight(made.job.program, made.shards) == MOST_SHARDS
-    large = [replace(shard, size=10**9) for shard in made.shards]
-    assert shards_in_flight(made.job.program, large) == LEAST_SHARDS
-    assert shards_in_flight(made.job.program, []) == MOST_SHARDS
+
+    def at_a_time(size: int, count: int) -> int:
+        return shards_in_flight(made.job.program, [replace(made.shards[0], size=size)] * count)
+
+    assert at_a_time(10**9, 3) == LEAST_SHARDS
+    assert at_a_time(10**5, 10**4) == MOST_SHARDS
+    # A worker takes time to start: a small pool is through before many have.
+    assert at_a_time(10**5, 8) == LEAST_SHARDS
+    assert [at_a_time(1, count) for count in (0, 1, 2, 50)] == [1, 1, 2, LEAST_SHARDS]
+    assert at_a_time(2 * SHARE_BYTES, 3) == 3 and at_a_time(SHARE_BYTES // 2, 10) == 5
     plain = prepare(source | Keep(col("text").word_count() > 3), str(tmp_path / "plain"))
     assert shards_in_flight(plain.job.program, plain.shards) == 1

@@ -42,7 +42,7 @@ def facts(*names: str) -> Facts:
 def on_device(**changed: Any) -> ModelWork:
     """A copy on an H100 with four cores, of which 100 seconds went as the names say."""
     seconds = {"seconds": 100.0, "core_seconds": 400.0, "devices": {H100: 100.0}}
-    sizes = {"loads": 1, "load_seconds": 8.0, "rows": 20_000, "batches": 80, "places": 20_480}
+    sizes = {"loads": 1, "load_seconds": 8.0, "rows": 20_000, "batches": 80, "places": 20_480, "taken": 20_000}
     return ModelWork(**{**sizes, **seconds, **changed})
 
 
@@ -82,7 +82,7 @@ def test_cores_for_several_copies_are_those_of_each() -> None:
 
 
 def test_a_pool_of_broken_images_takes_only_decoding() -> None:
-    broken = {"rows": 0, "batches": 0, "places": 0}
+    broken = {"rows": 0, "batches": 0, "places": 0, "taken": 0}
     line = model_line("clip", on_cpu(**broken, decoding=99.0, decode_seconds=190.0))
     assert line.text.startswith("clip on 2 cores: 0 rows/s; 0") and line.filled is None
     assert "95 % of their time in decoding" in text(on_cpu(**broken, decoding=99.0, decode_seconds=190.0))
@@ -239,7 +239,7 @@ def test_a_real_run_says_what_its_model_did(tmp_path: Path, monkeypatch: pytest.
     work = json.loads((folder / "summary.json").read_text())["work"]["models"]
     assert list(work) == ["dfn"]
     made = msgspec.convert(work["dfn"], ModelWork)
-    assert (made.loads, made.rows) == (1, 100) and made.places == 16 * made.batches >= 100
+    assert (made.loads, made.rows, made.taken) == (1, 100, 100) and made.places == 16 * made.batches >= 100
     assert made.load_seconds > 0 and 0 < made.busy <= made.seconds and made.devices == {"cpu": made.seconds}
     assert made.decode_seconds > 0 and made.tflop == made.peak_tflop == 0
     assert made.infer_seconds + made.decode_seconds <= made.core_seconds + 1e-6
@@ -314,6 +314,6 @@ def test_there_are_as_many_copies_as_processes_that_scored(tmp_path: Path, monke
     folder = next(Path("out/decisions").iterdir())
     made = msgspec.convert(json.loads((folder / "summary.json").read_text())["work"]["models"]["n"], ModelWork)
     processes = pc.count_distinct(ledger(tmp_path / "out")["n.process"]).as_py()
-    assert (made.loads, made.rows, made.places) == (processes, 120, 3 * made.batches)
+    assert (made.loads, made.rows, made.taken, made.places) == (processes, 120, 120, 3 * made.batches)
     assert (" copies)" in done.output) == (processes > 1)
     assert made.infer_seconds >= 0.01 * made.batches  # `sleep` never returns early

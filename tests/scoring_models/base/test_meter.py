@@ -107,7 +107,7 @@ def check(work: ModelWork) -> None:
     assert min(numbers) >= 0
     assert work.busy + work.decoding <= work.seconds + 1e-9
     assert work.infer_seconds >= work.busy - 1e-9
-    assert work.rows <= work.places
+    assert work.taken <= work.places
     assert sum(work.devices.values()) == pytest.approx(work.seconds)
     assert msgspec.convert(msgspec.to_builtins(work), ModelWork) == work
 
@@ -155,6 +155,21 @@ def test_a_feed_that_ends_late_does_not_hide_the_next_one() -> None:
     assert (made.seconds, made.busy, made.decoding, made.infer_seconds, made.decode_seconds) == (3, 1, 2, 1, 6)
 
 
+def test_devices_that_share_a_feed_are_counted_each() -> None:
+    """Two devices with two places each: three batches keep both busy, one keeps one busy, the other waits."""
+    clock = Clock()
+    meter = Meter("NVIDIA L4", 121.0, lambda shape: 1e12, load_seconds=9.0, devices=2, clock=clock)
+    for queued, inferring in ((5, 3), (5, 1), (0, 1), (5, 0)):
+        meter.note("feed", State(queued=queued, decoding=1, inferring=inferring, threads=4))
+        clock.now += 10
+    made = meter.take()
+    check(made)
+    assert (made.loads, made.load_seconds, made.seconds, made.core_seconds) == (2, 9, 80, 160)
+    assert (made.busy, made.decoding, made.infer_seconds) == (20 + 10 + 10, 10 + 20, 50)
+    assert made.peak_tflop == 121 * 80
+    assert [Meter(devices=wrong).devices for wrong in ([0, 1], 0, True, None)] == [1] * 4  # type: ignore[arg-type]
+
+
 def test_a_clock_that_goes_back_takes_no_second_away() -> None:
     clock = Clock()
     meter = Meter(clock=clock)
@@ -185,6 +200,7 @@ def test_parts_add_up_to_the_whole_wherever_they_are_cut(steps: list[tuple[int, 
         for meter in (cut, whole):
             meter.note(f"feed {feed}", state) if any(state) else meter.forget(f"feed {feed}")
             meter.ran("four", state.queued, ROOM)
+            meter.scored(state.decoding)
         clock.now += seconds
         parts += [cut.take()] if take else []
     parts.append(cut.take())
@@ -206,11 +222,11 @@ def test_what_callers_are_told_adds_up_to_what_the_model_saw(kind: type[Rows]) -
     for part in parts:
         check(part)
     made = total(parts)
-    assert made.rows == sum(model.batches) == sum(len(some) - 3 for some in values)
+    assert made.rows == made.taken == sum(model.batches) == sum(len(some) - 3 for some in values)
     assert made.batches == len(model.batches) and made.places == ROOM * len(model.batches)
     assert (made.loads, made.load_seconds) == (1, 0.25)
     left = meter.take()
-    assert (left.rows, left.batches, left.loads, left.busy, left.decoding) == (0, 0, 0, 0, 0)
+    assert (left.rows, left.batches + left.taken, left.loads, left.busy, left.decoding) == (0, 0, 0, 0, 0)
 
 
 def test_time_between_callers_is_time_without_rows() -> None:
@@ -223,35 +239,6 @@ def test_time_between_callers_is_time_without_rows() -> None:
     assert later.core_seconds == 120  # the two threads of the callers before might have worked
 
 
-def test_a_model_that_makes_its_own_batches_decodes_and_computes_apart() -> None:
-    class Own:
-        """A model with `prepare`, on whose clock decoding takes 2 seconds and the model 3."""
-
-        settings: Mapping[str, Any] = {}
-
-        def micro_batches(self, batch: pa.RecordBatch) -> Iterator[Sequence[int]]:
-            yield range(batch.num_rows)
-
-        def prepare(self, batch: pa.RecordBatch, rows: Sequence[int]) -> tuple[list[ModelBatch], dict[int, RowError]]:
-            clock.now += 2
-            return [ModelBatch(rows, "any", batch.column("x").to_numpy().astype(np.float32))], {}
-
-        def infer(self, prepared: ModelBatch) -> Mapping[str, Any]:
-            clock.now += 3
-            if 13 in prepared.inputs:
-                raise PoolsieveError("the device is gone")
-            return {"": prepared.inputs}
-
-    clock = Clock()
-    meter = Meter(clock=clock)
-    made = work_of(scored(Own(), [1, 2, 3], meter, threads=1))
-    assert (made.decode_seconds, made.infer_seconds, made.busy, made.decoding) == (2, 3, 3, 2)
-    assert (made.rows, made.batches, made.seconds, made.core_seconds) == (3, 1, 5, 5)
-    with pytest.raises(PoolsieveError):
-        scored(Own(), [13], meter, threads=1)
-    assert (meter.take().infer_seconds, meter.take().seconds) == (3, 0)
-
-
 def test_what_a_failed_call_took_goes_to_the_next_one() -> None:
     model = Rows()
     meter = Meter.of(model, 1.0)
@@ -259,7 +246,7 @@ def test_what_a_failed_call_took_goes_to_the_next_one() -> None:
         scored(model, [1, 2, 3, 4, -3], meter)
     made = work_of(scored(model, [5, 6], meter))
     check(made)
-    assert made.loads == 1 and made.rows == sum(model.batches)
+    assert made.loads == 1 and made.rows == 2 and made.taken == sum(model.batches)
     clock = Clock()
     meter._clock = clock  # no thread of the failed call is left to note anything
     clock.now += 1e6

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pickle
+import platform
 import subprocess
 import sys
 from collections.abc import Callable
@@ -129,7 +130,7 @@ def test_a_model_that_it_can_run_is_run() -> None:
 @pytest.mark.parametrize(
     ("image", "says"),
     [
-        (lambda x: torch.special.bessel_j0(x), "can't convert this model: say backend='torch'"),
+        (lambda x: torch.special.bessel_j0(x), "can't run this model in fp32: say backend='torch'"),
         (lambda x: torch.stack([x[0], x[1], x[len(x) - 1]])[: len(x)], "say backend='torch'"),
         (lambda x: x + torch.arange(DIM) * len(x).__index__() ** 2, "say backend='torch'"),
         (lambda x: x * float("nan"), "say backend='torch'"),
@@ -160,3 +161,23 @@ def test_without_openvino_the_plan_says_how_to_install_it(model: str, tmp_path: 
     )
     assert "Clip(backend='openvino') needs openvino, which is not installed" in done.stderr, done.stderr[-1500:]
     assert "pip install 'poolsieve[classifiers]'" in done.stderr
+
+
+NO_BF16 = """
+import numpy as np, torch
+from poolsieve.scoring_models.base.openvino import compiled
+example = (np.ones((2, 4), np.float32),)
+run = compiled(torch.nn.Linear(4, 4).eval(), example, "fp32", lambda run: None)
+print(run(*example)[0].shape)
+compiled(torch.nn.Linear(4, 4).eval(), example, "bf16", lambda run: None)
+"""
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="switches an extension of x86 off")
+def test_a_processor_without_bf16_is_refused_before_a_row_is_scored() -> None:
+    env = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    done = subprocess.run([sys.executable, "-c", NO_BF16], env=env, capture_output=True, text=True, check=False)
+    assert "(2, 4)" in done.stdout
+    assert "PlanError: OpenVINO" in done.stderr and "say backend='torch'" in done.stderr.replace(
+        "precision='fp32', or ", ""
+    )
