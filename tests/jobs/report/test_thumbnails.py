@@ -42,3 +42,10 @@ def test_why_there_is_no_picture_is_the_same_in_every_report() -> None:
     image, why = picture_uri(b"no image")
     assert image is None and why == picture_uri(b"no image")[1]
     assert why.startswith("no picture: ") and "identify" in why and "0x" not in why
+
+
+def test_what_is_unsafe_to_decode_has_no_picture() -> None:
+    """Pillow would have Ghostscript run a PostScript file, where there is one."""
+    sink = io.BytesIO()
+    Image.new("RGB", (40, 20)).save(sink, "EPS")
+    assert picture_uri(sink.getvalue()) == (None, "no picture: ValueError: PostScript is a program, and is not run")
