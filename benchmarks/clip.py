@@ -72,14 +72,17 @@ def tars(folder: Path, images: list[bytes], shards: int) -> Path:
     """The same images as WebDataset."""
     target = folder / f"tars-{len(images)}-{shards}"
     if not target.exists():
-        target.mkdir(parents=True)
+        made = target.with_name(target.name + ".part")  # one that was killed here is no pool
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir(parents=True)
         for shard in range(shards):
-            with tarfile.open(target / f"{shard:05d}.tar", "w") as file:
+            with tarfile.open(made / f"{shard:05d}.tar", "w") as file:
                 for i, image in enumerate(images[shard::shards]):
                     for ext, data in (("jpg", image), ("txt", f"a photo of thing {i}".encode())):
                         info = tarfile.TarInfo(f"{shard:03d}{i:06d}.{ext}")
                         info.size = len(data)
                         file.addfile(info, io.BytesIO(data))
+        made.rename(target)
     return target
 
 
