@@ -121,9 +121,7 @@ def _clip_flops(empty: Any, config: dict[str, Any]) -> float:
 
 
 def ready(loaded: Any, batch: pa.RecordBatch) -> list[ModelBatch]:
-    """Rows as the model takes them: batches of its own making, or single rows that are put together here."""
-    if not hasattr(loaded, "decode"):
-        return [made for piece in loaded.micro_batches(batch) for made in loaded.prepare(batch, piece)[0]]
+    """Rows as the model takes them, put together to batches."""
     rows = defaultdict(list)
     for piece in loaded.pieces(batch):
         for one in loaded.decode(batch, piece)[0]:

@@ -100,7 +100,7 @@ def apply_stages(
     Args:
         program: the stages, from `program_for`.
         batch: rows.
-        threads: micro-batches of a model that may be worked on at a time.
+        threads: batches of a model that may be worked on at a time.
         scorer: gives a step's scorer with its model loaded; without it, models are loaded for this batch alone.
     """
     state = walk(program, _BatchSource(batch, scorer or loaded_once(Session()), threads), {})

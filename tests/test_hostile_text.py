@@ -51,6 +51,10 @@ UNITS: dict[str, str] = {
     "hyphens": "a-",
     "dashes": "—",
     "colons": "a:",
+    "entities": "&lt;",
+    "half entities": "&a",
+    "mojibake": "Ã©",
+    "mojibake of quotes": "â€œa â€",
     "units": "5km",
     "percent": "%.",
     "addresses": "a@b.cc",
@@ -188,7 +192,16 @@ def windows(folder: Path) -> Callable[[str], object]:
     from tests.scoring_models.encoders.tiny_classifier import make
 
     loaded = Classifier(str(make(folder)), label="LABEL_0", long="mean").load()
-    return lambda text: loaded.prepare(pa.record_batch({"text": [text]}), [0])
+    return lambda text: loaded.decode(pa.record_batch({"text": [text]}), [0])
+
+
+def captions() -> Callable[[str], object]:
+    """Tokens of a caption for CLIP, without the network."""
+    open_clip = pytest.importorskip("open_clip")
+    from poolsieve.scoring_models.clip.captions import Captions
+
+    made = Captions(open_clip.SimpleTokenizer(), 77)
+    return lambda text: made([text])
 
 
 def fast_text() -> Callable[[str], object]:
@@ -220,6 +233,7 @@ SCORERS: dict[str, Callable[[Path], Callable[[str], object]]] = {
     "tokens, WordPiece": lambda folder: scored(word_pieces(folder)),
     "tokens, Unigram": lambda folder: scored(unigrams(folder)),
     "windows": windows,
+    "captions": lambda _: captions(),
 }
 """Name -> what makes the function that is timed."""
 

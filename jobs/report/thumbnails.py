@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from poolsieve.scoring_models.base.errors import RowError, error_text
-from poolsieve.scoring_models.base.images_io import eight_bits, open_image
+from poolsieve.scoring_models.base.images_io import eight_bits, open_image, unsafe
 
 SIDE = 160
 """Longest side of a thumbnail in pixels."""
@@ -33,13 +33,16 @@ def thumbnail(data: bytes, side: int = SIDE) -> bytes:
     """An image as a small upright JPEG; the first frame of an animated one, on white where it is transparent.
 
     Raises:
-        ValueError: for what is no image, or one too large.
+        ValueError: for what is no image, or one too large or unsafe to decode.
     """
     from PIL import ImageOps
 
     found = open_image(data)
     if isinstance(found, RowError):
         raise ValueError(found.message)
+    refused = unsafe(found, data)
+    if refused is not None:
+        raise ValueError(refused.message)
     with found as image, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         image.draft("RGB", (side * 2, side * 2))

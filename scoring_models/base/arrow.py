@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 
 def nulls(count: int, kind: pa.DataType) -> pa.Array:
@@ -36,6 +38,17 @@ def texts(values: pa.Array) -> list[str]:
     """
     found: list[Any] = values.to_pylist()  # a null would be None: callers have none
     return found
+
+
+def byte_lengths(values: pa.Array) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """int64 (n,): bytes of each value of a text or binary column, -1 for null.
+
+    >>> byte_lengths(pa.array(["", "äb", None])).tolist()
+    [0, 3, -1]
+    """
+    if pa.types.is_string_view(values.type):
+        values = values.cast(pa.large_string())  # Arrow has no lengths of views
+    return np.asarray(pc.binary_length(cast(pa.StringArray, values)).fill_null(-1), dtype=np.int64)
 
 
 def without_columns(count: int) -> pa.RecordBatch:

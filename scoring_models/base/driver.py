@@ -11,11 +11,11 @@ from poolsieve.scoring_models.base.arrow import nulls
 from poolsieve.scoring_models.base.errors import RowError, is_fatal, row_error
 from poolsieve.scoring_models.base.feed import Check, feed_of, never
 from poolsieve.scoring_models.base.meter import Meter
-from poolsieve.scoring_models.base.scorer import BatchScorer, Loaded, LoadedByRow, Scored
+from poolsieve.scoring_models.base.scorer import BatchScorer, LoadedByRow, Scored
 
 
 def score_rows(
-    scorer: BatchScorer | Loaded | LoadedByRow,
+    scorer: BatchScorer | LoadedByRow,
     batch: pa.RecordBatch,
     columns: Mapping[str, pa.DataType],
     *,
@@ -40,7 +40,7 @@ def score_rows(
     if batch.num_rows == 0:
         return Scored({name: pa.array([], kind) for name, kind in columns.items()})
     if hasattr(scorer, "infer"):
-        with feed_of(cast("Loaded | LoadedByRow", scorer), meter) as feed:
+        with feed_of(cast("LoadedByRow", scorer), meter) as feed:
             return feed.score(batch, columns, threads, check)
     errors: dict[int, RowError] = {}
     parts = list(_bisected(scorer.score, batch, 0, columns, errors))

@@ -18,26 +18,26 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from poolsieve.scoring_models.base.arrow import nulls
+from poolsieve.scoring_models.base.calls import Call, halved
 from poolsieve.scoring_models.base.devices import cores
-from poolsieve.scoring_models.base.errors import RowError, is_fatal, row_error
+from poolsieve.scoring_models.base.errors import RowError
 from poolsieve.scoring_models.base.finite import not_finite
 from poolsieve.scoring_models.base.meter import Meter, State
-from poolsieve.scoring_models.base.scorer import Loaded, LoadedByRow, ModelBatch, Scored, Scores
-
-T = TypeVar("T")
+from poolsieve.scoring_models.base.scorer import LoadedByRow, ModelBatch, Scored, Scores
 
 Check = Callable[[], object]
 """Called now and then by a caller that waits; raises if it should wait no longer."""
 
 WINDOW = 256 * 2**20
 """Bytes of decoded rows from which on no more are decoded while a full batch waits for the model."""
+
+OVERHEAD = 400
+"""Bytes that a decoded part takes beside the contents of its arrays: tuples, and an array's own 112."""
 
 PAUSE = 0.5
 """Seconds between two calls of `check`."""
@@ -47,46 +47,11 @@ def never() -> None:
     """The check of a caller that nobody stops."""
 
 
-@dataclass(eq=False)
-class _Call:
-    """One caller's rows: what has been found of them, and how many are still on their way (`left`)."""
-
-    batch: pa.RecordBatch
-    columns: Mapping[str, pa.DataType]
-    threads: int
-    left: int = 0
-    seconds: float = 0.0
-    found: list[tuple[Sequence[int], Scores]] = field(default_factory=list)
-    errors: dict[int, RowError] = field(default_factory=dict)
-    failure: BaseException | None = None
-
-    def fail(self, row: int, error: RowError) -> None:
-        """A row that can't be scored."""
-        self.errors[row] = error
-        self.left -= 1
-
-    def scored(self) -> Scored:
-        """All that was found, laid out by row."""
-        return Scored(
-            {name: self._column(name, kind) for name, kind in self.columns.items()}, self.errors, self.seconds
-        )
-
-    def _column(self, name: str, kind: pa.DataType) -> pa.Array:
-        n = self.batch.num_rows
-        if not self.found:
-            return nulls(n, kind)
-        rows = np.concatenate([np.asarray(rows, dtype=np.int64) for rows, _ in self.found])
-        values = np.concatenate([made[name] for _, made in self.found])
-        place = np.zeros(n, dtype=np.int64)
-        place[rows] = np.arange(len(rows))
-        return _arrow(values, kind).take(pa.array(place, pa.int64(), mask=~np.isin(np.arange(n), rows)))
-
-
 class _Ready(NamedTuple):
-    """A decoded row that waits for its batch; `number` is its place in the order of arrival."""
+    """A decoded row, or a part of one, that waits for its batch; `number` is its place in the order of arrival."""
 
     number: int
-    call: _Call
+    call: Call
     row: int
     inputs: Any
     size: int
@@ -100,15 +65,14 @@ class Feed:
     model, holds nobody up.
     """
 
-    def __init__(self, loaded: Loaded | LoadedByRow, meter: Meter | None = None) -> None:
+    def __init__(self, loaded: LoadedByRow, meter: Meter | None = None) -> None:
         self.users, self.ending, self.ended = 0, False, threading.Event()
         self.meter = meter or Meter.of(loaded)
         self._loaded = loaded
-        self._by_row = cast(LoadedByRow, loaded) if hasattr(loaded, "decode") else None
         self._at_once: int | None = getattr(loaded, "at_once", None)
         self._changed = threading.Condition()
-        self._calls: list[_Call] = []
-        self._pieces: deque[tuple[_Call, Sequence[int]]] = deque()
+        self._calls: list[Call] = []
+        self._pieces: deque[tuple[Call, Sequence[int]]] = deque()
         self._ready: dict[str, deque[_Ready]] = {}
         self._numbers = itertools.count()
         self._bytes = self._preparing = self._inferring = 0
@@ -117,10 +81,8 @@ class Feed:
 
     def score(self, batch: pa.RecordBatch, columns: Mapping[str, pa.DataType], threads: int, check: Check) -> Scored:
         """Scores of a batch; waits until the last of its rows is through. Arguments and errors: see `score_rows`."""
-        loaded = self._loaded
-        cut = self._by_row.pieces if self._by_row else cast(Loaded, loaded).micro_batches
-        pieces = [piece for piece in cut(batch) if len(piece)]
-        call = _Call(batch, columns, threads, left=sum(map(len, pieces)))
+        pieces = [piece for piece in self._loaded.pieces(batch) if len(piece)]
+        call = Call(batch, columns, threads, left=sum(map(len, pieces)))
         try:
             self._enter(call, pieces)
             self._wait(call, check)
@@ -129,9 +91,9 @@ class Feed:
         if call.failure is not None:
             raise call.failure
         self.meter.scored(sum(map(len, pieces)) - len(call.errors))
-        return dataclasses.replace(call.scored(), work=self.meter.take())
+        return dataclasses.replace(call.scored(getattr(self._loaded, "joined", None)), work=self.meter.take())
 
-    def _enter(self, call: _Call, pieces: list[Sequence[int]]) -> None:
+    def _enter(self, call: Call, pieces: list[Sequence[int]]) -> None:
         with self._changed:
             self._charge()
             self._calls.append(call)
@@ -150,14 +112,14 @@ class Feed:
         brought = [call.threads for call in self._calls]
         return min(sum(brought), max(cores(), *brought))
 
-    def _wait(self, call: _Call, check: Check) -> None:
+    def _wait(self, call: Call, check: Check) -> None:
         while True:
             with self._changed:
                 if self._changed.wait_for(lambda: call.failure is not None or not call.left, PAUSE):
                     return
             check()
 
-    def _leave(self, call: _Call) -> None:
+    def _leave(self, call: Call) -> None:
         """Takes the caller's rows out, if it could not wait for them; what is in a worker's hands is thrown away."""
         with self._changed:
             self._charge()
@@ -209,7 +171,7 @@ class Feed:
         return None
 
     def _choose(self) -> Callable[[], None] | None:
-        full = [shape for shape, some in self._ready.items() if self._by_row and len(some) >= self._by_row.room(shape)]
+        full = [shape for shape, some in self._ready.items() if len(some) >= self._loaded.room(shape)]
         free = self._at_once is None or self._inferring < self._at_once
         if full and free:
             return self._batch(min(full, key=self._since))
@@ -225,19 +187,22 @@ class Feed:
         return self._ready[shape][0].number
 
     def _batch(self, shape: str) -> Callable[[], None]:
-        """Takes the rows of a batch out of the window."""
-        assert self._by_row is not None
-        some = self._ready[shape]
-        rows = [some.popleft() for _ in range(min(len(some), self._by_row.room(shape)))]
-        self._bytes -= sum(ready.size for ready in rows)
+        """Takes the parts of a batch out of the window, but those of a row of which another part has failed."""
+        some, rows, room = self._ready[shape], list[_Ready](), self._loaded.room(shape)
+        while some and len(rows) < room:
+            one = some.popleft()
+            self._bytes -= one.size
+            if one.row in one.call.errors:
+                one.call.left -= 1
+            else:
+                rows.append(one)
         self._inferring += 1
         return functools.partial(self._infer, shape, rows)
 
-    def _prepare(self, call: _Call, rows: Sequence[int]) -> None:
-        """Decodes a piece; a model that takes no single rows also sees it here."""
-        work = functools.partial(self._decode if self._by_row else self._whole, call)
+    def _prepare(self, call: Call, rows: Sequence[int]) -> None:
+        """Decodes a piece."""
         try:
-            _halved(work, rows, functools.partial(self._failed, call))
+            halved(functools.partial(self._decode, call), rows, functools.partial(self._failed, call))
         except BaseException as error:  # noqa: BLE001  (raised again in the caller's thread)
             call.failure = error
         finally:
@@ -246,59 +211,27 @@ class Feed:
                 self._note()
                 self._changed.notify_all()
 
-    def _failed(self, call: _Call, row: int, error: RowError) -> None:
+    def _failed(self, call: Call, row: int, error: RowError) -> None:
         with self._changed:
             call.fail(row, error)
 
-    def _decode(self, call: _Call, rows: Sequence[int]) -> None:
-        assert self._by_row is not None
-        decoded, errors = self._by_row.decode(call.batch, rows)
+    def _decode(self, call: Call, rows: Sequence[int]) -> None:
+        decoded, errors = self._loaded.decode(call.batch, rows)
+        sizes = [OVERHEAD + sum(array.nbytes for array in one.inputs) for one in decoded]
+        for shape in {one.shape for one in decoded}:
+            self._loaded.room(shape)  # one that it does not know is an error here, and not of whoever makes a batch
         with self._changed:
-            for row, error in errors.items():
-                call.fail(row, error)
-            call.left -= len(rows) - len(decoded) - len(errors)  # the others have nothing to score
+            call.decoded(len(rows), len(decoded), errors)
             if any(call is other for other in self._calls):  # it may have left meanwhile
-                for one in decoded:
-                    size = sum(part.nbytes for part in one.inputs)
+                for one, size in zip(decoded, sizes, strict=True):
                     ready = _Ready(next(self._numbers), call, one.row, one.inputs, size)
                     self._ready.setdefault(one.shape, deque()).append(ready)
-                    self._bytes += size
+                self._bytes += sum(sizes)
             self._changed.notify_all()
-
-    def _whole(self, call: _Call, rows: Sequence[int]) -> None:
-        loaded = cast(Loaded, self._loaded)
-        prepared, errors = loaded.prepare(call.batch, rows)
-        with self._computing():
-            made = [loaded.infer(part) for part in prepared]
-        found = [
-            (part.rows, _first(scores, call.columns, range(len(part.rows))))
-            for part, scores in zip(prepared, made, strict=True)
-        ]
-        for part in prepared:
-            self.meter.ran(part.shape, len(part.rows), len(part.rows))
-        with self._changed:
-            call.found.extend(found)
-            call.errors.update(errors)
-            call.left -= len(rows)
-
-    @contextlib.contextmanager
-    def _computing(self) -> Iterator[None]:
-        """A worker that has decoded goes on to the model with what it has; then it is back."""
-        self._moved(1)
-        try:
-            yield
-        finally:
-            self._moved(-1)
-
-    def _moved(self, on: int) -> None:
-        with self._changed:
-            self._preparing -= on
-            self._inferring += on
-            self._note()
 
     def _infer(self, shape: str, rows: list[_Ready]) -> None:
         try:
-            _halved(
+            halved(
                 functools.partial(self._through, shape), rows, lambda one, error: self._failed(one.call, one.row, error)
             )
         except BaseException as error:  # noqa: BLE001  (raised again in the callers' threads)
@@ -311,56 +244,27 @@ class Feed:
                 self._changed.notify_all()
 
     def _through(self, shape: str, rows: Sequence[_Ready]) -> None:
-        """Sends rows through the model at their shape, and gives each caller its own scores."""
-        assert self._by_row is not None
-        inputs = self._by_row.filled(shape, [one.inputs for one in rows])
-        made = self._by_row.infer(ModelBatch(range(len(rows)), shape, inputs))
-        self.meter.ran(shape, len(rows), self._by_row.room(shape))
+        """Sends parts of rows through the model at their shape, and gives each caller its own scores."""
+        inputs = self._loaded.filled(shape, [one.inputs for one in rows])
+        made = self._loaded.infer(ModelBatch(range(len(rows)), shape, inputs))
+        self.meter.ran(shape, len(rows), self._loaded.room(shape))
         wrong = not_finite(made, len(rows), self._loaded.settings.get("dtype"))
         for place, error in wrong.items():
             self._failed(rows[place].call, rows[place].row, error)
-        places: dict[_Call, list[int]] = {}
+        places: dict[Call, list[int]] = {}
         for place, one in enumerate(rows):
             if place in wrong:
                 continue
             places.setdefault(one.call, []).append(place)
-        found = [(call, [rows[i].row for i in own], _first(made, call.columns, own)) for call, own in places.items()]
+        found = [(call, [rows[place] for place in own], _chosen(made, own)) for call, own in places.items()]
         with self._changed:
-            for call, own_rows, scores in found:
-                call.found.append((own_rows, scores))
-                call.left -= len(own_rows)
+            for call, some, scores in found:
+                call.through([one.row for one in some], [one.number for one in some], scores)
 
 
-def _halved(work: Callable[[Sequence[T]], None], rows: Sequence[T], failed: Callable[[T, RowError], None]) -> None:
-    """Does `work` on rows, halving them where it raises, until the row that it can't stand is alone."""
-    try:
-        work(rows)
-    except Exception as error:
-        if is_fatal(error):
-            raise
-        if len(rows) == 1:
-            failed(rows[0], row_error(error))
-            return
-    else:
-        return
-    # Outside the handler: an exception that is being handled keeps its traceback, and with it the batch, alive.
-    half = len(rows) // 2
-    _halved(work, rows[:half], failed)
-    _halved(work, rows[half:], failed)
-
-
-def _first(made: Scores, columns: Mapping[str, pa.DataType], places: Sequence[int]) -> Scores:
+def _chosen(made: Scores, places: Sequence[int]) -> Scores:
     """The scores of some places of a batch, as copies: what fills it up is let go."""
-    return {name: np.asarray(made[name])[np.asarray(places, dtype=np.int64)] for name in columns}
-
-
-def _arrow(values: np.ndarray[Any, Any], kind: pa.DataType) -> pa.Array:
-    """NumPy values of shape (m,) or (m, d) as an Arrow array of `kind`."""
-    if values.ndim == 1:
-        return pa.array(values, kind)
-    inner = kind.value_type  # type: ignore[attr-defined]  # rows of numbers are declared as a list type
-    flat = pa.array(np.ascontiguousarray(values).reshape(-1), inner)
-    return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+    return {name: np.asarray(values)[np.asarray(places, dtype=np.int64)] for name, values in made.items()}
 
 
 _feeds: dict[int, Feed] = {}
@@ -370,7 +274,7 @@ _lock = threading.Lock()
 
 
 @contextlib.contextmanager
-def feed_of(loaded: Loaded | LoadedByRow, meter: Meter | None = None) -> Iterator[Feed]:
+def feed_of(loaded: LoadedByRow, meter: Meter | None = None) -> Iterator[Feed]:
     """The feed of a loaded model, shared by all who are in this block at the same time; the last one ends it.
 
     `meter` is the model's, which outlives the feed; without one the feed has its own.
@@ -386,7 +290,7 @@ def feed_of(loaded: Loaded | LoadedByRow, meter: Meter | None = None) -> Iterato
             _ended(loaded, feed)
 
 
-def _entered(loaded: Loaded | LoadedByRow, meter: Meter | None) -> Feed:
+def _entered(loaded: LoadedByRow, meter: Meter | None) -> Feed:
     while True:
         with _lock:
             feed = _feeds.setdefault(id(loaded), Feed(loaded, meter))
@@ -397,7 +301,7 @@ def _entered(loaded: Loaded | LoadedByRow, meter: Meter | None) -> Feed:
         feed.ended.wait()
 
 
-def _ended(loaded: Loaded | LoadedByRow, feed: Feed) -> None:
+def _ended(loaded: LoadedByRow, feed: Feed) -> None:
     try:
         feed.close()
     finally:

@@ -5,22 +5,23 @@ from __future__ import annotations
 import dataclasses
 import queue
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from poolsieve.scoring_models.base.config import JsonObject
-from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
+from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, RowError
 from poolsieve.scoring_models.base.packages import need
-from poolsieve.scoring_models.base.scorer import Loaded, LoadedByRow, ModelBatch, Scores
+from poolsieve.scoring_models.base.scorer import LoadedByRow, ModelBatch, ModelRow, Scores
 
 ALL = "all"
 """The word for every GPU of this machine."""
 
 
 class Replicas:
-    """Copies of one model as one loaded model: a batch goes to a copy that is free. See `LoadedByRow`, and `Loaded`.
+    """Copies of one model as one loaded model: a batch goes to a copy that is free. See `LoadedByRow`.
 
     Rows are decoded by the first. Each copy fills its own batches, in memory that its device can copy from.
 
@@ -31,14 +32,14 @@ class Replicas:
         PoolsieveError: if scores of one copy would not be those of another: their settings differ.
     """
 
-    def __init__(self, copies: Sequence[Loaded | LoadedByRow]) -> None:
+    def __init__(self, copies: Sequence[LoadedByRow]) -> None:
         self._first, self.devices = copies[0], len(copies)
         for other in copies[1:]:
             _check_alike(self._first.settings, other.settings)
         rounds = max(getattr(copy, "at_once", None) or 1 for copy in copies)
         places = [c for turn in range(rounds) for c in copies if turn < (getattr(c, "at_once", None) or 1)]
         self.at_once = len(places)
-        self._free: queue.SimpleQueue[Loaded | LoadedByRow] = queue.SimpleQueue()
+        self._free: queue.SimpleQueue[LoadedByRow] = queue.SimpleQueue()
         for copy in places:
             self._free.put(copy)
 
@@ -48,10 +49,22 @@ class Replicas:
         return self._first.settings
 
     def __getattr__(self, name: str) -> Any:
-        """All else is the first copy's: how rows are decoded, and what a class may have beside the protocol."""
+        """What a class may have beside the protocol is the first copy's."""
         if name.startswith("_"):
             raise AttributeError(name)  # asked for before `__init__` has run
         return getattr(self._first, name)
+
+    def pieces(self, batch: pa.RecordBatch) -> Iterator[Sequence[int]]:
+        """See `LoadedByRow`."""
+        return self._first.pieces(batch)
+
+    def decode(self, batch: pa.RecordBatch, rows: Sequence[int]) -> tuple[list[ModelRow], dict[int, RowError]]:
+        """See `LoadedByRow`."""
+        return self._first.decode(batch, rows)
+
+    def room(self, shape: str) -> int:
+        """See `LoadedByRow`."""
+        return self._first.room(shape)
 
     def filled(self, shape: str, inputs: Sequence[tuple[np.ndarray[Any, Any], ...]]) -> Any:
         """The rows as they are: which copy's batch they fill, `infer` knows."""
@@ -61,9 +74,7 @@ class Replicas:
         """Scores by a copy that is free; with `at_once` batches here, each finds one at once."""
         copy = self._free.get()
         try:
-            if hasattr(copy, "filled"):
-                prepared = prepared._replace(inputs=copy.filled(prepared.shape, prepared.inputs))
-            return copy.infer(prepared)
+            return copy.infer(prepared._replace(inputs=copy.filled(prepared.shape, prepared.inputs)))
         finally:
             self._free.put(copy)
 

@@ -4,9 +4,8 @@ A *scorer* is a frozen, picklable configuration. It says which roles it reads an
 so that a plan can be checked, fingerprinted and costed before anything heavy is imported. Two kinds exist:
 
 * a plain scorer has `score(batch) -> Scored`;
-* a model scorer has `load()`, and the loaded thing has `infer` (the model, always at one of a fixed list of shapes)
-  and either `decode` for single rows (`LoadedByRow`), which its feed puts into batches, or `prepare` for a batch of its
-  own making (`Loaded`).
+* a model scorer has `load()`, and the loaded thing has `decode` for single rows, which its feed puts into batches, and
+  `infer`: the model, always at one of a fixed list of shapes (`LoadedByRow`).
 
 A row's score depends on the row alone. Errors are strings, never live exceptions: an exception that is kept
 alive keeps its traceback, and with it the whole batch.
@@ -65,7 +64,7 @@ class Scorer(Protocol):
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The roles whose values `score` or `prepare` finds as columns of its batch."""
+        """The roles whose values `score` or `decode` finds as columns of its batch."""
         ...
 
     @property
@@ -108,35 +107,15 @@ Scores = Mapping[str, np.ndarray[Any, Any]]
 
 
 class ModelBatch(NamedTuple):
-    """One micro-batch, ready for the model: `rows` are its positions in the batch, `shape` one of the listed shapes."""
+    """One batch, ready for the model: `rows` are the places of real rows in it, `shape` is one of the listed shapes."""
 
     rows: Sequence[int]
     shape: str
     inputs: Any
 
 
-class Loaded(Protocol):
-    """A model in memory. Both methods must be safe to call from several threads at once."""
-
-    settings: JsonObject
-    """What scores depend on beside the configuration: dtype, shapes, threads, device, preprocessing. JSON values;
-    written to `scorer.json` at first use, and a later worker whose settings differ is refused."""
-
-    def micro_batches(self, batch: pa.RecordBatch) -> Iterator[Sequence[int]]:
-        """Row positions that go through the model together, cheap to compute (from sizes, not from contents)."""
-        ...
-
-    def prepare(self, batch: pa.RecordBatch, rows: Sequence[int]) -> tuple[list[ModelBatch], dict[int, RowError]]:
-        """Decodes or tokenises `rows` of `batch`; a row that can't be read comes back as an error."""
-        ...
-
-    def infer(self, prepared: ModelBatch) -> Scores:
-        """Column -> array whose first len(prepared.rows) entries belong to those rows (the rest is filling)."""
-        ...
-
-
 class ModelRow(NamedTuple):
-    """One row, ready to be put into a batch: its position in the caller's batch, its shape, and arrays of its own."""
+    """One row, or a part of one, ready for a batch: its row in the caller's batch, its shape, arrays of its own."""
 
     row: int
     shape: str
@@ -146,14 +125,22 @@ class ModelRow(NamedTuple):
 class LoadedByRow(Protocol):
     """A model in memory that takes single rows, whoever they are from: its feed makes the batches.
 
-    All methods must be safe to call from several threads at once. A class may also have `at_once`, how many batches may
-    be in `infer` at a time: a device needs two, one that it computes and one that is ready. Without it, each of the
-    feed's threads may have one. And it may have `flops(shape)`, the floating-point operations of a full batch of that
-    shape (float), from which a report has the model's share of its device's peak, and `devices`, on how many it runs.
+    All methods must be safe to call from several threads at once. A class may also have
+
+    * `at_once`, how many batches may be in `infer` at a time: a device needs two, one that it computes and one that is
+      ready. Without it, each of the feed's threads may have one;
+    * `joined(parts: Scores, owners, count: int) -> Scores`, if a row may have several parts (the windows of a text):
+      columns of `count` rows from what `infer` gave for all their parts. `owners`, int64 (parts,), says which of the
+      rows each is of. Parts are sorted by row, and those of a row are in the order in which `decode` gave them. If a
+      part fails, so does its row. Without it, one part is a row, and `infer` gives the scorer's columns;
+    * `flops(shape)`, the floating-point operations of a full batch of that shape (float), from which a report has the
+      model's share of its device's peak;
+    * `devices`, on how many it runs.
     """
 
     settings: JsonObject
-    """See `Loaded`."""
+    """What scores depend on beside the configuration: dtype, shapes, threads, device, preprocessing. JSON values;
+    written to `scorer.json` at first use, and a later worker whose settings differ is refused."""
 
     def pieces(self, batch: pa.RecordBatch) -> Iterator[Sequence[int]]:
         """Positions of the rows that have something to score, a few at a time: what one thread decodes in one go."""
@@ -162,12 +149,12 @@ class LoadedByRow(Protocol):
     def decode(self, batch: pa.RecordBatch, rows: Sequence[int]) -> tuple[list[ModelRow], dict[int, RowError]]:
         """Decodes or tokenises `rows` of `batch`; a row that can't be read comes back as an error.
 
-        A row's shape must be a function of the row alone.
+        A part's shape must be a function of the part alone, and the parts a function of the row alone.
         """
         ...
 
     def room(self, shape: str) -> int:
-        """Rows of a full batch of that shape."""
+        """Rows, or parts of rows, of a full batch of that shape."""
         ...
 
     def filled(self, shape: str, inputs: Sequence[tuple[np.ndarray[Any, Any], ...]]) -> Any:
@@ -175,7 +162,7 @@ class LoadedByRow(Protocol):
         ...
 
     def infer(self, prepared: ModelBatch) -> Scores:
-        """Column -> array whose first len(prepared.rows) entries belong to the rows of the batch, in their order.
+        """Name -> array whose first len(prepared.rows) entries belong to the rows of the batch, in their order.
 
         A row of which a number is NaN or infinite has no score.
         """
@@ -185,7 +172,7 @@ class LoadedByRow(Protocol):
 class ModelScorer(Scorer, Protocol):
     """A scorer whose numbers come from a model that must be loaded."""
 
-    def load(self) -> Loaded | LoadedByRow:
+    def load(self) -> LoadedByRow:
         """Loads the model. Called once a process and device."""
         ...
 

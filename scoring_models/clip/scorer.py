@@ -11,7 +11,6 @@ import dataclasses
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +23,11 @@ from poolsieve.scoring_models.base.config import JsonObject, absolute_path
 from poolsieve.scoring_models.base.devices import check_precision, device_of, gpu_name, precision_of
 from poolsieve.scoring_models.base.errors import PlanError, RowError
 from poolsieve.scoring_models.base.hub import read_json
-from poolsieve.scoring_models.base.images_io import decode_image
 from poolsieve.scoring_models.base.openvino import check_there, check_wanted
 from poolsieve.scoring_models.base.packages import need
 from poolsieve.scoring_models.base.scorer import ModelBatch, ModelRow, Resources, ScorerConfig, Scores
 from poolsieve.scoring_models.clip.batch_size import LISTED, ON_CPU, batch_size_of
+from poolsieve.scoring_models.clip.captions import Captions
 from poolsieve.scoring_models.clip.files import (
     HUB,
     LOCAL,
@@ -40,6 +39,7 @@ from poolsieve.scoring_models.clip.files import (
     tag_file,
 )
 from poolsieve.scoring_models.clip.openvino import OpenVinoTowers
+from poolsieve.scoring_models.clip.pixels import Pixels
 from poolsieve.scoring_models.clip.towers import Array, TorchTowers
 
 BACKENDS = ("torch", "openvino")
@@ -193,8 +193,9 @@ class LoadedClip:
             check_there(device)
         self.config = config = replace(config, precision=precision_of(torch, config.precision, device))
         parts = load_parts(config.model, config.revision)
-        self.tokenizer, self.context = parts.tokenizer, parts.context
-        self.pil, normalise = _split_transform(parts.transform)
+        self.context = parts.context
+        self.pixels, self.captions = Pixels(parts.transform), Captions(parts.tokenizer, parts.context)
+        normalise = self.pixels.normalise
         if config.backend == "openvino":
             self.towers: OpenVinoTowers | TorchTowers = OpenVinoTowers(config, parts.model, normalise, self._examples())
             self.rows = config.batch_size or ON_CPU
@@ -221,41 +222,29 @@ class LoadedClip:
     def decode(self, batch: pa.RecordBatch, rows: Sequence[int]) -> tuple[list[ModelRow], dict[int, RowError]]:
         """Decodes images to uint8 (height, width, 3), tokenises captions to int64 (context,)."""
         images, errors = batch.column(self.config.image), {}
-        good, pixels = [], []
+        pixels = {}
         for row in rows:
-            found = self._pixels(images[row].as_py())
+            found = self.pixels(images[row].as_py())
             if isinstance(found, RowError):
                 errors[row] = found
             else:
-                good.append(row)
-                pixels.append(found)
-        if not good:
+                pixels[row] = found
+        if not pixels:
             return [], errors
-        captions = self._tokens(texts(batch.column(self.config.text).take(pa.array(good, pa.int64()))))
-        return [
-            ModelRow(*found) for found in zip(good, repeat(PAIRS), zip(pixels, captions, strict=True), strict=False)
-        ], errors
+        captions = self.captions(texts(batch.column(self.config.text).take(pa.array(list(pixels), pa.int64()))))
+        made = zip(pixels, captions, strict=True)
+        return [ModelRow(row, PAIRS, (pixels[row], tokens)) for row, tokens in made], errors
 
-    def _blank(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    def _blank(self) -> tuple[Array, Array]:
         """A pair to try the model with: uint8 (1, height, width, 3) and int64 (1, context)."""
-        return np.asarray(self.pil(Image.new("RGB", (64, 64))))[None], self._tokens([""])
-
-    def _pixels(self, data: bytes) -> Any:
-        image = decode_image(data)
-        if isinstance(image, RowError):
-            return image
-        return np.asarray(self.pil(image))
-
-    def _tokens(self, texts: list[str]) -> Array:
-        tokens = self.tokenizer(texts, context_length=self.context)
-        return np.asarray(tokens.numpy())
+        return self.pixels.of(Image.new("RGB", (64, 64)))[None], self.captions([""])
 
     def _examples(self) -> tuple[Array, Array]:
         """Noise and captions of several lengths, as this model takes them: uint8 (n, h, w, 3), int64 (n, context)."""
         captions = ["a", "a photo of a dog", "two small boats in front of a white house at the sea, in the morning"]
-        side = np.asarray(self.pil(Image.new("RGB", (64, 64)))).shape
+        side = self.pixels.of(Image.new("RGB", (64, 64))).shape
         dice = np.random.default_rng(0)
-        return dice.integers(0, 256, (len(captions), *side), dtype=np.uint8), self._tokens(captions)
+        return dice.integers(0, 256, (len(captions), *side), dtype=np.uint8), self.captions(captions)
 
     def room(self, shape: str) -> int:
         """The one shape's rows."""
@@ -278,18 +267,3 @@ class LoadedClip:
     def infer(self, prepared: ModelBatch) -> Scores:
         """Similarity float32 (rows,), and with `embeddings` float16 (rows, dim) of both sides."""
         return self.towers(*prepared.inputs)
-
-
-def _split_transform(transform: Any) -> tuple[Any, Any]:
-    """(the part on PIL images, the normalisation): so that pixels travel as uint8 and are normalised in batches.
-
-    `ToTensor` on uint8 is a division by 255 in float32, and both it and `Normalize` work pixel by pixel, so that doing
-    them on a batch gives the same bits.
-    """
-    from torchvision.transforms import Compose, Normalize, ToTensor
-
-    steps = list(transform.transforms)
-    at = next((i for i, step in enumerate(steps) if isinstance(step, ToTensor)), None)
-    if at is None or len(steps) != at + 2 or not isinstance(steps[-1], Normalize):
-        raise PlanError(f"this model's preprocessing is not one that poolsieve can batch: {transform}")
-    return Compose(steps[:at]), steps[-1]

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from poolsieve.scoring_models.base.errors import PlanError
-from poolsieve.scoring_models.base.scorer import ModelBatch, Scores
+from poolsieve.scoring_models.base.scorer import Scores
 from poolsieve.scoring_models.encoders.celadon_files import model_files
 from poolsieve.scoring_models.encoders.scorer import EncoderScorer, LoadedEncoder
 
@@ -90,11 +90,9 @@ class LoadedCeladon(LoadedEncoder):
         super().__init__(config, network, tokenizer, context=CONTEXT, around=around)
         self.probabilities = config.probabilities
 
-    def infer(self, prepared: ModelBatch) -> Scores:
+    def joined(self, parts: Scores, owners: np.ndarray[Any, Any], count: int) -> Scores:
         """The columns of each text, from the logits of all its windows."""
-        count, batches = prepared.inputs
-        logits, owners = self.logits(batches)
-        return columns_of_texts(logits, owners, count, self.probabilities)
+        return columns_of_texts(parts["logits"], owners, count, self.probabilities)
 
 
 def columns_of_texts(

@@ -16,7 +16,7 @@ import pyarrow as pa
 from poolsieve.scoring_models.base.config import JsonObject
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
 from poolsieve.scoring_models.base.hub import read_json, refuse_code
-from poolsieve.scoring_models.base.scorer import ModelBatch, Scores
+from poolsieve.scoring_models.base.scorer import Scores
 from poolsieve.scoring_models.encoders.files import CONFIG, encoder_files, load_tokenizer
 from poolsieve.scoring_models.encoders.scorer import EncoderScorer, LoadedEncoder
 
@@ -129,11 +129,9 @@ class LoadedClassifier(LoadedEncoder):
             longest=1 if config.long == "cut" else None,
         )
 
-    def infer(self, prepared: ModelBatch) -> Scores:
-        """The columns of each text."""
-        count, batches = prepared.inputs
-        logits, owners = self.logits(batches)
-        values = _joined(self.values(logits), owners, count, self.long)
+    def joined(self, parts: Scores, owners: np.ndarray[Any, Any], count: int) -> Scores:
+        """The columns of each text, from the logits of its windows."""
+        values = _joined(self.values(parts["logits"]), owners, count, self.long)
         if self.position is not None:
             return {"": values[:, self.position].astype(np.float32)}
         best = values.argmax(axis=1)

@@ -11,16 +11,21 @@ from typing import Any, Self, TypeVar
 import numpy as np
 import pyarrow as pa
 
+from poolsieve.scoring_models.base.arrow import byte_lengths, texts
 from poolsieve.scoring_models.base.config import JsonObject, absolute_path
 from poolsieve.scoring_models.base.devices import check_precision, device_of, gpu_name, precision_of
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, RowError
 from poolsieve.scoring_models.base.packages import need
-from poolsieve.scoring_models.base.scorer import ModelBatch, Resources, TextScorer
+from poolsieve.scoring_models.base.scorer import ModelBatch, ModelRow, Resources, Scores, TextScorer
 from poolsieve.scoring_models.encoders.batch_tokens import recorded, tokens_of
 from poolsieve.scoring_models.encoders.engines import TorchEngine, backend_of, check_backend, engine
-from poolsieve.scoring_models.encoders.windows import WindowBatch, batches_of, shapes, windows_of
+from poolsieve.scoring_models.encoders.windows import Shape, filled, shape_of, shapes, windows_of
 
 L = TypeVar("L")
+
+PIECE, LEAST = 16 * 2**10, 16
+"""Bytes of text that one thread tokenises in one go: several batches of a CPU, and little enough that all cores soon
+have one. A short text counts as `LEAST` of them."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -125,6 +130,7 @@ class LoadedEncoder:
         self.at_once = self.run.runner.at_once if isinstance(self.run, TorchEngine) else None
         self.tokens = tokens_of(self.run, context, config.tokens)
         self.shapes = shapes(context, self.tokens)
+        self._shape_named = {_name(shape): shape for shape in self.shapes}
         self.settings: JsonObject = {
             "dtype": config.precision,
             "shapes": [list(shape) for shape in self.shapes],
@@ -133,33 +139,41 @@ class LoadedEncoder:
             "backend": backend,
         }
 
-    def micro_batches(self, batch: pa.RecordBatch) -> Iterator[Sequence[int]]:
-        """Rows that have a text, those of like length together, so that few blanks are needed."""
-        texts = batch.column(self.config.text)
-        lengths = np.array([len(text.as_buffer()) if text.is_valid else -1 for text in texts], dtype=np.int64)
-        order = [int(i) for i in np.argsort(lengths, kind="stable") if lengths[i] >= 0]
-        # Large pieces waste few blanks, several of them keep all threads busy; what they are changes no score.
-        total = int(lengths.clip(0).sum())
-        limit = min(max(total // 8, 4 * self.tokens), max(total // 32, 32 * self.tokens))
-        start = filled = 0
-        for at, row in enumerate(order):
-            filled += max(int(lengths[row]), 16)
-            if filled > limit:
-                yield order[start : at + 1]
-                start, filled = at + 1, 0
-        if start < len(order):
-            yield order[start:]
+    def pieces(self, batch: pa.RecordBatch) -> Iterator[Sequence[int]]:
+        """Rows that have a text, about `PIECE` bytes at a time."""
+        lengths = byte_lengths(batch.column(self.config.text))
+        rows = np.flatnonzero(lengths >= 0)
+        sizes = np.maximum(lengths[rows], LEAST)
+        number = (np.cumsum(sizes) - sizes) // PIECE
+        return (piece.tolist() for piece in np.split(rows, np.flatnonzero(np.diff(number)) + 1))
 
-    def prepare(self, batch: pa.RecordBatch, rows: Sequence[int]) -> tuple[list[ModelBatch], dict[int, RowError]]:
-        """Windows of all texts as batches of the listed shapes."""
-        texts = batch.column(self.config.text).take(pa.array(rows)).to_pylist()
-        ids = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
-        made = [windows_of(some, self.context, self.config.overlap, *self.around)[: self.longest] for some in ids]
-        pad = self.tokenizer.pad_token_id or 0
-        return [ModelBatch(rows, "windows", (len(rows), batches_of(made, self.shapes, pad)))], {}
+    def decode(self, batch: pa.RecordBatch, rows: Sequence[int]) -> tuple[list[ModelRow], dict[int, RowError]]:
+        """The windows of each text, int32 (tokens,)."""
+        some = texts(batch.column(self.config.text).take(pa.array(rows, pa.int64())))
+        found = self.tokenizer(
+            some, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False
+        )["input_ids"]
+        return [part for row, ids in zip(rows, found, strict=True) for part in self._parts(row, ids)], {}
 
-    def logits(self, batches: Sequence[WindowBatch]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """(float32 (windows, ...), int64 (windows,): which text each is of); what fills a batch up is left out."""
-        owners = np.concatenate([batch.owners for batch in batches])
-        made = [self.run(batch.ids, batch.mask)[: len(batch.owners)] for batch in batches]
-        return np.concatenate(made), owners
+    def _parts(self, row: int, ids: Sequence[int]) -> list[ModelRow]:
+        windows = windows_of(ids, self.context, self.config.overlap, self.around, self.longest)
+        parts = [ModelRow(row, _name(shape_of(len(window), self.shapes)), (window,)) for window in windows]
+        # Means are added up, and equals told apart, in this order, a short last window first: stored scores show it.
+        return sorted(parts, key=lambda part: int(part.shape))
+
+    def room(self, shape: str) -> int:
+        """Windows of a batch."""
+        return self._shape_named[shape][0]
+
+    def filled(self, shape: str, inputs: Sequence[tuple[np.ndarray[Any, Any], ...]]) -> Any:
+        """int64 ids and mask (windows, tokens)."""
+        return filled(self._shape_named[shape], [window for (window,) in inputs], self.tokenizer.pad_token_id or 0)
+
+    def infer(self, prepared: ModelBatch) -> Scores:
+        """`logits`, float32 (windows, ...), of the batch's windows, blanks included."""
+        return {"logits": self.run(*prepared.inputs)}
+
+
+def _name(shape: Shape) -> str:
+    """A shape's name: its tokens, since no two have as many."""
+    return str(shape[1])

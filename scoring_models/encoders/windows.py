@@ -6,8 +6,8 @@ its own length names, and a batch that is not full is filled up with blanks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -41,13 +41,8 @@ LENGTHS = (
 Shape = tuple[int, int]
 """(windows, tokens) of a batch."""
 
-
-class WindowBatch(NamedTuple):
-    """Windows of one shape: int64 ids and mask (windows, tokens), and which text each real window is of."""
-
-    ids: np.ndarray[Any, np.dtype[np.int64]]
-    mask: np.ndarray[Any, np.dtype[np.int64]]
-    owners: np.ndarray[Any, np.dtype[np.int64]]
+Ids = np.ndarray[Any, np.dtype[np.int32]]
+Batch = np.ndarray[Any, np.dtype[np.int64]]
 
 
 def shapes(context: int, tokens: int) -> tuple[Shape, ...]:
@@ -56,33 +51,40 @@ def shapes(context: int, tokens: int) -> tuple[Shape, ...]:
     return tuple((max(1, tokens // length), length) for length in lengths)
 
 
+def shape_of(length: int, shapes: Sequence[Shape]) -> Shape:
+    """The shape that a window of `length` tokens goes through: the shortest that holds it."""
+    return next(shape for shape in shapes if length <= shape[1])
+
+
 def windows_of(
-    ids: Sequence[int], context: int, overlap: int, before: Sequence[int], after: Sequence[int]
-) -> list[list[int]]:
-    """A text's tokens as windows of at most `context`, each between the special tokens; at least one window."""
+    ids: Sequence[int] | Ids,
+    context: int,
+    overlap: int,
+    around: tuple[Sequence[int], Sequence[int]],
+    most: int | None = None,
+) -> list[Ids]:
+    """A text's tokens as windows of at most `context`, int32; at least one window.
+
+    Args:
+        ids: the text's tokens.
+        context: tokens of a window, special ones included.
+        overlap: tokens that neighbouring windows share.
+        around: special tokens before and after a window's own.
+        most: windows at most, the first ones; None for all.
+    """
+    tokens = np.asarray(ids, dtype=np.int32)
+    before, after = (np.asarray(some, dtype=np.int32) for some in around)
     inner = context - len(before) - len(after)
-    step = inner - overlap
-    starts = range(0, max(len(ids) - overlap, 1), step)
-    return [[*before, *ids[start : start + inner], *after] for start in starts]
+    starts = range(0, max(len(tokens) - overlap, 1), inner - overlap)[:most]
+    return [np.concatenate([before, tokens[start : start + inner], after]) for start in starts]
 
 
-def batches_of(texts: Sequence[Sequence[Sequence[int]]], shapes: Sequence[Shape], pad: int) -> list[WindowBatch]:
-    """Every window of every text, in batches of the listed shapes."""
-    waiting: dict[Shape, list[tuple[int, Sequence[int]]]] = {shape: [] for shape in shapes}
-    for owner, windows in enumerate(texts):
-        for window in windows:
-            waiting[next(shape for shape in shapes if len(window) <= shape[1])].append((owner, window))
-    return [batch for shape, windows in waiting.items() for batch in _filled(shape, windows, pad)]
-
-
-def _filled(shape: Shape, windows: Sequence[tuple[int, Sequence[int]]], pad: int) -> Iterator[WindowBatch]:
-    count, length = shape
-    for start in range(0, len(windows), count):
-        some = windows[start : start + count]
-        ids = np.full((count, length), pad, dtype=np.int64)
-        mask = np.zeros((count, length), dtype=np.int64)
-        mask[:, 0] = 1  # a row without any token would divide by zero
-        for row, (_, window) in enumerate(some):
-            ids[row, : len(window)] = window
-            mask[row, : len(window)] = 1
-        yield WindowBatch(ids, mask, np.array([owner for owner, _ in some], dtype=np.int64))
+def filled(shape: Shape, windows: Sequence[Ids], pad: int) -> tuple[Batch, Batch]:
+    """int64 ids and mask (windows, tokens) of a batch: the windows, and blanks behind them."""
+    ids = np.full(shape, pad, dtype=np.int64)
+    mask = np.zeros(shape, dtype=np.int64)
+    mask[:, 0] = 1  # a row without any token would divide by zero
+    for row, window in enumerate(windows):
+        ids[row, : len(window)] = window
+        mask[row, : len(window)] = 1
+    return ids, mask

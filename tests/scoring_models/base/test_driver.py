@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from poolsieve.scoring_models.base.driver import row_error, score_rows
 from poolsieve.scoring_models.base.errors import PoolsieveError, RowError
 from poolsieve.scoring_models.base.functions import scorer
-from poolsieve.scoring_models.base.scorer import ModelBatch, Scored
+from poolsieve.scoring_models.base.scorer import ModelBatch, ModelRow, Scored
 
 FLOAT = {"": pa.float32()}
 
@@ -41,17 +41,23 @@ class Model:
     def __init__(self, bad: set[int] = frozenset()) -> None:  # type: ignore[assignment]
         self.bad, self.shapes = bad, set()
 
-    def micro_batches(self, batch: pa.RecordBatch) -> Iterator[Sequence[int]]:
+    def pieces(self, batch: pa.RecordBatch) -> Iterator[Sequence[int]]:
         rows = np.flatnonzero(batch.column("x").is_valid().to_numpy(zero_copy_only=False))
-        return (rows[i : i + 4].tolist() for i in range(0, len(rows), 4))
+        return (rows[i : i + 3].tolist() for i in range(0, len(rows), 3))
 
-    def prepare(self, batch: pa.RecordBatch, rows: Sequence[int]) -> tuple[list[ModelBatch], dict[int, RowError]]:
+    def decode(self, batch: pa.RecordBatch, rows: Sequence[int]) -> tuple[list[ModelRow], dict[int, RowError]]:
         values = {row: batch.column("x")[row].as_py() for row in rows}
         errors = {row: RowError("negative", "x < 0") for row, value in values.items() if value < 0}
         good = [row for row in rows if row not in errors]
-        filled = np.zeros(4, np.float32)
-        filled[: len(good)] = [values[row] for row in good]
-        return ([ModelBatch(good, "four", filled)] if good else []), errors
+        return [ModelRow(row, "four", (np.array([values[row]], np.float32),)) for row in good], errors
+
+    def room(self, shape: str) -> int:
+        return {"four": 4}[shape]
+
+    def filled(self, shape: str, inputs: Sequence[tuple[np.ndarray[Any, Any], ...]]) -> Any:
+        made = np.zeros(self.room(shape), np.float32)
+        made[: len(inputs)] = np.concatenate([value for (value,) in inputs])
+        return made
 
     def infer(self, prepared: ModelBatch) -> Mapping[str, Any]:
         self.shapes.add(prepared.inputs.shape)

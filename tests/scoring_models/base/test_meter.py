@@ -239,35 +239,6 @@ def test_time_between_callers_is_time_without_rows() -> None:
     assert later.core_seconds == 120  # the two threads of the callers before might have worked
 
 
-def test_a_model_that_makes_its_own_batches_decodes_and_computes_apart() -> None:
-    class Own:
-        """A model with `prepare`, on whose clock decoding takes 2 seconds and the model 3."""
-
-        settings: Mapping[str, Any] = {}
-
-        def micro_batches(self, batch: pa.RecordBatch) -> Iterator[Sequence[int]]:
-            yield range(batch.num_rows)
-
-        def prepare(self, batch: pa.RecordBatch, rows: Sequence[int]) -> tuple[list[ModelBatch], dict[int, RowError]]:
-            clock.now += 2
-            return [ModelBatch(rows, "any", batch.column("x").to_numpy().astype(np.float32))], {}
-
-        def infer(self, prepared: ModelBatch) -> Mapping[str, Any]:
-            clock.now += 3
-            if 13 in prepared.inputs:
-                raise PoolsieveError("the device is gone")
-            return {"": prepared.inputs}
-
-    clock = Clock()
-    meter = Meter(clock=clock)
-    made = work_of(scored(Own(), [1, 2, 3], meter, threads=1))
-    assert (made.decode_seconds, made.infer_seconds, made.busy, made.decoding) == (2, 3, 3, 2)
-    assert (made.rows, made.batches, made.seconds, made.core_seconds) == (3, 1, 5, 5)
-    with pytest.raises(PoolsieveError):
-        scored(Own(), [13], meter, threads=1)
-    assert (meter.take().infer_seconds, meter.take().seconds) == (3, 0)
-
-
 def test_what_a_failed_call_took_goes_to_the_next_one() -> None:
     model = Rows()
     meter = Meter.of(model, 1.0)

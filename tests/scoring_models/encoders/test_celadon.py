@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from poolsieve.scoring_models.base.driver import score_rows  # noqa: E402
 from poolsieve.scoring_models.base.errors import PlanError  # noqa: E402
 from poolsieve.scoring_models.encoders.celadon import CATEGORIES, columns_of_texts, levels  # noqa: E402
 from poolsieve.scoring_models.encoders.celadon_files import load_model  # noqa: E402
-from poolsieve.scoring_models.encoders.windows import batches_of, shapes, windows_of  # noqa: E402
+from poolsieve.scoring_models.encoders.windows import filled, shape_of, shapes, windows_of  # noqa: E402
 from tests.conftest import fingerprint_of, ledger, run  # noqa: E402
 from tests.scoring_models.encoders.tiny_celadon import WORDS, make  # noqa: E402
 
@@ -85,6 +87,66 @@ def test_a_row_depends_on_itself_alone(model: Path, backend: str) -> None:
             assert some[name] == [values[i] for i in rows], name
 
 
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+def test_a_text_has_the_same_scores_alone_and_among_others_of_three_callers(model: Path, backend: str) -> None:
+    scorer = Celadon(str(model), probabilities=True, backend=backend)
+    loaded, others, given = scorer.load(), texts(200, 3, 900), [*texts(5, 4, 60), texts(40, 1, 1400)[3]]
+
+    def found(some: list[str]) -> list[tuple[Any, ...]]:
+        made = score_rows(loaded, pa.record_batch({"text": some}), scorer.columns, threads=2)
+        return list(zip(*(column.to_pylist() for column in made.columns.values()), strict=True))
+
+    alone = [found([text])[0] for text in given]
+    assert alone[-1][6] == 3  # windows
+    among = [[*others[part::3][:30], given[part], *others[part::3][30:], given[part + 3]] for part in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        made = list(pool.map(found, among))
+    assert [rows[30] for rows in made] + [rows[-1] for rows in made] == alone
+
+
+def test_batches_hold_windows_of_all_callers(model: Path) -> None:
+    """Two texts of 8 windows of 32 tokens fill the one batch of 16; the second caller's come while the first's wait."""
+    scorer = Celadon(str(model))
+    loaded = scorer.load()
+    sizes, tokenizer, entered = [], loaded.tokenizer, threading.Barrier(2)
+    run_engine = loaded.run
+
+    def counted(ids: Any, mask: Any) -> Any:
+        sizes.append((ids.shape, int((mask.sum(axis=1) > 1).sum())))
+        return run_engine(ids, mask)
+
+    def met(*given: Any, **settings: Any) -> Any:
+        entered.wait(60)
+        return tokenizer(*given, **settings)
+
+    met.pad_token_id = tokenizer.pad_token_id  # type: ignore[attr-defined]
+    loaded.run, loaded.tokenizer = counted, met
+    with ThreadPoolExecutor(2) as pool:
+        batch = pa.record_batch({"text": ["w1 w2"] * 8})
+        for made in [pool.submit(score_rows, loaded, batch, scorer.columns, threads=2) for _ in range(2)]:
+            assert made.result(60).columns["windows"].to_pylist() == [1] * 8
+    assert sizes == [((16, 32), 16)]
+
+
+def test_a_short_last_window_is_the_first_to_be_told_apart(model: Path) -> None:
+    """Of windows whose class is the same, the probabilities of the short last one are stored: it comes first."""
+    loaded = Celadon(str(model), overlap=0).load()
+    parts, errors = loaded.decode(pa.record_batch({"text": [" ".join(["w1"] * (2 * 510 + 5)), None]}), [0])
+    assert [(part.row, part.shape, len(part.inputs[0])) for part in parts] == [(0, "32", 7)] + [(0, "512", 512)] * 2
+    assert {part.inputs[0].dtype for part in parts} == {np.dtype(np.int32)} and not errors
+
+
+def test_pieces_hold_texts_of_like_bytes_in_order(model: Path) -> None:
+    loaded = Celadon(str(model)).load()
+    given = [None, "a" * 20_000, "", *["b" * 8_000] * 5, *["c"] * 1500, None, "d" * 100_000, "e"]
+    for kind in (pa.string(), pa.large_string(), pa.string_view()):
+        pieces = list(loaded.pieces(pa.record_batch({"text": pa.array(given, kind)})))
+        assert [row for piece in pieces for row in piece] == [i for i, text in enumerate(given) if text is not None]
+        sizes = [sum(max(len(given[row] or ""), 16) for row in piece[:-1]) for piece in pieces]
+        assert all(size < 16 * 1024 for size in sizes) and len(pieces) == 7
+    assert not any(loaded.pieces(pa.record_batch({"text": pa.array([None], pa.string())})))
+
+
 def test_what_stands_late_in_a_long_text_counts(model: Path) -> None:
     scorer = Celadon(str(model), overlap=0)
     parts = [" ".join(random.Random(i).choices(WORDS, k=510)) for i in range(6)]
@@ -128,12 +190,19 @@ def test_the_verdict_names_the_first_of_the_worst() -> None:
     ("n", "overlap", "windows"), [(0, 50, 1), (510, 50, 1), (511, 50, 2), (970, 50, 2), (971, 50, 3), (1020, 0, 2)]
 )
 def test_windows_cover_every_token(n: int, overlap: int, windows: int) -> None:
-    made = windows_of(range(n), 512, overlap, [-1], [-2])
+    made = windows_of(range(n), 512, overlap, ([-1], [-2]))
     assert len(made) == windows
     assert all(window[0] == -1 and window[-1] == -2 and len(window) <= 512 for window in made)
     assert sorted({token for window in made for token in window[1:-1]}) == list(range(n))
-    (batch,) = batches_of([[[1, 2, 3]]], shapes(512, 4096), 0)
-    assert batch.ids.shape == (128, 32) and batch.mask.sum(axis=1).tolist() == [3] + [1] * 127
+    assert [window.tolist() for window in windows_of(range(n), 512, overlap, ([-1], [-2]), 1)] == [made[0].tolist()]
+
+
+def test_a_window_goes_through_the_shortest_shape_that_holds_it() -> None:
+    listed = shapes(512, 4096)
+    assert [shape_of(length, listed) for length in (1, 32, 33, 512)] == [(128, 32), (128, 32), (85, 48), (8, 512)]
+    ids, mask = filled((128, 32), [np.array([1, 2, 3], np.int32)], 9)
+    assert ids.shape == (128, 32) and ids[0, :4].tolist() == [1, 2, 3, 9]
+    assert mask.sum(axis=1).tolist() == [3] + [1] * 127
 
 
 def test_the_stage_names_level_and_category(model: Path, tmp_path: Path) -> None:

@@ -107,6 +107,42 @@ def test_long_texts_are_cut_or_read_whole(folder: Path) -> None:
     assert np.allclose(short, score(Classifier(str(model)), [" ".join(parts[0].split()[:20])])[""], rtol=1e-4)
 
 
+def test_a_mean_is_added_up_in_the_order_in_which_windows_were_decoded(folder: Path) -> None:
+    loaded = Classifier(str(make(folder / "mean", num_labels=1)), long="mean", overlap=0, backend="torch").load()
+    logits = np.array([[1], [1e17], [-1e17], [3], [1e17], [-1e17], [1]], dtype=np.float32)
+    means = loaded.joined({"logits": logits}, np.array([0, 0, 0, 1, 2, 2, 2]), 3)[""]
+    assert means.tolist() == [0, 3, np.float32(1 / 3)]  # 1 is lost beside 1e17
+
+
+@pytest.mark.parametrize("long", ["cut", "mean", "max"])
+def test_a_text_has_the_same_score_alone_and_among_others(folder: Path, long: str) -> None:
+    scorer = Classifier(str(make(folder / "among", num_labels=1)), long=long, overlap=3, backend="torch")
+    loaded, given = scorer.load(), texts(40, 6, 300)
+
+    def found(some: list[str | None]) -> list[Any]:
+        made = score_rows(loaded, pa.record_batch({"text": some}), scorer.columns, threads=2)
+        return made.columns[""].to_pylist()
+
+    assert found([*given[:20], None, *given[20:]]) == [*(found([text])[0] for text in given[:20]), None] + [
+        found([text])[0] for text in given[20:]
+    ]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("labels", [1, 3])
+def test_a_windows_place_in_its_batch_changes_no_bit(folder: Path, labels: int, backend: str) -> None:
+    """Of 16, 10, 8, 7, 5, 3 and 2 windows; MKL has a kernel of its own for what is left of a single output's rows."""
+    model = make(folder / f"places{labels}", num_labels=labels, id2label={i: str(i) for i in range(labels)})
+    scorer = Classifier(str(model), label="0", tokens=1, backend=backend)
+    loaded, dice = scorer.load(), np.random.default_rng(0)
+    for count, length in [(16, 32), (10, 48), (8, 64), (7, 64), (5, 64), (3, 64), (2, 48)]:
+        ids = dice.integers(4, 120, (count, length))
+        mask = (np.arange(length) < dice.integers(length // 2, length + 1, count)[:, None]).astype(np.int64)
+        first = loaded.run(ids, mask)
+        for shift in range(1, count):
+            assert np.array_equal(np.roll(first, shift, 0), loaded.run(np.roll(ids, shift, 0), np.roll(mask, shift, 0)))
+
+
 def test_a_run_is_the_same_with_any_number_of_workers(folder: Path, tmp_path: Path) -> None:
     model = make(folder / "run", num_labels=1)
     pq.write_table(pa.table({"text": texts(80, 3, 200)}), tmp_path / "a.parquet", row_group_size=20)
