@@ -5,15 +5,16 @@ from __future__ import annotations
 import dataclasses
 import queue
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from poolsieve.scoring_models.base.config import JsonObject
-from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
+from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, RowError
 from poolsieve.scoring_models.base.packages import need
-from poolsieve.scoring_models.base.scorer import LoadedByRow, ModelBatch, Scores
+from poolsieve.scoring_models.base.scorer import LoadedByRow, ModelBatch, ModelRow, Scores
 
 ALL = "all"
 """The word for every GPU of this machine."""
@@ -48,10 +49,22 @@ class Replicas:
         return self._first.settings
 
     def __getattr__(self, name: str) -> Any:
-        """All else is the first copy's: how rows are decoded, and what a class may have beside the protocol."""
+        """What a class may have beside the protocol is the first copy's."""
         if name.startswith("_"):
             raise AttributeError(name)  # asked for before `__init__` has run
         return getattr(self._first, name)
+
+    def pieces(self, batch: pa.RecordBatch) -> Iterator[Sequence[int]]:
+        """See `LoadedByRow`."""
+        return self._first.pieces(batch)
+
+    def decode(self, batch: pa.RecordBatch, rows: Sequence[int]) -> tuple[list[ModelRow], dict[int, RowError]]:
+        """See `LoadedByRow`."""
+        return self._first.decode(batch, rows)
+
+    def room(self, shape: str) -> int:
+        """See `LoadedByRow`."""
+        return self._first.room(shape)
 
     def filled(self, shape: str, inputs: Sequence[tuple[np.ndarray[Any, Any], ...]]) -> Any:
         """The rows as they are: which copy's batch they fill, `infer` knows."""

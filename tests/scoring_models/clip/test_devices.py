@@ -137,7 +137,8 @@ def nan_for_red(tmp_path: Path) -> str:
     folder = tmp_path / "clip"
     shutil.copytree(MODEL.removeprefix("local-dir:"), folder)
     (path,) = folder.glob("*.safetensors")
-    word = int(np.setdiff1d(*(Clip(MODEL).load().captions([text])[0] for text in ("red", "blue")))[0])
+    decoded, _ = Clip(MODEL).load().decode(pairs(["red", "blue"]), [0, 1])
+    word = int(np.setdiff1d(*(one.inputs[1] for one in decoded))[0])
     weights = load_file(path)
     weights["token_embedding.weight"][word] = float("nan")
     save_file(weights, path)
