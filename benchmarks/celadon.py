@@ -27,10 +27,10 @@ from common import pairs
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from poolsieve.dataflow.runners.base import threads_for
 from poolsieve.scoring_models import Celadon
-from poolsieve.scoring_models.base.driver import score_rows
 from poolsieve.scoring_models.encoders.celadon import CATEGORIES
 from poolsieve.scoring_models.encoders.celadon_files import load_model
 from poolsieve.scoring_models.encoders.files import load_tokenizer
+from poolsieve.scoring_models.feeding.driver import score_rows
 from tests.filters.corpus import real
 
 VOCABULARY = 128_100

@@ -35,7 +35,7 @@ from poolsieve.dataflow.runners.base import threads_for
 from poolsieve.dataflow.store.job import Options
 from poolsieve.filters import Keep, Score, col
 from poolsieve.scoring_models import Clip
-from poolsieve.scoring_models.base.driver import score_rows
+from poolsieve.scoring_models.feeding.driver import score_rows
 
 BATCH = 32
 

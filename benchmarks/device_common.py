@@ -15,7 +15,7 @@ from typing import Any
 from common import seconds
 
 from poolsieve.scoring_models.base.config import digest
-from poolsieve.scoring_models.base.devices import cores
+from poolsieve.scoring_models.devices.choice import cores
 
 GOAL = 0.95
 

@@ -36,9 +36,9 @@ import poolsieve
 from poolsieve.dataflow import Pool
 from poolsieve.filters import Keep, Score, col
 from poolsieve.scoring_models import Clip
-from poolsieve.scoring_models.base.devices import cores
-from poolsieve.scoring_models.base.driver import score_rows
 from poolsieve.scoring_models.base.scorer import Scorer
+from poolsieve.scoring_models.devices.choice import cores
+from poolsieve.scoring_models.feeding.driver import score_rows
 
 DIFFERENT = 256
 """Images that differ from each other; larger pools repeat them."""

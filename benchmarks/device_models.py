@@ -16,9 +16,9 @@ from device_common import Line, Sizes, clip_folder, config_of, device_kind, free
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from poolsieve.scoring_models import Celadon, Clip
-from poolsieve.scoring_models.base.flops import flops_of
-from poolsieve.scoring_models.base.peaks import peak_of
 from poolsieve.scoring_models.base.scorer import ModelBatch
+from poolsieve.scoring_models.devices.flops import flops_of
+from poolsieve.scoring_models.devices.peaks import peak_of
 
 LM = {
     "hidden_size": 768,

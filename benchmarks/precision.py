@@ -37,9 +37,9 @@ from common import pairs
 
 from poolsieve.dataflow.runners.base import threads_for
 from poolsieve.scoring_models import Celadon, Clip
-from poolsieve.scoring_models.base.driver import score_rows
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.encoders.celadon import CATEGORIES
+from poolsieve.scoring_models.feeding.driver import score_rows
 from tests.filters.corpus import real
 
 Array = np.ndarray[Any, Any]

@@ -16,7 +16,7 @@ from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
 
 from poolsieve.scoring_models.base.errors import PoolsieveError
-from poolsieve.scoring_models.base.meter import ModelWork
+from poolsieve.scoring_models.base.work import ModelWork
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -24,9 +24,9 @@ from poolsieve.dataflow.store.rows import error_columns
 from poolsieve.dataflow.store.session import Session
 from poolsieve.filters.dsl.stages import Stage, not_a_stage
 from poolsieve.scoring_models.base.config import digest
-from poolsieve.scoring_models.base.driver import score_rows
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.scorer import has_model
+from poolsieve.scoring_models.feeding.driver import score_rows
 
 
 class RecordBatchCoder(beam.coders.Coder):

@@ -37,7 +37,7 @@ from poolsieve.jobs.report.notebook import funnel_html
 from poolsieve.jobs.report.page import write_report
 from poolsieve.jobs.report.truth import read_truth
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
-from poolsieve.scoring_models.base.replicas import devices_of
+from poolsieve.scoring_models.devices.replicas import devices_of
 
 Say = Callable[[str], None]
 """Is told what the user should know: one warning at a time."""

@@ -24,7 +24,7 @@ from poolsieve.dataflow.store import layout
 from poolsieve.dataflow.store.job import Job
 from poolsieve.jobs.report.models import model_line
 from poolsieve.jobs.report.numbers import percent_text
-from poolsieve.scoring_models.base.meter import ModelWork
+from poolsieve.scoring_models.base.work import ModelWork
 
 READ, DECIDE = "read", "decide"
 

@@ -12,9 +12,9 @@ import pyarrow as pa
 
 from poolsieve.scoring_models.base.config import JsonObject, absolute_path
 from poolsieve.scoring_models.base.errors import PlanError
-from poolsieve.scoring_models.base.hub import check_tokenizer
-from poolsieve.scoring_models.base.hub_cache import fetch
 from poolsieve.scoring_models.base.scorer import Resources, Scored, TextScorer
+from poolsieve.scoring_models.hub.cache import fetch
+from poolsieve.scoring_models.hub.files import check_tokenizer
 
 FILE = "tokenizer.json"
 BATCH = 256

@@ -24,8 +24,8 @@ from poolsieve.dataflow.recipes.schedule import Schedule
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.layout import rows_folder
 from poolsieve.filters.dsl.env import Env
-from poolsieve.scoring_models.base.driver import score_rows
 from poolsieve.scoring_models.base.scorer import has_model
+from poolsieve.scoring_models.feeding.driver import score_rows
 
 SAMPLED_SHARDS = 8
 """Shards whose first rows are read for the estimates."""

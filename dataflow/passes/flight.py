@@ -13,7 +13,7 @@ from typing import TypeVar
 from poolsieve.dataflow import progress
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.program import Program
-from poolsieve.scoring_models.base.feed import Check
+from poolsieve.scoring_models.feeding.feed import Check
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -29,10 +29,10 @@ from poolsieve.dataflow.store.scores import Stored, score_table, write_scores
 from poolsieve.dataflow.store.stored import StoredScores
 from poolsieve.dataflow.store.summary import Work
 from poolsieve.scoring_models.base.arrow import nulls
-from poolsieve.scoring_models.base.driver import score_rows
-from poolsieve.scoring_models.base.feed import Check
-from poolsieve.scoring_models.base.meter import ModelWork
 from poolsieve.scoring_models.base.scorer import Scored, fed
+from poolsieve.scoring_models.base.work import ModelWork
+from poolsieve.scoring_models.feeding.driver import score_rows
+from poolsieve.scoring_models.feeding.feed import Check
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 

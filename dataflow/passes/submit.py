@@ -36,8 +36,8 @@ from poolsieve.dataflow.store.settings import stored_scorers
 from poolsieve.dataflow.store.summary import Summary, dumps
 from poolsieve.scoring_models.base.arrow import type_named
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
-from poolsieve.scoring_models.base.hub_cache import commits
-from poolsieve.scoring_models.base.replicas import takes_devices
+from poolsieve.scoring_models.devices.replicas import takes_devices
+from poolsieve.scoring_models.hub.cache import commits
 
 
 @dataclass(frozen=True)

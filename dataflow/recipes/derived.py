@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from poolsieve.filters.dsl.edits import Editor
 from poolsieve.scoring_models.base.arrow import without_columns
-from poolsieve.scoring_models.base.driver import score_rows
 from poolsieve.scoring_models.base.errors import RowError
 from poolsieve.scoring_models.base.scorer import Scored
+from poolsieve.scoring_models.feeding.driver import score_rows
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
 Errors = dict[int, RowError]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from poolsieve.scoring_models.base.devices import cores
+from poolsieve.scoring_models.devices.choice import cores
 
 
 @dataclass(frozen=True, kw_only=True)

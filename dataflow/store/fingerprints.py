@@ -16,7 +16,7 @@ from poolsieve.dataflow.store.settings import ScorerParts, StoredScorer
 from poolsieve.filters.dsl.edits import FunctionEditor
 from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.errors import PlanError
-from poolsieve.scoring_models.base.hub import check_hash
+from poolsieve.scoring_models.hub.files import check_hash
 
 
 def scorer_parts(program: Program, files: PoolFiles) -> dict[str, ScorerParts]:

@@ -25,10 +25,10 @@ from poolsieve.dataflow.store.session import Session, session_of
 from poolsieve.dataflow.store.settings import ScorerParts, check_settings, stored_settings
 from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.errors import PlanError
-from poolsieve.scoring_models.base.hub_cache import Commits, use_commits
-from poolsieve.scoring_models.base.meter import Meter
-from poolsieve.scoring_models.base.replicas import load_on
 from poolsieve.scoring_models.base.scorer import has_model
+from poolsieve.scoring_models.devices.replicas import load_on
+from poolsieve.scoring_models.feeding.meter import Meter
+from poolsieve.scoring_models.hub.cache import Commits, use_commits
 
 
 @dataclass(frozen=True, kw_only=True)

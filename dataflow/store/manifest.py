@@ -23,8 +23,8 @@ from poolsieve.dataflow.store.summary import Summary, WithCuts, cuts_from_json, 
 from poolsieve.dataflow.store.tables import read_promised
 from poolsieve.scoring_models.base.config import JsonObject, digest
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
-from poolsieve.scoring_models.base.meter import Count
 from poolsieve.scoring_models.base.packages import package_versions
+from poolsieve.scoring_models.base.work import Count
 
 _DECISION = re.compile(r"[0-9a-f]{16}")
 

@@ -17,7 +17,7 @@ from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.filters.dsl.cuts import Cut
 from poolsieve.scoring_models.base.config import JsonObject
 from poolsieve.scoring_models.base.errors import PlanError
-from poolsieve.scoring_models.base.meter import Amount, Count, ModelWork
+from poolsieve.scoring_models.base.work import Amount, Count, ModelWork
 
 Finite = Annotated[float, msgspec.Meta(ge=-1e308, le=1e308)]
 """A number that can be drawn."""

@@ -7,7 +7,8 @@ import math
 import msgspec
 
 from poolsieve.jobs.report.numbers import cores_text, percent_text, rate_text, seconds_text
-from poolsieve.scoring_models.base.meter import CPU, Amount, Count, ModelWork
+from poolsieve.scoring_models.base.work import Amount, Count, ModelWork
+from poolsieve.scoring_models.feeding.meter import CPU
 
 
 class ModelLine(msgspec.Struct, kw_only=True, frozen=True):

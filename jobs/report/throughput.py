@@ -11,7 +11,7 @@ from poolsieve.dataflow.store.layout import report_url
 from poolsieve.dataflow.store.summary import Facts, Summary, Work
 from poolsieve.jobs.report.models import ModelLine, model_line, remedy
 from poolsieve.jobs.report.numbers import percent_text, rate_text
-from poolsieve.scoring_models.base.meter import Amount, Count
+from poolsieve.scoring_models.base.work import Amount, Count
 
 READ, WRITE = "read", "write"
 """What work is called that belongs to no step: reading the pool, committing scores."""

@@ -1,4 +1,4 @@
-"""What every scorer is made of: errors, Arrow, configurations, packages, the scorer's protocol, the driver.
+"""What every scorer is made of: errors, Arrow, configurations, packages, the scorer's protocol.
 
 Imports nothing else of poolsieve.
 """

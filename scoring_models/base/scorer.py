@@ -23,8 +23,8 @@ import pyarrow as pa
 
 from poolsieve.scoring_models.base.config import Config, JsonObject
 from poolsieve.scoring_models.base.errors import RowError
-from poolsieve.scoring_models.base.meter import ModelWork
 from poolsieve.scoring_models.base.packages import need
+from poolsieve.scoring_models.base.work import ModelWork
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from poolsieve.scoring_models.base.batch_sizes import first_that_fits, fitting, weight_bytes, widest
-from poolsieve.scoring_models.base.gpu import total_memory
 from poolsieve.scoring_models.clip.towers import Array, TorchTowers
+from poolsieve.scoring_models.devices.batch_sizes import first_that_fits, fitting, weight_bytes, widest
+from poolsieve.scoring_models.devices.gpu import total_memory
 
 LISTED = (1024, 512, 256, 128, 64, 32)
 """Pairs at a time on a GPU."""

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from poolsieve.scoring_models.base.config import JsonObject
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
-from poolsieve.scoring_models.base.hub import check_tokenizer, read_json, refuse_code
-from poolsieve.scoring_models.base.hub_cache import fetch
+from poolsieve.scoring_models.hub.cache import fetch
+from poolsieve.scoring_models.hub.files import check_tokenizer, read_json, refuse_code
 
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 OPEN_CLIP_WEIGHTS = (

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from poolsieve.scoring_models.base.openvino import Run, agree, compiled
-from poolsieve.scoring_models.base.runner import Runner
 from poolsieve.scoring_models.base.scorer import Scores
 from poolsieve.scoring_models.clip.towers import Array
+from poolsieve.scoring_models.devices.openvino import Run, agree, compiled
+from poolsieve.scoring_models.devices.runner import Runner
 
 if TYPE_CHECKING:
     from poolsieve.scoring_models.clip.scorer import Clip

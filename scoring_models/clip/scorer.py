@@ -20,10 +20,7 @@ from PIL import Image
 
 from poolsieve.scoring_models.base.arrow import texts
 from poolsieve.scoring_models.base.config import JsonObject, absolute_path
-from poolsieve.scoring_models.base.devices import check_precision, device_of, gpu_name, precision_of
 from poolsieve.scoring_models.base.errors import PlanError, RowError
-from poolsieve.scoring_models.base.hub import read_json
-from poolsieve.scoring_models.base.openvino import check_there, check_wanted
 from poolsieve.scoring_models.base.packages import need
 from poolsieve.scoring_models.base.scorer import ModelBatch, ModelRow, Resources, ScorerConfig, Scores
 from poolsieve.scoring_models.clip.batch_size import LISTED, ON_CPU, batch_size_of
@@ -41,6 +38,9 @@ from poolsieve.scoring_models.clip.files import (
 from poolsieve.scoring_models.clip.openvino import OpenVinoTowers
 from poolsieve.scoring_models.clip.pixels import Pixels
 from poolsieve.scoring_models.clip.towers import Array, TorchTowers
+from poolsieve.scoring_models.devices.choice import check_precision, device_of, gpu_name, precision_of
+from poolsieve.scoring_models.devices.openvino import check_there, check_wanted
+from poolsieve.scoring_models.hub.files import read_json
 
 BACKENDS = ("torch", "openvino")
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from poolsieve.scoring_models.base.devices import DTYPES
-from poolsieve.scoring_models.base.flops import flops_of
-from poolsieve.scoring_models.base.gpu import runner_of
 from poolsieve.scoring_models.base.scorer import Scores
+from poolsieve.scoring_models.devices.choice import DTYPES
+from poolsieve.scoring_models.devices.flops import flops_of
+from poolsieve.scoring_models.devices.gpu import runner_of
 
 if TYPE_CHECKING:
     from poolsieve.scoring_models.clip.scorer import Clip

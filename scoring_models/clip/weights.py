@@ -15,8 +15,8 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 
 from poolsieve.scoring_models.base.config import JsonObject
 from poolsieve.scoring_models.base.errors import PlanError
-from poolsieve.scoring_models.base.hub import read_json
 from poolsieve.scoring_models.clip.files import OPEN_CLIP_CONFIG, folder_of, layout_of, tag_config, tag_file
+from poolsieve.scoring_models.hub.files import read_json
 
 OPENAI_VOCABULARY = 49408
 """Size of the byte-pair vocabulary of OpenAI's CLIP, which open_clip's own tokenizer has."""

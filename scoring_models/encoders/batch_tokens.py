@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from poolsieve.scoring_models.base.batch_sizes import first_that_fits, fitting, weight_bytes, widest
 from poolsieve.scoring_models.base.config import JsonObject
-from poolsieve.scoring_models.base.gpu import total_memory
+from poolsieve.scoring_models.devices.batch_sizes import first_that_fits, fitting, weight_bytes, widest
+from poolsieve.scoring_models.devices.gpu import total_memory
 from poolsieve.scoring_models.encoders.engines import Engine, TorchEngine
 from poolsieve.scoring_models.encoders.windows import shapes
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from poolsieve.scoring_models.base.errors import PlanError
-from poolsieve.scoring_models.base.hub import read_json
 from poolsieve.scoring_models.encoders.files import CONFIG, WEIGHTS, encoder_files
+from poolsieve.scoring_models.hub.files import read_json
 
 MODEL_TYPE = "deberta-v2"
 

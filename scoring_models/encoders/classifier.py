@@ -15,10 +15,10 @@ import pyarrow as pa
 
 from poolsieve.scoring_models.base.config import JsonObject
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
-from poolsieve.scoring_models.base.hub import read_json, refuse_code
 from poolsieve.scoring_models.base.scorer import Scores
 from poolsieve.scoring_models.encoders.files import CONFIG, encoder_files, load_tokenizer
 from poolsieve.scoring_models.encoders.scorer import EncoderScorer, LoadedEncoder
+from poolsieve.scoring_models.hub.files import read_json, refuse_code
 
 LONG = ("cut", "mean", "max")
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from poolsieve.scoring_models.base.devices import DTYPES
 from poolsieve.scoring_models.base.errors import PlanError
-from poolsieve.scoring_models.base.flops import flops_of
-from poolsieve.scoring_models.base.gpu import runner_of
-from poolsieve.scoring_models.base.openvino import Run, agree, check_there, check_wanted, compiled
+from poolsieve.scoring_models.devices.choice import DTYPES
+from poolsieve.scoring_models.devices.flops import flops_of
+from poolsieve.scoring_models.devices.gpu import runner_of
+from poolsieve.scoring_models.devices.openvino import Run, agree, check_there, check_wanted, compiled
 
 BACKENDS = ("auto", "torch", "openvino")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from poolsieve.scoring_models.base.errors import PlanError
-from poolsieve.scoring_models.base.hub import check_tokenizer, read_json, refuse_code
-from poolsieve.scoring_models.base.hub_cache import fetch
+from poolsieve.scoring_models.hub.cache import fetch
+from poolsieve.scoring_models.hub.files import check_tokenizer, read_json, refuse_code
 
 CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"

@@ -13,10 +13,10 @@ import pyarrow as pa
 
 from poolsieve.scoring_models.base.arrow import byte_lengths, texts
 from poolsieve.scoring_models.base.config import JsonObject, absolute_path
-from poolsieve.scoring_models.base.devices import check_precision, device_of, gpu_name, precision_of
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, RowError
 from poolsieve.scoring_models.base.packages import need
 from poolsieve.scoring_models.base.scorer import ModelBatch, ModelRow, Resources, Scores, TextScorer
+from poolsieve.scoring_models.devices.choice import check_precision, device_of, gpu_name, precision_of
 from poolsieve.scoring_models.encoders.batch_tokens import recorded, tokens_of
 from poolsieve.scoring_models.encoders.engines import TorchEngine, backend_of, check_backend, engine
 from poolsieve.scoring_models.encoders.windows import Shape, filled, shape_of, shapes, windows_of

@@ -17,7 +17,7 @@ from poolsieve.dataflow.store import layout
 from poolsieve.filters import Keep, col
 from poolsieve.jobs import display
 from poolsieve.jobs.display import Display, Done, Rate, duration
-from poolsieve.scoring_models.base.meter import ModelWork
+from poolsieve.scoring_models.base.work import ModelWork
 
 
 @pytest.fixture

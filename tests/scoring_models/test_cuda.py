@@ -19,10 +19,10 @@ if not torch.cuda.is_available():
     pytest.skip("no GPU that torch can use", allow_module_level=True)
 
 from poolsieve.scoring_models import Classifier, Clip  # noqa: E402
-from poolsieve.scoring_models.base.driver import score_rows  # noqa: E402
 from poolsieve.scoring_models.base.errors import PoolsieveError  # noqa: E402
-from poolsieve.scoring_models.base.gpu import GpuRunner, HostBuffers, total_memory  # noqa: E402
-from poolsieve.scoring_models.base.replicas import devices_of, load_on  # noqa: E402
+from poolsieve.scoring_models.devices.gpu import GpuRunner, HostBuffers, total_memory  # noqa: E402
+from poolsieve.scoring_models.devices.replicas import devices_of, load_on  # noqa: E402
+from poolsieve.scoring_models.feeding.driver import score_rows  # noqa: E402
 from tests.dataflow.passes.test_fed_runs import MODEL, jpeg  # noqa: E402
 from tests.scoring_models.encoders.tiny_classifier import WORDS, make  # noqa: E402
 
@@ -136,7 +136,7 @@ def test_a_device_side_assert_names_the_device_and_no_row() -> None:
     """In a process of its own: nothing works on a GPU after it."""
     code = (
         "import numpy as np, torch\n"
-        "from poolsieve.scoring_models.base.gpu import GpuRunner\n"
+        "from poolsieve.scoring_models.devices.gpu import GpuRunner\n"
         "runner = GpuRunner(torch.device('cuda:0'), 'it')\n"
         "table = torch.zeros(4, device='cuda:0'); torch.cuda.synchronize()\n"
         "runner(lambda x: {'': table[x]}, [np.array([99])], smaller='')\n"

@@ -14,7 +14,7 @@ from poolsieve.dataflow.passes.flight import LEAST_SHARDS, MOST_SHARDS, SHARE_BY
 from poolsieve.dataflow.passes.submit import prepare
 from poolsieve.filters import Keep, Score, col
 from poolsieve.scoring_models import Clip
-from poolsieve.scoring_models.base.feed import Check
+from poolsieve.scoring_models.feeding.feed import Check
 from tests.conftest import write_pool
 
 MODEL = Path(__file__).parents[3] / "recipes" / "demo" / "clip"

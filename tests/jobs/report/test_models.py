@@ -23,7 +23,7 @@ from poolsieve.jobs.cli import main
 from poolsieve.jobs.report.models import ModelLine, model_line
 from poolsieve.jobs.report.numbers import cores_text, percent_text, rate_text
 from poolsieve.jobs.report.throughput import Throughput, measured
-from poolsieve.scoring_models.base.meter import ModelWork
+from poolsieve.scoring_models.base.work import ModelWork
 from tests.conftest import ledger
 
 DEMO = Path(__file__).parents[3] / "recipes" / "demo" / "clip"

@@ -14,9 +14,9 @@ open_clip = pytest.importorskip("open_clip")
 pytest.importorskip("torch")
 
 from poolsieve.scoring_models import Clip  # noqa: E402
-from poolsieve.scoring_models.base.driver import score_rows  # noqa: E402
 from poolsieve.scoring_models.clip import captions  # noqa: E402
 from poolsieve.scoring_models.clip.captions import REMEMBERED, Captions, NestedEntities, merged  # noqa: E402
+from poolsieve.scoring_models.feeding.driver import score_rows  # noqa: E402
 from tests.scoring_models.clip.test_scorer import folder, image_bytes  # noqa: E402, F401
 from tests.test_hostile_text import UNITS  # noqa: E402
 

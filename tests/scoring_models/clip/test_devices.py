@@ -14,8 +14,8 @@ import pytest
 from poolsieve.dataflow import Pool
 from poolsieve.filters import Keep, Score, col
 from poolsieve.scoring_models import Clip
-from poolsieve.scoring_models.base.driver import score_rows
 from poolsieve.scoring_models.base.errors import PoolsieveError
+from poolsieve.scoring_models.feeding.driver import score_rows
 
 torch = pytest.importorskip("torch")
 open_clip = pytest.importorskip("open_clip")

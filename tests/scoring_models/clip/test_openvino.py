@@ -21,10 +21,10 @@ pytest.importorskip("open_clip")
 pytest.importorskip("openvino")
 
 from poolsieve.scoring_models import Clip  # noqa: E402
-from poolsieve.scoring_models.base.driver import score_rows  # noqa: E402
 from poolsieve.scoring_models.base.errors import PlanError  # noqa: E402
 from poolsieve.scoring_models.base.packages import package_versions  # noqa: E402
 from poolsieve.scoring_models.clip.openvino import AGREE, OpenVinoTowers  # noqa: E402
+from poolsieve.scoring_models.feeding.driver import score_rows  # noqa: E402
 from tests.scoring_models.clip.tiny_clip import DIM, make, pairs  # noqa: E402
 
 
@@ -165,7 +165,7 @@ def test_without_openvino_the_plan_says_how_to_install_it(model: str, tmp_path: 
 
 NO_BF16 = """
 import numpy as np, torch
-from poolsieve.scoring_models.base.openvino import compiled
+from poolsieve.scoring_models.devices.openvino import compiled
 example = (np.ones((2, 4), np.float32),)
 run = compiled(torch.nn.Linear(4, 4).eval(), example, "fp32", lambda run: None)
 print(run(*example)[0].shape)

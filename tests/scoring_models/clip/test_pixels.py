@@ -28,8 +28,8 @@ pytest.importorskip("torch")
 
 from open_clip.transform import PreprocessCfg, image_transform_v2  # noqa: E402
 
-from poolsieve.scoring_models.base.driver import score_rows  # noqa: E402
 from poolsieve.scoring_models.clip.pixels import Pixels, split_transform  # noqa: E402
+from poolsieve.scoring_models.feeding.driver import score_rows  # noqa: E402
 from tests.scoring_models.clip.test_scorer import folder, image_bytes  # noqa: E402, F401
 
 

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from poolsieve.scoring_models import Clip
-from poolsieve.scoring_models.base.driver import score_rows
 from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.feeding.driver import score_rows
 from tests.hub import Hub
 from tests.scoring_models.clip.tiny_clip import DIM, MODEL, PREPROCESS, SIDE, image_bytes, make, pairs
 

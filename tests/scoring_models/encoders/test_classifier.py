@@ -19,9 +19,9 @@ pytest.importorskip("transformers")
 from poolsieve.dataflow import Pool  # noqa: E402
 from poolsieve.filters import Keep, Score, col  # noqa: E402
 from poolsieve.scoring_models import Classifier  # noqa: E402
-from poolsieve.scoring_models.base.driver import score_rows  # noqa: E402
 from poolsieve.scoring_models.base.errors import PlanError  # noqa: E402
 from poolsieve.scoring_models.encoders.engines import engine  # noqa: E402
+from poolsieve.scoring_models.feeding.driver import score_rows  # noqa: E402
 from tests.conftest import fingerprint_of, ledger, run  # noqa: E402
 from tests.scoring_models.encoders import tiny_celadon  # noqa: E402
 from tests.scoring_models.encoders.tiny_classifier import WORDS, make  # noqa: E402

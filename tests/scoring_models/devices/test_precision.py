@@ -15,9 +15,9 @@ pytest.importorskip("open_clip")
 
 from poolsieve.dataflow.store.settings import ScorerParts, SettingsChanged, check_settings  # noqa: E402
 from poolsieve.scoring_models import Celadon, Classifier, Clip  # noqa: E402
-from poolsieve.scoring_models.base.devices import BF16, precision_of  # noqa: E402
-from poolsieve.scoring_models.base.driver import score_rows  # noqa: E402
 from poolsieve.scoring_models.base.errors import PlanError  # noqa: E402
+from poolsieve.scoring_models.devices.choice import BF16, precision_of  # noqa: E402
+from poolsieve.scoring_models.feeding.driver import score_rows  # noqa: E402
 from tests.scoring_models.clip import tiny_clip  # noqa: E402
 from tests.scoring_models.encoders import tiny_celadon  # noqa: E402
 
@@ -81,7 +81,7 @@ def test_scores_and_settings_are_those_of_what_it_came_to(tmp_path: Path) -> Non
 FULL = """
 import sys, torch
 exec(sys.argv[1])
-from poolsieve.scoring_models.base.devices import full_fp32
+from poolsieve.scoring_models.devices.choice import full_fp32
 full_fp32(torch)
 backends = torch.backends
 if hasattr(backends, "fp32_precision"):

@@ -9,9 +9,9 @@ import pyarrow as pa
 
 from poolsieve.scoring_models.base.arrow import nulls
 from poolsieve.scoring_models.base.errors import RowError, is_fatal, row_error
-from poolsieve.scoring_models.base.feed import Check, feed_of, never
-from poolsieve.scoring_models.base.meter import Meter
 from poolsieve.scoring_models.base.scorer import BatchScorer, LoadedByRow, Scored
+from poolsieve.scoring_models.feeding.feed import Check, feed_of, never
+from poolsieve.scoring_models.feeding.meter import Meter
 
 
 def score_rows(

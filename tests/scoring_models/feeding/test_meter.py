@@ -15,13 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poolsieve.scoring_models.base.driver import score_rows
 from poolsieve.scoring_models.base.errors import PoolsieveError, RowError
-from poolsieve.scoring_models.base.flops import flops_of
-from poolsieve.scoring_models.base.meter import Meter, ModelWork, State
-from poolsieve.scoring_models.base.peaks import peak_of
-from poolsieve.scoring_models.base.replicas import Replicas
 from poolsieve.scoring_models.base.scorer import ModelBatch, ModelRow, Scored
+from poolsieve.scoring_models.base.work import ModelWork
+from poolsieve.scoring_models.devices.flops import flops_of
+from poolsieve.scoring_models.devices.peaks import peak_of
+from poolsieve.scoring_models.devices.replicas import Replicas
+from poolsieve.scoring_models.feeding.driver import score_rows
+from poolsieve.scoring_models.feeding.meter import Meter, State
 
 FLOAT = {"": pa.float32()}
 ROOM = 4

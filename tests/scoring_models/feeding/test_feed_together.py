@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from poolsieve.scoring_models.base.driver import score_rows
 from poolsieve.scoring_models.base.errors import PoolsieveError, RowError
 from poolsieve.scoring_models.base.scorer import ModelBatch, ModelRow
+from poolsieve.scoring_models.feeding.driver import score_rows
 
 FLOAT = {"": pa.float32()}
 ROOM = 4

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from poolsieve.scoring_models.base.runner import Array, Compute, Runner
+from poolsieve.scoring_models.devices.runner import Array, Compute, Runner
 
 T = TypeVar("T")
 

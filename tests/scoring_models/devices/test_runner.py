@@ -11,11 +11,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from poolsieve.scoring_models.base.batch_sizes import first_that_fits, fitting, weight_bytes, widest  # noqa: E402
 from poolsieve.scoring_models.base.errors import PoolsieveError, is_device_error, is_fatal  # noqa: E402
-from poolsieve.scoring_models.base.finite import not_finite  # noqa: E402
-from poolsieve.scoring_models.base.gpu import FULL, HostBuffers  # noqa: E402
-from poolsieve.scoring_models.base.runner import Runner  # noqa: E402
+from poolsieve.scoring_models.devices.batch_sizes import first_that_fits, fitting, weight_bytes, widest  # noqa: E402
+from poolsieve.scoring_models.devices.gpu import FULL, HostBuffers  # noqa: E402
+from poolsieve.scoring_models.devices.runner import Runner  # noqa: E402
+from poolsieve.scoring_models.feeding.finite import not_finite  # noqa: E402
 
 CPU = torch.device("cpu")
 

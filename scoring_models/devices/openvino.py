@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from poolsieve.scoring_models.base.devices import cores
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 from poolsieve.scoring_models.base.packages import need
+from poolsieve.scoring_models.devices.choice import cores
 
 Array = np.ndarray[Any, Any]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from poolsieve.scoring_models.base.errors import PlanError
-from poolsieve.scoring_models.base.hub_errors import explained, may_pass, not_cached
+from poolsieve.scoring_models.hub.errors import explained, may_pass, not_cached
 
 MAIN = "main"
 """The branch that a repository without a revision is read at."""

@@ -18,9 +18,9 @@ from poolsieve.dataflow.recipes.recipe import Recipe
 from poolsieve.dataflow.store.job import Options
 from poolsieve.filters import Keep, Score, col
 from poolsieve.scoring_models import Clip
-from poolsieve.scoring_models.base.driver import score_rows
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
-from poolsieve.scoring_models.base.replicas import Replicas, devices_of, load_on, takes_devices
+from poolsieve.scoring_models.devices.replicas import Replicas, devices_of, load_on, takes_devices
+from poolsieve.scoring_models.feeding.driver import score_rows
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("open_clip")

@@ -23,12 +23,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from poolsieve.scoring_models.base.calls import Call, halved
-from poolsieve.scoring_models.base.devices import cores
 from poolsieve.scoring_models.base.errors import RowError
-from poolsieve.scoring_models.base.finite import not_finite
-from poolsieve.scoring_models.base.meter import Meter, State
 from poolsieve.scoring_models.base.scorer import LoadedByRow, ModelBatch, Scored, Scores
+from poolsieve.scoring_models.devices.choice import cores
+from poolsieve.scoring_models.feeding.calls import Call, halved
+from poolsieve.scoring_models.feeding.finite import not_finite
+from poolsieve.scoring_models.feeding.meter import Meter, State
 
 Check = Callable[[], object]
 """Called now and then by a caller that waits; raises if it should wait no longer."""

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poolsieve.scoring_models.base import feed
-from poolsieve.scoring_models.base.driver import score_rows
 from poolsieve.scoring_models.base.errors import PoolsieveError, RowError
 from poolsieve.scoring_models.base.scorer import ModelBatch, ModelRow, Scored, Scores
+from poolsieve.scoring_models.feeding.driver import score_rows
 
 FLOAT = {"": pa.float32()}
 SOON = 60.0

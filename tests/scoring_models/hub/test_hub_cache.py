@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from poolsieve.scoring_models.base.errors import PlanError
-from poolsieve.scoring_models.base.hub import check_hash
+from poolsieve.scoring_models.hub.files import check_hash
 from tests.hub import COMMIT, Hub
 
 pytest.importorskip("huggingface_hub")
@@ -22,7 +22,7 @@ NAMES = ("config.json", "tokenizer.json", "model.safetensors")
 
 FETCH = """
 import hashlib, sys
-from poolsieve.scoring_models.base.hub_cache import fetch
+from poolsieve.scoring_models.hub.cache import fetch
 for name in ("config.json", "vocab.txt", "tokenizer.json", "model.safetensors"):
     path = fetch("own/model", {revision!r}, name)
     print(name, hashlib.sha256(path.read_bytes()).hexdigest() if path else None)
@@ -213,7 +213,7 @@ def test_a_cache_that_is_a_file_is_refused_by_name(hub: Hub, home: Path) -> None
 AS_NOBODY = """
 import hashlib, os
 from huggingface_hub import get_hf_file_metadata, hf_hub_url
-from poolsieve.scoring_models.base.hub_cache import fetch
+from poolsieve.scoring_models.hub.cache import fetch
 get_hf_file_metadata(hf_hub_url("own/model", "config.json"))
 if os.getuid() == 0: os.seteuid(65534)
 """
@@ -251,7 +251,7 @@ def test_a_full_disk_is_said_and_nothing_half_is_kept(hub: Hub, home: Path, file
 
 
 MOVED = """
-from poolsieve.scoring_models.base.hub_cache import commits, fetch
+from poolsieve.scoring_models.hub.cache import commits, fetch
 print(fetch("own/model", "main", "config.json").parent.name)
 input()
 print(fetch("own/model", "main", "model.safetensors").parent.name, commits())
@@ -271,7 +271,7 @@ def test_a_push_while_a_process_works_does_not_mix_two_commits(hub: Hub, home: P
 
 
 WORKER = f"""
-from poolsieve.scoring_models.base.hub_cache import use_commits
+from poolsieve.scoring_models.hub.cache import use_commits
 use_commits({{("own/model", "main"): "{COMMIT}"}})
 """
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from poolsieve.scoring_models.base.errors import PoolsieveError
-from poolsieve.scoring_models.base.runner import Runner
+from poolsieve.scoring_models.devices.runner import Runner
 
 _log = logging.getLogger(__name__)
 

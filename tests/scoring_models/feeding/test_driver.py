@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poolsieve.scoring_models.base.driver import row_error, score_rows
 from poolsieve.scoring_models.base.errors import PoolsieveError, RowError
 from poolsieve.scoring_models.base.functions import scorer
 from poolsieve.scoring_models.base.scorer import ModelBatch, ModelRow, Scored
+from poolsieve.scoring_models.feeding.driver import row_error, score_rows
 
 FLOAT = {"": pa.float32()}
 
