@@ -39,6 +39,10 @@ WINDOW = 256 * 2**20
 OVERHEAD = 400
 """Bytes that a decoded part takes beside the contents of its arrays: tuples, and an array's own 112."""
 
+OVERTAKEN = 4096
+"""Decoded rows (or parts of them) that may come after one before its batch goes as it is: a shard must not wait for a
+shape that is rare until no other shard has any rows left."""
+
 PAUSE = 0.5
 """Seconds between two calls of `check`."""
 
@@ -60,9 +64,9 @@ class _Ready(NamedTuple):
 class Feed:
     """The rows on their way through one loaded model.
 
-    A worker does what is nearest to the model: a full batch, else a piece to decode, else a batch that is not full and
-    that nothing on its way could fill. It never waits for a caller: one that reads a slow disk, or waits at another
-    model, holds nobody up.
+    A worker does what is nearest to the model: a full batch (or one that many have overtaken), else a piece to decode,
+    else a batch that is not full and that nothing on its way could fill. It never waits for a caller: one that reads a
+    slow disk, or waits at another model, holds nobody up.
     """
 
     def __init__(self, loaded: LoadedByRow, meter: Meter | None = None) -> None:
@@ -74,7 +78,7 @@ class Feed:
         self._calls: list[Call] = []
         self._pieces: deque[tuple[Call, Sequence[int]]] = deque()
         self._ready: dict[str, deque[_Ready]] = {}
-        self._numbers = itertools.count()
+        self._numbers, self._newest = itertools.count(), 0
         self._bytes = self._preparing = self._inferring = 0
         self._workers: list[threading.Thread] = []
         self._closed, self._clock = False, time.perf_counter()
@@ -171,7 +175,7 @@ class Feed:
         return None
 
     def _choose(self) -> Callable[[], None] | None:
-        full = [shape for shape, some in self._ready.items() if len(some) >= self._loaded.room(shape)]
+        full = [shape for shape, some in self._ready.items() if some and self._goes(shape, some)]
         free = self._at_once is None or self._inferring < self._at_once
         if full and free:
             return self._batch(min(full, key=self._since))
@@ -182,6 +186,10 @@ class Feed:
         if waiting and free and not self._pieces and not self._preparing:
             return self._batch(min(waiting, key=self._since))
         return None
+
+    def _goes(self, shape: str, some: deque[_Ready]) -> bool:
+        """Whether a batch is full, or has waited long enough for rows of a rare shape."""
+        return len(some) >= self._loaded.room(shape) or self._newest - some[0].number > OVERTAKEN
 
     def _since(self, shape: str) -> int:
         return self._ready[shape][0].number
@@ -224,7 +232,8 @@ class Feed:
             call.decoded(len(rows), len(decoded), errors)
             if any(call is other for other in self._calls):  # it may have left meanwhile
                 for one, size in zip(decoded, sizes, strict=True):
-                    ready = _Ready(next(self._numbers), call, one.row, one.inputs, size)
+                    self._newest = next(self._numbers)
+                    ready = _Ready(self._newest, call, one.row, one.inputs, size)
                     self._ready.setdefault(one.shape, deque()).append(ready)
                 self._bytes += sum(sizes)
             self._changed.notify_all()

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poolsieve.scoring_models.base import feed
 from poolsieve.scoring_models.base.errors import PoolsieveError, RowError
 from poolsieve.scoring_models.base.scorer import ModelBatch, ModelRow, Scored, Scores
+from poolsieve.scoring_models.feeding import feed
 from poolsieve.scoring_models.feeding.driver import score_rows
 
 FLOAT = {"": pa.float32()}
@@ -290,6 +290,15 @@ def test_rows_are_not_decoded_far_ahead_of_a_slow_model(parts: int, monkeypatch:
     assert values_of(model, [[2] * parts] * 200, threads=2) == [4.0 * parts] * 200
     # The window, what three workers decode at a time, and the batches of three workers.
     assert 10 <= most <= 10 + 3 * parts + 3 * 2
+
+
+def test_a_rare_shape_is_not_overtaken_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "OVERTAKEN", 6)
+    model = Doubling()
+    assert values_of(model, [[1], *([2 * n] for n in range(1, 41))]) == [2.0, *(4.0 * n for n in range(1, 41))]
+    shapes = [shape for shape, _ in model.seen]
+    assert shapes.index("odd") == 1  # when the seventh has come, and not behind the tenth batch
+    assert len(shapes) == 11
 
 
 def test_a_shape_that_a_model_does_not_know_is_an_error_of_its_row() -> None:
