@@ -115,9 +115,12 @@ def _clip_flops(empty: Any, config: dict[str, Any]) -> float:
     import torch
 
     side, context = config["vision_cfg"]["image_size"], config["text_cfg"].get("context_length", 77)
-    pixels = torch.zeros(1, 3, side, side, device="meta")
-    tokens = torch.zeros(1, context, dtype=torch.long, device="meta")
-    return flops_of(empty, lambda model: (model.encode_image(pixels), model.encode_text(tokens)))
+
+    def both(model: Any) -> None:
+        model.encode_image(torch.zeros(1, 3, side, side, device="meta"))
+        model.encode_text(torch.zeros(1, context, dtype=torch.long, device="meta"))
+
+    return flops_of(empty, both)
 
 
 def ready(loaded: Any, batch: pa.RecordBatch) -> list[ModelBatch]:
@@ -160,9 +163,8 @@ def _celadon(sizes: Sizes, folder: Path, peak: Peak) -> Iterator[Line]:
     from tests.filters.corpus import real
 
     config = Celadon(str(model_folder(folder)), precision=precision_of(peak.kind))
-    ids = torch.ones(1, 512, dtype=torch.long, device="meta")
     network = load_model(config.files(), len(CATEGORIES), 4)
-    flops = flops_of(network, lambda model: model(ids, torch.ones_like(ids))) / 512
+    flops = flops_of(network, lambda model: model(*torch.ones(2, 1, 512, dtype=torch.long, device="meta"))) / 512
     loaded = config.load()
     texts = list(real(sizes.documents * (16 if peak.kind == "cuda" else 1)))
     tokens = sum(map(len, loaded.tokenizer(texts, add_special_tokens=False)["input_ids"]))
@@ -182,7 +184,7 @@ def _language(sizes: Sizes, peak: Peak) -> Iterator[Line]:
     model = OlmoForCausalLM(OlmoConfig(**LM, tie_word_embeddings=True)).to(peak.kind, dtype).eval()
     texts, length = sizes.tokens if peak.kind == "cpu" else (32, 1024)
     ids = torch.randint(0, LM["vocab_size"], (texts, length), device=peak.kind)
-    flops = flops_of(model, lambda model: model(ids[:1].to("meta"))) / length
+    flops = flops_of(model, lambda model: model(torch.ones(1, length, dtype=torch.long, device="meta"))) / length
     rounds = sizes.batches * (1 if peak.kind == "cpu" else 20)
     with torch.inference_mode():
         _loss(torch, model, ids)

@@ -37,10 +37,11 @@ turns, so that time goes with the product: some ten seconds at this limit, and h
 MARKS = 1000
 """Combining marks in a row from which on they are put into order beforehand, see `_ordered`."""
 
-_UNCLEAN = re.compile(r"[^\t\n -%'-~]")
-"""What ftfy or HTML's entities may change something at: all but printable ASCII, tabs and line feeds; and "&"."""
+_UNCLEAN = re.compile(r"[^\t\n\r -%'-~]")
+"""What ftfy or HTML's entities may change something at, but blanks for other blanks: all but printable ASCII, tabs and
+line ends; and "&"."""
 
-_BLANK = re.compile(r"[\t\n ]")
+_BLANK = re.compile(r"[\t\n\r ]")
 
 _CHAIN = re.compile(r"&(?:#?[0-9A-Za-z]{1,24};){64,}+")
 """What looks like the bodies of entities one after the other: undoing a level takes at most one of them away."""
