@@ -1,4 +1,4 @@
-"""What runs an encoder: torch, or on a CPU OpenVINO, which takes less than half the time and agrees to about 1e-5."""
+"""What runs an encoder: torch, or on a CPU OpenVINO, which is faster there and agrees to about 1e-5."""
 
 from __future__ import annotations
 
