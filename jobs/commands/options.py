@@ -113,7 +113,12 @@ class _Workers(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
         """None for the word."""
-        return None if value == self.AUTO else click.INT.convert(value, param, ctx)
+        if value is None or value == self.AUTO:
+            return None
+        try:
+            return int(value)
+        except ValueError:
+            self.fail(f"{str(value)[:80]!r} is neither a number nor {self.AUTO}", param, ctx)
 
 
 def runner_options(command: Command) -> Command:

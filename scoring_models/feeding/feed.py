@@ -179,7 +179,8 @@ class Feed:
         free = self._at_once is None or self._inferring < self._at_once
         if full and free:
             return self._batch(min(full, key=self._since))
-        if self._pieces and (not full or self._bytes < WINDOW):
+        # More than there are cores would only get into each other's way: the others are there to wait for a device.
+        if self._pieces and self._preparing < self._threads() and (not full or self._bytes < WINDOW):
             self._preparing += 1
             return functools.partial(self._prepare, *self._pieces.popleft())
         waiting = [shape for shape, some in self._ready.items() if some]

@@ -165,3 +165,9 @@ def test_gaps_that_were_allowed_stay_known(pool: Path, tmp_path: Path) -> None:
     manifest = json.loads((out / "manifest.json").read_text())
     report = json.loads((out / "decisions" / manifest["decision"] / "report.json").read_text())
     assert manifest["pool"]["gaps"] == report["gaps"] == [f"{pool}/part-003.parquet"]
+
+
+def test_workers_is_a_number_or_auto(recipe: Path, pool: Path, tmp_path: Path) -> None:
+    common = ("run", recipe, "-p", f"pool={pool}", "--out", tmp_path / "out", "--workers")
+    assert "'many' is neither a number nor auto" in cli(*common, "many", status=2)
+    assert "rows in" in cli(*common, "auto")
