@@ -27,7 +27,6 @@ LEAST_SHARDS, MOST_SHARDS = 2, 16
 ENOUGH_BYTES = 32 * 2**20
 """Of shards under way: some 300 images, so that batches get full where a shard has three rows."""
 
-
 SHARE_BYTES = 4 * 2**20
 """Of the pool for each of them at least: Beam takes a quarter of a second of a core to start a worker, in which a model
 scores tens of images."""

@@ -50,15 +50,7 @@ class OpenVinoTowers:
         self.run = compiled(network, few, config.precision, lambda run: _compare(run, network, examples))
 
     def __call__(self, pixels: Array, tokens: Array) -> Scores:
-        """Scores of a batch.
-
-        Args:
-            pixels: uint8 (n, height, width, 3).
-            tokens: int64 (n, context).
-
-        Returns:
-            `""`: cosine similarity, float32 (n,); with `embeddings`, both sides as float16 (n, dim).
-        """
+        """Scores of a batch; arguments and result as of `TorchTowers`."""
         image, text = (_normalised(side) for side in self.run(pixels, tokens))
         made = {"": (image * text).sum(axis=-1)}
         if self.embeddings:

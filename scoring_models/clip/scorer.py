@@ -7,7 +7,6 @@ embeddings, without the model's logit scale. The network that was published as a
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -128,7 +127,7 @@ class Clip(ScorerConfig):
         """With the batch size that stored scores were made with, if it was left to the device then and is now."""
         match settings.get("shape"):
             case [int(rows), int()] if self.batch_size is None and rows in LISTED:
-                return dataclasses.replace(self, batch_size=rows)
+                return replace(self, batch_size=rows)
         return self
 
     def files(self) -> Mapping[str, Path]:

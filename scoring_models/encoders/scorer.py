@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -76,7 +75,7 @@ class EncoderScorer(TextScorer):
     def as_recorded(self, settings: JsonObject) -> Self:
         """With the batches that stored scores were made with, if they were left to the device then and are now."""
         tokens = recorded(settings) if self.tokens is None else None
-        return self if tokens is None else dataclasses.replace(self, tokens=tokens)
+        return self if tokens is None else replace(self, tokens=tokens)
 
     def loaded(self, make: Callable[[], L]) -> L:
         """What `make` loads.

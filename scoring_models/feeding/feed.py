@@ -179,7 +179,7 @@ class Feed:
         free = self._at_once is None or self._inferring < self._at_once
         if full and free:
             return self._batch(min(full, key=self._since))
-        # More than there are cores would only get into each other's way: the others are there to wait for a device.
+        # Decoding is for as many threads as there are cores: the others are there to wait for a device.
         if self._pieces and self._preparing < self._threads() and (not full or self._bytes < WINDOW):
             self._preparing += 1
             return functools.partial(self._prepare, *self._pieces.popleft())
@@ -303,7 +303,9 @@ def feed_of(loaded: LoadedByRow, meter: Meter | None = None) -> Iterator[Feed]:
 def _entered(loaded: LoadedByRow, meter: Meter | None) -> Feed:
     while True:
         with _lock:
-            feed = _feeds.setdefault(id(loaded), Feed(loaded, meter))
+            feed = _feeds.get(id(loaded))
+            if feed is None:
+                feed = _feeds[id(loaded)] = Feed(loaded, meter)
             if not feed.ending:
                 feed.users += 1
                 return feed

@@ -1,4 +1,4 @@
-"""What is refused in a model's files before any work starts. How they get here from the hub: `hub_cache.py`."""
+"""What is refused in a model's files before any work starts. How they get here from the hub: `cache.py`."""
 
 from __future__ import annotations
 
