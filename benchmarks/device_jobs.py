@@ -13,6 +13,7 @@ import os
 import shutil
 import tarfile
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,15 @@ from device_standin import StandIn
 
 import poolsieve
 from poolsieve.dataflow import Pool
+from poolsieve.dataflow.passes.flight import LOOK_AHEAD, in_flight
+from poolsieve.dataflow.passes.scoring import read_ahead
+from poolsieve.dataflow.pools.shards import Batch
 from poolsieve.filters import Keep, Score, col
 from poolsieve.scoring_models import Clip
 from poolsieve.scoring_models.base.scorer import Scorer
 from poolsieve.scoring_models.devices.choice import cores
 from poolsieve.scoring_models.feeding.driver import score_rows
+from poolsieve.scoring_models.feeding.feed import Check, never
 
 DIFFERENT = 256
 """Images that differ from each other; larger pools repeat them."""
@@ -219,21 +224,35 @@ def _shard_ratio(folder: Path, model: Path, each: int, count: int, runs: int) ->
 
 
 class HostFeed:
-    """The host's feed alone: rows in memory, decoded for a device that takes no time."""
+    """The host's side alone, in front of a device that takes no time: rows of a tar are read and decoded.
 
-    def __init__(self, model: Path, count: int) -> None:
+    What a job has beside it is the engine, the store and the end of every shard.
+    """
+
+    def __init__(self, folder: Path, model: Path, count: int) -> None:
         self.config = StandIn(f"local-dir:{model}", batch_size=BATCH)
-        self.loaded, self.images = self.config.load(), images_of(count)
+        self.loaded, self.count, images = self.config.load(), count, images_of(count)
+        self.files = Pool.webdataset(f"{tars(folder / 'feed', images, 1)}/*.tar", text="txt", image="jpg").located()
+        self.shards = self.files.listing().shards
+        self.types = self.files.role_types(self.shards)
         texts = [f"a photo of thing {i}" for i in range(count)]
-        self.batch = pa.record_batch({"image": pa.array(self.images, pa.binary()), "text": texts})
+        self.rows = pa.record_batch({"image": pa.array(images, pa.binary()), "text": texts})
+
+    def decode(self) -> None:
+        """All rows, from memory."""
+        self._through(self.rows)
 
     def run(self) -> None:
-        """All rows."""
-        score_rows(self.loaded, self.batch, self.config.columns, threads=cores())
+        """All rows, from the tar, read ahead as in a job."""
+        batches = chain.from_iterable(self.files.batches(one, ("image", "text"), self.types) for one in self.shards)
+        for _ in in_flight(read_ahead(batches), self._read, LOOK_AHEAD, lambda batch: batch.num_rows):
+            pass
 
-    def rate(self) -> float:
-        """Pairs/s."""
-        return len(self.images) / seconds(self.run)
+    def _read(self, batch: Batch, check: Check) -> None:
+        self._through(batch.roles.select(["image", "text"]), check)
+
+    def _through(self, rows: pa.RecordBatch, check: Check = never) -> None:
+        score_rows(self.loaded, rows, self.config.columns, threads=cores(), check=check)
 
 
 def feed_model(folder: Path, sizes: Sizes) -> Path:
@@ -243,20 +262,22 @@ def feed_model(folder: Path, sizes: Sizes) -> Path:
 
 def feed_alone(sizes: Sizes, folder: Path) -> Iterator[Line]:
     """Pairs/s that the host can give to a device."""
-    feed = HostFeed(feed_model(folder, sizes), sizes.feed)
+    feed = HostFeed(folder, feed_model(folder, sizes), sizes.feed)
     feed.run()
-    rate = max(feed.rate() for _ in range(sizes.runs))
-    print(f"host's feed alone, JPEGs of 500 x 375: {rate:,.0f} pairs/s, {rate / cores():,.0f} a core", flush=True)
-    yield from ()
+    made = in_turn(sizes.runs, read=feed.run, decode=feed.decode)
+    for name, what in (("decode", "from memory"), ("read", "read from a tar")):
+        rate = feed.count / made.median(name)
+        print(f"host's feed alone, JPEGs of 500 x 375, {what}: {rate:,.0f} pairs/s, {rate / cores():,.0f} a core")
+    yield Line(what="host's feed alone, read from a tar / from memory", ratio=made.ratio("decode", "read"))
 
 
 def standin(sizes: Sizes, folder: Path) -> Iterator[Line]:
     """The job in front of a device of known rate, against the slower of device and feed."""
     model = feed_model(folder, sizes)
-    feed = HostFeed(model, sizes.feed)
+    feed = HostFeed(folder, model, sizes.feed)
     feed.run()
     for balance in sizes.balances:
-        rate = balance * feed.rate()
+        rate = balance * feed.count / seconds(feed.run)
         count = max(BATCH, round(min(rate, rate / balance) * sizes.standin / BATCH) * BATCH)
         pool = tars(folder, images_of(count), max(1, count // 512))
         jobs = Jobs(folder, pool, StandIn(f"local-dir:{model}", rate=rate, batch_size=BATCH))
@@ -267,7 +288,7 @@ def standin(sizes: Sizes, folder: Path) -> Iterator[Line]:
 
 
 def _balanced(balance: float, rate: float, count: int, feed: HostFeed, made: Measured) -> Line:
-    own = (made.median("before") + made.median("after")) / 2 / len(feed.images)
+    own = (made.median("before") + made.median("after")) / 2 / feed.count
     limit = min(rate, 1 / own)
     job, start = made.median("job"), made.median("start")
     what = f"job in front of a device of {balance:g} of the feed's rate / slower of both"

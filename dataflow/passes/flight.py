@@ -18,8 +18,11 @@ from poolsieve.scoring_models.feeding.feed import Check
 T = TypeVar("T")
 R = TypeVar("R")
 
-LOOK_AHEAD = 2
-"""Batches of a shard that are walked at a time where a model scores."""
+LOOK_AHEAD, MOST_AHEAD = 2, 8
+"""Batches of a shard that are walked at a time where a model scores: more than the first while they have few rows."""
+
+FEW_ROWS = 2048
+"""Rows of a shard under way from which on no third batch is begun: a thread walks each, and a model waits for none."""
 
 LEAST_SHARDS, MOST_SHARDS = 2, 16
 """Shards under way at a time where a model scores. Each is a thread that waits, and rows in memory."""
@@ -41,8 +44,12 @@ def shards_in_flight(program: Program, shards: Sequence[Shard]) -> int:
     return int(min(max(wanted, LEAST_SHARDS), len(shards)))
 
 
-def in_flight(batches: Iterator[T], work: Callable[[T, Check], R], n: int) -> Iterator[R]:
+def in_flight(
+    batches: Iterator[T], work: Callable[[T, Check], R], n: int, rows_of: Callable[[T], int] | None = None
+) -> Iterator[R]:
     """`work(batch, check)` of each batch, in order; up to `n` are worked on at a time, in threads if n is above one.
+
+    With `rows_of`, up to `MOST_AHEAD` as long as they have fewer than `FEW_ROWS` rows: big rows come few in a batch.
 
     Once one has failed, or whoever wanted the results has gone, `check` raises in the others.
     """
@@ -50,21 +57,23 @@ def in_flight(batches: Iterator[T], work: Callable[[T, Check], R], n: int) -> It
         yield from (work(batch, progress.check) for batch in batches)
         return
     group = _Group()
-    with ThreadPoolExecutor(n, thread_name_prefix="poolsieve-walk") as pool:
-        coming: deque[Future[R]] = deque()
+    most = n if rows_of is None else max(n, MOST_AHEAD)
+    with ThreadPoolExecutor(most, thread_name_prefix="poolsieve-walk") as pool:
+        coming: deque[tuple[int, Future[R]]] = deque()
         try:
             for batch in batches:
-                coming.append(pool.submit(contextvars.copy_context().run, group.guarded, work, batch))
+                rows = FEW_ROWS if rows_of is None else rows_of(batch)
+                coming.append((rows, pool.submit(contextvars.copy_context().run, group.guarded, work, batch)))
                 del batch  # or it would stay in memory while the next is read
-                if len(coming) == n:
-                    yield coming.popleft().result()
+                if len(coming) >= n and (len(coming) == most or sum(rows for rows, _ in coming) >= FEW_ROWS):
+                    yield coming.popleft()[1].result()
             while coming:
-                yield coming.popleft().result()
+                yield coming.popleft()[1].result()
         except _Stopped:
             raise group.failures[0] from None
         finally:
             group.stopped.set()
-            for later in coming:
+            for _, later in coming:
                 later.cancel()
 
 

@@ -219,7 +219,7 @@ def _scored_batches(
         _score_batch(job, FreshScores(job, shard, batch, kept, part, check), cuts, stop)
         return batch, part
 
-    for batch, part in in_flight(batches, work, ahead):
+    for batch, part in in_flight(batches, work, ahead, (lambda batch: batch.num_rows) if ahead > 1 else None):
         made.add(part)
         yield batch
 

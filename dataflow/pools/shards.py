@@ -15,7 +15,7 @@ from poolsieve.scoring_models.base.errors import PlanError, RowError
 
 BATCH_ROWS = 4096
 """Most rows in a batch."""
-BATCH_BYTES = 64 << 20
+BATCH_BYTES = 16 << 20
 """Most bytes in a batch, by the reader's best knowledge before it reads."""
 
 DOCUMENT_BYTES = 32 << 20

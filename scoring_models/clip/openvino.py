@@ -8,6 +8,7 @@ import numpy as np
 
 from poolsieve.scoring_models.base.scorer import Scores
 from poolsieve.scoring_models.clip.towers import Array
+from poolsieve.scoring_models.devices.choice import precision_of
 from poolsieve.scoring_models.devices.openvino import Run, agree, compiled
 from poolsieve.scoring_models.devices.runner import Runner
 
@@ -44,10 +45,11 @@ class OpenVinoTowers:
     def __init__(self, config: Clip, model: Any, normalise: Any, examples: tuple[Array, Array]) -> None:
         import torch
 
-        network = _network(model, normalise)
+        cpu, network = torch.device("cpu"), _network(model, normalise)
         few = (examples[0][:TRACED], examples[1][:TRACED])
-        self.embeddings, self.runner = config.embeddings, Runner(torch.device("cpu"), "Clip")
-        self.run = compiled(network, few, config.precision, lambda run: _compare(run, network, examples))
+        self.embeddings, self.runner = config.embeddings, Runner(cpu, "Clip")
+        precision = precision_of(torch, config.precision, cpu)
+        self.run = compiled(network, few, precision, lambda run: _compare(run, network, examples))
 
     def __call__(self, pixels: Array, tokens: Array) -> Scores:
         """Scores of a batch; arguments and result as of `TorchTowers`."""

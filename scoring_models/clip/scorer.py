@@ -58,8 +58,9 @@ class Clip(ScorerConfig):
         model: `"hf-hub:apple/DFN-public"`, `"local-dir:/path"` (either in open_clip's or in `transformers`' layout),
             `("ViT-B-16-quickgelu", "dfn2b")` (open_clip's names), or `("ViT-B-32", "/path/weights.safetensors")`.
         precision: of weights and activations: "fp32", "bf16", on a GPU "fp16", or "auto": bf16 where processor or GPU
-            has it in hardware, else fp32. bf16 is faster there, and its scores differ from fp32's in the third digit.
-            What "auto" came to is recorded with the scores, and a machine where it is the other one is refused.
+            has it in hardware, else fp32. If not given, a GPU has bf16 where it can, and a CPU fp32. bf16 is faster
+            there, and its scores differ from fp32's in the third digit. What it came to is recorded with the scores,
+            and a machine where it is the other one is refused.
         batch_size: pairs that the model sees at a time; the last ones of a shard are filled up with blanks. If not
             given, 32 on a CPU, and on a GPU as many as its kind has room for (`clip/batch_size.py`).
         device: "auto" takes a GPU if there is one.
@@ -72,7 +73,7 @@ class Clip(ScorerConfig):
     """
 
     model: str | tuple[str, str]
-    precision: str = "fp32"
+    precision: str | None = None
     batch_size: int | None = None
     device: str = "auto"
     embeddings: bool = False

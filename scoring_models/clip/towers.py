@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from poolsieve.scoring_models.base.scorer import Scores
-from poolsieve.scoring_models.devices.choice import DTYPES
+from poolsieve.scoring_models.devices.choice import DTYPES, precision_of
 from poolsieve.scoring_models.devices.flops import flops_of
 from poolsieve.scoring_models.devices.gpu import runner_of
 
@@ -34,7 +34,7 @@ class TorchTowers:
         import torch
 
         self.config, self.normalise = config, normalise
-        self.dtype = getattr(torch, DTYPES[config.precision])
+        self.dtype = getattr(torch, DTYPES[precision_of(torch, config.precision, device)])
         self.runner = runner_of(device, f"Clip({config.model!r})")
         self.model = self.runner.placed(lambda: self._placed(model, device))
 

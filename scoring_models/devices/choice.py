@@ -19,21 +19,21 @@ AMPERE = 8
 """Major compute capability of the first NVIDIA GPUs with bf16 (CUDA C++ Programming Guide, "Compute Capabilities")."""
 
 
-def check_precision(scorer: str, precision: str) -> None:
+def check_precision(scorer: str, precision: str | None) -> None:
     """Raises `PlanError` for an unknown precision."""
-    if precision not in (*DTYPES, "auto"):
+    if precision not in (*DTYPES, "auto", None):
         raise PlanError(f"{scorer}(precision={precision!r}): expected one of {', '.join(DTYPES)}, auto")
 
 
-def precision_of(torch: Any, precision: str, device: Any) -> str:
-    """The precision; "auto" is bf16 where processor or GPU has it in hardware, else fp32.
+def precision_of(torch: Any, precision: str | None, device: Any) -> str:
+    """The precision. "auto" is bf16 where processor or GPU has it in hardware, else fp32; None is that on a GPU alone.
 
     On a CPU only Linux says what it has. On AMD's GPUs torch has bf16 throughout.
     """
-    if precision != "auto":
-        return precision
+    if precision not in ("auto", None):
+        return str(precision)
     if device.type != "cuda":
-        return "bf16" if _cpu_words() & BF16 else "fp32"
+        return "bf16" if precision == "auto" and _cpu_words() & BF16 else "fp32"
     there = torch.version.hip or torch.cuda.get_device_capability(device)[0] >= AMPERE
     return "bf16" if there else "fp32"
 

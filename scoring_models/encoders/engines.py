@@ -25,7 +25,7 @@ AGREE = 1e-3
 """Largest difference between torch's logits and OpenVINO's, as a share of the largest logit, that is let pass."""
 
 
-def check_backend(scorer: str, backend: str, precision: str, device: str) -> None:
+def check_backend(scorer: str, backend: str, precision: str | None, device: str) -> None:
     """Raises `PlanError` for an unknown backend, or one that has not the precision or the device."""
     if backend not in BACKENDS:
         raise PlanError(f"{scorer}(backend={backend!r}): expected one of {', '.join(BACKENDS)}")

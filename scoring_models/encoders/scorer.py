@@ -34,8 +34,8 @@ class EncoderScorer(TextScorer):
     Args:
         revision: of the repository; a commit makes a run repeatable.
         precision: "fp32", or "bf16" where the processor has it (some scores change), on a GPU "fp16"; "auto" is bf16
-            where processor or GPU has it in hardware, else fp32. What it came to is recorded with the scores, and a
-            machine where it is the other one is refused.
+            where processor or GPU has it in hardware, else fp32. If not given, a GPU has bf16 where it can, and a CPU
+            fp32. What it came to is recorded with the scores, and a machine where it is the other one is refused.
         overlap: tokens that neighbouring windows of a long text share.
         tokens: of one batch that the model sees, filled up with blanks. If not given, 512 on a CPU, and on a
             GPU as many as its kind has room for (`encoders/batch_tokens.py`).
@@ -46,7 +46,7 @@ class EncoderScorer(TextScorer):
 
     model: str
     revision: str | None = None
-    precision: str = "fp32"
+    precision: str | None = None
     overlap: int = 50
     tokens: int | None = None
     device: str = "auto"
@@ -121,17 +121,18 @@ class LoadedEncoder:
         import torch
 
         device = device_of(torch, config.device)
-        self.config = config = replace(config, precision=precision_of(torch, config.precision, device))
+        precision = precision_of(torch, config.precision, device)
+        self.config = config = replace(config, precision=precision)
         self.tokenizer, self.context, self.around, self.longest = tokenizer, context, around, longest
-        backend = backend_of(config.backend, device, config.precision)
+        backend = backend_of(config.backend, device, precision)
         who = f"{type(config).__name__}({config.model!r})"
-        self.run = engine(network, device, config.precision, backend, context, who)
+        self.run = engine(network, device, precision, backend, context, who)
         self.at_once = self.run.runner.at_once if isinstance(self.run, TorchEngine) else None
         self.tokens = tokens_of(self.run, context, config.tokens)
         self.shapes = shapes(context, self.tokens)
         self._shape_named = {_name(shape): shape for shape in self.shapes}
         self.settings: JsonObject = {
-            "dtype": config.precision,
+            "dtype": precision,
             "shapes": [list(shape) for shape in self.shapes],
             "threads": 1,
             "device": gpu_name(torch, device),

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from poolsieve.dataflow import Pool, progress
-from poolsieve.dataflow.passes.flight import LEAST_SHARDS, MOST_SHARDS, SHARE_BYTES, in_flight, shards_in_flight
+from poolsieve.dataflow.passes.flight import (
+    FEW_ROWS,
+    LEAST_SHARDS,
+    MOST_AHEAD,
+    MOST_SHARDS,
+    SHARE_BYTES,
+    in_flight,
+    shards_in_flight,
+)
 from poolsieve.dataflow.passes.submit import prepare
 from poolsieve.filters import Keep, Score, col
 from poolsieve.scoring_models import Clip
@@ -56,6 +64,22 @@ def test_the_next_is_worked_on_while_the_first_waits() -> None:
     gate = Gate(held={0})
     made = in_flight(numbers(3), lambda i, check: (i == 1 and gate.open.set()) or gate.work(i, check), 2)
     assert list(made) == [0, 10, 20]  # the first would wait for ever if the second did not begin
+
+
+@pytest.mark.parametrize(("rows", "at_a_time"), [(FEW_ROWS, 2), (FEW_ROWS // 4, 4), (1, MOST_AHEAD), (0, MOST_AHEAD)])
+def test_batches_of_few_rows_are_worked_on_more_at_a_time(rows: int, at_a_time: int) -> None:
+    """The first few all wait for one another; one more would never begin."""
+    begun, meant = list[int](), list[int]()
+    together = threading.Barrier(at_a_time, action=lambda: meant.extend(begun), timeout=20)
+
+    def work(number: int, check: Check) -> int:
+        begun.append(number)
+        if number < at_a_time:
+            together.wait()
+        return number
+
+    assert list(in_flight(numbers(20), work, 2, lambda _: rows)) == list(range(20))
+    assert sorted(meant) == list(range(at_a_time))
 
 
 @pytest.mark.parametrize("failing", [0, 1, 3])

@@ -36,6 +36,13 @@ def test_auto_is_bf16_on_a_gpu_that_has_it() -> None:
     assert precision_of(torch, "auto", torch.device("cuda")) == ("bf16" if there else "fp32")
 
 
+def test_nothing_said_is_fp32_on_a_cpu_and_on_a_gpu_what_it_has() -> None:
+    assert precision_of(torch, None, CPU) == "fp32"
+    if torch.cuda.is_available():
+        gpu = torch.device("cuda")
+        assert precision_of(torch, None, gpu) == precision_of(torch, "auto", gpu)
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_a_precision_that_was_said_stays(precision: str) -> None:
     assert precision_of(torch, precision, CPU) == precision
