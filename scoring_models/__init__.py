@@ -1,5 +1,6 @@
 """Every scorer that loads a model. Nothing here imports torch or transformers before a model is loaded."""
 
+from poolsieve.scoring_models.causal.scorer import Color, Loss
 from poolsieve.scoring_models.clip.scorer import Clip
 from poolsieve.scoring_models.encoders.celadon import Celadon
 from poolsieve.scoring_models.encoders.classifier import Classifier
@@ -12,9 +13,11 @@ __all__ = [
     "Celadon",
     "Classifier",
     "Clip",
+    "Color",
     "FastText",
     "Gcld3",
     "ImageSize",
     "Language",
+    "Loss",
     "Tokens",
 ]

@@ -23,6 +23,7 @@ from poolsieve.filters.dsl.limits import typed_limit
 from poolsieve.filters.dsl.stages import Rule, Score, Stage, not_a_stage
 from poolsieve.filters.dsl.statistics import PoolColumn, pool_column, statistic_of
 from poolsieve.filters.dsl.top import Ranked
+from poolsieve.scoring_models.base.arrow import is_id_list
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
 from poolsieve.scoring_models.base.functions import FunctionScorer
 from poolsieve.scoring_models.base.kinds import short
@@ -138,6 +139,9 @@ class _Builder:
             return
         for role in made.reads:
             kind = self.role_types.get(role, self.role_types.get(role.removeprefix(POOL), pa.null()))
+            if role in getattr(made, "token_roles", ()):
+                check_tokens(where, role, kind)
+                continue
             if pa.types.is_struct(kind):
                 example = f"{role}=<column>.{kind.field(0).name}" if kind.num_fields else "another column"
                 raise PlanError(f"{where} reads {role!r} as text, but it is {kind}: name a field in it, as {example}")
@@ -293,3 +297,9 @@ def check_frozen(program: Program, cuts: Cuts) -> None:
                 raise PlanError(f"{where} was made with lowest={cut.lowest}, and the recipe's has lowest={top.lowest}")
             if top.by is None and group:
                 raise PlanError(f"{where} has groups ({group!r}), and the recipe's has none: say by=...")
+
+
+def check_tokens(where: str, role: str, kind: pa.DataType) -> None:
+    """Refuses a role that is read as token ids and is known to be no list of integers."""
+    if not pa.types.is_null(kind) and not is_id_list(kind):
+        raise PlanError(f"{where} reads {role!r} as token ids, but it is {kind}: name a column of lists of integers")
