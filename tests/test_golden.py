@@ -322,6 +322,7 @@ def test_documents_of_json_lines(tmp_path: Path) -> None:
             scoring_models.Color(prior="a/b", conditional="a/c", tokens="tokens"),
             {"type": "Color", "prior": "a/b", "conditional": "a/c", "tokens": "tokens"},
         ),
+        (scoring_models.StoredLosses(prior="/a", conditional="/b"), {"type": "StoredLosses"}),
         (scoring_models.FastText("q.bin", label="hq"), {"type": "FastText", "model": "q.bin", "label": "hq"}),
         (PersonalData(), {"type": "PersonalData"}),
         (Masked(), {"type": "Masked"}),

@@ -23,7 +23,6 @@ from poolsieve.filters.dsl.limits import typed_limit
 from poolsieve.filters.dsl.stages import Rule, Score, Stage, not_a_stage
 from poolsieve.filters.dsl.statistics import PoolColumn, pool_column, statistic_of
 from poolsieve.filters.dsl.top import Ranked
-from poolsieve.scoring_models.base.arrow import is_id_list
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
 from poolsieve.scoring_models.base.functions import FunctionScorer
 from poolsieve.scoring_models.base.kinds import short
@@ -133,14 +132,17 @@ class _Builder:
         self.scorer_of.update(dict.fromkeys(columns, name))
 
     def check_inputs(self, where: str, made: Scorer | Editor) -> None:
-        """Refuses roles without text or bytes, on which ours would fail row by row. A user's own may read any."""
+        """Refuses roles without text or bytes, on which ours would fail row by row. A user's own may read any.
+
+        A scorer that reads something else has a method `check_role` of its own.
+        """
         anything = isinstance(made, (PoolColumn, FunctionScorer, FunctionEditor))
         if anything or not type(made).__module__.startswith("poolsieve."):
             return
         for role in made.reads:
             kind = self.role_types.get(role, self.role_types.get(role.removeprefix(POOL), pa.null()))
-            if role in getattr(made, "token_roles", ()):
-                check_tokens(where, role, kind)
+            if hasattr(made, "check_role"):
+                made.check_role(where, role, kind)
                 continue
             if pa.types.is_struct(kind):
                 example = f"{role}=<column>.{kind.field(0).name}" if kind.num_fields else "another column"
@@ -297,9 +299,3 @@ def check_frozen(program: Program, cuts: Cuts) -> None:
                 raise PlanError(f"{where} was made with lowest={cut.lowest}, and the recipe's has lowest={top.lowest}")
             if top.by is None and group:
                 raise PlanError(f"{where} has groups ({group!r}), and the recipe's has none: say by=...")
-
-
-def check_tokens(where: str, role: str, kind: pa.DataType) -> None:
-    """Refuses a role that is read as token ids and is known to be no list of integers."""
-    if not pa.types.is_null(kind) and not is_id_list(kind):
-        raise PlanError(f"{where} reads {role!r} as token ids, but it is {kind}: name a column of lists of integers")

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Self
 
 import pyarrow as pa
+from pyarrow.types import is_nested, is_primitive
 
+from poolsieve.scoring_models.base.arrow import is_id_list
 from poolsieve.scoring_models.base.config import JsonObject
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.packages import need
@@ -81,10 +83,18 @@ class CausalScorer(TextScorer):
         """The role of documents, or of chunks."""
         return (self.tokens or self.text,)
 
-    @property
-    def token_roles(self) -> tuple[str, ...]:
-        """Of the roles that are read, those that hold lists of token ids."""
-        return () if self.tokens is None else (self.tokens,)
+    def check_role(self, where: str, role: str, kind: pa.DataType) -> None:
+        """Refuses a role that is known to hold no text, or no chunks.
+
+        Raises:
+            PlanError: naming the role's type.
+        """
+        chunks = self.tokens is not None
+        if pa.types.is_null(kind) or (is_id_list(kind) if chunks else not (is_nested(kind) or is_primitive(kind))):
+            return
+        what, columns = ("token ids", "lists of integers") if chunks else ("text", "text")
+        hint = "" if chunks or not is_id_list(kind) else f", or say tokens={role!r} to read chunks"
+        raise PlanError(f"{where} reads {role!r} as {what}, but it is {kind}: name a column of {columns}{hint}")
 
     @property
     def resources(self) -> Resources:
