@@ -1,8 +1,8 @@
 """Losses that CoLoR-Filter's own code has stored, as scores of the rows that bear its instances' numbers.
 
 Layout (davidbrandfonbrener/color-filter-olmo, `olmo/data/dict_memmap_dataset.py`): in a folder `files.txt`, `1.npy`,
-`2.npy` ... and `mmap_index.npy`; none of the arrays has NumPy's header. A file holds 2**20 losses, float32, the last one
-zeros at its end; the index has the instance's number of each, int64, and zeros behind. `files.txt` names the files by
+`2.npy` ... and `mmap_index.npy`; none of the arrays has NumPy's header. A file holds 2**20 losses, float32, the last
+one zeros at its end; the index has the instance's number of each, int64, and zeros behind. `files.txt` names the files by
 the paths that they had where they were written, and a run that was started again wrote its lines once more.
 """
 
@@ -34,8 +34,8 @@ Floats = np.ndarray[Any, np.dtype[np.float32]]
 class StoredLosses(ScorerConfig):
     """CoLoR-Filter's score from two folders of losses that its own code has stored; columns as `Color` has them.
 
-    `Score(color=StoredLosses(prior="prior/score", conditional="down/score"))`. A row's losses are found by the number of
-    its instance; a row whose number has no losses, or that has no number, has no score.
+    `Score(color=StoredLosses(prior="prior/score", conditional="down/score"))`. A row's losses are found by the number
+    of its instance; a row whose number has no losses, or that has no number, has no score.
 
     Args:
         prior: the folder `score/` of the prior.
@@ -151,13 +151,13 @@ def _names(listing: Path) -> list[str]:
 
 @functools.lru_cache(maxsize=2)
 def _stored(prior: str, conditional: str) -> Stored:
-    """Both folders' losses, mapped.
+    """Both folders' losses, in memory.
 
     Raises:
         PlanError: if they are of other instances, or in another order, or of more than there are files.
     """
     indices = [np.memmap(score_files(folder)[0], np.int64, mode="r") for folder in (prior, conditional)]
-    if len(indices[0]) != len(indices[1]) or not np.array_equal(*indices):
+    if not np.array_equal(indices[0], indices[1]):
         raise PlanError(f"{prior} and {conditional} have losses of other instances, or in another order")
     losses = [_losses(folder) for folder in (prior, conditional)]
     numbers = _numbers(indices[0], losses)

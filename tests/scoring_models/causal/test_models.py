@@ -168,7 +168,9 @@ def test_what_makes_no_other_ids_is_let_pass(prior: Path, tmp_path: Path) -> Non
     shutil.copytree(prior, other)
     cut = {"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0}
     changed(other / "tokenizer.json", truncation=cut)
-    changed(other / "tokenizer_config.json", bos_token={"content": "<|end|>", "special": True}, model_max_length=3)
+    changed(
+        other / "tokenizer_config.json", bos_token={"__type": "AddedToken", "content": "<|end|>"}, model_max_length=3
+    )
     scorer = Color(prior=str(prior), conditional=str(other))
     assert {"prior/config.json", "conditional/tokenizer.json"} < set(scorer.files())
     found = columns(scorer, scorer.load(), batch_of(texts(5)))
