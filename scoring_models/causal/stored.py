@@ -2,8 +2,8 @@
 
 Layout (davidbrandfonbrener/color-filter-olmo, `olmo/data/dict_memmap_dataset.py`): in a folder `files.txt`, `1.npy`,
 `2.npy` ... and `mmap_index.npy`; none of the arrays has NumPy's header. A file holds 2**20 losses, float32, the last
-one zeros at its end; the index has the instance's number of each, int64, and zeros behind. `files.txt` names the files by
-the paths that they had where they were written, and a run that was started again wrote its lines once more.
+one zeros at its end; the index has the instance's number of each, int64, and zeros behind. `files.txt` names the files
+by the paths that they had where they were written, and a run that was started again wrote its lines once more.
 """
 
 from __future__ import annotations
