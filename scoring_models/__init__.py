@@ -1,5 +1,7 @@
 """Every scorer that loads a model. Nothing here imports torch or transformers before a model is loaded."""
 
+from poolsieve.scoring_models.causal.scorer import Color, Loss
+from poolsieve.scoring_models.causal.stored import StoredLosses
 from poolsieve.scoring_models.clip.scorer import Clip
 from poolsieve.scoring_models.encoders.celadon import Celadon
 from poolsieve.scoring_models.encoders.classifier import Classifier
@@ -12,9 +14,12 @@ __all__ = [
     "Celadon",
     "Classifier",
     "Clip",
+    "Color",
     "FastText",
     "Gcld3",
     "ImageSize",
     "Language",
+    "Loss",
+    "StoredLosses",
     "Tokens",
 ]

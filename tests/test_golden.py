@@ -317,6 +317,12 @@ def test_documents_of_json_lines(tmp_path: Path) -> None:
         (scoring_models.Tokens("gpt2"), {"type": "Tokens", "tokenizer": "gpt2"}),
         (scoring_models.Celadon(), {"type": "Celadon", "model": "PleIAs/celadon"}),
         (scoring_models.Classifier("a/b"), {"type": "Classifier", "model": "a/b"}),
+        (scoring_models.Loss("a/b"), {"type": "Loss", "model": "a/b"}),
+        (
+            scoring_models.Color(prior="a/b", conditional="a/c", tokens="tokens"),
+            {"type": "Color", "prior": "a/b", "conditional": "a/c", "tokens": "tokens"},
+        ),
+        (scoring_models.StoredLosses(prior="/a", conditional="/b"), {"type": "StoredLosses"}),
         (scoring_models.FastText("q.bin", label="hq"), {"type": "FastText", "model": "q.bin", "label": "hq"}),
         (PersonalData(), {"type": "PersonalData"}),
         (Masked(), {"type": "Masked"}),

@@ -132,12 +132,18 @@ class _Builder:
         self.scorer_of.update(dict.fromkeys(columns, name))
 
     def check_inputs(self, where: str, made: Scorer | Editor) -> None:
-        """Refuses roles without text or bytes, on which ours would fail row by row. A user's own may read any."""
+        """Refuses roles without text or bytes, on which ours would fail row by row. A user's own may read any.
+
+        A scorer that reads something else has a method `check_role` of its own.
+        """
         anything = isinstance(made, (PoolColumn, FunctionScorer, FunctionEditor))
         if anything or not type(made).__module__.startswith("poolsieve."):
             return
         for role in made.reads:
             kind = self.role_types.get(role, self.role_types.get(role.removeprefix(POOL), pa.null()))
+            if hasattr(made, "check_role"):
+                made.check_role(where, role, kind)
+                continue
             if pa.types.is_struct(kind):
                 example = f"{role}=<column>.{kind.field(0).name}" if kind.num_fields else "another column"
                 raise PlanError(f"{where} reads {role!r} as text, but it is {kind}: name a field in it, as {example}")

@@ -51,6 +51,16 @@ def byte_lengths(values: pa.Array) -> np.ndarray[Any, np.dtype[np.int64]]:
     return np.asarray(pc.binary_length(cast(pa.StringArray, values)).fill_null(-1), dtype=np.int64)
 
 
+def is_id_list(kind: pa.DataType) -> bool:
+    """Whether a column holds lists of integers, by any of Arrow's three kinds of list.
+
+    >>> is_id_list(pa.list_(pa.uint16(), 512)), is_id_list(pa.list_(pa.string())), is_id_list(pa.int32())
+    (True, False, False)
+    """
+    of_lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return of_lists and pa.types.is_integer(kind.value_type)  # type: ignore[attr-defined]
+
+
 def without_columns(count: int) -> pa.RecordBatch:
     """A batch of `count` rows and no columns: from a struct, since a batch takes its length from its columns."""
     rows = pa.array([{}] * count, pa.struct([]))
