@@ -282,7 +282,7 @@ def _write(part: OutputFile, plan: ExportPlan, file: Sink) -> Written:
         return plan.to.copier.copy(plan.files, plan.outgoing(part), plan.added, file, threads=plan.threads)
     read = Written()
     shards = (item for item in plan.outgoing(part) if item.rows)
-    done = plan.to.builder.build(plan.build, rows_of(plan.files, plan.build, shards, read), file)
+    done = plan.to.build_with().build(plan.build, rows_of(plan.files, plan.build, shards, read), file)
     done.unreadable += read.unreadable
     done.count_empty(read.empty)
     return done

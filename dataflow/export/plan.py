@@ -141,7 +141,7 @@ class ExportPlan:
         Raises:
             PlanError: if the format can't hold them.
         """
-        build = self.to.builder.plan(source_of(self.files, fields, shards), self.added.scores)
+        build = self.to.build_with().plan(source_of(self.files, fields, shards), self.added.scores)
         return dataclasses.replace(self, build=build)
 
 
@@ -235,7 +235,10 @@ def _place(scored: PoolFiles, now: Pool | None) -> PoolFiles:
 def _format(name: str, files: PoolFiles) -> Format:
     if name != "same" and name not in FORMATS:
         raise PlanError(f"--format {name!r} is not one of {', '.join(['same', *FORMATS])}")
-    return files.own if name == "same" else FORMATS[name]
+    found = files.own if name == "same" else FORMATS[name]
+    if found is not files.own:
+        found.build_with()
+    return found
 
 
 def _outside(files: PoolFiles, lines: Sequence[ShardLine], target: str) -> None:
