@@ -14,7 +14,7 @@ import pyarrow as pa
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.export.columns import edited_columns, score_types
 from poolsieve.dataflow.export.edited import EditedColumns, EditedRows
-from poolsieve.dataflow.export.index import About, ListRecord
+from poolsieve.dataflow.export.index import INDICES, About, ListRecord
 from poolsieve.dataflow.export.parts import OutputFile
 from poolsieve.dataflow.export.recast import source_of, unified
 from poolsieve.dataflow.export.rows import Choice
@@ -234,7 +234,7 @@ def _place(scored: PoolFiles, now: Pool | None) -> PoolFiles:
 
 def _format(name: str, files: PoolFiles) -> Format:
     if name != "same" and name not in FORMATS:
-        raise PlanError(f"--format {name!r} is not one of {', '.join(['same', *FORMATS])}")
+        raise PlanError(f"--format {name!r} is not one of {', '.join(['same', *FORMATS, INDICES])}")
     found = files.own if name == "same" else FORMATS[name]
     if found is not files.own:
         found.build_with()
