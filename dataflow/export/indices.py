@@ -8,7 +8,7 @@ may be the other way round (`Top(..., lowest=True)`); equal scores stand in the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,17 +106,27 @@ def _numbered(files: PoolFiles, run: OutFolder) -> None:
     if files.own.instances is None:
         able = " and ".join(format.title for format in FORMATS.values() if format.instances is not None)
         raise PlanError(f"--format {INDICES} numbers the rows of {able}; this pool is {files.own.title}")
-    total = sum(n for _, n in _counts(run, files))
+    check_ids(sum(n for _, n in counts_of(run.shards, files)))
+
+
+def check_ids(total: int) -> None:
+    """Refuses more instances than uint32 can number.
+
+    Raises:
+        PlanError: with their count.
+    """
     if total > _IDS:
-        raise PlanError(f"--format {INDICES}: the pool's files have {total:,} chunks, and ids of 32 bits end at {_IDS:,}")
+        raise PlanError(
+            f"--format {INDICES}: the pool's files have {total:,} chunks, and ids of 32 bits end at {_IDS:,}"
+        )
 
 
-def _counts(run: OutFolder, files: PoolFiles) -> Iterator[tuple[str, int]]:
+def counts_of(lines: Sequence[ShardLine], files: PoolFiles) -> Iterator[tuple[str, int]]:
     """(path, instances) of every file of the pool, in sorted order."""
     count = files.own.instances
     assert count is not None
     seen = ""
-    for line in run.shards:
+    for line in lines:
         if line.path != seen:
             yield line.path, count(files, line.shard)
         seen = line.path
@@ -207,7 +217,7 @@ def _kept(made: IndicesPlan) -> Iterator[tuple[Words, Words, int]]:
 
 def _first_ids(run: OutFolder, files: PoolFiles) -> dict[str, int]:
     """File -> the id of its first instance."""
-    paths, counts = zip(*_counts(run, files), strict=True)
+    paths, counts = zip(*counts_of(run.shards, files), strict=True)
     return dict(zip(paths, np.cumsum([0, *counts[:-1]]).tolist(), strict=True))
 
 

@@ -198,6 +198,11 @@ def _plan(run: OutFolder, wishes: Wishes, place: PoolFiles, *, threads: bool) ->
     _selection(wishes.select, wishes.uids, run.manifest)
     edits = edited_columns(run, place, format, wishes.columns, wishes.recipe, trust=wishes.trust_recipe)
     types = score_types(run, wishes.scores, beside=format.scores_are_columns)
+    if types and not format.copier.takes_scores:
+        raise PlanError(
+            f"{format.title} have no place for scores: add --format parquet, where each is a column, or export without "
+            "them"
+        )
     added = Added(scores=types, edited=tuple(wishes.columns))
     return ExportPlan(
         choice=_choice(run, wishes, added, copies=format is place.own),

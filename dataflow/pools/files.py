@@ -46,7 +46,7 @@ class PoolFiles(Location):
 
     @property
     def limits(self) -> tuple[str, ...]:
-        """What rows and scores are looked up by beside their sources; also which bytes are a row, where a role says it."""
+        """What rows and scores are looked up by beside their sources; where a role says what a row is, that too."""
         role = self.own.row_role
         return (*super().limits, *((self.roles[role],) if role in self.roles else ()))
 

@@ -73,7 +73,9 @@ class Pool(Config):
             raise PlanError(f"allow_gaps={short(self.allow_gaps)}: write True or False")
         needed = FORMATS[self.kind].row_role
         if needed and needed not in self.roles:
-            raise PlanError(f"a pool of {FORMATS[self.kind].title} is made by Pool.{self.kind}(), which says what a row is")
+            raise PlanError(
+                f"a pool of {FORMATS[self.kind].title} is made by Pool.{self.kind}(), which says what a row is"
+            )
         for role, source in self.roles.items():
             if not isinstance(source, str):
                 raise PlanError(
@@ -157,9 +159,10 @@ class Pool(Config):
             allow_gaps, storage_options, split_bytes: see `Pool`.
 
         Raises:
-            PlanError: without a URL, for another type, and for a shorter chunk.
+            PlanError: without a URL, for another type, for a shorter chunk, and for compressed files.
         """
         roles = {layout.ROLE: layout.source_of(dtype, length)}
+        layout.check_urls(urls)
         return cls("tokens", tuple(urls), roles, allow_gaps, split_bytes, dict(storage_options or {}))
 
     def __or__(self, stage: Any) -> Recipe:

@@ -14,7 +14,6 @@ from poolsieve.dataflow.pools.formats.outgoing import Added, Look, Outgoing, Pic
 from poolsieve.dataflow.pools.formats.tokens.chunks import Chunks
 from poolsieve.dataflow.pools.formats.tokens.layout import layout_of
 from poolsieve.dataflow.pools.shards import Shard
-from poolsieve.scoring_models.base.errors import PlanError
 
 ENDINGS = (".npy", ".bin")
 """What OLMo's and Megatron-LM's token files end with."""
@@ -27,6 +26,7 @@ class TokensCopier:
     """Copies chunks; tails that are no rows stay behind, so that a trainer cuts the new files at the same places."""
 
     takes_edits = False
+    takes_scores = False
     needs_lines = False
     copies_unread = False
 
@@ -36,11 +36,6 @@ class TokensCopier:
 
     def look(self, files: Location, shard: Shard, pick: Callable[[], Picked], added: Added) -> Look:
         """The ending; see `Copier.look`."""
-        if added.scores:
-            raise PlanError(
-                "token files hold ids and nothing else, so scores can't stand in them: add --format parquet (tokens "
-                "become a list column), or export without scores"
-            )
         return Look(schema=ending_of(shard.path))
 
     def copy(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,9 @@ DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int6
 
 MAGIC = b"\x93NUMPY"
 """First bytes of a file of `numpy.save` (NEP 1). As ids of any type they would be read as the start of a text."""
+
+_PACKED = (".gz", ".zst", ".zip", ".npz", ".xz", ".bz2", ".lz4")
+"""Endings of compressed files, whose bytes would be taken for ids."""
 
 _SOURCE = re.compile(r"([a-z0-9]{1,16})\[([1-9][0-9]{0,9})\]")
 
@@ -71,7 +74,7 @@ class Layout:
         return RowError(
             "numpy_header",
             f"{shard.path} was written by numpy.save: its first bytes are a header, not ids. Token files have none: "
-            "write it anew with numpy.load(path).tofile(path)",
+            "write it anew by numpy.load(path).tofile(path), and give Pool.tokens the array's dtype",
         )
 
     def odd(self, shard: Shard) -> RowError | None:
@@ -90,7 +93,7 @@ def source_of(dtype: str, length: int) -> str:
     """The source of the role `tokens`, as `uint16[512]`, once dtype and length have been checked.
 
     Raises:
-        PlanError: for a type that is not listed, and for a length of fewer than 2 ids, since the first is not predicted.
+        PlanError: for a type that is not listed, and for chunks of fewer than 2 ids: the first is not predicted.
     """
     if not isinstance(dtype, str) or dtype not in DTYPES:
         raise unknown_name(f"Pool.tokens(dtype={short(dtype)}): no type of ids", short(dtype), DTYPES)
@@ -99,6 +102,17 @@ def source_of(dtype: str, length: int) -> str:
     if (size := Layout(dtype, length).chunk_bytes) > BATCH_BYTES:
         raise PlanError(f"Pool.tokens(length={length}): a chunk of {size:,} bytes is more than {BATCH_BYTES:,}")
     return f"{dtype}[{length}]"
+
+
+def check_urls(urls: Sequence[str]) -> None:
+    """Refuses what is compressed, by its name: nothing in the bytes tells it from ids.
+
+    Raises:
+        PlanError: naming the URL.
+    """
+    packed = next((url for url in urls if isinstance(url, str) and url.lower().endswith(_PACKED)), None)
+    if packed is not None:
+        raise PlanError(f"Pool.tokens({short(packed)}): compressed token files are not read: unpack them first")
 
 
 def parse(source: str) -> Layout:
@@ -129,5 +143,7 @@ def instances(files: Location, shard: Shard) -> int:
 
 def _required(roles: Mapping[str, str]) -> str:
     if ROLE not in roles:
-        raise PlanError("a pool of token files says dtype and length: Pool.tokens('c4/*.npy', dtype='uint16', length=512)")
+        raise PlanError(
+            "a pool of token files says dtype and length: Pool.tokens('c4/*.npy', dtype='uint16', length=512)"
+        )
     return roles[ROLE]
