@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,15 @@ import pytest
 import poolsieve
 from poolsieve.dataflow.fs import connect
 from poolsieve.dataflow.pools.formats.base import NoneReadable, ShardChanged
-from poolsieve.dataflow.pools.formats.tokens.layout import DTYPES, source_of
+from poolsieve.dataflow.pools.formats.tokens.layout import DTYPES, parse, source_of
 from poolsieve.dataflow.recipes.recipe import Pool, Recipe
 from poolsieve.dataflow.recipes.source import RecipeSource
 from poolsieve.filters import Keep, Score, Top, col, scorer
 from poolsieve.jobs.train.fasttext import pool_of
 from poolsieve.scoring_models.base.errors import PlanError
 from tests.conftest import decide, derived_uid, ledger, run
+
+WIDE = pa.list_(pa.uint64())
 
 
 def write(path: Path, ids: Any, dtype: str = "uint16") -> Path:
@@ -261,3 +264,23 @@ def test_lists_of_a_parquet_pool_are_shown_too(tmp_path: Path) -> None:
     (path,) = (tmp_path / "out" / "decisions").glob("*/report.json")
     kept = json.loads(path.read_text())["samples"]["kept"]
     assert [row["caption"] for row in kept] == [f"2 tokens: {row['row']} {row['row'] + 1}" for row in kept] != []
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_bytes_in_any_splits_are_what_numpy_reads(tmp_path: Path, seed: int) -> None:
+    r = Random(seed)
+    for i in range(25):
+        data, length = r.randbytes(r.randrange(3000)), r.choice((2, 3, 8, 33))
+        dtype = r.choice(DTYPES)
+        (tmp_path / f"{i}.bin").write_bytes(data)
+        pool = Pool.tokens(f"{tmp_path}/{i}.bin", dtype=dtype, length=length, split_bytes=r.choice((1, 777, 1 << 30)))
+        files, found, errors = pool.located(), [], []
+        kinds = {"tokens": r.choice((pa.list_(pa.int64()), parse(pool.roles["tokens"]).type))}
+        for shard in files.listing().shards:
+            for batch in files.batches(shard, ("tokens",), kinds if dtype != "uint64" else {"tokens": WIDE}):
+                errors += [error.kind for error in batch.read_errors.values()]
+                found += [] if batch.read_errors else batch.roles.column("tokens").to_pylist()
+        item = np.dtype(dtype).newbyteorder("<")
+        chunks = np.frombuffer(data, item, len(data) // item.itemsize // length * length).reshape(-1, length)
+        assert found == chunks.tolist()
+        assert errors == (["odd_bytes"] if len(data) % item.itemsize else [])
