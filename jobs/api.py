@@ -322,7 +322,9 @@ def export(
     Args:
         out: OUT of a whole run.
         to: folder to write to; `OUT/export` if not given.
-        format: `parquet`, `webdataset`, `jsonl`, or `same` as the pool; every pair works.
+        format: `parquet`, `webdataset`, `jsonl`, or `same` as the pool; every pair works, but token files come of token
+            files alone. `indices` writes the numbers of a token pool's kept chunks, best last, by the score of the
+            recipe's last `Top`.
         reason: export what was dropped for the reasons that this glob matches, instead of the kept rows.
         uids: path of a list (`.npy` `u8,u8`, Parquet or text); export the rows that it names instead.
         scores: add every score, or those named.

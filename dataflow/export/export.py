@@ -21,7 +21,8 @@ from collections.abc import Callable, Mapping, Sequence
 import pyarrow as pa
 
 from poolsieve.dataflow import fs, leases, progress
-from poolsieve.dataflow.export.index import About, ExportIndex, FileRecord, InputRecord
+from poolsieve.dataflow.export.index import INDICES, About, ExportIndex, FileRecord, InputRecord
+from poolsieve.dataflow.export.indices import IndicesPlan, IndicesWork, prepare_indices
 from poolsieve.dataflow.export.parts import OutputFile, ShardExtract, plan_parts
 from poolsieve.dataflow.export.plan import ExportPlan, Prepared, Wishes, prepare
 from poolsieve.dataflow.export.recast import rows_of
@@ -68,7 +69,7 @@ def export(
     Args:
         out: the folder of a whole run.
         target: the folder to write to; `OUT/export` if not given.
-        format: a name of `pools.formats.FORMATS`, or `same` as the pool.
+        format: a name of `pools.formats.FORMATS`, `same` as the pool, or `indices`.
         select: export what was dropped for the reasons that this glob matches, instead of the kept rows.
         uids: path of a list (see `filters.lists.load_list`); export the rows that it names instead, each as often as
             it is listed.
@@ -106,21 +107,21 @@ def export(
     )
     folder = leases_folder(OutFolder(out).url)
     with leases.held(folder, leases.WORK, "poolsieve export", patience=leases.PRUNE_SECONDS, read_only=True):
-        made = prepare(out, wishes, engine.workers)
+        made = prepare_indices(out, wishes) if wishes.format == INDICES else prepare(out, wishes, engine.workers)
         fs.check_writable(made.target.url)
         with leases.held(made.target.path(LEASES), leases.SOLE, "poolsieve export") as lease:
             made.target.check(replace)
             for warning in made.warnings:
                 say(warning)
-            return _carried_out(made, engine, watch, lease)
+            work = IndicesWork(made, lease) if isinstance(made, IndicesPlan) else _Work(made, engine, lease)
+            return _carried_out(work, made.target, watch)
 
 
-def _carried_out(made: Prepared, engine: Engine, watch: Watch | None, lease: leases.Lease | None) -> ExportIndex:
-    work = _Work(made, engine, lease)
+def _carried_out(work: IndicesWork | _Work, target: Target, watch: Watch | None) -> ExportIndex:
     try:
         supervised(work, watch)
     except OSError as error:
-        raise explain(error, made.target.url) or error from error
+        raise explain(error, target.url) or error from error
     assert work.index is not None
     return work.index
 
@@ -282,7 +283,7 @@ def _write(part: OutputFile, plan: ExportPlan, file: Sink) -> Written:
         return plan.to.copier.copy(plan.files, plan.outgoing(part), plan.added, file, threads=plan.threads)
     read = Written()
     shards = (item for item in plan.outgoing(part) if item.rows)
-    done = plan.to.builder.build(plan.build, rows_of(plan.files, plan.build, shards, read), file)
+    done = plan.to.build_with().build(plan.build, rows_of(plan.files, plan.build, shards, read), file)
     done.unreadable += read.unreadable
     done.count_empty(read.empty)
     return done

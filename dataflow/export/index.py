@@ -11,6 +11,9 @@ from poolsieve.dataflow import fs
 from poolsieve.scoring_models.base.config import JsonObject
 from poolsieve.scoring_models.base.errors import PlanError
 
+INDICES = "indices"
+"""A kind of export that is no format of pools; see `export.indices`."""
+
 INDEX = "_export.json"
 """The index's name. pyarrow takes every file of a folder for data unless its name begins with `_` or `.`."""
 

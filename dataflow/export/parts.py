@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from poolsieve.dataflow.pools.shards import Shard
 
-PartName = Callable[[int, int, str], str]
-"""(number, count, folder) -> name of a file, below the target."""
+PartName = Callable[[int, int, str, str], str]
+"""(number, count, folder, path of the first shard's file) -> name of a file, below the target."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,10 @@ def plan_parts(inputs: Sequence[ShardExtract], target_bytes: int, name: PartName
     for number, group in enumerate(groups.values(), 1):
         folder = "data" if number == 1 else f"data-{number}"
         runs = _runs(group, target_bytes)
-        made += [OutputFile(name=name(i, len(runs), folder), inputs=tuple(run)) for i, run in enumerate(runs)]
+        made += [
+            OutputFile(name=name(i, len(runs), folder, run[0].shard.path), inputs=tuple(run))
+            for i, run in enumerate(runs)
+        ]
     return tuple(made)
 
 

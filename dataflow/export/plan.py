@@ -14,7 +14,7 @@ import pyarrow as pa
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.export.columns import edited_columns, score_types
 from poolsieve.dataflow.export.edited import EditedColumns, EditedRows
-from poolsieve.dataflow.export.index import About, ListRecord
+from poolsieve.dataflow.export.index import INDICES, About, ListRecord
 from poolsieve.dataflow.export.parts import OutputFile
 from poolsieve.dataflow.export.recast import source_of, unified
 from poolsieve.dataflow.export.rows import Choice
@@ -141,7 +141,7 @@ class ExportPlan:
         Raises:
             PlanError: if the format can't hold them.
         """
-        build = self.to.builder.plan(source_of(self.files, fields, shards), self.added.scores)
+        build = self.to.build_with().plan(source_of(self.files, fields, shards), self.added.scores)
         return dataclasses.replace(self, build=build)
 
 
@@ -198,6 +198,11 @@ def _plan(run: OutFolder, wishes: Wishes, place: PoolFiles, *, threads: bool) ->
     _selection(wishes.select, wishes.uids, run.manifest)
     edits = edited_columns(run, place, format, wishes.columns, wishes.recipe, trust=wishes.trust_recipe)
     types = score_types(run, wishes.scores, beside=format.scores_are_columns)
+    if types and not format.copier.takes_scores:
+        raise PlanError(
+            f"{format.title} have no place for scores: add --format parquet, where each is a column, or export without "
+            "them"
+        )
     added = Added(scores=types, edited=tuple(wishes.columns))
     return ExportPlan(
         choice=_choice(run, wishes, added, copies=format is place.own),
@@ -234,8 +239,11 @@ def _place(scored: PoolFiles, now: Pool | None) -> PoolFiles:
 
 def _format(name: str, files: PoolFiles) -> Format:
     if name != "same" and name not in FORMATS:
-        raise PlanError(f"--format {name!r} is not one of {', '.join(['same', *FORMATS])}")
-    return files.own if name == "same" else FORMATS[name]
+        raise PlanError(f"--format {name!r} is not one of {', '.join(['same', *FORMATS, INDICES])}")
+    found = files.own if name == "same" else FORMATS[name]
+    if found is not files.own:
+        found.build_with()
+    return found
 
 
 def _outside(files: PoolFiles, lines: Sequence[ShardLine], target: str) -> None:

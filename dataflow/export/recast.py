@@ -56,8 +56,8 @@ def unified(schemas: Sequence[pa.Schema]) -> pa.Schema:
 def rows_of(files: PoolFiles, made: Build, shards: Iterable[Outgoing], done: Written) -> Iterator[Rows]:
     """The rows that leave of some shards, in order; what can't be read is counted in `done` and left out."""
     columns = {name: source for name, source in made.columns.items() if not _is_label(files, source)}
-    label = {UID: files.roles[UID]} if UID in files.roles else {}
-    there = dataclasses.replace(files, roles={**label, **{_COLUMN + name: source for name, source in columns.items()}})
+    own = {role: files.roles[role] for role in (UID, files.own.row_role) if role in files.roles}
+    there = dataclasses.replace(files, roles={**own, **{_COLUMN + name: source for name, source in columns.items()}})
     types = {_COLUMN + name: made.types[name] for name in columns}
     for item in shards:
         picked = item.pick()

@@ -44,6 +44,12 @@ class PoolFiles(Location):
         """What reads this format."""
         return self.own.reader
 
+    @property
+    def limits(self) -> tuple[str, ...]:
+        """What rows and scores are looked up by beside their sources; where a role says what a row is, that too."""
+        role = self.own.row_role
+        return (*super().limits, *((self.roles[role],) if role in self.roles else ()))
+
     def listing(self) -> Listing:
         """Lists the files, with sizes and tags; splits the big ones (their footers are read).
 

@@ -34,7 +34,7 @@ class Shard:
     """One file, or a part of a big one: the unit of work, resume and atomic output.
 
     `path` is relative to the pool's root and orders shards. A part is `extent` row groups of a Parquet file, or as
-    many bytes of a file of JSON lines, from number `first` on (0 for a whole file); `start` is its first row.
+    many bytes of a file of JSON lines or tokens, from number `first` on (0 for a whole file); `start` is its first row.
     `tag` is the storage's word for the file's contents (ETag, or mtime in nanoseconds).
     """
 

@@ -14,6 +14,7 @@ from poolsieve.dataflow import fs
 from poolsieve.dataflow.credentials import check_url
 from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.formats import FORMATS
+from poolsieve.dataflow.pools.formats.tokens import layout
 from poolsieve.dataflow.pools.listing import common_root
 from poolsieve.dataflow.pools.shards import DOCUMENT_BYTES
 from poolsieve.filters.dsl.edits import Edit
@@ -33,11 +34,11 @@ class Pool(Config):
     """The corpus to filter: files and roles, nothing read yet. Equality is by content, without the secrets.
 
     Attributes:
-        kind: `parquet`, `webdataset` or `jsonl`.
+        kind: `parquet`, `webdataset`, `jsonl` or `tokens`.
         urls: as written; globs (`*`, `?`, `[..]`) and brace ranges (`{00..99}`, `{a,b}`) on any fsspec storage.
         roles: role -> source. In Parquet a column or a nested field (`meta.width`); in WebDataset members by
             extension (`jpg;png`: the first that a sample has), a field of a JSON member (`json:original_width`) or
-            `__key__`.
+            `__key__`. In token files `tokens` alone, whose source says type and length of a chunk (`uint16[512]`).
         allow_gaps: whether names of a range may have no file.
         split_bytes: Parquet files above this are several shards, by runs of row groups that the footer fixes.
         storage_options: for fsspec (keys, endpoints). Never stored: it may hold secrets.
@@ -70,6 +71,11 @@ class Pool(Config):
             )
         if not isinstance(self.allow_gaps, bool):
             raise PlanError(f"allow_gaps={short(self.allow_gaps)}: write True or False")
+        needed = FORMATS[self.kind].row_role
+        if needed and needed not in self.roles:
+            raise PlanError(
+                f"a pool of {FORMATS[self.kind].title} is made by Pool.{self.kind}(), which says what a row is"
+            )
         for role, source in self.roles.items():
             if not isinstance(source, str):
                 raise PlanError(
@@ -130,6 +136,34 @@ class Pool(Config):
         """
         options = dict(storage_options or {})
         return cls("jsonl", tuple(urls), _given(roles), allow_gaps, split_bytes, options, max_document_bytes)
+
+    @classmethod
+    def tokens(
+        cls,
+        *urls: str,
+        dtype: str = "uint16",
+        length: int = 512,
+        allow_gaps: bool = False,
+        storage_options: fs.StorageOptions | None = None,
+        split_bytes: int = SPLIT_BYTES,
+    ) -> Self:
+        """A pool of raw token files (OLMo's `.npy`, Megatron's `.bin`): `Pool.tokens("c4/*.npy", length=512)`.
+
+        The files have no header: little-endian ids, one after the other. A row is a chunk of them, in the role
+        `tokens`; what is left at a file's end is no row.
+
+        Args:
+            urls: files.
+            dtype: of an id: `uint16` or another integer of 8 to 64 bits, signed or not. The files do not say it.
+            length: ids of a chunk, at least 2.
+            allow_gaps, storage_options, split_bytes: see `Pool`.
+
+        Raises:
+            PlanError: without a URL, for another type, for a shorter chunk, and for compressed files.
+        """
+        roles = {layout.ROLE: layout.source_of(dtype, length)}
+        layout.check_urls(urls)
+        return cls("tokens", tuple(urls), roles, allow_gaps, split_bytes, dict(storage_options or {}))
 
     def __or__(self, stage: Any) -> Recipe:
         """A recipe that starts with this pool."""

@@ -135,6 +135,8 @@ def _filled(text: str, path: str, parameters: Mapping[str, str]) -> str:
 
 def _pool(where: Place, data: Any) -> Pool:
     kinds = [kind for kind in FORMATS if isinstance(data, dict) and kind in data]
+    if len(kinds) > 1:  # `tokens` beside another kind is the role of that name
+        kinds = [kind for kind in kinds if kind != FORMATS[kind].row_role]
     if len(kinds) != 1:
         raise PlanError(f"{where}: `pool` needs exactly one of {', '.join(FORMATS)}: a list of files")
     kind, rest = kinds[0], {key: value for key, value in _mapping(where, data).items() if key != kinds[0]}

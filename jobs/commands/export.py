@@ -10,9 +10,10 @@ from poolsieve.jobs.commands.options import Registered, runner_options, trust_op
 
 
 def _formats() -> list[str]:
+    from poolsieve.dataflow.export.index import INDICES
     from poolsieve.dataflow.pools.formats import FORMATS
 
-    return ["same", *FORMATS]
+    return ["same", *FORMATS, INDICES]
 
 
 @click.command()
@@ -34,7 +35,10 @@ def _formats() -> list[str]:
 @click.option("--replace", is_flag=True, help="Replace an earlier export in the same folder.")
 @runner_options
 def export(out: str, target_mb: int | None, columns: tuple[str, ...], **options: Any) -> None:
-    """Write the kept rows of a whole run as they came, or as Parquet, WebDataset or JSON lines."""
+    """Write the kept rows of a whole run as they came, or as Parquet, WebDataset or JSON lines.
+
+    Of token files, `indices` writes the numbers of the kept chunks instead (selected_indices.npy, the best last).
+    """
     from poolsieve.dataflow.export.edited import parse_columns
     from poolsieve.jobs import api
     from poolsieve.jobs.commands.output import say

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import re
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -42,6 +43,12 @@ BUDGET_SECONDS = 30.0
 
 CAPTION_CHARS = 280
 """Characters of a text that are shown."""
+
+TOKEN_IDS = 40
+"""Ids of a chunk of tokens that are shown."""
+
+_IDS = re.compile(r"(large_|fixed_size_)?list<\w+: u?int\d+( not null)?>(\[\d+\])?")
+"""Arrow's spelling of a list of integers."""
 
 GROUPS = 12
 """Groups of one cut (`Top(..., by=...)`) with samples of their own."""
@@ -321,12 +328,15 @@ def _payloads(place: Place, shard: Shard, rows: set[int], found: Fetched, stop: 
 
 
 def _role_types(facts: Facts, files: PoolFiles) -> dict[str, pa.DataType]:
-    """The text and the image, under their usual names, else the first of each type that a scorer reads."""
+    """The text and the image, under their usual names, else the first of each type that a scorer reads; else tokens."""
     read = [role for role in facts.read if role != UID]
     texts = [role for role in ("text", *read) if facts.role_types.get(role) == "string"]
     images = [role for role in ("image", *read) if facts.role_types.get(role) == "binary"]
     types: dict[str, pa.DataType] = {role: pa.string() for role in texts[:1]}
     types.update({role: pa.binary() for role in images[:1]})
+    if not types:
+        ids = [role for role in ("tokens", *read) if _IDS.fullmatch(facts.role_types.get(role, ""))]
+        types.update({role: pa.list_(pa.int64()) for role in ids[:1]})
     return {role: kind for role, kind in types.items() if _has(files, role)}
 
 
@@ -346,7 +356,15 @@ def _payload(batch: Batch, i: int, roles: list[str]) -> Payload:
             made.caption = clipped(value)
         elif isinstance(value, bytes):
             made.image, made.note = picture_uri(value)
+        elif isinstance(value, list):
+            made.caption = token_text(value)
     return made
+
+
+def token_text(ids: list[int | None]) -> str:
+    """The first ids of a chunk, and how many there are: `512 tokens: 17 4 4025 ...`."""
+    some = " ".join(map(str, ids[:TOKEN_IDS]))
+    return f"{len(ids):,} tokens: {some}" + (" \N{HORIZONTAL ELLIPSIS}" if len(ids) > TOKEN_IDS else "")
 
 
 def clipped(text: str) -> str:

@@ -73,9 +73,10 @@ def pool_of(url: str, text: str | None) -> Pool:
     Raises:
         PlanError: for another ending.
     """
-    kind = next((kind for kind in FORMATS.values() if url.endswith(kind.endings)), None)
+    able = [kind for kind in FORMATS.values() if kind.text]
+    kind = next((kind for kind in able if url.endswith(kind.endings)), None)
     if kind is None:
-        endings = ", ".join(ending for kind in FORMATS.values() for ending in kind.endings)
+        endings = ", ".join(ending for kind in able for ending in kind.endings)
         raise PlanError(f"can't tell what {url!r} holds: its name should end with one of {endings}")
     return Pool(kind.name, (url,), {TEXT: text or kind.text})
 

@@ -8,10 +8,14 @@ Every pair of formats works, N readers and N builders:
 | Parquet | schema, types and metadata as they are | image, text, and the rest as JSON | every column without bytes |
 | tars | `__key__`, `uid`, a column a member, images as `Image()` | byte for byte | texts, and JSON members as objects |
 | JSON lines | one schema from all rows that leave | text, and the rest as JSON | byte for byte |
+| token files | `uid`, and `tokens` as a list | nothing: a sample needs a text or an image | both |
+
+Token files leave as token files byte for byte; none are built of other rows (`poolsieve tokenize` makes them).
 
 Files are `data/train-00000-of-00004.<ending>` in all formats, so that an export can be read as it stands:
 
-- `datasets.load_dataset(FOLDER)`: all formats.
+- `datasets.load_dataset(FOLDER)`: all formats but token files, which say nothing of what they hold.
+- `numpy.memmap(path, dtype="uint16", mode="r")`, and trainers that read OLMo's or Megatron's corpora: token files.
 - `pyarrow.dataset.dataset(FOLDER)`: Parquet. Arrow's JSON datasets do not unpack zstd, so JSON lines are read as
   `pa.concat_tables(pyarrow.json.read_json(path) for path in sorted(glob(f"{FOLDER}/data/*")))`; it has no tars.
 - duckdb: `FROM 'FOLDER/data/*.parquet'`, `FROM 'FOLDER/data/*.jsonl.zst'`; it has no tars.
@@ -31,6 +35,9 @@ from poolsieve.dataflow.pools.formats.jsonl.read import JsonlReader
 from poolsieve.dataflow.pools.formats.parquet.build import ParquetBuilder
 from poolsieve.dataflow.pools.formats.parquet.copy import ParquetCopier
 from poolsieve.dataflow.pools.formats.parquet.read import ParquetReader
+from poolsieve.dataflow.pools.formats.tokens.copy import ENDINGS, TokensCopier
+from poolsieve.dataflow.pools.formats.tokens.layout import ROLE, instances
+from poolsieve.dataflow.pools.formats.tokens.read import TokensReader
 from poolsieve.dataflow.pools.formats.webdataset.build import WebDatasetBuilder
 from poolsieve.dataflow.pools.formats.webdataset.copy import WebDatasetCopier
 from poolsieve.dataflow.pools.formats.webdataset.members import sizes
@@ -76,6 +83,24 @@ FORMATS: Mapping[str, Format] = {
             reader=JsonlReader(),
             copier=JsonlCopier(),
             builder=JsonlBuilder(),
+        ),
+        Format(
+            name="tokens",
+            title="token files",
+            endings=ENDINGS,
+            ending=ENDINGS[0],
+            target_bytes=1 << 30,
+            reader=TokensReader(),
+            copier=TokensCopier(),
+            not_built=(
+                "token files are made of documents by a tokenizer, not of the rows of an export: run `poolsieve "
+                "tokenize POOL --tokenizer T --length 512 --to DIR` and filter Pool.tokens('DIR/*.npy'), or export as "
+                "parquet or jsonl"
+            ),
+            text="",
+            row_role=ROLE,
+            keeps_ending=True,
+            instances=instances,
         ),
     )
 }

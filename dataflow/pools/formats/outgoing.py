@@ -156,6 +156,11 @@ class Copier(Protocol):
         ...
 
     @property
+    def takes_scores(self) -> bool:
+        """Whether scores can stand beside a row's own values."""
+        ...
+
+    @property
     def needs_lines(self) -> bool:
         """Whether `Picked.lines` is needed to find the rows."""
         ...

@@ -36,6 +36,7 @@ class JsonlCopier:
     """Copies lines; scores and edited texts go into a line's own text, which stays as it is but for them."""
 
     takes_edits = True
+    takes_scores = True
     needs_lines = True
     copies_unread = True
 

@@ -31,6 +31,7 @@ class ParquetCopier:
     """Copies row groups' kept rows, and whole files as they are."""
 
     takes_edits = True
+    takes_scores = True
     needs_lines = False
     copies_unread = False
 

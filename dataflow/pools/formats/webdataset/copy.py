@@ -42,6 +42,7 @@ class WebDatasetCopier:
     """Copies samples as byte ranges; scores are a member of their own."""
 
     takes_edits = False
+    takes_scores = True
     needs_lines = True
     copies_unread = False
 

@@ -1,4 +1,7 @@
-"""What every format must do: a format that is registered is tested. Pools are made with the format's own builder."""
+"""What every format must do: a format that is registered is tested. Pools are made with the format's own builder.
+
+A format whose rows are chunks of ids has none: its files are made here, and its rows have `tokens` in place of a text.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +27,19 @@ SOURCES = {"uid": "uid", "text": "text", "n": "n", "score": "score"}
 
 OTHERS = {
     "jsonl": {"score": "poolsieve.score"},
+    "tokens": {"tokens": "uint16[8]"},
     "webdataset": {"uid": "json:uid", "text": "txt", "n": "json:n", "score": "poolsieve.json:scores.score"},
 }
 """Where a format has them in another place."""
+
+
+CHUNK = 8
+"""Ids of a row, where rows are chunks."""
+
+
+def columns_of(format: Format) -> tuple[str, ...]:
+    """The columns of `table` that are in its files."""
+    return (format.row_role,) if format.row_role else ("uid", "text", "n")
 
 
 def sources(format: Format, *names: str) -> dict[str, str]:
@@ -36,16 +49,19 @@ def sources(format: Format, *names: str) -> dict[str, str]:
 
 
 def table(n: int, first: int = 0) -> pa.Table:
-    """n rows with a text of every kind of character and a number; null in some places."""
+    """n rows with a text of every kind of character, a number, null in some places, and a chunk of ids."""
     rows = range(first, first + n)
+    ids = np.arange(first * CHUNK, (first + n) * CHUNK, dtype=np.uint16).reshape(n, CHUNK)
     texts = [None if i % 11 == 3 else f'{i} "quoted" \\ é 字 \u2028 line\nend' for i in rows]
-    return pa.table({"uid": [f"r{i}" for i in rows], "text": texts, "n": [None if i % 7 == 2 else i / 4 for i in rows]})
+    numbers = [None if i % 7 == 2 else i / 4 for i in rows]
+    tokens = pa.array(ids.tolist(), pa.list_(pa.uint16()))
+    return pa.table({"uid": [f"r{i}" for i in rows], "text": texts, "n": numbers, "tokens": tokens})
 
 
 def plan(format: Format, scores: dict[str, pa.DataType] | None = None) -> Build:
     """What the builder makes of the rows of `table`."""
     source = Source(fields=FIELDS, text="text", types={"text": pa.string()}, format="rows")
-    return format.builder.plan(source, scores or {})
+    return format.build_with().plan(source, scores or {})
 
 
 def rows_of(made: Build, rows: pa.Table, step: int, copies: Sequence[int] | None = None) -> Iterator[Rows]:
@@ -64,11 +80,15 @@ def rows_of(made: Build, rows: pa.Table, step: int, copies: Sequence[int] | None
         )
 
 
-def build(format: Format, path: Path, rows: pa.Table, step: int = 50) -> Written:
+def build(format: Format, path: Path, rows: pa.Table, step: int = 50) -> None:
     """A file of the rows."""
+    if format.builder is None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.array(rows["tokens"].to_pylist(), "<u2").tofile(path)
+        return
     made = plan(format)
     with sink(str(path)) as file:
-        return format.builder.build(made, rows_of(made, rows, step), file)
+        format.builder.build(made, rows_of(made, rows, step), file)
 
 
 def pool(format: Format, folder: Path, *names: str, **options: Any) -> PoolFiles:
@@ -77,14 +97,15 @@ def pool(format: Format, folder: Path, *names: str, **options: Any) -> PoolFiles
         root=str(folder),
         format=format.name,
         patterns=(f"{folder}/*",),
-        roles=sources(format, *(names or ("uid", "text", "n"))),
+        roles=sources(format, *(names or columns_of(format))),
         **options,
     )
 
 
 def batches(files: PoolFiles, shard: Shard, **options: Any) -> list[Batch]:
     """Everything that a reader gives of the roles."""
-    types = {role: TYPES.get(role, pa.float64()) for role in files.roles}
+    types = {**TYPES, "tokens": pa.list_(pa.uint16(), CHUNK)}
+    types = {role: types.get(role, pa.float64()) for role in files.roles}
     return list(files.batches(shard, tuple(files.roles), types, **options))
 
 
