@@ -25,7 +25,7 @@ from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.dataflow.runners.base import import_beam
 from poolsieve.dataflow.runners.engine import Engine
 from poolsieve.dataflow.runners.supervise import Watch, supervised
-from poolsieve.dataflow.store.artefacts import build_missing
+from poolsieve.dataflow.store.artefacts import build, missing
 from poolsieve.dataflow.store.fingerprints import changed_functions, scorer_parts, stored_parts
 from poolsieve.dataflow.store.job import Job, Options
 from poolsieve.dataflow.store.layout import leases_folder, retried_url, run_folder, summary_url
@@ -291,13 +291,14 @@ def execute(
         PoolsieveError: whatever stopped the job, as the user should read it.
     """
     import_beam()
-    from poolsieve.dataflow.passes import pipeline
+    from poolsieve.dataflow.passes import counting, pipeline
 
     job = plan.job
 
     def work() -> None:
         for step in job.program.scorers if score else ():
-            build_missing(step.scorer)
+            if missing(step.scorer):
+                counting.count(job, step, engine) if hasattr(step.scorer, "tally") else build(step.scorer)
         made = engine.pipeline(processes=job.program.wants_processes)
         pipeline.build(made, job, plan.shards, score=score, write=write)
         made.run().wait_until_finish()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import operator
 import re
 import sys
 import threading
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-PART = 1 << 18
+PART = 1 << 17
 """Characters of text that are taken apart at a time: as words they need ten times as much."""
 
 WORDS = 1 << 20
@@ -150,7 +151,7 @@ def _in_pieces(text: str, row: int, carry: int) -> Iterator[Part]:
     start, before = 0, list[bytes]()
     while start < len(text):
         cut = _CUT.search(text, start + PART)
-        stop = max(cut.end(), start + 1) if cut else len(text)
+        stop = cut.end() if cut else len(text)
         words = before + split(text[start:stop])[0]
         if len(words) > len(before):
             yield Part(words, np.array([row]), np.array([0]), len(before))
@@ -192,8 +193,7 @@ def _kinds() -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 def hashed(grams: Sequence[bytes], buckets: int) -> Buckets:
     """int32 (n,): SHA-256 of each, as a number, modulo `buckets`."""
-    sha256 = hashlib.sha256
-    digests = b"".join([sha256(gram).digest() for gram in grams])
+    digests = b"".join([made.digest() for made in map(hashlib.sha256, grams)])
     words = np.frombuffer(digests, dtype=">u8").reshape(-1, 4).astype(np.uint64) % np.uint64(buckets)
     step, made = np.uint64((1 << 64) % buckets), words[:, 0]
     for i in range(1, 4):  # products stay below 2^62
@@ -220,6 +220,7 @@ class _Memory:
     def _forget(self) -> None:
         self.ids = _Numbered()
         self.words: list[bytes] = []
+        self.before_blank: list[bytes] = []
         self.singles: Buckets = np.zeros(0, dtype=np.int32)
         self.keys.fill(_NONE)
 
@@ -231,6 +232,7 @@ class _Memory:
         if len(self.ids) > len(self.words):
             new = list(self.ids)[len(self.words) :]
             self.words += new
+            self.before_blank += [word + b" " for word in new]
             self.singles = np.concatenate([self.singles, hashed(new, self.buckets)])
         return made
 
@@ -246,9 +248,9 @@ class _Memory:
 
     def _new(self, keys: Keys) -> Buckets:
         unique, where = np.unique(keys, return_inverse=True)
-        found = zip((unique >> _SECOND).tolist(), (unique & _LOW).tolist(), strict=True)
-        words = self.words
-        made = hashed([b"%b %b" % (words[a], words[b]) for a, b in found], self.buckets)
+        first = map(self.before_blank.__getitem__, (unique >> _SECOND).tolist())
+        second = map(self.words.__getitem__, (unique & _LOW).tolist())
+        made = hashed(list(map(operator.add, first, second)), self.buckets)
         slots = ((unique * _MULTIPLIER) >> np.uint64(64 - SLOTS.bit_length() + 1)).astype(np.int64)
         self.keys[slots] = unique
         won = self.keys[slots] == unique
