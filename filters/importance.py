@@ -3,9 +3,8 @@
 Xie et al., "Data Selection for Language Models via Importance Resampling", arXiv 2302.03169, as in the package
 `data-selection` 1.0.3 (p-lambda/dsir, `HashedNgramDSIR`): the weight is the same, which is a sum over n-grams and so
 grows with a document's length. The package samples by it (Gumbel noise, then the largest); `Top` ranks by it, as its
-`resample(top_k=True)` does. What the two distributions are counted from is an artefact that is built once, by a job of
-its own before the first pass. The package stops counting the raw documents after 100,000 n-grams a bucket; here a sample
-is the pool's to say.
+`resample(top_k=True)` does. The counts of both distributions are an artefact that is built once, by a job of its own
+before the first pass. The package stops counting raw documents after 100,000 n-grams a bucket; here all of them count.
 """
 
 from __future__ import annotations
@@ -28,7 +27,6 @@ from poolsieve.filters.dsl.ready import stage
 from poolsieve.filters.dsl.stages import Chain, Keep, Score, Stage
 from poolsieve.filters.dsl.top import Top
 from poolsieve.filters.words.hashed import Floats, HashedNgrams, Ints
-from poolsieve.scoring_models.base.config import JsonObject
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 from poolsieve.scoring_models.base.kinds import short
 from poolsieve.scoring_models.base.scorer import Scored, TextScorer
@@ -174,8 +172,8 @@ def dsir(
     Args:
         target: pool of documents that are wanted, with a role `text`.
         raw: the pool that is chosen from, or a sample of it, with a role `text`.
-        fraction: of the rows alive that stays, those with the largest weights; None leaves the cut to a `Top` or `Above`
-            of the recipe's own.
+        fraction: of the rows alive, those with the largest weights, that stay; None leaves the cut to the recipe's own
+            `Top` or `Above`.
         min_words: words of the shortest document that stays.
         text: the role to read.
     """

@@ -18,7 +18,7 @@ from poolsieve.dataflow.pools.formats.base import NoneReadable
 from poolsieve.dataflow.pools.listing import url_of
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.compile import check_frozen, compile_recipe
-from poolsieve.dataflow.recipes.program import Program
+from poolsieve.dataflow.recipes.program import Program, ScoreStep
 from poolsieve.dataflow.recipes.recipe import Pool, Recipe
 from poolsieve.dataflow.recipes.source import RecipeSource
 from poolsieve.dataflow.recipes.walk import Cuts
@@ -291,14 +291,15 @@ def execute(
         PoolsieveError: whatever stopped the job, as the user should read it.
     """
     import_beam()
-    from poolsieve.dataflow.passes import counting, pipeline
+    from poolsieve.dataflow.passes import pipeline
 
     job = plan.job
 
     def work() -> None:
         for step in job.program.scorers if score else ():
             if missing(step.scorer):
-                counting.count(job, step, engine) if hasattr(step.scorer, "tally") else build(step.scorer)
+                with progress.loading(step.name):
+                    _make_artefact(job, step, engine)
         made = engine.pipeline(processes=job.program.wants_processes)
         pipeline.build(made, job, plan.shards, score=score, write=write)
         made.run().wait_until_finish()
@@ -306,6 +307,15 @@ def execute(
     with progress.of(job.run_id).here():
         supervised(work, watch)
     return pipeline.take_result(job)
+
+
+def _make_artefact(job: Job, step: ScoreStep, engine: Engine) -> None:
+    from poolsieve.dataflow.passes import counting
+
+    if hasattr(step.scorer, "tally"):
+        counting.count(job, step, engine)
+    else:
+        build(step.scorer)
 
 
 def carry_out(

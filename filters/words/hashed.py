@@ -1,9 +1,9 @@
 """Hashed n-grams: each n-gram of a document's words as the number of its bucket.
 
 As in `data-selection` 1.0.3 (p-lambda/dsir, `hashed_ngram_dsir.py`), bucket by bucket: words are those of nltk's
-WordPunctTokenizer (`\\w+|[^\\w\\s]+`) in the lower-cased text, an n-gram is its words with a blank between each two, and
-its bucket is the SHA-256 of its UTF-8, as a number, modulo the number of buckets. Words and pairs that were met before
-are not hashed again.
+WordPunctTokenizer (`\\w+|[^\\w\\s]+`) in the lower-cased text, an n-gram is its words with a blank between each two,
+and its bucket is the SHA-256 of its UTF-8, as a number, modulo the number of buckets. Words and pairs that were met
+before are not hashed again.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def _in_pieces(text: str, row: int, carry: int) -> Iterator[Part]:
         words = before + split(text[start:stop])[0]
         if len(words) > len(before):
             yield Part(words, np.array([row]), np.array([0]), len(before))
-        start, before = stop, words[len(words) - carry :] if carry else []
+        start, before = stop, words[max(0, len(words) - carry) :]
 
 
 def split(text: str) -> tuple[list[bytes], Ints]:
