@@ -5,7 +5,8 @@
 Both count a raw distribution (all documents) and a target (every twentieth), and weigh all documents; ours from nothing,
 so that every word and pair of words is met for the first time. The documents are in memory on both sides: neither reads
 nor writes files of text. The package runs in a process of its own, in turns with ours, by the interpreter of `--python` (the
-one that runs this, unless given), which must have it installed; both must come to the same weights.
+one that runs this, unless given), which must have it and an nltk before 3.10 installed: later ones take words apart by another
+library, which knows other letters. Both must come to the same weights.
 """
 
 from __future__ import annotations

@@ -3,8 +3,10 @@
 Xie et al., "Data Selection for Language Models via Importance Resampling", arXiv 2302.03169, as in the package
 `data-selection` 1.0.3 (p-lambda/dsir, `HashedNgramDSIR`): the weight is the same, which is a sum over n-grams and so
 grows with a document's length. The package samples by it (Gumbel noise, then the largest); `Top` ranks by it, as its
-`resample(top_k=True)` does. The counts of both distributions are an artefact that is built once, by a job of its own
-before the first pass. The package stops counting raw documents after 100,000 n-grams a bucket; here all of them count.
+`resample(top_k=True)` does. Words are those of Python's `re`, as in nltk when the package came out; nltk 3.10 and later
+use another library, for which combining marks are letters and superscripts are none. The counts of both distributions
+are an artefact that is built once, by a job of its own before the first pass. The package stops counting raw documents
+after 100,000 n-grams a bucket; here all of them count.
 """
 
 from __future__ import annotations
@@ -95,7 +97,8 @@ class Dsir(TextScorer):
 
     def tally(self, batch: pa.RecordBatch) -> Ints:
         """int64 (buckets,): n-grams of the column `text` in each. Sums over batches are what `counted` takes."""
-        return self.ngrams.counts([text for text in batch.column("text").to_pylist() if text is not None])
+        texts: list[str] = batch.column("text").drop_null().to_pylist()  # type: ignore[assignment]
+        return self.ngrams.counts(texts)
 
     def counted(self, sums: Mapping[str, Ints]) -> pa.Table:
         """The artefact: for each bucket the n-grams of `raw` and `target` (int64), and `log_ratio` (float64).
@@ -141,7 +144,7 @@ def _log_ratios(artefact: str) -> Floats:
 
 def _columns(count: int, rows: Ints, weights: Floats, words: Ints, n: int) -> Mapping[str, pa.Array]:
     """Columns of `count` rows, of which `rows` have a text."""
-    ngrams = sum(np.maximum(words - size + 1, 0) for size in range(1, n + 1))
+    ngrams = np.sum([np.maximum(words - size + 1, 0) for size in range(1, n + 1)], axis=0)
     some = np.flatnonzero(words)
     empty = np.ones(count, dtype=bool)
     empty[rows[some]] = False

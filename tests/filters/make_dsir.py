@@ -2,7 +2,7 @@
 
     python tests/filters/make_dsir.py
 
-The package is an extra of development here; tests read the file, and compare with the package itself where it is there.
+With nltk before 3.10, which takes words apart by `re`, as when the package came out. It is an extra of development; tests read the file, and compare with the package itself where it is there.
 """
 
 from __future__ import annotations
