@@ -6,6 +6,7 @@ from poolsieve.filters.dsl.edits import Edit, editor
 from poolsieve.filters.dsl.expr import col, larger, smaller
 from poolsieve.filters.dsl.stages import Above, Below, Drop, Keep, Score, all_of, any_of
 from poolsieve.filters.dsl.top import Top
+from poolsieve.filters.importance import Dsir, dsir
 from poolsieve.filters.languages import language
 from poolsieve.filters.lists import In
 from poolsieve.filters.networks import dfn
@@ -18,6 +19,7 @@ __all__ = [
     "Above",
     "Below",
     "Drop",
+    "Dsir",
     "Edit",
     "In",
     "Keep",
@@ -33,6 +35,7 @@ __all__ = [
     "datacomp",
     "decontaminate",
     "dfn",
+    "dsir",
     "editor",
     "fineweb",
     "gopher",

@@ -16,7 +16,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import fsspec
 import numpy as np
@@ -132,6 +132,9 @@ class Ngrams(TextScorer):
             raise PlanError(f"benchmark {name!r} is a string: give a pool, as Pool.jsonl({url!r}, text='question')")
         if not isinstance(self.n, int) or self.n < 1:
             raise PlanError(f"Ngrams(n={self.n!r}): must be a whole number of words, 1 or more")
+
+    pools_are: ClassVar[str] = "benchmark"
+    """What messages call them."""
 
     @property
     def columns(self) -> Mapping[str, pa.DataType]:

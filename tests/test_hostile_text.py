@@ -5,6 +5,7 @@ The limit is on a hang, and so a generous one: a scorer that takes the square of
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import time
 from collections.abc import Callable
@@ -12,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from poolsieve.filters import Masked, PersonalData, c4, fineweb, gopher
+from poolsieve.dataflow import Pool
+from poolsieve.filters import Dsir, Masked, PersonalData, c4, fineweb, gopher
 from poolsieve.filters.decontamination import LoadedNgrams, Ngrams
 from poolsieve.filters.dsl.edits import Edit
 from poolsieve.filters.dsl.stages import Score, Stage
@@ -155,6 +158,14 @@ def ngrams() -> Callable[[str], object]:
     return scored(LoadedNgrams(table, scorer.n, "text"))
 
 
+def dsir_weights(folder: Path) -> Callable[[str], object]:
+    pool = Pool.jsonl("x.jsonl", text="text")
+    scorer = Dsir(pool, pool)
+    text = pa.record_batch({"text": [PROSE]})
+    pq.write_table(scorer.build([("raw", text), ("target", text)]), folder / "counts.parquet")
+    return scored(dataclasses.replace(scorer, artefact=str(folder / "counts.parquet")))
+
+
 def url_words(folder: Path) -> UrlWords:
     lists = {name: folder / f"{name}.txt" for name in ("words", "soft", "subwords")}
     for path in lists.values():
@@ -221,6 +232,7 @@ SCORERS: dict[str, Callable[[Path], Callable[[str], object]]] = {
     "language": lambda _: scored(Language()),
     "fastText": lambda _: fast_text(),
     "decontaminate": lambda _: ngrams(),
+    "dsir": dsir_weights,
     "personal data": lambda _: scored(PersonalData()),
     "masked": lambda _: edited(Masked()),
     "urls, parts": lambda _: scored(UrlParts()),

@@ -18,14 +18,14 @@ from poolsieve.dataflow.pools.formats.base import NoneReadable
 from poolsieve.dataflow.pools.listing import url_of
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.compile import check_frozen, compile_recipe
-from poolsieve.dataflow.recipes.program import Program
+from poolsieve.dataflow.recipes.program import Program, ScoreStep
 from poolsieve.dataflow.recipes.recipe import Pool, Recipe
 from poolsieve.dataflow.recipes.source import RecipeSource
 from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.dataflow.runners.base import import_beam
 from poolsieve.dataflow.runners.engine import Engine
 from poolsieve.dataflow.runners.supervise import Watch, supervised
-from poolsieve.dataflow.store.artefacts import build_missing
+from poolsieve.dataflow.store.artefacts import build, missing
 from poolsieve.dataflow.store.fingerprints import changed_functions, scorer_parts, stored_parts
 from poolsieve.dataflow.store.job import Job, Options
 from poolsieve.dataflow.store.layout import leases_folder, retried_url, run_folder, summary_url
@@ -297,7 +297,9 @@ def execute(
 
     def work() -> None:
         for step in job.program.scorers if score else ():
-            build_missing(step.scorer)
+            if missing(step.scorer):
+                with progress.loading(step.name):
+                    _make_artefact(job, step, engine)
         made = engine.pipeline(processes=job.program.wants_processes)
         pipeline.build(made, job, plan.shards, score=score, write=write)
         made.run().wait_until_finish()
@@ -305,6 +307,15 @@ def execute(
     with progress.of(job.run_id).here():
         supervised(work, watch)
     return pipeline.take_result(job)
+
+
+def _make_artefact(job: Job, step: ScoreStep, engine: Engine) -> None:
+    from poolsieve.dataflow.passes import counting
+
+    if hasattr(step.scorer, "tally"):
+        counting.count(job, step, engine)
+    else:
+        build(step.scorer)
 
 
 def carry_out(

@@ -172,6 +172,9 @@ def _made_by(where: Place, name: str, arguments: Mapping[str, Any]) -> Stage:
         if isinstance(given.get(key), dict):
             pools = _mapping(where.at(key), given[key])
             given[key] = {one: _pool(where.at(key, one, words=one), pool) for one, pool in pools.items()}
+    for key in about.one_pool if about else ():
+        if isinstance(given.get(key), dict):
+            given[key] = _pool(where.at(key, words=key), given[key])
     made = _called(where, make, given)
     if not isinstance(made, Stage):
         raise PlanError(f"{where}: {name!r} made no stage, but {short(made)}")

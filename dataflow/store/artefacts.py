@@ -1,7 +1,13 @@
 """Artefacts: files that a scorer needs and that are made from a pool before the first pass, once, under OUT/artefacts.
 
 A scorer with `pools` and `build(batches) -> pa.Table` has one. Its name holds a hash of the scorer's configuration and
-of the listing of its pools, so that another benchmark file is another artefact and other scores.
+of the listing of its pools, so that another benchmark file is another artefact and other scores. Where the artefact is
+made from sums over the pools' rows, the scorer also has
+
+* `tally(batch) -> int64 (k,)`, exact counts over a batch with the column `text`, and
+* `counted(sums) -> pa.Table`, the artefact from the sum over each pool;
+
+a job then counts the pools shard by shard (`passes/counting.py`), and a row that can't be read costs that row.
 """
 
 from __future__ import annotations
@@ -43,9 +49,13 @@ def artefact_id(scorer: Any) -> str:
                 raise PlanError("the pool declares no role 'text'; add text=... to it")
             whole.role_types(shards)
         except PlanError as error:
-            raise PlanError(f"benchmark {name!r}: {error}") from error
+            raise PlanError(f"{_called(scorer)} {name!r}: {error}") from error
         listed[name] = [shard.identity for shard in shards]
     return digest([scorer.to_dict(), scorer.version, listed])
+
+
+def _called(scorer: Any) -> str:
+    return str(getattr(scorer, "pools_are", "pool"))
 
 
 def with_artefact(scorer: Any, out: str, name: str, files: Mapping[str, str]) -> Any:
@@ -55,13 +65,18 @@ def with_artefact(scorer: Any, out: str, name: str, files: Mapping[str, str]) ->
     return dataclasses.replace(scorer, artefact=artefact_url(out, name, files["artefact"]))
 
 
-def build_missing(scorer: Any) -> None:
-    """Makes the artefact of a scorer unless it is there."""
-    if needs_artefact(scorer) and not fs.exists(scorer.artefact):
-        write_table(scorer.artefact, scorer.build(_batches(scorer.pools)))
+def missing(scorer: Any) -> bool:
+    """Whether a scorer has an artefact that is still to be made."""
+    return needs_artefact(scorer) and not fs.exists(scorer.artefact)
 
 
-def _batches(pools: Mapping[str, Pool]) -> Iterator[tuple[str, pa.RecordBatch]]:
+def build(scorer: Any) -> None:
+    """Makes the artefact of a scorer here, from its pools in their order."""
+    write_table(scorer.artefact, scorer.build(_batches(scorer)))
+
+
+def _batches(scorer: Any) -> Iterator[tuple[str, pa.RecordBatch]]:
+    pools: Mapping[str, Pool] = scorer.pools
     for name, given in pools.items():
         pool = given.located()
         shards = pool.listing().shards
@@ -72,7 +87,7 @@ def _batches(pools: Mapping[str, Pool]) -> Iterator[tuple[str, pa.RecordBatch]]:
                 if bad:
                     row, error = next(iter(bad.items()))
                     raise PoolsieveError(
-                        f"benchmark {name!r}: {shard.path}, row {batch.start + row} can't be read ({error.kind}: "
-                        f"{error.message}); a benchmark has to be whole"
+                        f"{_called(scorer)} {name!r}: {shard.path}, row {batch.start + row} can't be read "
+                        f"({error.kind}: {error.message}); a {_called(scorer)} has to be whole"
                     )
                 yield name, batch.roles

@@ -25,17 +25,19 @@ class ReadyMade(NamedTuple):
         example: the stage as a recipe writes it. An expression that can be evaluated, over the names of
             `poolsieve.filters` and `Pool`; docs/rules.md shows it and says what it keeps.
         pools: the arguments that are pools by name, which YAML spells as it spells a recipe's pool.
+        one_pool: the arguments that are one pool each.
     """
 
     example: str
     pools: tuple[str, ...] = ()
+    one_pool: tuple[str, ...] = ()
 
 
-def stage(*, example: str, pools: tuple[str, ...] = ()) -> Callable[[M], M]:
+def stage(*, example: str, pools: tuple[str, ...] = (), one_pool: tuple[str, ...] = ()) -> Callable[[M], M]:
     """Marks a function as the maker of a ready-made stage; see `ReadyMade` for the arguments."""
 
     def marked(make: M) -> M:
-        setattr(make, _MARK, ReadyMade(example, pools))
+        setattr(make, _MARK, ReadyMade(example, pools, one_pool))
         return make
 
     return marked

@@ -157,6 +157,8 @@ STAGES: list[tuple[str, str]] = [
     ("  - decontaminate: {benchmarks: 5}", "benchmarks"),
     ("  - decontaminate: {benchmarks: {arc: 5}}", "exactly one of"),
     ("  - decontaminate: {benchmarks: {arc: {parquet: 5}}}", "list of files"),
+    ("  - dsir: {target: {parquet: 5}, raw: {parquet: x}}", "list of files"),
+    ("  - dsir: {target: wiki.parquet, raw: {parquet: x}}", "Dsir(target='wiki.parquet'): give a pool"),
     ("  - keep: {score: quality, at_least: 5, at_least: 6}", "'at_least' is given twice"),
     ("  - keep: {score: quality, at_least: [}", "expected the node content"),
     ("  - keep: {score: quality, at_least: !!python/object:os.system {}}", "could not determine a constructor"),

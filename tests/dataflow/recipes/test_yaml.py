@@ -22,6 +22,7 @@ from poolsieve.filters import (
     datacomp,
     decontaminate,
     dfn,
+    dsir,
     fineweb,
     gopher,
     language,
@@ -90,6 +91,7 @@ stages:
   - fineweb.quality
   - edit: {text: {Masked: {}}}
   - decontaminate: {benchmarks: {arc: {parquet: arc.parquet, text: question}}, n: 10}
+  - dsir: {target: {parquet: wiki.parquet, text: body}, raw: {parquet: "docs/*.parquet", text: text}, fraction: 0.1}
 """
     made = (
         Pool.parquet("docs/*.parquet", text="text")
@@ -100,6 +102,11 @@ stages:
         | fineweb.quality()
         | Edit(text=Masked())
         | decontaminate({"arc": Pool.parquet("arc.parquet", text="question")}, n=10)
+        | dsir(
+            target=Pool.parquet("wiki.parquet", text="body"),
+            raw=Pool.parquet("docs/*.parquet", text="text"),
+            fraction=0.1,
+        )
     )
     assert recipe_from_yaml(text, "r.yaml", {}) == made
 

@@ -1,0 +1,131 @@
+"""Artefacts that are sums over pools of their own, made by a job before the first pass.
+
+    Create(shards of all pools) | Reshuffle | tally of the shard | sums -> artefact
+
+Only counts pass between its steps, whole numbers that come to the same in any order.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+
+from poolsieve.dataflow import progress
+from poolsieve.dataflow.pools.files import PoolFiles
+from poolsieve.dataflow.pools.shards import Batch, Shard
+from poolsieve.dataflow.recipes.program import ScoreStep
+from poolsieve.dataflow.runners.engine import Engine
+from poolsieve.dataflow.store.artefacts import TEXT
+from poolsieve.dataflow.store.job import Job
+from poolsieve.dataflow.store.tables import write_table
+
+Ints = np.ndarray[Any, np.dtype[np.int64]]
+
+_log = logging.getLogger(__name__)
+
+
+class Located(NamedTuple):
+    """A pool's files, and the types of its roles."""
+
+    files: PoolFiles
+    types: Mapping[str, pa.DataType]
+
+
+@dataclass
+class Tallies:
+    """Name of a pool -> sum over some of its rows, and how many rows could not be read."""
+
+    sums: dict[str, Ints] = field(default_factory=dict)
+    unreadable: dict[str, int] = field(default_factory=dict)
+
+    def add(self, other: Tallies) -> Tallies:
+        """Adds up."""
+        for name, found in other.sums.items():
+            self.sums[name] = self.sums[name] + found if name in self.sums else found
+        for name, count in other.unreadable.items():
+            self.unreadable[name] = self.unreadable.get(name, 0) + count
+        return self
+
+
+class SumTallies(beam.CombineFn):
+    """Adds up tallies over shards."""
+
+    def create_accumulator(self) -> Tallies:
+        """None."""
+        return Tallies()
+
+    def add_input(self, total: Tallies, found: Tallies) -> Tallies:
+        """Adds one shard's."""
+        return total.add(found)
+
+    def merge_accumulators(self, totals: Iterable[Tallies]) -> Tallies:
+        """Adds sums."""
+        out = Tallies()
+        for total in totals:
+            out.add(total)
+        return out
+
+    def extract_output(self, total: Tallies) -> Tallies:
+        """The sum."""
+        return total
+
+
+def count(job: Job, step: ScoreStep, engine: Engine) -> None:
+    """Makes the artefact of a step's scorer: the sums of its `tally` over each of its pools.
+
+    Raises:
+        PoolsieveError: if a shard can't be read, or nothing can be made of the sums.
+    """
+    pools = {name: _located(pool) for name, pool in step.scorer.pools.items()}  # type: ignore[attr-defined]
+    shards = [(name, shard) for name, pool in pools.items() for shard in pool.files.listing().shards]
+    made = engine.pipeline(processes=step.scorer.resources.holds_gil)
+    todo = made | "Shards" >> beam.Create(shards, reshuffle=False) | "Spread" >> beam.Reshuffle()
+    found = todo | "Tally" >> beam.Map(tally_shard, job=job, step=step.name, pools=pools)
+    total = found | "Sum" >> beam.CombineGlobally(SumTallies())
+    total | "Artefact" >> beam.Map(_write, job=job, step=step.name)
+    made.run().wait_until_finish()
+
+
+def _located(pool: Any) -> Located:
+    files = pool.located()
+    return Located(files, files.role_types(files.listing().shards))
+
+
+@progress.for_run
+def tally_shard(item: tuple[str, Shard], job: Job, *, step: str, pools: Mapping[str, Located]) -> Tallies:
+    """The sum over one shard of a pool of the scorer's.
+
+    Raises:
+        ShardChanged: if the file is not the one that was listed, before it is read or after.
+    """
+    (name, shard), scorer = item, _scorer(job, step)
+    files, types = pools[name]
+    made = Tallies({}, {name: 0})
+    files.check_unchanged(shard)
+    for batch in files.batches(shard, (TEXT,), types):
+        progress.check()
+        made.add(Tallies({name: scorer.tally(batch.roles)}, {name: _unreadable(batch)}))
+    files.check_unchanged(shard)
+    return made
+
+
+def _unreadable(batch: Batch) -> int:
+    return len(batch.read_errors.keys() | batch.role_errors.get(TEXT, {}).keys())
+
+
+def _scorer(job: Job, step: str) -> Any:
+    return next(one.scorer for one in job.program.scorers if one.name == step)
+
+
+def _write(total: Tallies, job: Job, step: str) -> None:
+    scorer = _scorer(job, step)
+    for name, rows in total.unreadable.items():
+        if rows:
+            _log.warning("%s: %d rows of the pool %r can't be read and are left out of its counts", step, rows, name)
+    write_table(scorer.artefact, scorer.counted(total.sums))
