@@ -419,9 +419,7 @@ def tokenize(
     """
     engine = Engine(runner, _one_unless_given(workers), beam_flags)
     given_pool = pool if isinstance(pool, Pool) else pool_of(pool, text)
-    wishes = Wishes(
-        tokenizer=tokenizer, revision=revision, length=length, dtype=dtype, eos=eos, text=text, uid=uid
-    )
+    wishes = Wishes(tokenizer=tokenizer, revision=revision, length=length, dtype=dtype, eos=eos, text=text, uid=uid)
     made = prepare_tokens(given_pool, to, wishes)
     watch = TokensDisplay(made).watch if progress else None
     found = tokenize_documents(made, replace=replace, engine=engine, watch=watch, say=say)

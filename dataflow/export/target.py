@@ -83,8 +83,8 @@ class Target:
         strange = [name for name in present if name not in known]
         if strange:
             raise PlanError(
-                f"{self.url} has files that no {self.maker} wrote ({', '.join(strange[:3])}), which would be read as part of "
-                "this one: move them away, or write to another folder with --to"
+                f"{self.url} has files that no {self.maker} wrote ({', '.join(strange[:3])}), which would be read as "
+                "part of this one: move them away, or write to another folder with --to"
             )
 
     def _planned(self, export: str) -> tuple[str, ...]:

@@ -13,14 +13,14 @@ from poolsieve.dataflow.pools.formats.outgoing import Sink
 from poolsieve.dataflow.pools.formats.parquet.writer import WRITER
 
 SCHEMA = pa.schema(
-    [
-        pa.field("chunk", pa.int64(), nullable=False),
-        pa.field("uid", pa.string(), nullable=False),
-        pa.field("row", pa.int64(), nullable=False),
-        pa.field("start", pa.int64(), nullable=False),
-        pa.field("tokens", pa.int64(), nullable=False),
-        pa.field("skipped", pa.int64(), nullable=False),
-    ]
+    {
+        "chunk": pa.int64(),
+        "uid": pa.string(),
+        "row": pa.int64(),
+        "start": pa.int64(),
+        "tokens": pa.int64(),
+        "skipped": pa.int64(),
+    }
 )
 """One row for each part of a document in a chunk, in the order of the tokens: the chunk (from 0, the row of a pool of
 tokens; the last one may be the file's tail, which is no row there), the document's uid and its row in the pool's file,
@@ -47,7 +47,14 @@ def parts(uid: pa.Array, row: Ints, start: Ints, size: Ints, length: int) -> pa.
     chunk = np.arange(len(owner)) + np.repeat(first - np.cumsum(count) + count, count)
     begin = np.maximum(start[owner], chunk * length)
     end = np.minimum((start + size)[owner], (chunk + 1) * length)
-    columns = [chunk, uid.take(pa.array(owner)), row[owner], begin - chunk * length, end - begin, begin - start[owner]]
+    columns = [
+        chunk,
+        uid.take(pa.array(owner, pa.int64())),
+        row[owner],
+        begin - chunk * length,
+        end - begin,
+        begin - start[owner],
+    ]
     return pa.record_batch([pa.array(column) for column in columns], schema=SCHEMA)
 
 

@@ -57,14 +57,23 @@ def from_text(text: str) -> Any:
     """
     data = json.loads(text)
     made = _made(text)
-    special = [token["content"] for token in data.get("added_tokens") or () if token["special"]]
-    found = [token for token in special if end_in(made, token)]
+    special = {token["content"]: token["id"] for token in data.get("added_tokens") or () if token["special"]}
+    found = [token for token, number in special.items() if is_read(made, token, number)]
     return _made(json.dumps(_respelled(data, found))) if found else made
 
 
-def end_in(made: Any, token: str) -> bool:
-    """Whether a document that holds the text of a token gives its id."""
-    number = made.token_to_id(token)
+def numbers(text: str) -> dict[str, int]:
+    """Token -> id of a whole vocabulary, from the contents of a `tokenizer.json`.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    found: dict[str, int] = _made(text).get_vocab(with_added_tokens=True)
+    return found
+
+
+def is_read(made: Any, token: str, number: int) -> bool:
+    """Whether a document that holds the text of a token gives its id, `number`."""
     around = (token, f"a {token} b", f"a{token}b", f"a\n{token}\nb", token * 2)
     return any(number in one.ids for one in made.encode_batch_fast(around, add_special_tokens=False))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from poolsieve.dataflow.tokenize.encode import end_in, from_text
+from poolsieve.dataflow.tokenize.encode import from_text, is_read, numbers
 from poolsieve.dataflow.tokenize.index import TokenizerRecord
 from poolsieve.scoring_models.base.config import absolute_path
 from poolsieve.scoring_models.base.errors import PlanError
@@ -51,11 +51,10 @@ def find_tokenizer(name: str, revision: str | None = None, eos: str | None = Non
     files = _files(name, revision)
     end, text = _loaded(name, files, eos)
     try:
-        made = from_text(text)
+        made, ids = from_text(text), numbers(text)
     except ValueError as error:
         raise PlanError(f"can't load the tokenizer {name}: {error}") from error
-    ids = made.get_vocab(with_added_tokens=True)
-    if end_in(made, end):
+    if is_read(made, end, ids[end]):
         raise PlanError(
             f"{name} reads {end!r} in a document's text as its end-of-text token, so that ends of documents could not "
             "be told from it: name another token with --eos"
@@ -108,7 +107,7 @@ def located(name: str) -> str:
 
 
 def _files(name: str, revision: str | None) -> dict[str, Path]:
-    if not _is_folder(name) and (name.startswith((".", "~")) or name.count("/") > 1):
+    if not Path(name).is_dir() and (name.startswith((".", "~", "/")) or name.count("/") > 1):
         raise PlanError(f"there is no folder {name} that holds a tokenizer")
     found = {file: path for file in (CONFIG, *TOKENIZER) if (path := _file(name, revision, file)) is not None}
     if not any(file in found for file in VOCABULARY):

@@ -47,7 +47,9 @@ class Wishes:
 
     def __post_init__(self) -> None:
         if type(self.length) is not int or self.length < 2:
-            raise PlanError(f"length={self.length!r}: a chunk has two ids or more, the second one predicted by the first")
+            raise PlanError(
+                f"length={self.length!r}: a chunk has two ids or more, the second one predicted by the first"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

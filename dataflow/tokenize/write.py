@@ -134,9 +134,7 @@ class _Piece:
         progress.add(TOKENS, tokens)
         progress.add(DOCUMENTS, documents)
         empty = self.rows - self.unreadable - documents
-        return Counts(
-            rows=self.rows, documents=documents, empty=empty, unreadable=self.unreadable, tokens=tokens
-        )
+        return Counts(rows=self.rows, documents=documents, empty=empty, unreadable=self.unreadable, tokens=tokens)
 
 
 def _pieces(shard: Shard, plan: TokensPlan) -> Iterator[_Piece]:

@@ -15,9 +15,7 @@ from poolsieve.jobs.commands.options import runner_options
 @click.option("--tokenizer", required=True, metavar="T", help="A repository of the Hub, or a folder.")
 @click.option("--revision", metavar="COMMIT", help="Of the repository: a commit, branch or tag.")
 @click.option("--length", type=click.IntRange(2), default=512, show_default=True, help="Ids of a chunk.")
-@click.option(
-    "--dtype", type=click.Choice(["uint16", "uint32"]), help="Of an id.  [default: the smallest that fits]"
-)
+@click.option("--dtype", type=click.Choice(["uint16", "uint32"]), help="Of an id.  [default: the smallest that fits]")
 @click.option("--eos", metavar="TOKEN", help="What ends a document.  [default: the tokenizer's end of text]")
 @click.option("--text", metavar="SOURCE", help="Column, field or member of the text.  [default: text; txt in tars]")
 @click.option("--uid", metavar="SOURCE", help="Column, field or member that labels a document.  [default: made up]")
