@@ -12,16 +12,15 @@ from poolsieve.dataflow.pools.formats.base import Ints
 from poolsieve.dataflow.pools.formats.outgoing import Sink
 from poolsieve.dataflow.pools.formats.parquet.writer import WRITER
 
-SCHEMA = pa.schema(
-    {
-        "chunk": pa.int64(),
-        "uid": pa.string(),
-        "row": pa.int64(),
-        "start": pa.int64(),
-        "tokens": pa.int64(),
-        "skipped": pa.int64(),
-    }
-)
+_FIELDS: list[pa.Field] = [
+    pa.field("chunk", pa.int64()),
+    pa.field("uid", pa.string()),
+    pa.field("row", pa.int64()),
+    pa.field("start", pa.int64()),
+    pa.field("tokens", pa.int64()),
+    pa.field("skipped", pa.int64()),
+]
+SCHEMA = pa.schema(_FIELDS)
 """One row for each part of a document in a chunk, in the order of the tokens: the chunk (from 0, the row of a pool of
 tokens; the last one may be the file's tail, which is no row there), the document's uid and its row in the pool's file,
 where in the chunk the part starts, how many ids it has (the end of text counted), and how many of the document's ids

@@ -26,6 +26,7 @@ from poolsieve.jobs.cli import main
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 from tests.cluster import job_service
 from tests.dataflow.tokenize import tiny
+from tests.hub import COMMIT, Hub
 
 
 @pytest.fixture
@@ -305,3 +306,19 @@ def test_the_command_says_what_it_made_and_how_to_read_it(documents: Path, token
         main, ["tokenize", "x.jsonl", "--to", to, "--tokenizer", str(tokenizer), "--dtype", "x"]
     )
     assert refused.exit_code == 2
+
+
+def test_a_tokenizer_of_the_hub_at_its_commit(documents: Path, tokenizer: Path, tmp_path: Path) -> None:
+    hub = Hub({"own/tokenizer": tokenizer})
+    code = (
+        f"import poolsieve\nfound = poolsieve.tokenize('{documents}/*.jsonl', '{tmp_path}/hub', uid='id', length=32, "
+        "tokenizer='own/tokenizer', revision='main')\nprint(found.tokenizer.name, found.tokenizer.commit)\n"
+    )
+    try:
+        done = hub.run(code, tmp_path / "home")
+    finally:
+        hub.stop()
+    assert done.stdout == f"own/tokenizer {COMMIT}\n", done.stderr[-1500:]
+    made(documents, tokenizer, tmp_path / "folder")
+    mine, theirs = tiny.contents(tmp_path / "folder"), tiny.contents(tmp_path / "hub")
+    assert mine.pop("tokens.json") != theirs.pop("tokens.json") and mine == theirs
