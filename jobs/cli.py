@@ -18,6 +18,7 @@ from poolsieve.jobs.commands.plan import plan
 from poolsieve.jobs.commands.prune import prune
 from poolsieve.jobs.commands.report import report
 from poolsieve.jobs.commands.run import run
+from poolsieve.jobs.commands.tokenize import tokenize
 from poolsieve.jobs.commands.train import train
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -117,7 +118,7 @@ def main() -> None:
     """
 
 
-for command in (plan, run, decide, export, report, train, prune):
+for command in (plan, run, decide, export, report, tokenize, train, prune):
     main.add_command(command)
 
 

@@ -120,17 +120,23 @@ class Display:
     def __init__(
         self, job: Job, shard_count: int, *, console: Console | None = None, log_seconds: float = LOG_SECONDS
     ) -> None:
-        self.job, self.shard_count, self.log_seconds = job, shard_count, log_seconds
-        self.console = console or Console(stderr=True)
-        self.steps = [READ, *(step.name for step in job.program.scorers), DECIDE]
-        self.rates: dict[str, Rate] = {step: Rate() for step in self.steps}
-        self.started = time.monotonic()
-        self.files = self._files()
+        scorers = job.program.scorers
+        folders = {READ: layout.rows_folder(job.out), **{step.name: job.folder(step) for step in scorers}}
+        self._begin([READ, *(step.name for step in scorers), DECIDE], folders, shard_count, console, log_seconds)
 
-    def _files(self) -> Files:
-        folders = {READ: layout.rows_folder(self.job.out)}
-        folders |= {step.name: self.job.folder(step) for step in self.job.program.scorers}
-        return Files(folders, is_local(fs.connect(self.job.out)[0]))
+    def _begin(
+        self,
+        steps: Sequence[str],
+        folders: Mapping[str, str],
+        shard_count: int,
+        console: Console | None,
+        log_seconds: float,
+    ) -> None:
+        self.steps, self.shard_count, self.log_seconds = steps, shard_count, log_seconds
+        self.console = console or Console(stderr=True)
+        self.rates: dict[str, Rate] = {step: Rate() for step in steps}
+        self.started = time.monotonic()
+        self.files = Files(folders, is_local(fs.connect(next(iter(folders.values())))[0]))
 
     def watch(self, done: threading.Event) -> None:
         """Shows progress until `done` is set. Ctrl-C passes through to whoever called."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from poolsieve.dataflow.recipes.recipe import Pool, Recipe
-    from poolsieve.jobs.api import decide, export, open, plan, report, run
+    from poolsieve.jobs.api import decide, export, open, plan, report, run, tokenize
 
     __version__: str
 
@@ -30,9 +30,10 @@ _HOMES = {
     "plan": "poolsieve.jobs.api",
     "report": "poolsieve.jobs.api",
     "run": "poolsieve.jobs.api",
+    "tokenize": "poolsieve.jobs.api",
 }
 
-__all__ = ["Pool", "Recipe", "__version__", "decide", "export", "open", "plan", "report", "run"]
+__all__ = ["Pool", "Recipe", "__version__", "decide", "export", "open", "plan", "report", "run", "tokenize"]
 
 
 def __getattr__(name: str) -> Any:

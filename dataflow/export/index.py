@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import msgspec
 
@@ -39,6 +39,11 @@ class FileRecord(msgspec.Struct, kw_only=True, frozen=True):
         inputs: where its rows come from, in this order.
         rows, unreadable, renamed, empty: see `Written`.
     """
+
+    @property
+    def named(self) -> list[str]:
+        """See `Noted`."""
+        return [self.name]
 
     name: str
     bytes: int
@@ -129,18 +134,56 @@ class ExportIndex(About, kw_only=True, frozen=True):
     versions: dict[str, str]
 
     @property
+    def id(self) -> str:
+        """See `Whole`."""
+        return self.export
+
+    @property
     def names(self) -> list[str]:
         """Every file that was written, the index left out."""
         return [*(record.name for record in self.files), *self.also]
 
+    @property
+    def named(self) -> list[str]:
+        """See `Noted`."""
+        return [self.export, *self.names]
+
 
 class PlanNote(msgspec.Struct, kw_only=True, frozen=True):
-    """`plan.json` of an unfinished export: the files that it will write."""
+    """`plan.json` of unfinished work: the files that it will write."""
 
     files: tuple[str, ...]
 
+    @property
+    def named(self) -> list[str]:
+        """See `Noted`."""
+        return list(self.files)
 
-Record = TypeVar("Record", ExportIndex, PlanNote, FileRecord)
+
+class Noted(Protocol):
+    """What is kept as a small JSON file in a folder that files are written to."""
+
+    @property
+    def named(self) -> list[str]:
+        """Names that it has of files in the folder: what they name may be removed."""
+        ...
+
+
+class Whole(Protocol):
+    """An index: its presence means that all files in the folder are whole."""
+
+    @property
+    def id(self) -> str:
+        """Tells one set of files from another."""
+        ...
+
+    @property
+    def names(self) -> list[str]:
+        """Every file that was written, the index left out."""
+        ...
+
+
+Record = TypeVar("Record", bound=Noted)
 
 
 def read_record(url: str, kind: type[Record]) -> Record | None:
@@ -154,7 +197,7 @@ def read_record(url: str, kind: type[Record]) -> Record | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise PlanError(f"{url} is damaged ({error}): remove it, and export again with --replace") from error
+        raise PlanError(f"{url} is damaged ({error}): remove it, and run again with --replace") from error
     try:
         made = msgspec.convert(found, kind)
         _check_names(made)
@@ -166,13 +209,9 @@ def read_record(url: str, kind: type[Record]) -> Record | None:
         ) from error
 
 
-def _check_names(record: ExportIndex | PlanNote | FileRecord) -> None:
-    """Refuses names that lead out of the export's folder: what they name may be removed."""
-    if isinstance(record, ExportIndex):
-        named = [record.export, *record.names]
-    else:
-        named = list(record.files) if isinstance(record, PlanNote) else [record.name]
-    for name in named:
+def _check_names(record: Noted) -> None:
+    """Refuses names that lead out of the folder: what they name may be removed."""
+    for name in record.named:
         if "\\" in name or "\0" in name or any(part in ("", ".", "..") for part in name.split("/")):
             raise msgspec.ValidationError(f"{name!r} is no name of a file in the folder")
 

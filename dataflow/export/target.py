@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from poolsieve.dataflow import fs
-from poolsieve.dataflow.export.index import INDEX, ExportIndex, FileRecord, PlanNote, read_index, read_record
+from poolsieve.dataflow.export.index import INDEX, ExportIndex, FileRecord, PlanNote, Whole, read_index, read_record
 from poolsieve.dataflow.export.parts import OutputFile
 from poolsieve.dataflow.pools.formats import FORMATS
 from poolsieve.dataflow.store.summary import dumps
@@ -30,6 +31,14 @@ class Target:
 
     url: str
     id: str
+
+    maker: ClassVar[str] = "export"
+    """What writes such folders, for people."""
+    index_name: ClassVar[str] = INDEX
+
+    def index(self) -> Whole | None:
+        """What is whole here, this one's or another's."""
+        return read_index(self.url)
 
     def path(self, *parts: str) -> str:
         """A file of the export."""
@@ -66,16 +75,16 @@ class Target:
         inside = [f"{name}/{file}" for name in here if _FOLDER.fullmatch(name) for file in fs.names(self.path(name))]
         return [name for name in [*inside, *here] if _is_data(name)]
 
-    def _no_strangers(self, index: ExportIndex | None, others: Sequence[str], present: Sequence[str]) -> None:
-        """Files that training would read along with ours, though no export wrote them."""
+    def _no_strangers(self, index: Whole | None, others: Sequence[str], present: Sequence[str]) -> None:
+        """Files that training would read along with ours, though nobody noted them."""
         known = {*(index.names if index else ()), *self._planned(self.id)}
         for other in others:
             known.update(self._planned(other))
         strange = [name for name in present if name not in known]
         if strange:
             raise PlanError(
-                f"{self.url} has files that no export wrote ({', '.join(strange[:3])}), which would be read as part of "
-                "this one: move them away, or write to another folder with --to"
+                f"{self.url} has files that no {self.maker} wrote ({', '.join(strange[:3])}), which would be read as "
+                "part of this one: move them away, or write to another folder with --to"
             )
 
     def _planned(self, export: str) -> tuple[str, ...]:
@@ -88,10 +97,10 @@ class Target:
         In an order that a kill can't hurt: an index goes before the first of its files, and their names stay on
         record until the last of them is gone.
         """
-        index = read_index(self.url)
-        if index and index.export != self.id:
-            self._note(index.export, index.names)
-            fs.remove(self.path(INDEX))
+        index = self.index()
+        if index and index.id != self.id:
+            self._note(index.id, index.names)
+            fs.remove(self.path(self.index_name))
         for other in self._others():
             for name in self._planned(other):
                 fs.remove(self.path(name))
@@ -110,12 +119,13 @@ class Target:
             if record is not None:
                 records[record.name] = record
         found = {part.name: records[part.name] for part in parts if part.name in records}
-        return {name: record for name, record in found.items() if self._is_there(record)}
+        return {name: record for name, record in found.items() if self.has(record.name, record.bytes)}
 
-    def _is_there(self, record: FileRecord) -> bool:
-        system, path = fs.connect(self.path(record.name))
+    def has(self, name: str, nbytes: int) -> bool:
+        """Whether a file of that size is there."""
+        system, path = fs.connect(self.path(name))
         try:
-            return fs.stat(system, path).size == record.bytes
+            return fs.stat(system, path).size == nbytes
         except FileNotFoundError:
             return False
 
