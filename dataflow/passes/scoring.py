@@ -1,8 +1,7 @@
 """One pass over one shard: read it, compute the scores that are missing, commit them. Plain Python, no Beam.
 
-Three ways of counting rows meet here: the position in the *file* (what is stored), in the *shard* (file position minus
-`shard.start`: what `StoredScores` is laid out by) and in the *batch* (file position minus `batch.start`: what a scorer
-sees). Names say which: `rows` are positions in the batch unless they come from a ledger or a score file.
+Three ways of counting rows meet here: the position in the *file* (what is stored), the place among the pool's rows of
+the *shard* (what `StoredScores` is laid out by) and in the *batch* (what a scorer sees). Names say which: `rows` are positions in the batch unless they come from a ledger or a score file.
 """
 
 from __future__ import annotations
@@ -74,7 +73,7 @@ class FreshScores:
     ) -> None:
         self.job, self.batch, self.kept, self.made, self.check = job, batch, kept, made, check
         self.path, self.uid = shard.path, batch.uid
-        self.rows = np.arange(batch.start, batch.start + batch.num_rows, dtype=np.int64)
+        self.rows = batch.rows
         self.read_errors = error_columns(batch.read_errors, batch.num_rows)[0]
         self.values = RoleValues(batch.roles, batch.role_errors)
 
@@ -101,7 +100,8 @@ class FreshScores:
         """What is stored of this batch's rows; failures are not, if they are to be tried again."""
         if self.kept is None:
             return None
-        found = self.kept.load(step).slice(self.batch.start - int(self.kept.rows[0]), self.batch.num_rows)
+        first = int(np.searchsorted(self.kept.rows, self.rows[0]))
+        found = self.kept.load(step).slice(first, self.batch.num_rows)
         return found.without_failures() if self.kept.retry else found
 
     def _computed(self, step: ScoreStep, rows: Ints) -> Stored:
@@ -208,10 +208,12 @@ def _scored_batches(
     types = {role: job.role_types[role] for role in roles}
 
     def want(start: int, n: int) -> bool:
-        inside = start - shard.start
-        return wanted is None or bool(wanted[inside : inside + n].any())
+        if wanted is None or kept is None:
+            return True
+        low, high = np.searchsorted(kept.rows, (start, start + n))
+        return bool(wanted[low:high].any())
 
-    batches = _timed_reading(read_ahead(job.files.batches(shard, roles, types, want)), made)
+    batches = _timed_reading(read_ahead(job.files.pool_batches(shard, roles, types, want)), made)
     ahead = LOOK_AHEAD if any(fed(step.scorer) for step in steps) else 1
 
     def work(batch: Batch, check: Check) -> tuple[Batch, _Made]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Self
 
 from poolsieve.dataflow import fs
@@ -15,6 +16,7 @@ from poolsieve.dataflow.credentials import check_url
 from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.formats import FORMATS
 from poolsieve.dataflow.pools.listing import common_root
+from poolsieve.dataflow.pools.sample import Sample, checked_fraction, checked_seed
 from poolsieve.dataflow.pools.shards import DOCUMENT_BYTES
 from poolsieve.filters.dsl.edits import Edit
 from poolsieve.filters.dsl.stages import Rule, Score, Stage, not_a_stage
@@ -43,6 +45,7 @@ class Pool(Config):
         storage_options: for fsspec (keys, endpoints). Never stored: it may hold secrets.
         max_document_bytes: a longer document costs its row (`quarantine.too_large`) and no memory: a line of JSON as a
             whole, a text in a role of Parquet, a member of a tar that holds text or JSON. Images are no documents.
+        fraction, seed: of a sample; see `sample`.
     """
 
     kind: str
@@ -52,6 +55,8 @@ class Pool(Config):
     split_bytes: int = SPLIT_BYTES
     storage_options: fs.StorageOptions = field(default_factory=dict, repr=False, metadata={"runtime": True})
     max_document_bytes: int = DOCUMENT_BYTES
+    fraction: str | None = None
+    seed: int = 0
 
     def __post_init__(self) -> None:
         if self.kind not in FORMATS:
@@ -70,6 +75,9 @@ class Pool(Config):
             )
         if not isinstance(self.allow_gaps, bool):
             raise PlanError(f"allow_gaps={short(self.allow_gaps)}: write True or False")
+        if self.fraction is not None:
+            object.__setattr__(self, "fraction", checked_fraction(self.fraction))
+        checked_seed(self.seed)
         for role, source in self.roles.items():
             if not isinstance(source, str):
                 raise PlanError(
@@ -131,6 +139,28 @@ class Pool(Config):
         options = dict(storage_options or {})
         return cls("jsonl", tuple(urls), _given(roles), allow_gaps, split_bytes, options, max_document_bytes)
 
+    def sample(self, fraction: float | str | Decimal, *, seed: int = 0) -> Self:
+        """A pool whose rows are about a share of this one's: those whose uid hashes below it.
+
+        A row is in or out by its uid alone. So the sample grows with the pool, and keeps the rows that it had where
+        the pool has uids of its own (derived ones are of file and row). A larger share holds every row of a smaller
+        one, and takes its scores over. Files are read whole. Only rows of the sample have lines in the ledger; those
+        that can't be read are in or out by their derived uid, like any others.
+
+        Args:
+            fraction: above 0, at most 1; a string or Decimal for more digits than a float has.
+            seed: another one gives another sample.
+
+        >>> Pool.jsonl("docs/*.jsonl", text="text").sample(fraction=0.05).fraction
+        '0.05'
+
+        Raises:
+            PlanError: for a share that can't be, and for a sample of a sample.
+        """
+        if self.fraction is not None:
+            raise PlanError(f"this pool is a sample of {self.fraction} already: say the one share that is wanted")
+        return dataclasses.replace(self, fraction=checked_fraction(fraction), seed=checked_seed(seed))
+
     def __or__(self, stage: Any) -> Recipe:
         """A recipe that starts with this pool."""
         return Recipe(pool=self, stages=()) | stage
@@ -155,6 +185,7 @@ class Pool(Config):
             split_bytes=self.split_bytes,
             max_document_bytes=self.max_document_bytes,
             storage_options=dict(self.storage_options),
+            sample=None if self.fraction is None else Sample(self.fraction, self.seed),
         )
 
 
@@ -186,7 +217,8 @@ class Recipe(Config):
         return {"pool": self.pool.to_dict(), "stages": [stage.to_dict() for stage in self.stages]}
 
     def __str__(self) -> str:
-        lines = [f"{self.pool.kind} pool {', '.join(self.pool.urls)}"]
+        part = f"{self.pool.fraction} of the rows of the " if self.pool.fraction else ""
+        lines = [f"{part}{self.pool.kind} pool {', '.join(self.pool.urls)}"]
         for stage in self.stages:
             lines.append(f"  | {describe(stage)}")
         return "\n".join(lines)

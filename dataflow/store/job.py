@@ -185,4 +185,4 @@ class Job:
 
 def uid_source_of(files: PoolFiles) -> str:
     """Hash of how rows of a pool get their uids, and which of them are read."""
-    return digest([files.format, files.roles.get("uid"), *files.limits])
+    return digest([files.format, files.roles.get("uid"), *files.limits, *(files.sample.mark if files.sample else ())])

@@ -80,15 +80,22 @@ class FolderListing:
 
 
 def read_scores(
-    files: FolderListing, shard: Shard, first_row: int, n: int, columns: Mapping[str, pa.DataType]
+    files: FolderListing,
+    shard: Shard,
+    rows: np.ndarray[Any, np.dtype[np.int64]],
+    columns: Mapping[str, pa.DataType],
 ) -> Stored:
-    """The union of a scorer's files for one shard, laid out by row."""
+    """The union of a scorer's files for one shard, laid out by its `rows`: int64 (n,), ascending positions.
+
+    Scores of other rows of the file, which are not in this sample of the pool, are left out.
+    """
+    n = len(rows)
     tables = [read_table(url) for url in files.urls(shard)]
     present = np.zeros(n, dtype=bool)
     if not tables:
         return Stored(present, {c: nulls(n, k) for c, k in columns.items()}, no_texts(n), no_texts(n))
     table = _failures_first(tables) if len(tables) > 1 else tables[0]
-    position = table.column("row").to_numpy() - first_row
+    table, position = _placed(table, rows)
     present[position] = True
     if len(position) == n and (len(tables) == 1) and bool((position == np.arange(n)).all()):
         return Stored(
@@ -101,6 +108,19 @@ def read_scores(
     return Stored(
         present, {c: one_array(laid, c) for c in columns}, one_array(laid, "error"), one_array(laid, "message")
     )
+
+
+def _placed(
+    table: pa.Table, rows: np.ndarray[Any, np.dtype[np.int64]]
+) -> tuple[pa.Table, np.ndarray[Any, np.dtype[np.int64]]]:
+    """The lines of a table that are of these rows, and the place of each among them."""
+    there = table.column("row").to_numpy()
+    if len(rows) and rows[-1] - rows[0] + 1 == len(rows) and (there >= rows[0]).all() and (there <= rows[-1]).all():
+        return table, there - rows[0]
+    position = np.searchsorted(rows, there)
+    known = position < len(rows)
+    known[known] = rows[position[known]] == there[known]
+    return table.filter(pa.array(known)), position[known]
 
 
 def _failures_first(tables: Sequence[pa.Table]) -> pa.Table:

@@ -34,8 +34,8 @@ class StoredScores:
     def load(self, step: ScoreStep) -> Stored:
         """The step's stored scores for the whole shard."""
         if step.name not in self.stored:
-            files, first = self.job.score_files(self.phase, step), int(self.rows[0]) if len(self.rows) else 0
-            self.stored[step.name] = read_scores(files, self.shard, first, len(self.rows), step.columns)
+            files = self.job.score_files(self.phase, step)
+            self.stored[step.name] = read_scores(files, self.shard, self.rows, step.columns)
         return self.stored[step.name]
 
     def answer(self, step: ScoreStep, needed: Mask) -> StepScores:

@@ -184,7 +184,7 @@ def _batches(given: Pool) -> Iterator[Batch]:
     shards = pool.listing().shards
     types = pool.role_types(shards)
     for shard in shards:
-        yield from pool.batches(shard, (TEXT,), types)
+        yield from pool.pool_batches(shard, (TEXT,), types)
 
 
 def _held_out(uids: pa.Array, holdout: float, seed: int) -> list[bool]:
