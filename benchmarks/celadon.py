@@ -29,8 +29,8 @@ from poolsieve.dataflow.runners.base import threads_for
 from poolsieve.scoring_models import Celadon
 from poolsieve.scoring_models.encoders.celadon import CATEGORIES
 from poolsieve.scoring_models.encoders.celadon_files import load_model
-from poolsieve.scoring_models.encoders.files import load_tokenizer
 from poolsieve.scoring_models.feeding.driver import score_rows
+from poolsieve.scoring_models.hub.checkpoints import load_tokenizer
 from tests.filters.corpus import real
 
 VOCABULARY = 128_100

@@ -82,7 +82,7 @@ class LoadedCeladon(LoadedEncoder):
 
     def __init__(self, config: Celadon) -> None:
         from poolsieve.scoring_models.encoders.celadon_files import load_model
-        from poolsieve.scoring_models.encoders.files import load_tokenizer
+        from poolsieve.scoring_models.hub.checkpoints import load_tokenizer
 
         files = config.files()
         network, tokenizer = load_model(files, len(CATEGORIES), CLASSES), load_tokenizer(files)

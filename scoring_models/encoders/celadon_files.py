@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from poolsieve.scoring_models.base.errors import PlanError
-from poolsieve.scoring_models.encoders.files import CONFIG, WEIGHTS, encoder_files
+from poolsieve.scoring_models.hub.checkpoints import CONFIG, WEIGHTS, checkpoint_files
 from poolsieve.scoring_models.hub.files import read_json
 
 MODEL_TYPE = "deberta-v2"
@@ -19,7 +19,7 @@ def model_files(model: str, revision: str | None) -> dict[str, Path]:
     Raises:
         PlanError: if one is missing or the configuration is another model's.
     """
-    found = encoder_files(model, revision, "Celadon")
+    found = checkpoint_files(model, revision, "Celadon")
     kind = read_json(found[CONFIG]).get("model_type")
     if kind != MODEL_TYPE:
         raise PlanError(

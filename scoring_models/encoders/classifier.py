@@ -16,8 +16,8 @@ import pyarrow as pa
 from poolsieve.scoring_models.base.config import JsonObject
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
 from poolsieve.scoring_models.base.scorer import Scores
-from poolsieve.scoring_models.encoders.files import CONFIG, encoder_files, load_tokenizer
 from poolsieve.scoring_models.encoders.scorer import EncoderScorer, LoadedEncoder
+from poolsieve.scoring_models.hub.checkpoints import CONFIG, checkpoint_files, load_tokenizer
 from poolsieve.scoring_models.hub.files import read_json, refuse_code
 
 LONG = ("cut", "mean", "max")
@@ -69,7 +69,7 @@ class Classifier(EncoderScorer):
             PlanError: if transformers or a file is missing, or the model has no such label.
         """
         self.need_libraries()
-        found = encoder_files(self.model, self.revision, "sequence classifier")
+        found = checkpoint_files(self.model, self.revision, "sequence classifier")
         refuse_code([found[CONFIG]])
         try:
             labels = labels_of(read_json(found[CONFIG]))

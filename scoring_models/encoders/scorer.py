@@ -4,27 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from poolsieve.scoring_models.base.arrow import byte_lengths, texts
-from poolsieve.scoring_models.base.config import JsonObject, absolute_path
-from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, RowError
+from poolsieve.scoring_models.base.config import JsonObject
+from poolsieve.scoring_models.base.errors import RowError
 from poolsieve.scoring_models.base.packages import need
 from poolsieve.scoring_models.base.scorer import ModelBatch, ModelRow, Resources, Scores, TextScorer
 from poolsieve.scoring_models.devices.choice import check_precision, device_of, gpu_name, precision_of
-from poolsieve.scoring_models.encoders.batch_tokens import recorded, tokens_of
+from poolsieve.scoring_models.devices.token_shapes import pieces_of, recorded, shape_name, shape_of, shapes
+from poolsieve.scoring_models.encoders.batch_tokens import tokens_of
 from poolsieve.scoring_models.encoders.engines import TorchEngine, backend_of, check_backend, engine
-from poolsieve.scoring_models.encoders.windows import Shape, filled, shape_of, shapes, windows_of
+from poolsieve.scoring_models.encoders.windows import filled, windows_of
+from poolsieve.scoring_models.hub.checkpoints import loading, placed, shown
 
 L = TypeVar("L")
-
-PIECE, LEAST = 16 * 2**10, 16
-"""Bytes of text that one thread tokenises in one go: several batches of a CPU, and little enough that all cores soon
-have one. A short text counts as `LEAST` of them."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -59,8 +56,7 @@ class EncoderScorer(TextScorer):
         name = type(self).__name__
         check_precision(name, self.precision)
         check_backend(name, self.backend, self.precision, self.device)
-        if Path(absolute_path(self.model)).is_dir():
-            object.__setattr__(self, "model", absolute_path(self.model))
+        object.__setattr__(self, "model", placed(self.model))
 
     @property
     def resources(self) -> Resources:
@@ -70,7 +66,7 @@ class EncoderScorer(TextScorer):
     def to_dict(self) -> JsonObject:
         """Without the folder of local files, which enter the fingerprint by hash, and without the device."""
         out = {key: value for key, value in super().to_dict().items() if key != "device"}
-        return {**out, "model": Path(self.model).name if Path(self.model).is_absolute() else self.model}
+        return {**out, "model": shown(self.model)}
 
     def as_recorded(self, settings: JsonObject) -> Self:
         """With the batches that stored scores were made with, if they were left to the device then and are now."""
@@ -83,13 +79,7 @@ class EncoderScorer(TextScorer):
         Raises:
             PlanError: naming the model, for whatever its files can't do.
         """
-        try:
-            return make()
-        except (PoolsieveError, MemoryError):
-            raise
-        except Exception as error:  # of many classes, by what is wrong in which file
-            said = " ".join(f"{type(error).__name__}: {error}".split())[:400]
-            raise PlanError(f"can't load the model {self.model}: {said}") from error
+        return loading(self.model, make)
 
     def need_libraries(self) -> None:
         """Raises `PlanError` without torch or transformers; OpenVINO may be missing."""
@@ -129,7 +119,7 @@ class LoadedEncoder:
         self.at_once = self.run.runner.at_once if isinstance(self.run, TorchEngine) else None
         self.tokens = tokens_of(self.run, context, config.tokens)
         self.shapes = shapes(context, self.tokens)
-        self._shape_named = {_name(shape): shape for shape in self.shapes}
+        self._shape_named = {shape_name(shape): shape for shape in self.shapes}
         self.settings: JsonObject = {
             "dtype": config.precision,
             "shapes": [list(shape) for shape in self.shapes],
@@ -139,12 +129,8 @@ class LoadedEncoder:
         }
 
     def pieces(self, batch: pa.RecordBatch) -> Iterator[Sequence[int]]:
-        """Rows that have a text, about `PIECE` bytes at a time."""
-        lengths = byte_lengths(batch.column(self.config.text))
-        rows = np.flatnonzero(lengths >= 0)
-        sizes = np.maximum(lengths[rows], LEAST)
-        number = (np.cumsum(sizes) - sizes) // PIECE
-        return (piece.tolist() for piece in np.split(rows, np.flatnonzero(np.diff(number)) + 1))
+        """Rows that have a text, some bytes of it at a time."""
+        return iter(pieces_of(byte_lengths(batch.column(self.config.text))))
 
     def decode(self, batch: pa.RecordBatch, rows: Sequence[int]) -> tuple[list[ModelRow], dict[int, RowError]]:
         """The windows of each text, int32 (tokens,)."""
@@ -156,7 +142,7 @@ class LoadedEncoder:
 
     def _parts(self, row: int, ids: Sequence[int]) -> list[ModelRow]:
         windows = windows_of(ids, self.context, self.config.overlap, self.around, self.longest)
-        parts = [ModelRow(row, _name(shape_of(len(window), self.shapes)), (window,)) for window in windows]
+        parts = [ModelRow(row, shape_name(shape_of(len(window), self.shapes)), (window,)) for window in windows]
         # Means are added up, and equals told apart, in this order, a short last window first: stored scores show it.
         return sorted(parts, key=lambda part: int(part.shape))
 
@@ -175,8 +161,3 @@ class LoadedEncoder:
     def flops(self, shape: str) -> float | None:
         """Floating-point operations of a full batch (`flops_of`); None for an engine that can't tell."""
         return self.run.flops(*self._shape_named[shape]) if isinstance(self.run, TorchEngine) else None
-
-
-def _name(shape: Shape) -> str:
-    """A shape's name: its tokens, since no two have as many."""
-    return str(shape[1])

@@ -1,8 +1,4 @@
-"""Texts of any length for a model with a fixed context: windows, sorted into a fixed list of shapes.
-
-A model that sees a window in a batch of another shape gives other last digits. So each window goes into the shape that
-its own length names, and a batch that is not full is filled up with blanks.
-"""
+"""Texts of any length for an encoder with a fixed context: windows, and batches of them."""
 
 from __future__ import annotations
 
@@ -11,49 +7,10 @@ from typing import Any
 
 import numpy as np
 
-LENGTHS = (
-    32,
-    48,
-    64,
-    96,
-    128,
-    160,
-    192,
-    224,
-    256,
-    320,
-    384,
-    448,
-    512,
-    640,
-    768,
-    896,
-    1024,
-    1536,
-    2048,
-    3072,
-    4096,
-    6144,
-    8192,
-)
-"""Tokens of a window, special ones included."""
-
-Shape = tuple[int, int]
-"""(windows, tokens) of a batch."""
+from poolsieve.scoring_models.devices.token_shapes import Shape
 
 Ids = np.ndarray[Any, np.dtype[np.int32]]
 Batch = np.ndarray[Any, np.dtype[np.int64]]
-
-
-def shapes(context: int, tokens: int) -> tuple[Shape, ...]:
-    """The shapes of batches of about `tokens` tokens, shortest windows first."""
-    lengths = [*(length for length in LENGTHS if length < context), context]
-    return tuple((max(1, tokens // length), length) for length in lengths)
-
-
-def shape_of(length: int, shapes: Sequence[Shape]) -> Shape:
-    """The shape that a window of `length` tokens goes through: the shortest that holds it."""
-    return next(shape for shape in shapes if length <= shape[1])
 
 
 def windows_of(

@@ -13,16 +13,9 @@ from poolsieve.scoring_models.base.errors import PoolsieveError
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from poolsieve.scoring_models.encoders.batch_tokens import (  # noqa: E402
-    LISTED,
-    ON_CPU,
-    recorded,
-    sizes_for,
-    tokens_of,
-    tried,
-)
+from poolsieve.scoring_models.devices.token_shapes import LISTED, ON_CPU, recorded, shapes  # noqa: E402
+from poolsieve.scoring_models.encoders.batch_tokens import sizes_for, tokens_of, tried  # noqa: E402
 from poolsieve.scoring_models.encoders.engines import TorchEngine  # noqa: E402
-from poolsieve.scoring_models.encoders.windows import shapes  # noqa: E402
 
 GIB = 2**30
 

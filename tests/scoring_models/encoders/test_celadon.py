@@ -22,9 +22,10 @@ from poolsieve.dataflow.export.export import export  # noqa: E402
 from poolsieve.filters import celadon  # noqa: E402
 from poolsieve.scoring_models import Celadon  # noqa: E402
 from poolsieve.scoring_models.base.errors import PlanError  # noqa: E402
+from poolsieve.scoring_models.devices.token_shapes import shape_of, shapes  # noqa: E402
 from poolsieve.scoring_models.encoders.celadon import CATEGORIES, columns_of_texts, levels  # noqa: E402
 from poolsieve.scoring_models.encoders.celadon_files import load_model  # noqa: E402
-from poolsieve.scoring_models.encoders.windows import filled, shape_of, shapes, windows_of  # noqa: E402
+from poolsieve.scoring_models.encoders.windows import filled, windows_of  # noqa: E402
 from poolsieve.scoring_models.feeding.driver import score_rows  # noqa: E402
 from tests.conftest import fingerprint_of, ledger, run  # noqa: E402
 from tests.scoring_models.encoders.tiny_celadon import WORDS, make  # noqa: E402

@@ -304,7 +304,7 @@ DEMO = Path(__file__).parents[3] / "recipes" / "demo" / "celadon"
 MODELS = """
 import pyarrow as pa
 from poolsieve.scoring_models import Celadon, Tokens
-from poolsieve.scoring_models.encoders.files import load_tokenizer
+from poolsieve.scoring_models.hub.checkpoints import load_tokenizer
 toxic, tokens = Celadon("own/celadon", backend="torch"), Tokens("own/celadon")
 print(sorted(toxic.files()), sorted(tokens.files()))
 load_tokenizer(toxic.files())

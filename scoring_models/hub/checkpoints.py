@@ -1,0 +1,122 @@
+"""Files of a model as `transformers` keeps them, in a folder or a Hub repository, and what is loaded from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from poolsieve.scoring_models.base.config import absolute_path
+from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
+from poolsieve.scoring_models.hub.cache import fetch
+from poolsieve.scoring_models.hub.files import check_tokenizer, read_json, refuse_code
+
+L = TypeVar("L")
+
+CONFIG = "config.json"
+INDEX = "model.safetensors.index.json"
+SAFE = ("model.safetensors", INDEX)
+WEIGHTS = (*SAFE, "pytorch_model.bin")
+VOCABULARY = ("tokenizer.json", "spm.model", "sentencepiece.bpe.model", "spiece.model", "vocab.txt", "vocab.json")
+TOKENIZER = (*VOCABULARY, "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+
+
+def checkpoint_files(
+    model: str,
+    revision: str | None,
+    what: str,
+    *,
+    weights: Sequence[str] = WEIGHTS,
+    vocabulary: Sequence[str] = VOCABULARY,
+    required: bool = True,
+) -> dict[str, Path]:
+    """Configuration, weights (the first kind there is) and tokenizer files of `model`, by name.
+
+    Args:
+        model: a folder, as an absolute path, or a Hub repository.
+        revision: of the repository.
+        what: `model` was to hold, for messages.
+        weights: names of weight files, the best first.
+        vocabulary: names of files of which a tokenizer has at least one.
+        required: whether there must be a tokenizer.
+
+    Raises:
+        PlanError: if one is missing.
+    """
+    names = (CONFIG, *dict.fromkeys((*vocabulary, *TOKENIZER)))
+    found = {name: path for name in names if (path := checkpoint_file(model, revision, name)) is not None}
+    best = next((path for name in weights if (path := checkpoint_file(model, revision, name)) is not None), None)
+    if CONFIG not in found or best is None or (required and not any(name in found for name in vocabulary)):
+        rest = " and tokenizer.json or a vocabulary" if required else ""
+        raise PlanError(f"{model} holds no {what}: expected {CONFIG}, {weights[0]}{rest}")
+    found[best.name] = best
+    if best.name == INDEX:
+        found |= _parts(model, revision, best)
+    refuse_code(found[name] for name in ("tokenizer_config.json",) if name in found)
+    if "tokenizer.json" in found:
+        check_tokenizer(found["tokenizer.json"])
+    return found
+
+
+def checkpoint_file(model: str, revision: str | None, name: str) -> Path | None:
+    """One file of a folder (an absolute path) or a Hub repository; None if it has no such file."""
+    if Path(model).is_absolute():
+        path = Path(model) / name
+        return path if path.is_file() else None
+    return fetch(model, revision, name)
+
+
+def _parts(model: str, revision: str | None, index: Path) -> dict[str, Path]:
+    """The weight files that an index names, by name."""
+    named = read_json(index).get("weight_map")
+    if not isinstance(named, dict) or not all(isinstance(part, str) for part in named.values()):
+        raise PlanError(f"can't read the model's {index}: it has no weight_map of names")
+    found: dict[str, Path] = {}
+    for part in sorted(set(named.values())):
+        path = checkpoint_file(model, revision, part)
+        if path is None:
+            raise PlanError(f"{model} has no {part}, which its {INDEX} names")
+        found[part] = path
+    return found
+
+
+def load_tokenizer(files: Mapping[str, Path]) -> Any:
+    """The tokenizer, from its files alone.
+
+    Raises:
+        PlanError: naming the folder, for files that are no tokenizer.
+    """
+    from transformers import AutoTokenizer
+
+    folder = files[CONFIG].parent
+    try:
+        made = AutoTokenizer.from_pretrained(str(folder), use_fast=True, trust_remote_code=False)
+    except Exception as error:  # of many classes, by what is wrong in which file
+        raise PlanError(f"can't load the tokenizer in {folder}: {' '.join(str(error).split())[:400]}") from error
+    made.model_max_length = 1 << 40  # windows are cut here, not there
+    return made
+
+
+def placed(model: str) -> str:
+    """A model as a scorer keeps it: a folder that is there by its absolute path, else the name of a repository."""
+    return absolute_path(model) if Path(absolute_path(model)).is_dir() else model
+
+
+def shown(model: str) -> str:
+    """A model as it is written down: a folder without the place where it is, since its files are known by hash."""
+    return Path(model).name if Path(model).is_absolute() else model
+
+
+def loading(model: str, make: Callable[[], L]) -> L:
+    """What `make` loads.
+
+    Raises:
+        PlanError: naming the model, for whatever its files can't do.
+    """
+    try:
+        return make()
+    except (PoolsieveError, MemoryError):
+        raise
+    except Exception as error:  # of many classes, by what is wrong in which file
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:400]
+        raise PlanError(f"can't load the model {model}: {said}") from error
