@@ -1,7 +1,8 @@
 """One pass over one shard: read it, compute the scores that are missing, commit them. Plain Python, no Beam.
 
 Three ways of counting rows meet here: the position in the *file* (what is stored), the place among the pool's rows of
-the *shard* (what `StoredScores` is laid out by) and in the *batch* (what a scorer sees). Names say which: `rows` are positions in the batch unless they come from a ledger or a score file.
+the *shard* (what `StoredScores` is laid out by) and in the *batch* (what a scorer sees). Names say which: `rows` are
+positions in the batch unless they come from a ledger or a score file.
 """
 
 from __future__ import annotations

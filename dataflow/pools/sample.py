@@ -1,7 +1,7 @@
 """A sample of a pool: its rows are those whose uid's hash is below a share of all hashes.
 
-Whether a row is in depends on its uid alone, so a sample grows with its pool, row by row, and a larger share holds every
-row of a smaller one. The hash is BLAKE2b-64 of (seed, uid) under a name of its own: neither the breaking of ties nor
+Whether a row is in depends on its uid alone, so a sample grows with its pool, row by row, and a larger share holds all
+rows of a smaller one. The hash is BLAKE2b-64 of (seed, uid) under a name of its own: neither the breaking of ties nor
 held-out texts, which hash uids too, fall together with it.
 """
 
@@ -86,10 +86,11 @@ def taken(batches: Iterator[Batch], sample: Sample | None) -> Iterator[Batch]:
         if mask is None or mask.all():
             yield batch
         elif mask.any():
-            yield _only(batch, mask)
+            yield only(batch, mask)
 
 
-def _only(batch: Batch, mask: Mask) -> Batch:
+def only(batch: Batch, mask: Mask) -> Batch:
+    """Some rows of a batch: bool (n,)."""
     rows = pa.array(mask)
     places = {int(old): new for new, old in enumerate(np.flatnonzero(mask))}
     return dataclasses.replace(

@@ -160,6 +160,7 @@ class Manifest(WithCuts, kw_only=True):
         recipe: as `Recipe.to_dict` has it; `source` is its text, None for a recipe made in Python.
         role_types: role -> Arrow type.
         models: scorer -> file -> SHA-256.
+        training: scorer -> name of a record -> how a model was made, of models that say so.
         fingerprints: scorer -> fingerprint.
         versions: of what scores may depend on.
     """
@@ -177,6 +178,7 @@ class Manifest(WithCuts, kw_only=True):
     role_types: dict[str, str]
     models: dict[str, dict[str, str]]
     fingerprints: dict[str, str]
+    training: dict[str, JsonObject] | msgspec.UnsetType = msgspec.UNSET
     versions: dict[str, str]
 
     def recipe_source(self, out: str, *, trust: bool = False) -> RecipeSource:
@@ -233,6 +235,7 @@ def manifest_of(job: Job, found: Summary, gaps: Sequence[str] = ()) -> Manifest:
         role_types={name: str(kind) for name, kind in job.role_types.items()},
         models=job.model_files(),
         fingerprints=dict(job.fingerprints),
+        training=job.training() or msgspec.UNSET,
         versions=versions(job.program),
     )
 

@@ -110,9 +110,7 @@ def by_row(table: pa.Table) -> pa.Table:
     return table if ordered else table.take(pa.array(np.argsort(there, kind="stable"), pa.int64()))
 
 
-def laid_out(
-    table: pa.Table, rows: np.ndarray[Any, np.dtype[np.int64]], columns: Mapping[str, pa.DataType]
-) -> Stored:
+def laid_out(table: pa.Table, rows: np.ndarray[Any, np.dtype[np.int64]], columns: Mapping[str, pa.DataType]) -> Stored:
     """Lines laid out by `rows`: int64 (n,), ascending positions; lines of other rows are left out."""
     n = len(rows)
     present = np.zeros(n, dtype=bool)

@@ -15,7 +15,6 @@ from poolsieve.dataflow.store.rows import Rows, read_rows
 from poolsieve.dataflow.store.scores import Stored, by_row, laid_out, read_scores, score_lines
 from poolsieve.scoring_models.base.errors import PoolsieveError
 
-
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 
@@ -63,7 +62,7 @@ class EarlierScores:
         self._lines: dict[str, pa.Table | None] = {}
 
     def of(self, step: ScoreStep, rows: Ints) -> Stored | None:
-        """The step's stored scores of some rows: int64 (n,), ascending positions in the file; None where it has none."""
+        """The step's stored scores of some rows: int64 (n,), ascending positions in the file; None if it has none."""
         if step.name not in self._lines:
             table = score_lines(self.job.score_files(self.phase, step), self.shard)
             self._lines[step.name] = None if table is None else by_row(table)

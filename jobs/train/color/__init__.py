@@ -1,4 +1,4 @@
-"""The pair of models that `Color` scores with: a prior trained on the pool, a conditional trained from it on the target.
+"""The pair of models that `Color` scores with: a prior of the pool, and a conditional trained from it on the target.
 
 | module | what |
 |---|---|

@@ -1,7 +1,7 @@
 """Documents as one stream of token ids, an end token behind each, cut into contiguous chunks.
 
-As CoLoR-Filter's unit is (arXiv 2406.10670; `olmo/data/memmap_dataset.py` of its code): nothing is reset at a document's
-end. The stream goes over all files of a pool and only its own tail is dropped.
+As CoLoR-Filter's unit is (arXiv 2406.10670; `olmo/data/memmap_dataset.py` of its code): nothing is reset where a
+document ends. The stream goes over all files of a pool and only its own tail is dropped.
 """
 
 from __future__ import annotations
@@ -160,7 +160,9 @@ def _ids(documents: Iterator[str], tokenizer: Any, counts: Counted) -> Iterator[
     encode, kind, end = encoder(tokenizer), dtype_of(tokenizer), tokenizer.eos_token_id
     for some in _some(documents):
         counts.documents += len(some)
-        pieces = [(text[at : at + PIECE], at + PIECE >= len(text)) for text in some for at in range(0, len(text), PIECE)]
+        pieces = [
+            (text[at : at + PIECE], at + PIECE >= len(text)) for text in some for at in range(0, len(text), PIECE)
+        ]
         parts: list[Array] = []
         for ids, (_, last) in zip(encode([piece for piece, _ in pieces]), pieces, strict=True):
             parts.append(np.asarray([*ids, end] if last else ids, dtype=kind))

@@ -101,7 +101,7 @@ class Plan:
 
 
 def train_color(target: Pool, out: str | os.PathLike[str], *, said: Say = lambda line: None, **wishes: Any) -> Path:
-    """Trains the pair of models for `Color(prior=..., conditional=...)`: a prior on a pool, the conditional on a target.
+    """Trains the pair for `Color(prior=..., conditional=...)`: a prior on a pool, the conditional on a target.
 
     The conditional begins as the prior, with a fresh optimiser and schedule (Brandfonbrener et al., arXiv 2406.10670).
     Killed, the same call goes on from its last checkpoint; a model that is there is not trained again. On one CPU and
@@ -111,11 +111,11 @@ def train_color(target: Pool, out: str | os.PathLike[str], *, said: Say = lambda
         target: what the data shall be like; a role `text`.
         out: folder on this machine, for `prior/`, `conditional/`.
         said: is told what is being done.
-        wishes: `prior_pool`, or `start` (a Hub id or folder of a causal model; with `revision`), of which the conditional
-            is trained alone; `tokenizer` (Hub id or folder; else a byte-level BPE is trained on the prior pool);
-            `preset`, a name of `PRESETS`; `seed`; `steps` or `tokens` of the prior, `epochs` of the conditional over the
-            target, `length` of a chunk, `batch` (chunks of a step), `rate`: in place of the preset's; `micro`, chunks
-            that are computed at a time.
+        wishes: `prior_pool`, or `start` (a Hub id or folder of a causal model; with `revision`), from which the
+            conditional alone is trained; `tokenizer` (Hub id or folder; else a byte-level BPE is trained on the prior
+            pool); `preset`, a name of `PRESETS`; `seed`; `steps` or `tokens` of the prior, `epochs` of the conditional
+            over the target, `length` of a chunk, `batch` (chunks of a step), `rate`: in place of the preset's; `micro`,
+            chunks that are computed at a time.
 
     Returns:
         The folder.
@@ -275,7 +275,9 @@ def _loaded(made: Plan, files: dict[str, Path], words: Any) -> Any:
         ),
     )
     if about["missing_keys"]:
-        raise PlanError(f"{folder} has no weights for {sorted(about['missing_keys'])[0]}: it is no causal language model")
+        raise PlanError(
+            f"{folder} has no weights for {sorted(about['missing_keys'])[0]}: it is no causal language model"
+        )
     if tokenizer.words_of(words) > model.get_input_embeddings().weight.shape[0]:
         raise PlanError(f"{folder}: the tokenizer has more words than the model ({tokenizer.words_of(words):,})")
     return model if made.prior is None else _without_biases(model)

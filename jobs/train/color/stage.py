@@ -127,7 +127,10 @@ def last_checkpoint(folder: Path) -> Path | None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the library's own lines: progress is said here."""
+    """Without the library's own lines and bars: progress is said here."""
+    from transformers.utils import logging as own
+
+    own.disable_progress_bar()
     logger = logging.getLogger("transformers")
     before = logger.level
     logger.setLevel(logging.ERROR)
@@ -180,7 +183,7 @@ def _arguments(stage: Stage) -> Any:
 def _trainer(stage: Stage, model: Any) -> Any:
     import torch
     from torch.utils.data import Dataset, SequentialSampler
-    from transformers import Trainer
+    from transformers import PrinterCallback, Trainer
 
     rows = np.concatenate(list(order(len(stage.chunks), stage.batch, stage.steps, stage.seed)))
 
@@ -215,6 +218,7 @@ def _trainer(stage: Stage, model: Any) -> Any:
 
     made = Causal(model=model, args=_arguments(stage), train_dataset=Chunks(), callbacks=[_watcher(stage)])
     made.entropies = []
+    made.remove_callback(PrinterCallback)
     # The losses of a step's parts are means over equally many predictions, so that their mean is the step's.
     made.model_accepts_loss_kwargs = False
     return made

@@ -22,7 +22,7 @@ LONGEST_WORD = 64
 
 
 def trained_bpe(texts: Iterable[str], words: int) -> Any:
-    """A byte-level BPE (Sennrich et al. 2016; GPT-2's words) as a tokenizer of transformers. Same texts, same tokenizer.
+    """A byte-level BPE (Sennrich et al. 2016; GPT-2's words) for transformers. Same texts, same tokenizer.
 
     Args:
         texts: read until `BPE_BYTES` are through.
@@ -106,7 +106,9 @@ def checked(tokenizer: Any, what: str) -> Any:
         PlanError: if it is not one of `tokenizers`, or has no end token.
     """
     if not tokenizer.is_fast:
-        raise PlanError(f"the tokenizer {what} is {type(tokenizer).__name__}: one of the library `tokenizers` is needed")
+        raise PlanError(
+            f"the tokenizer {what} is {type(tokenizer).__name__}: one of the library `tokenizers` is needed"
+        )
     if tokenizer.eos_token_id is None:
         raise PlanError(f"the tokenizer {what} has no end token (eos_token), which stands between documents")
     return tokenizer

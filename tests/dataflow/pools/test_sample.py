@@ -17,7 +17,7 @@ from poolsieve.dataflow.recipes.yaml import recipe_from_yaml
 from poolsieve.filters import Keep, Score, Top, col, scorer
 from poolsieve.filters.dsl.cuts import tie_hashes
 from poolsieve.scoring_models.base.errors import PlanError
-from tests.conftest import text_table, write_pool
+from tests.conftest import text_table
 
 
 def whole(pool: Path) -> Pool:
@@ -72,7 +72,12 @@ def test_scores_of_a_sample_are_taken_over(pool: Path, tmp_path: Path) -> None:
     half, second = run(whole(pool).sample(0.5))
     everything, third = run(whole(pool))
     again, fourth = run(whole(pool).sample(0.1))
-    assert [first, first + second, first + second + third, fourth] == [tenth.counts.rows_in, half.counts.rows_in, 1200, 0]
+    assert [first, first + second, first + second + third, fourth] == [
+        tenth.counts.rows_in,
+        half.counts.rows_in,
+        1200,
+        0,
+    ]
     assert again.decision == tenth.decision != half.decision != everything.decision
     for source, made in ((whole(pool).sample(0.1), again), (whole(pool), everything)):
         assert poolsieve.run(recipe(source), fresh).decision == made.decision
@@ -83,7 +88,9 @@ def test_it_is_exported_decided_and_reported(pool: Path, tmp_path: Path) -> None
     run = poolsieve.run(whole(pool).sample(0.3) | Keep(col("text").word_count() >= 0), tmp_path / "out")
     assert run.counts.kept == run.counts.rows_in < 1200
     run.export(to=tmp_path / "export")
-    left = [uid for path in sorted((tmp_path / "export/data").iterdir()) for uid in pq.read_table(path)["uid"].to_pylist()]
+    left = [
+        uid for path in sorted((tmp_path / "export/data").iterdir()) for uid in pq.read_table(path)["uid"].to_pylist()
+    ]
     assert left == run.ledger(["uid"])["uid"].to_pylist()
     assert run.manifest.pool.pool().fraction == "0.3"
     said: list[str] = []
@@ -148,4 +155,6 @@ def test_shares_that_can_not_be_are_refused() -> None:
         base.sample(0.5, seed=1 << 64)
     with pytest.raises(PlanError, match=r"a sample of 0.5 already"):
         base.sample(0.5).sample(0.5)
-    assert base.sample(0.5) == base.sample("0.50") != base and "0.5 of the rows" in str(base.sample(0.5) | Top("a", count=1))
+    assert base.sample(0.5) == base.sample("0.50") != base and "0.5 of the rows" in str(
+        base.sample(0.5) | Top("a", count=1)
+    )
