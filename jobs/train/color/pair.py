@@ -229,13 +229,13 @@ def _tokenizer(made: Plan, said: Say) -> Any:
     if not folder.exists() and made.prior is not None:
         said(f"training a tokenizer of {made.plan.words:,} words on the prior pool")
         texts = chunks.texts(made.prior, made.wishes.seed, Counted())
-        _placed(folder, tokenizer.trained_bpe(texts, made.plan.words).save_pretrained)
+        _placed(made, folder, tokenizer.trained_bpe(texts, made.plan.words).save_pretrained)
     return tokenizer.loaded({path.name: path for path in folder.iterdir()}, made.said_by)
 
 
-def _placed(folder: Path, write: Callable[[str], Any]) -> None:
+def _placed(made: Plan, folder: Path, write: Callable[[str], Any]) -> None:
     """A folder that is there whole, or not at all."""
-    partial = folder.parent / f"{folder.name}.partial"
+    partial = made.out / WORK / f"{folder.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     write(str(partial))
@@ -304,8 +304,7 @@ def _stage(made: Plan, name: str, words: Any, model: Callable[[], Any], said: Sa
         words.save_pretrained(folder)
         Path(folder, TRAINING).write_bytes(dumps(about))
 
-    _placed(work / f"{name}.made", write)
-    os.replace(work / f"{name}.made", made.out / name)
+    _placed(made, made.out / name, write)
     shutil.rmtree(todo.folder, ignore_errors=True)
     said(f"wrote {made.out / name}")
 

@@ -105,14 +105,22 @@ def trained(stage: Stage, model: Any) -> list[tuple[int, float]]:
         (step, mean loss since the one before), without the z-loss.
 
     Raises:
-        PoolsieveError: if the loss is no number.
+        PoolsieveError: if the loss is no number, or the device has too little memory.
     """
+    import torch
+
     resumed = last_checkpoint(stage.folder)
     trainer = _trainer(stage, model)
     if resumed is not None:
         stage.said(f"{stage.name}: going on from step {int(resumed.name.rpartition('-')[2]):,} of {stage.steps:,}")
-    with _quiet():
-        trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
+    try:
+        with _quiet():
+            trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
+    except torch.OutOfMemoryError as error:
+        raise PoolsieveError(
+            f"{stage.name}: the device has no memory for {stage.micro} chunks at a time: try a smaller --micro-batch, in "
+            "a new folder (a step's sum depends on it in its last digits)"
+        ) from error
     progress.check()
     return [(int(line["step"]), float(line["entropy"])) for line in trainer.state.log_history if "entropy" in line]
 
