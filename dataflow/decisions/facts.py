@@ -106,6 +106,8 @@ def _pool(job: Job) -> PoolFacts:
         roles=_pairs(pool.roles),
         split_bytes=pool.split_bytes,
         max_document_bytes=pool.max_document_bytes,
+        fraction=pool.fraction,
+        seed=pool.seed,
     )
 
 
@@ -138,5 +140,7 @@ def pool_files(facts: Facts, storage_options: fs.StorageOptions | None = None) -
         split_bytes=pool.split_bytes,
         storage_options=dict(storage_options or {}),
         max_document_bytes=pool.max_document_bytes,
+        fraction=pool.fraction,
+        seed=pool.seed,
     )
     return made.located()

@@ -222,7 +222,7 @@ def estimates(job: Job, shards: Sequence[Shard], rows: int, seed: int) -> list[S
     types = {role: job.role_types[role] for role in roles}
     totals = [[0, 0] for _ in job.program.steps]
     for shard in chosen:
-        for batch in islice(job.files.batches(shard, roles, types), 1):
+        for batch in islice(job.files.pool_batches(shard, roles, types), 1):
             _add_sample(job, shard, batch, max(1, rows // len(chosen)), totals)
     return [
         _estimate(step, *total)

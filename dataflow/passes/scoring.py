@@ -1,8 +1,8 @@
 """One pass over one shard: read it, compute the scores that are missing, commit them. Plain Python, no Beam.
 
-Three ways of counting rows meet here: the position in the *file* (what is stored), in the *shard* (file position minus
-`shard.start`: what `StoredScores` is laid out by) and in the *batch* (file position minus `batch.start`: what a scorer
-sees). Names say which: `rows` are positions in the batch unless they come from a ledger or a score file.
+Three ways of counting rows meet here: the position in the *file* (what is stored), the place among the pool's rows of
+the *shard* (what `StoredScores` is laid out by) and in the *batch* (what a scorer sees). Names say which: `rows` are
+positions in the batch unless they come from a ledger or a score file.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from poolsieve.dataflow.recipes.walk import Cuts, Mask, StepScores, walk
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.rows import error_columns, read_rows, rows_table, write_rows
 from poolsieve.dataflow.store.scores import Stored, score_table, write_scores
-from poolsieve.dataflow.store.stored import StoredScores
+from poolsieve.dataflow.store.stored import EarlierScores, StoredScores
 from poolsieve.dataflow.store.summary import Work
 from poolsieve.scoring_models.base.arrow import nulls
 from poolsieve.scoring_models.base.scorer import Scored, fed
@@ -58,7 +58,7 @@ class FreshScores:
         job: what is run.
         shard: the batch's shard.
         batch: rows as the reader gave them.
-        kept: the scores that are stored; None for a shard that was never read.
+        kept: the scores that are stored; None for none.
         made: takes what is computed, so that it is committed when the shard is through.
         check: called while a model works; what it raises ends the walk.
     """
@@ -68,13 +68,13 @@ class FreshScores:
         job: Job,
         shard: Shard,
         batch: Batch,
-        kept: StoredScores | None,
+        kept: StoredScores | EarlierScores | None,
         made: _Made,
         check: Check = progress.check,
     ) -> None:
         self.job, self.batch, self.kept, self.made, self.check = job, batch, kept, made, check
         self.path, self.uid = shard.path, batch.uid
-        self.rows = np.arange(batch.start, batch.start + batch.num_rows, dtype=np.int64)
+        self.rows = batch.rows
         self.read_errors = error_columns(batch.read_errors, batch.num_rows)[0]
         self.values = RoleValues(batch.roles, batch.role_errors)
 
@@ -101,8 +101,8 @@ class FreshScores:
         """What is stored of this batch's rows; failures are not, if they are to be tried again."""
         if self.kept is None:
             return None
-        found = self.kept.load(step).slice(self.batch.start - int(self.kept.rows[0]), self.batch.num_rows)
-        return found.without_failures() if self.kept.retry else found
+        found = self.kept.of(step, self.rows)
+        return found.without_failures() if found is not None and self.kept.retry else found
 
     def _computed(self, step: ScoreStep, rows: Ints) -> Stored:
         """Fresh scores of these rows of the batch."""
@@ -176,7 +176,8 @@ def score_shard(shard: Shard, job: Job, cuts: Cuts, *, stop: int | None, label: 
     job.files.check_unchanged(shard)
     made = _Made()
     made.work.read_bytes = shard.size
-    lines = [rows_table(batch) for batch in _scored_batches(job, shard, cuts, stop, kept, wanted, made)]
+    known = kept or EarlierScores(job, shard, label, job.options.retry_quarantined)
+    lines = [rows_table(batch) for batch in _scored_batches(job, shard, cuts, stop, known, wanted, made)]
     # A file that was cut short or replaced meanwhile looks like one with fewer rows.
     job.files.check_unchanged(shard)
     made.work.rows = sum(line.num_rows for line in lines) if rows is None else len(rows)
@@ -199,7 +200,13 @@ def _readable(errors: pa.Array) -> Mask:
 
 
 def _scored_batches(
-    job: Job, shard: Shard, cuts: Cuts, stop: int | None, kept: StoredScores | None, wanted: Mask | None, made: _Made
+    job: Job,
+    shard: Shard,
+    cuts: Cuts,
+    stop: int | None,
+    known: StoredScores | EarlierScores,
+    wanted: Mask | None,
+    made: _Made,
 ) -> Iterator[Batch]:
     """The shard's batches, each once its scores are in `made`. Only where rows are `wanted`, if that is known."""
     program = job.program
@@ -208,15 +215,17 @@ def _scored_batches(
     types = {role: job.role_types[role] for role in roles}
 
     def want(start: int, n: int) -> bool:
-        inside = start - shard.start
-        return wanted is None or bool(wanted[inside : inside + n].any())
+        if wanted is None or isinstance(known, EarlierScores):
+            return True
+        low, high = np.searchsorted(known.rows, (start, start + n))
+        return bool(wanted[low:high].any())
 
-    batches = _timed_reading(read_ahead(job.files.batches(shard, roles, types, want)), made)
+    batches = _timed_reading(read_ahead(job.files.pool_batches(shard, roles, types, want)), made)
     ahead = LOOK_AHEAD if any(fed(step.scorer) for step in steps) else 1
 
     def work(batch: Batch, check: Check) -> tuple[Batch, _Made]:
         part = _Made()
-        _score_batch(job, FreshScores(job, shard, batch, kept, part, check), cuts, stop)
+        _score_batch(job, FreshScores(job, shard, batch, known, part, check), cuts, stop)
         return batch, part
 
     for batch, part in in_flight(batches, work, ahead, (lambda batch: batch.num_rows) if ahead > 1 else None):

@@ -117,7 +117,7 @@ def prepare(
         role_types=types,
         fingerprints={name: found.fingerprint() for name, found in parts.items()},
         scorer_parts=parts,
-        pool_id=pool_id(listing.shards),
+        pool_id=pool_id(listing.shards, files.sample),
         pool=given.pool.absolute(),
         files=files,
         source=source,
@@ -228,7 +228,7 @@ def prepare_stored(
         role_types=types,
         fingerprints={name: kept.fingerprint() for name, kept in parts.items()},
         scorer_parts=parts,
-        pool_id=pool_id(shards),
+        pool_id=pool_id(shards, files.sample),
         pool=pool.absolute(),
         files=files,
         source=source,
@@ -246,17 +246,23 @@ def _where_scored(pool: Pool, found: Manifest) -> Pool:
 
     Storage options stay behind if that is another place: OUT may be anybody's, and must not say who gets keys.
     """
+    there = found.pool.pool()
+    pool = dataclasses.replace(pool, fraction=there.fraction, seed=there.seed)
     if pool.absolute().urls == found.pool.urls:
         return pool
-    there = found.pool.pool()
     return dataclasses.replace(pool, urls=there.urls, allow_gaps=there.allow_gaps, storage_options={})
 
 
 def _elsewhere(out: str, named: Pool, scored: Pool) -> tuple[str, ...]:
-    if named is scored:
+    places = [_place(pool) for pool in (named, scored)]
+    if places[0] == places[1]:
         return ()
-    places = [", ".join(pool.absolute().urls[:3]) for pool in (named, scored)]
     return (f"the recipe's pool is {places[0]}, but {out} holds rows of {places[1]}: the decision is over those",)
+
+
+def _place(pool: Pool) -> str:
+    part = f" (a sample of {pool.fraction}, seed {pool.seed})" if pool.fraction else ""
+    return ", ".join(pool.absolute().urls[:3]) + part
 
 
 def _stored_types(found: Manifest) -> dict[str, pa.DataType]:

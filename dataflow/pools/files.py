@@ -14,6 +14,7 @@ from poolsieve.dataflow.pools.formats import FORMATS
 from poolsieve.dataflow.pools.formats.base import UID, Location, Reader, Want
 from poolsieve.dataflow.pools.formats.format import Format
 from poolsieve.dataflow.pools.listing import Listing, find, first, gap_message
+from poolsieve.dataflow.pools.sample import Sample, taken
 from poolsieve.dataflow.pools.shards import Batch, Shard, check_names
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, unknown_name
 
@@ -28,11 +29,13 @@ class PoolFiles(Location):
         format: name of the format, a key of `FORMATS`.
         patterns: absolute URLs, globs and brace ranges.
         allow_gaps: whether names of a range may have no file.
+        sample: which rows of the files are the pool's; None for all.
     """
 
     format: str
     patterns: tuple[str, ...]
     allow_gaps: bool = False
+    sample: Sample | None = None
 
     @property
     def own(self) -> Format:
@@ -152,3 +155,12 @@ class PoolFiles(Location):
             OSError: when the file is missing, may not be read, or the storage goes on failing.
         """
         return self.reader.batches(self, shard, roles, types, want)
+
+    def pool_batches(
+        self, shard: Shard, roles: Sequence[str], types: Mapping[str, pa.DataType], want: Want | None = None
+    ) -> Iterator[Batch]:
+        """The same with the pool's rows alone: those of its sample, if it is one. For whoever takes every row.
+
+        Who names rows by their positions reads `batches`.
+        """
+        return taken(self.batches(shard, roles, types, want), self.sample)

@@ -95,7 +95,8 @@ class Batch:
     """Rows of one shard in file order, as a reader yields them: at most `BATCH_ROWS` rows and about `BATCH_BYTES`.
 
     Attributes:
-        start: the position in the file (from 0) of the first row; the batch's rows follow without gaps.
+        start: the position in the file (from 0) of the first row that was read; the rows follow without gaps, unless
+            `positions` says where they stand.
         uid: string array, length n, never null (derived where the pool has none).
         nbytes: int64 (n,), payload bytes of each row, for planning exports.
         roles: one column for each role asked for (string, binary, numeric ...), length n. A value that could not be
@@ -105,6 +106,7 @@ class Batch:
         offset: int64 (n,), where the sample's first header starts in the tar, or the line in the decompressed file.
         length: int64 (n,), bytes from there to the padded end of the sample's last member, or to the end of the line.
         key: string array (n,), WebDataset only: the samples' keys.
+        positions: int64 (n,), ascending positions in the file, where some rows were left out (a sample of the pool).
     """
 
     start: int
@@ -116,8 +118,16 @@ class Batch:
     offset: np.ndarray[Any, np.dtype[np.int64]] | None = None
     length: np.ndarray[Any, np.dtype[np.int64]] | None = None
     key: pa.Array | None = None
+    positions: np.ndarray[Any, np.dtype[np.int64]] | None = None
 
     @property
     def num_rows(self) -> int:
         """Rows in the batch."""
         return len(self.uid)
+
+    @property
+    def rows(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """int64 (n,): the rows' positions in the file."""
+        if self.positions is not None:
+            return self.positions
+        return np.arange(self.start, self.start + self.num_rows, dtype=np.int64)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Self
 
 from poolsieve.dataflow import fs
@@ -16,6 +17,7 @@ from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.formats import FORMATS
 from poolsieve.dataflow.pools.formats.tokens import layout
 from poolsieve.dataflow.pools.listing import common_root
+from poolsieve.dataflow.pools.sample import Sample, checked_fraction, checked_seed
 from poolsieve.dataflow.pools.shards import DOCUMENT_BYTES
 from poolsieve.filters.dsl.edits import Edit
 from poolsieve.filters.dsl.stages import Rule, Score, Stage, not_a_stage
@@ -44,6 +46,7 @@ class Pool(Config):
         storage_options: for fsspec (keys, endpoints). Never stored: it may hold secrets.
         max_document_bytes: a longer document costs its row (`quarantine.too_large`) and no memory: a line of JSON as a
             whole, a text in a role of Parquet, a member of a tar that holds text or JSON. Images are no documents.
+        fraction, seed: of a sample; see `sample`.
     """
 
     kind: str
@@ -53,6 +56,8 @@ class Pool(Config):
     split_bytes: int = SPLIT_BYTES
     storage_options: fs.StorageOptions = field(default_factory=dict, repr=False, metadata={"runtime": True})
     max_document_bytes: int = DOCUMENT_BYTES
+    fraction: str | None = None
+    seed: int = 0
 
     def __post_init__(self) -> None:
         if self.kind not in FORMATS:
@@ -76,6 +81,9 @@ class Pool(Config):
             raise PlanError(
                 f"a pool of {FORMATS[self.kind].title} is made by Pool.{self.kind}(), which says what a row is"
             )
+        if self.fraction is not None:
+            object.__setattr__(self, "fraction", checked_fraction(self.fraction))
+        checked_seed(self.seed)
         for role, source in self.roles.items():
             if not isinstance(source, str):
                 raise PlanError(
@@ -165,6 +173,28 @@ class Pool(Config):
         layout.check_urls(urls)
         return cls("tokens", tuple(urls), roles, allow_gaps, split_bytes, dict(storage_options or {}))
 
+    def sample(self, fraction: float | str | Decimal, *, seed: int = 0) -> Self:
+        """A pool whose rows are about a share of this one's: those whose uid hashes below it.
+
+        A row is in or out by its uid alone. So the sample grows with the pool, and keeps the rows that it had where
+        the pool has uids of its own (derived ones are of file and row). A larger share holds every row of a smaller
+        one, and takes its scores over. Files are read whole. Only rows of the sample have lines in the ledger; those
+        that can't be read are in or out by their derived uid, like any others.
+
+        Args:
+            fraction: above 0, at most 1; a string or Decimal for more digits than a float has.
+            seed: another one gives another sample.
+
+        >>> Pool.jsonl("docs/*.jsonl", text="text").sample(fraction=0.05).fraction
+        '0.05'
+
+        Raises:
+            PlanError: for a share that can't be, and for a sample of a sample.
+        """
+        if self.fraction is not None:
+            raise PlanError(f"this pool is a sample of {self.fraction} already: say the one share that is wanted")
+        return dataclasses.replace(self, fraction=checked_fraction(fraction), seed=checked_seed(seed))
+
     def __or__(self, stage: Any) -> Recipe:
         """A recipe that starts with this pool."""
         return Recipe(pool=self, stages=()) | stage
@@ -189,6 +219,7 @@ class Pool(Config):
             split_bytes=self.split_bytes,
             max_document_bytes=self.max_document_bytes,
             storage_options=dict(self.storage_options),
+            sample=None if self.fraction is None else Sample(self.fraction, self.seed),
         )
 
 
@@ -220,7 +251,8 @@ class Recipe(Config):
         return {"pool": self.pool.to_dict(), "stages": [stage.to_dict() for stage in self.stages]}
 
     def __str__(self) -> str:
-        lines = [f"{self.pool.kind} pool {', '.join(self.pool.urls)}"]
+        part = f"{self.pool.fraction} of the rows of the " if self.pool.fraction else ""
+        lines = [f"{part}{self.pool.kind} pool {', '.join(self.pool.urls)}"]
         for stage in self.stages:
             lines.append(f"  | {describe(stage)}")
         return "\n".join(lines)

@@ -5,6 +5,7 @@
       uid: json:uid
       text: txt
       image: jpg;png
+      sample: 0.05
     stages:
       - datacomp.basic: {size: stored}
       - keep: {score: text.word_count, at_most: 64, reason: caption.too_long}
@@ -145,7 +146,16 @@ def _pool(where: Place, data: Any) -> Pool:
         raise PlanError(
             f'{where.at(kind)}: `{kind}` is a list of files, like ["data/*.{kind}"], not {short(data[kind])}'
         )
-    return _called(where, getattr(Pool, kind), rest, urls)
+    # A text under this key is a role's source, as any other key's.
+    part = rest.pop("sample") if "sample" in rest and not isinstance(rest["sample"], str) else None
+    made: Pool = _called(where, getattr(Pool, kind), rest, urls)
+    return made if part is None else _sampled(where.at("sample"), made, part)
+
+
+def _sampled(where: Place, pool: Pool, part: Any) -> Pool:
+    """`sample: 0.05`, or `sample: {fraction: 0.05, seed: 1}`."""
+    made: Pool = _called(where, pool.sample, part if isinstance(part, dict) else {"fraction": part})
+    return made
 
 
 def _stage(where: Place, item: Any) -> Stage:

@@ -50,7 +50,7 @@ def artefact_id(scorer: Any) -> str:
             whole.role_types(shards)
         except PlanError as error:
             raise PlanError(f"{_called(scorer)} {name!r}: {error}") from error
-        listed[name] = [shard.identity for shard in shards]
+        listed[name] = [*(shard.identity for shard in shards), *(whole.sample.mark if whole.sample else ())]
     return digest([scorer.to_dict(), scorer.version, listed])
 
 
@@ -82,12 +82,12 @@ def _batches(scorer: Any) -> Iterator[tuple[str, pa.RecordBatch]]:
         shards = pool.listing().shards
         types = pool.role_types(shards)
         for shard in shards:
-            for batch in pool.batches(shard, (TEXT,), types):
+            for batch in pool.pool_batches(shard, (TEXT,), types):
                 bad = {**batch.read_errors, **batch.role_errors.get(TEXT, {})}
                 if bad:
                     row, error = next(iter(bad.items()))
                     raise PoolsieveError(
-                        f"{_called(scorer)} {name!r}: {shard.path}, row {batch.start + row} can't be read "
+                        f"{_called(scorer)} {name!r}: {shard.path}, row {batch.rows[row]} can't be read "
                         f"({error.kind}: {error.message}); a {_called(scorer)} has to be whole"
                     )
                 yield name, batch.roles

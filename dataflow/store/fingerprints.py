@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.recipes.derived import DerivedRole, RoleSource, editors
 from poolsieve.dataflow.recipes.program import Program, ScoreStep
@@ -16,6 +18,7 @@ from poolsieve.dataflow.store.settings import ScorerParts, StoredScorer
 from poolsieve.filters.dsl.edits import FunctionEditor
 from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.base.provenance import records
 from poolsieve.scoring_models.hub.files import check_hash
 
 
@@ -30,13 +33,14 @@ def scorer_parts(program: Program, files: PoolFiles) -> dict[str, ScorerParts]:
 
 
 def _parts_of(step: ScoreStep, files: PoolFiles, hashes: dict[Path, str]) -> ScorerParts:
-    found = {name: _sha256(path, hashes) for name, path in step.scorer.files().items()}
+    files_of = step.scorer.files()
+    found = {name: _sha256(path, hashes) for name, path in files_of.items()}
     for number, made in enumerate(editors(step.inputs)):
         read = made.files() if isinstance(made, FunctionEditor) else {}
         found |= {f"edit {number}: {name}": _sha256(path, hashes) for name, path in read.items()}
     if needs_artefact(step.scorer):
         found["artefact"] = artefact_id(step.scorer)
-    return _identity_of(step, files, found)
+    return msgspec.structs.replace(_identity_of(step, files, found), training=records(files_of))
 
 
 def _identity_of(step: ScoreStep, files: PoolFiles, hashes: Mapping[str, str]) -> ScorerParts:

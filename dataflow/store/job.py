@@ -23,7 +23,7 @@ from poolsieve.dataflow.store.artefacts import with_artefact
 from poolsieve.dataflow.store.scores import FolderListing
 from poolsieve.dataflow.store.session import Session, session_of
 from poolsieve.dataflow.store.settings import ScorerParts, check_settings, stored_settings
-from poolsieve.scoring_models.base.config import digest
+from poolsieve.scoring_models.base.config import JsonObject, digest
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.scorer import has_model
 from poolsieve.scoring_models.devices.replicas import load_on
@@ -178,6 +178,10 @@ class Job:
             made = load_on(scorer, self.options.devices)
         return made, Meter.of(made, time.perf_counter() - started)
 
+    def training(self) -> dict[str, JsonObject]:
+        """Scorer -> how its models were made, of those that say so."""
+        return {name: dict(parts.training) for name, parts in self.scorer_parts.items() if parts.training}
+
     def model_files(self) -> dict[str, dict[str, str]]:
         """Scorer -> model file -> SHA-256, of those that have any."""
         return {name: dict(parts.files) for name, parts in self.scorer_parts.items() if parts.files}
@@ -185,4 +189,4 @@ class Job:
 
 def uid_source_of(files: PoolFiles) -> str:
     """Hash of how rows of a pool get their uids, and which of them are read."""
-    return digest([files.format, files.roles.get("uid"), *files.limits])
+    return digest([files.format, files.roles.get("uid"), *files.limits, *(files.sample.mark if files.sample else ())])

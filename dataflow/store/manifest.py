@@ -11,6 +11,7 @@ import msgspec
 import pyarrow as pa
 
 from poolsieve.dataflow import fs
+from poolsieve.dataflow.pools.sample import Sample
 from poolsieve.dataflow.pools.shards import DOCUMENT_BYTES, Shard
 from poolsieve.dataflow.recipes.derived import editors
 from poolsieve.dataflow.recipes.program import Program
@@ -123,6 +124,8 @@ class PoolRecord(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     allow_gaps: bool = False
     split_bytes: int = SPLIT_BYTES
     max_document_bytes: int = DOCUMENT_BYTES
+    fraction: str | None = None
+    seed: int = 0
     root: str
     id: str
     shards: int
@@ -143,6 +146,8 @@ class PoolRecord(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
             allow_gaps=self.allow_gaps,
             split_bytes=self.split_bytes,
             max_document_bytes=self.max_document_bytes,
+            fraction=self.fraction,
+            seed=self.seed,
         )
 
 
@@ -155,6 +160,7 @@ class Manifest(WithCuts, kw_only=True):
         recipe: as `Recipe.to_dict` has it; `source` is its text, None for a recipe made in Python.
         role_types: role -> Arrow type.
         models: scorer -> file -> SHA-256.
+        training: scorer -> name of a record -> how a model was made, of models that say so.
         fingerprints: scorer -> fingerprint.
         versions: of what scores may depend on.
     """
@@ -172,6 +178,7 @@ class Manifest(WithCuts, kw_only=True):
     role_types: dict[str, str]
     models: dict[str, dict[str, str]]
     fingerprints: dict[str, str]
+    training: dict[str, JsonObject] | msgspec.UnsetType = msgspec.UNSET
     versions: dict[str, str]
 
     def recipe_source(self, out: str, *, trust: bool = False) -> RecipeSource:
@@ -205,9 +212,9 @@ def versions(program: Program | None = None) -> dict[str, str]:
     return package_versions([made for step in scorers for made in (step.scorer, *editors(step.inputs))])
 
 
-def pool_id(shards: Sequence[Shard]) -> str:
-    """Hash of a pool's listing: paths, ranges, sizes and tags of all shards, in order."""
-    return digest([shard.identity for shard in sorted(shards)], 8)
+def pool_id(shards: Sequence[Shard], sample: Sample | None = None) -> str:
+    """Hash of a pool's listing: paths, ranges, sizes and tags of all shards, in order, and which rows are in."""
+    return digest([*(shard.identity for shard in sorted(shards)), *(sample.mark if sample else ())], 8)
 
 
 def manifest_of(job: Job, found: Summary, gaps: Sequence[str] = ()) -> Manifest:
@@ -228,6 +235,7 @@ def manifest_of(job: Job, found: Summary, gaps: Sequence[str] = ()) -> Manifest:
         role_types={name: str(kind) for name, kind in job.role_types.items()},
         models=job.model_files(),
         fingerprints=dict(job.fingerprints),
+        training=job.training() or msgspec.UNSET,
         versions=versions(job.program),
     )
 

@@ -81,7 +81,7 @@ def rows_table(batch: Batch) -> pa.Table:
     """A reader's batch as lines of `rows/`."""
     n = batch.num_rows
     arrays = [
-        pa.array(np.arange(batch.start, batch.start + n, dtype=np.int64)),
+        pa.array(batch.rows),
         batch.uid,
         pa.array(np.asarray(batch.nbytes, dtype=np.int64)),
         *error_columns(batch.read_errors, n),

@@ -80,17 +80,43 @@ class FolderListing:
 
 
 def read_scores(
-    files: FolderListing, shard: Shard, first_row: int, n: int, columns: Mapping[str, pa.DataType]
+    files: FolderListing,
+    shard: Shard,
+    rows: np.ndarray[Any, np.dtype[np.int64]],
+    columns: Mapping[str, pa.DataType],
 ) -> Stored:
-    """The union of a scorer's files for one shard, laid out by row."""
+    """The union of a scorer's files for one shard, laid out by its `rows`: int64 (n,), ascending positions.
+
+    Scores of other rows of the file, which are not in this sample of the pool, are left out.
+    """
+    table = score_lines(files, shard)
+    if table is None:
+        n = len(rows)
+        missing = {c: nulls(n, k) for c, k in columns.items()}
+        return Stored(np.zeros(n, dtype=bool), missing, no_texts(n), no_texts(n))
+    return laid_out(table, rows, columns)
+
+
+def score_lines(files: FolderListing, shard: Shard) -> pa.Table | None:
+    """All lines that a scorer has of a shard, the last one of a row counts; None where it has no file."""
     tables = [read_table(url) for url in files.urls(shard)]
+    return (_failures_first(tables) if len(tables) > 1 else tables[0]) if tables else None
+
+
+def by_row(table: pa.Table) -> pa.Table:
+    """The lines in the order of their rows; those of one row stay in theirs."""
+    there = table.column("row").to_numpy()
+    ordered = bool((there[1:] >= there[:-1]).all())
+    return table if ordered else table.take(pa.array(np.argsort(there, kind="stable"), pa.int64()))
+
+
+def laid_out(table: pa.Table, rows: np.ndarray[Any, np.dtype[np.int64]], columns: Mapping[str, pa.DataType]) -> Stored:
+    """Lines laid out by `rows`: int64 (n,), ascending positions; lines of other rows are left out."""
+    n = len(rows)
     present = np.zeros(n, dtype=bool)
-    if not tables:
-        return Stored(present, {c: nulls(n, k) for c, k in columns.items()}, no_texts(n), no_texts(n))
-    table = _failures_first(tables) if len(tables) > 1 else tables[0]
-    position = table.column("row").to_numpy() - first_row
+    table, position = _placed(table, rows)
     present[position] = True
-    if len(position) == n and (len(tables) == 1) and bool((position == np.arange(n)).all()):
+    if len(position) == n and bool((position == np.arange(n)).all()):
         return Stored(
             present, {c: one_array(table, c) for c in columns}, one_array(table, "error"), one_array(table, "message")
         )
@@ -101,6 +127,19 @@ def read_scores(
     return Stored(
         present, {c: one_array(laid, c) for c in columns}, one_array(laid, "error"), one_array(laid, "message")
     )
+
+
+def _placed(
+    table: pa.Table, rows: np.ndarray[Any, np.dtype[np.int64]]
+) -> tuple[pa.Table, np.ndarray[Any, np.dtype[np.int64]]]:
+    """The lines of a table that are of these rows, and the place of each among them."""
+    there = table.column("row").to_numpy()
+    if len(rows) and rows[-1] - rows[0] + 1 == len(rows) and (there >= rows[0]).all() and (there <= rows[-1]).all():
+        return table, there - rows[0]
+    position = np.searchsorted(rows, there)
+    known = position < len(rows)
+    known[known] = rows[position[known]] == there[known]
+    return table.filter(pa.array(known)), position[known]
 
 
 def _failures_first(tables: Sequence[pa.Table]) -> pa.Table:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pyarrow as pa
 
 from poolsieve.dataflow.pools.shards import Shard
@@ -9,8 +12,10 @@ from poolsieve.dataflow.recipes.program import ScoreStep
 from poolsieve.dataflow.recipes.walk import Cuts, Mask, StepScores, walk
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.rows import Rows, read_rows
-from poolsieve.dataflow.store.scores import Stored, read_scores
+from poolsieve.dataflow.store.scores import Stored, by_row, laid_out, read_scores, score_lines
 from poolsieve.scoring_models.base.errors import PoolsieveError
+
+Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 
 class NotScored(PoolsieveError):
@@ -34,15 +39,38 @@ class StoredScores:
     def load(self, step: ScoreStep) -> Stored:
         """The step's stored scores for the whole shard."""
         if step.name not in self.stored:
-            files, first = self.job.score_files(self.phase, step), int(self.rows[0]) if len(self.rows) else 0
-            self.stored[step.name] = read_scores(files, self.shard, first, len(self.rows), step.columns)
+            files = self.job.score_files(self.phase, step)
+            self.stored[step.name] = read_scores(files, self.shard, self.rows, step.columns)
         return self.stored[step.name]
+
+    def of(self, step: ScoreStep, rows: Ints) -> Stored | None:
+        """The step's stored scores of neighbours among the shard's rows: int64 (n,), positions in the file."""
+        return self.load(step).slice(int(np.searchsorted(self.rows, rows[0])), len(rows))
 
     def answer(self, step: ScoreStep, needed: Mask) -> StepScores:
         """Stored columns; `unknown` where one is needed but not there (or, with `retry`, is a failure)."""
         stored = self.load(step)
         present = stored.without_failures().present if self.retry else stored.present
         return StepScores(stored.columns, stored.errors, needed & ~present)
+
+
+class EarlierScores:
+    """Scores of a shard whose rows are read for the first time: of another sample of the pool, or of other uids."""
+
+    def __init__(self, job: Job, shard: Shard, phase: str, retry: bool = False) -> None:
+        self.job, self.shard, self.phase, self.retry = job, shard, phase, retry
+        self._lines: dict[str, pa.Table | None] = {}
+
+    def of(self, step: ScoreStep, rows: Ints) -> Stored | None:
+        """The step's stored scores of some rows: int64 (n,), ascending positions in the file; None if it has none."""
+        if step.name not in self._lines:
+            table = score_lines(self.job.score_files(self.phase, step), self.shard)
+            self._lines[step.name] = None if table is None else by_row(table)
+        table = self._lines[step.name]
+        if table is None:
+            return None
+        low, high = np.searchsorted(table.column("row").to_numpy(), (rows[0], rows[-1] + 1))
+        return laid_out(table.slice(low, high - low), rows, step.columns)
 
 
 def open_stored(job: Job, shard: Shard, label: str) -> StoredScores:

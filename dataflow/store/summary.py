@@ -219,6 +219,8 @@ class PoolFacts(msgspec.Struct, kw_only=True, frozen=True):
     roles: Pairs
     split_bytes: Count
     max_document_bytes: Count = DOCUMENT_BYTES
+    fraction: str | None = None
+    seed: int = 0
 
 
 class SourceFacts(msgspec.Struct, kw_only=True, frozen=True):

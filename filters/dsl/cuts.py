@@ -166,10 +166,12 @@ def key_value(key: int, kind: pa.DataType, lowest: bool) -> float | int:
     return float(np.array([raw], dtype=word).view(real)[0])
 
 
-def tie_hashes(uids: pa.Array, seed: int) -> Keys:
-    """uint64 BLAKE2b-64 of (seed, uid) for each row."""
+def tie_hashes(uids: pa.Array, seed: int, name: bytes = b"") -> Keys:
+    """uint64 BLAKE2b-64 of (seed, uid) for each row; another `name` (up to 16 bytes) gives independent hashes."""
     salt = seed.to_bytes(8, "little", signed=True)
-    made = (hashlib.blake2b((uid or "").encode(), digest_size=8, key=salt).digest() for uid in uids.to_pylist())
+    made = (
+        hashlib.blake2b((uid or "").encode(), digest_size=8, key=salt, person=name).digest() for uid in uids.to_pylist()
+    )
     return np.frombuffer(b"".join(made), dtype=">u8").astype(np.uint64)
 
 

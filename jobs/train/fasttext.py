@@ -1,22 +1,32 @@
-"""Trains a fastText classifier from two labelled pools, as DCLM's quality filter was made (arXiv 2406.11794)."""
+"""Trains a fastText classifier on two kinds of text, as DCLM's quality filter was made (arXiv 2406.11794).
+
+The kinds are two pools here; `ledger` makes them of the best and the worst rows of a ledger.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 import pyarrow as pa
 
+from poolsieve.dataflow import fs
 from poolsieve.dataflow.pools.formats import FORMATS
 from poolsieve.dataflow.pools.shards import Batch
 from poolsieve.dataflow.recipes.recipe import Pool
+from poolsieve.dataflow.store.manifest import pool_id
+from poolsieve.dataflow.store.summary import dumps
 from poolsieve.filters.dsl.cuts import tie_hashes
+from poolsieve.scoring_models.base.config import JsonObject
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
-from poolsieve.scoring_models.fasttext import LABEL
+from poolsieve.scoring_models.base.packages import package_versions
+from poolsieve.scoring_models.base.provenance import record_path
+from poolsieve.scoring_models.fasttext import LABEL, FastText
 
 TEXT = "text"
 
@@ -59,6 +69,8 @@ class Trained:
 
     model: str
     labels: tuple[str, str]
+    holdout: float = 0.1
+    seed: int = 0
     counts: dict[str, Counted] = field(default_factory=dict)
     quality: Quality = field(default_factory=Quality)
 
@@ -112,18 +124,66 @@ def train_fasttext(
         PlanError: if fastText can't train, the labels are no two words, or a pool has no text.
         PoolsieveError: if the training fails.
     """
-    train = trainer()
-    _check(labels, model, replace)
-    result = Trained(model, labels)
+    kinds = [_of_pool(pool, label) for label, pool in zip(labels, (positive, negative), strict=True)]
+    made_from = {kind.label: kind.about for kind in kinds}
+    result = Trained(model, labels, holdout, seed)
+    return fit(result, kinds, made_from, replace=replace, said=said, **settings)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Texts of one label: where they are from, for messages and the record, and their batches with the role `text`."""
+
+    label: str
+    source: str
+    about: JsonObject
+    batches: Callable[[], Iterator[Batch]]
+
+
+def _of_pool(given: Pool, label: str) -> Kind:
+    pool = given.located()
+    shards = pool.listing().shards
+    types = pool.role_types(shards)
+
+    def batches() -> Iterator[Batch]:
+        for shard in shards:
+            yield from pool.pool_batches(shard, (TEXT,), types)
+
+    about = {**given.absolute().to_dict(), "id": pool_id(shards, pool.sample), "shards": len(shards)}
+    return Kind(label, ", ".join(given.urls), about, batches)
+
+
+def fit(
+    result: Trained,
+    kinds: Sequence[Kind],
+    made_from: JsonObject,
+    *,
+    replace: bool = False,
+    said: Callable[[str], None] = lambda line: None,
+    **settings: Any,
+) -> Trained:
+    """Trains on the texts of two labels; writes the model and, beside it, what it was made from.
+
+    Args:
+        result: what is wanted; its counts and quality are filled in.
+        kinds: the positive and the negative texts.
+        made_from: for the record.
+        replace, said, settings: see `train_fasttext`.
+
+    Raises:
+        PlanError, PoolsieveError: see `train_fasttext`.
+    """
+    train, model, labels = trainer(), result.model, result.labels
+    check(labels, model, replace)
     with tempfile.TemporaryDirectory() as folder:
         lines, unseen = Path(folder, "train.txt"), Path(folder, "unseen.txt")
         with lines.open("w", encoding="utf-8") as seen, unseen.open("w", encoding="utf-8") as held:
-            for label, pool in zip(labels, (positive, negative), strict=True):
-                said(f"reading {', '.join(pool.urls)} as {label}")
-                result.counts[label] = _write(pool, label, holdout, seed, seen, held)
+            for kind in kinds:
+                said(f"reading {kind.source} as {kind.label}")
+                result.counts[kind.label] = _write(kind, result.holdout, result.seed, seen, held)
         made = _trained(train, lines, said, settings)
-        _save(made, model)
         _measure(made, unseen, labels, result.quality)
+        _save(made, model, _record(result, made_from, settings))
     return result
 
 
@@ -146,7 +206,12 @@ def trainer() -> Callable[..., Any]:
     return found
 
 
-def _check(labels: tuple[str, str], model: str, replace: bool) -> None:
+def check(labels: tuple[str, str], model: str, replace: bool) -> None:
+    """Refuses labels that are no two words, and a model that can't be written.
+
+    Raises:
+        PlanError: saying what to do.
+    """
     if len(set(labels)) != 2 or not all(label and not any(map(str.isspace, label)) for label in labels):
         raise PlanError(f"labels {labels}: two different words")
     if Path(model).exists() and not replace:
@@ -155,14 +220,14 @@ def _check(labels: tuple[str, str], model: str, replace: bool) -> None:
         raise PlanError(f"no folder {Path(model).absolute().parent} to write the model to")
 
 
-def _write(pool: Pool, label: str, holdout: float, seed: int, seen: IO[str], held: IO[str]) -> Counted:
-    """Writes the texts of a pool as fastText reads them.
+def _write(kind: Kind, holdout: float, seed: int, seen: IO[str], held: IO[str]) -> Counted:
+    """Writes the texts of a label as fastText reads them.
 
     Raises:
         PlanError: if there is none to train with.
     """
     counts = Counted()
-    for batch in _batches(pool):
+    for batch in kind.batches():
         bad = {*batch.read_errors, *batch.role_errors.get(TEXT, {})}
         counts.unreadable += len(bad)
         texts = batch.roles.column(TEXT).to_pylist()
@@ -174,18 +239,10 @@ def _write(pool: Pool, label: str, holdout: float, seed: int, seen: IO[str], hel
             counts.held_out += bool(line) and unseen
             counts.trained += bool(line) and not unseen
             if line:
-                (held if unseen else seen).write(f"{LABEL}{label} {line}\n")
+                (held if unseen else seen).write(f"{LABEL}{kind.label} {line}\n")
     if not counts.trained:
-        raise PlanError(f"{', '.join(pool.urls)} has no text to train with: {counts}")
+        raise PlanError(f"{kind.source} has no text to train with: {counts}")
     return counts
-
-
-def _batches(given: Pool) -> Iterator[Batch]:
-    pool = given.located()
-    shards = pool.listing().shards
-    types = pool.role_types(shards)
-    for shard in shards:
-        yield from pool.batches(shard, (TEXT,), types)
 
 
 def _held_out(uids: pa.Array, holdout: float, seed: int) -> list[bool]:
@@ -208,12 +265,29 @@ def _trained(train: Callable[..., Any], lines: Path, said: Callable[[str], None]
         raise PoolsieveError(f"fastText could not train: {error}{hint}") from error
 
 
-def _save(made: Any, model: str) -> None:
+def _record(result: Trained, made_from: JsonObject, settings: Mapping[str, Any]) -> JsonObject:
+    """What the model was made from and how, for the runs that use it."""
+    return {
+        "format": 1,
+        "made_from": made_from,
+        "labels": list(result.labels),
+        "holdout": result.holdout,
+        "seed": result.seed,
+        "settings": dict(sorted(settings.items())),
+        "counts": {label: dataclasses.asdict(counts) for label, counts in result.counts.items()},
+        "quality": dataclasses.asdict(result.quality),
+        "versions": package_versions([FastText]),
+    }
+
+
+def _save(made: Any, model: str, about: JsonObject) -> None:
     """Writes the model under another name first, so that a killed run leaves nothing that looks finished."""
+    record_path(model).unlink(missing_ok=True)
     partial = f"{model}.{os.getpid()}.partial"
     try:
         made.save_model(partial)
         os.replace(partial, model)
+        fs.write_bytes(str(record_path(model)), dumps(about))
     finally:
         Path(partial).unlink(missing_ok=True)
 
