@@ -14,8 +14,8 @@ from poolsieve.dataflow.tokenize.index import TokenizerRecord
 from poolsieve.scoring_models.base.config import absolute_path
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.packages import need
-from poolsieve.scoring_models.encoders.files import CONFIG, TOKENIZER, VOCABULARY
 from poolsieve.scoring_models.hub.cache import MAIN, commits, fetch
+from poolsieve.scoring_models.hub.checkpoints import CONFIG, TOKENIZER, VOCABULARY
 from poolsieve.scoring_models.hub.files import check_hash, check_tokenizer, refuse_code
 
 DTYPES: Mapping[str, int] = {"uint16": 1 << 16, "uint32": 1 << 32}

@@ -118,8 +118,8 @@ def trained(stage: Stage, model: Any) -> list[tuple[int, float]]:
             trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
     except torch.OutOfMemoryError as error:
         raise PoolsieveError(
-            f"{stage.name}: the device has no memory for {stage.micro} chunks at a time: try a smaller --micro-batch, in "
-            "a new folder (a step's sum depends on it in its last digits)"
+            f"{stage.name}: the device has no memory for {stage.micro} chunks at a time: try a smaller --micro-batch, "
+            "in a new folder (a step's sum depends on it in its last digits)"
         ) from error
     progress.check()
     return [(int(line["step"]), float(line["entropy"])) for line in trainer.state.log_history if "entropy" in line]
