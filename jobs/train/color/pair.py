@@ -63,6 +63,8 @@ class Wishes:
             raise PlanError(f"seed={self.seed!r}: a whole number from 0 to 2^32 - 1 is wanted")
         if self.tokens is not None and self.tokens < 1:
             raise PlanError(f"tokens={self.tokens!r}: a positive number is wanted")
+        if self.micro is not None and self.micro < 1:
+            raise PlanError(f"micro-batch {self.micro}: at least one chunk has to be computed at a time")
         if self.rate is not None and not 0 < self.rate < 1:
             raise PlanError(f"lr={self.rate!r}: a rate above 0 and below 1 is wanted")
 
