@@ -205,8 +205,8 @@ def _difference(theirs: JsonObject, mine: JsonObject) -> Callable[[str], str]:
         one, other = theirs.get(key), mine.get(key)
         if not (isinstance(one, dict) and isinstance(other, dict)):
             return f"{key}: {one} there, {other} here"
-        inner = next(name for name in {**one, **other} if one.get(name) != other.get(name))
-        return f"{key}.{inner}: {one.get(inner)} there, {other.get(inner)} here"
+        inner = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+        return ", ".join(f"{key}.{name}: {one.get(name)} there, {other.get(name)} here" for name in inner)
 
     return said
 
