@@ -58,8 +58,7 @@ class LoadedCausal:
 
         self.config, self.role = config, config.reads[0]
         device = device_of(torch, config.device)
-        wanted = config.precision or ("fp32" if device.type == "cpu" else "auto")
-        precision = precision_of(torch, wanted, device)
+        precision = precision_of(torch, config.precision, device)
         who = f"{type(config).__name__}({', '.join(repr(model) for model, _ in config.named.values())})"
         self._decode = self._documents(config, files, who) if config.tokens is None else self._chunks
         self.runner = runner_of(device, who)
