@@ -91,9 +91,14 @@ def prepare(pool: Pool, to: str | os.PathLike[str], wishes: Wishes) -> Prepared:
     _outside(files, listing.shards, url)
     types = files.role_types(listing.shards, (TEXT,))
     check_text(types[TEXT], sources[TEXT])
-    mark = files.sample.mark if files.sample else ()
-    read = {"text": sources[TEXT], "uid": sources[UID], "sample": mark}
-    source = PoolSource(kind=pool.kind, urls=files.patterns, root=files.root, **read)
+    source = PoolSource(
+        kind=pool.kind,
+        urls=files.patterns,
+        root=files.root,
+        text=sources[TEXT],
+        uid=sources[UID],
+        sample=files.sample.mark if files.sample else (),
+    )
     about = About(tokenizer=tokenizer.about, dtype=dtype, length=wishes.length, pool=source)
     return Prepared(
         plan=TokensPlan(files=files, types=types, about=about),
