@@ -42,7 +42,7 @@ class TokenizerRecord(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class PoolSource(msgspec.Struct, kw_only=True, frozen=True):
-    """Where the documents come from: the pool as its recipe has it, its sources of text and uid, and its sample's mark."""
+    """Where the documents come from: the pool as its recipe has it, sources of text and uid, the sample's mark."""
 
     kind: str
     urls: tuple[str, ...]
