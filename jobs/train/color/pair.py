@@ -138,7 +138,7 @@ def train_color(target: Pool, out: str | os.PathLike[str], *, said: Say = lambda
 
 def _folder(out: str | os.PathLike[str]) -> Path:
     text = os.fspath(out)
-    if "://" in text:
+    if ":/" in text:  # `Path("s3://bucket")` has one slash
         raise PlanError(f"{text}: a training needs a folder on this machine; copy it to the storage afterwards")
     path = Path(text).absolute()
     if path.exists() and not path.is_dir():
