@@ -200,8 +200,8 @@ def _ordered(made: IndicesPlan) -> Words:
 
 def _kept(made: IndicesPlan) -> Iterator[tuple[Words, Words, int]]:
     """Of each shard: order keys of its kept rows (the worst first), their ids, ascending, and the keys' bits."""
-    run, files = made.run, made.run.manifest.pool.pool().located()
-    first = _first_ids(run, files)
+    run = made.run
+    first = run.manifest.pool.pool().located().numbered(line.shard for line in run.shards).firsts
     for line in run.shards:
         progress.check()
         if line.kept:
@@ -213,12 +213,6 @@ def _kept(made: IndicesPlan) -> Iterator[tuple[Words, Words, int]]:
                 raise _no_score(line, int(rows[int(np.argmin(known))]), made.score)
             progress.add("export", len(rows))
             yield keys, rows.astype(np.uint64) + np.uint64(first[line.path]), key_bits(scores.type)
-
-
-def _first_ids(run: OutFolder, files: PoolFiles) -> dict[str, int]:
-    """File -> the id of its first instance."""
-    paths, counts = zip(*counts_of(run.shards, files), strict=True)
-    return dict(zip(paths, np.cumsum([0, *counts[:-1]]).tolist(), strict=True))
 
 
 def _no_score(line: ShardLine, row: int, score: str) -> PoolsieveError:

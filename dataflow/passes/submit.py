@@ -109,6 +109,7 @@ def prepare(
     fs.check_writable(out)
     listing = files.listing()
     _outside(files, listing.shards, out)
+    files = files.numbered(listing.shards)
     types = files.all_types(listing.shards)
     program = _compiled(given, files, types, frozen)
     parts = scorer_parts(program, files)
@@ -219,10 +220,10 @@ def prepare_stored(
     found = read_manifest(out)
     given, source = _given(recipe or found.recipe_source(out, trust=trust_recipe))
     pool = _where_scored(given.pool, found)
-    files, types = pool.located(), _stored_types(found)
+    shards = tuple(line.shard for line in read_shards(out, found.decision))
+    files, types = pool.located().numbered(shards), _stored_types(found)
     program = _compiled(given, files, types, frozen)
     parts = stored_parts(program, files, stored_scorers(out), found.fingerprints)
-    shards = tuple(line.shard for line in read_shards(out, found.decision))
     job = Job(
         out=out,
         role_types=types,

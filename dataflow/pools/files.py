@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import Self
 
 import pyarrow as pa
 
 from poolsieve.dataflow.pools.braces import count
 from poolsieve.dataflow.pools.formats import FORMATS
-from poolsieve.dataflow.pools.formats.base import UID, Location, Reader, Want
+from poolsieve.dataflow.pools.formats.base import INSTANCE, UID, Location, Reader, Want
 from poolsieve.dataflow.pools.formats.format import Format
 from poolsieve.dataflow.pools.listing import Listing, find, first, gap_message
 from poolsieve.dataflow.pools.sample import Sample, taken
 from poolsieve.dataflow.pools.shards import Batch, Shard, check_names
+from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, unknown_name
 
 _THREADS = 8
@@ -67,6 +70,15 @@ class PoolFiles(Location):
         shards = tuple(sorted(self._split(files)))
         check_names(shards)
         return Listing(shards, tuple(gaps))
+
+    def numbered(self, shards: Iterable[Shard]) -> Self:
+        """With the number of each file's first instance, if the format's rows have any: files in order, from 0 on."""
+        count = self.own.instances
+        if count is None:
+            return self
+        sizes = {shard.path: count(self, shard) for shard in shards}
+        starts = accumulate((sizes[path] for path in sorted(sizes)), initial=0)
+        return replace(self, firsts=dict(zip(sorted(sizes), starts, strict=False)))
 
     def look_ahead(self) -> list[Shard]:
         """A few of the files, found without listing the pool; none where only the whole listing tells."""
@@ -132,6 +144,9 @@ class PoolFiles(Location):
             return self.reader.source(role, self.roles[role])
         if role == UID:
             return "derived"
+        if role == INSTANCE and self.own.instances is not None:
+            # A file more may shift the numbers of all others.
+            return f"{INSTANCE} {digest(sorted(self.firsts.items()))}"
         if not self.reader.has_columns:
             hint = f"Declare it: Pool.{self.format}(..., {role}=...)"
             raise unknown_name(f"the pool has no role {role!r}", role, self.roles, hint)

@@ -29,6 +29,9 @@ SKIP_ROWS = 256
 UID = "uid"
 """The role that labels a row. It is always a string, and derived where the pool has none."""
 
+INSTANCE = "instance"
+"""A role that needs no declaration where trainers number the rows of a format's files: a row's number, int64."""
+
 
 class NoneReadable(PlanError):
     """None of the shards that were looked at tells what the pool's columns are."""
@@ -52,6 +55,7 @@ class Location:
         split_bytes: files above this are several shards, where the format allows it.
         max_document_bytes: a longer line, or text of a role, is not looked at; its row is quarantined (`too_large`).
         storage_options: for fsspec. Never stored: it may hold secrets.
+        firsts: path of a file -> the number of its first instance, where trainers number the rows of all files.
     """
 
     root: str
@@ -59,6 +63,7 @@ class Location:
     split_bytes: int = 1 << 30
     max_document_bytes: int = DOCUMENT_BYTES
     storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    firsts: Mapping[str, int] = field(default_factory=dict, repr=False)
 
     @property
     def limits(self) -> tuple[str, ...]:

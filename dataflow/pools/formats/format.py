@@ -30,7 +30,8 @@ class Format:
         not_built: without a builder, why there is none, and what to do instead.
         row_role: a role that every pool of it declares: its source says which bytes of a file are a row.
         keeps_ending: whether copied rows leave in files that end as the pool's do.
-        instances: rows of a whole file as a trainer numbers them, by its size alone; None where none numbers them.
+        instances: rows of a whole file as a trainer numbers them, by its size alone; None where none numbers them. Its
+            reader then reads the role `instance` by `Location.firsts`.
         never_empty: whether an export without rows has a file all the same, so that its readers find a schema.
         scores_are_columns: whether scores stand among the pool's own columns, so that none may have a column's name.
         about_files: small files that readers expect beside the files: name -> rows gives name -> contents.

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import poolsieve
 from poolsieve.dataflow import Pool
 from poolsieve.filters import Score, Top
 from poolsieve.scoring_models import StoredLosses
@@ -110,3 +111,53 @@ def test_a_run_over_a_pool_of_numbers(tmp_path: Path) -> None:
             pool | Score(color=StoredLosses(prior=scorer.prior, conditional=scorer.prior, instance="text")),
             tmp_path / "no",
         )
+
+
+def token_files(folder: Path, chunks: dict[str, int]) -> None:
+    folder.mkdir(exist_ok=True)
+    for name, count in chunks.items():
+        np.arange(8 * count + 3, dtype=np.uint16).tofile(folder / name)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_token_files_have_the_numbers_by_themselves(tmp_path: Path, workers: int) -> None:
+    """As the reference does it: score = prior - conditional, the last k of its ascending order."""
+    token_files(tmp_path / "c4", {"b.npy": 70, "a.npy": 50, "c.npy": 80})
+    numbers = np.random.default_rng(2).permutation(200)
+    prior, conditional = both(tmp_path, numbers)
+    scorer = StoredLosses(prior=str(tmp_path / "prior"), conditional=str(tmp_path / "conditional"))
+    pool = Pool.tokens(f"{tmp_path}/c4/*.npy", length=8, split_bytes=16 * 30)
+    run(pool | Score(color=scorer) | Top("color", tau=8, lowest=True), tmp_path / "out", workers=workers)
+    rows = ledger(tmp_path / "out").to_pylist()
+    stored = dict(zip(numbers.tolist(), (conditional - prior).tolist(), strict=True))
+    assert [row["color"] for row in rows] == [stored[number] for number in range(200)]
+    poolsieve.export(str(tmp_path / "out"), format="indices", to=str(tmp_path / "selected"))
+    selected = np.fromfile(tmp_path / "selected" / "selected_indices.npy", np.uint32)
+    assert selected.tolist() == numbers[np.argsort(prior - conditional)[-25:]].tolist()
+
+
+def test_a_file_that_comes_first_shifts_all_numbers(tmp_path: Path) -> None:
+    token_files(tmp_path / "c4", {"b.npy": 5})
+    numbers = np.arange(9)
+    prior, conditional = both(tmp_path, numbers)
+    scorer = StoredLosses(prior=str(tmp_path / "prior"), conditional=str(tmp_path / "conditional"))
+    recipe = Pool.tokens(f"{tmp_path}/c4/*.npy", length=8) | Score(color=scorer)
+    for own in ({}, {"a.npy": 4}):
+        token_files(tmp_path / "c4", own)
+        run(recipe, tmp_path / "out")
+        rows = ledger(tmp_path / "out").to_pylist()
+        assert [row["color"] for row in rows] == (conditional - prior)[: len(rows)].tolist()
+        assert len(rows) == (9 if own else 5)
+
+
+def test_a_sample_of_token_files_keeps_their_numbers(tmp_path: Path) -> None:
+    token_files(tmp_path / "c4", {"a.npy": 60, "b.npy": 60})
+    prior, conditional = both(tmp_path, np.arange(120))
+    scorer = StoredLosses(prior=str(tmp_path / "prior"), conditional=str(tmp_path / "conditional"))
+    pool = Pool.tokens(f"{tmp_path}/c4/*.npy", length=8).sample(0.3)
+    run(pool | Score(color=scorer), tmp_path / "out")
+    found = ledger(tmp_path / "out")
+    rows = found.column("row").to_numpy()
+    places = rows + 60 * np.cumsum(np.diff(rows, prepend=0) < 0)  # of the second file once they begin anew
+    assert 10 < len(places) < 60 < places[-1]
+    assert found.column("color").to_pylist() == (conditional - prior)[places].tolist()

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from poolsieve.dataflow.pools.casts import Errors, to_type
 from poolsieve.dataflow.pools.formats.base import (
+    INSTANCE,
     SKIP_ROWS,
     UID,
     Ints,
@@ -78,8 +79,8 @@ class TokensReader:
         return shard.size if shard.extent is None else shard.extent
 
     def columns(self, files: Location, shards: Sequence[Shard]) -> dict[str, pa.DataType]:
-        """None: there are ids, and nothing else."""
-        return {}
+        """The rows' numbers: there are ids, and nothing else."""
+        return {INSTANCE: pa.int64()}
 
     def fields(self, files: Location, shards: Sequence[Shard], rows: Ints | None) -> pa.Schema:
         """`uid` and `tokens`, a list of ids."""
@@ -93,11 +94,12 @@ class TokensReader:
             PlanError: for a column, since there are none.
         """
         for name in extra:
-            if name != UID:
+            if name not in (UID, INSTANCE):
                 raise unknown_name(f"the pool has no role {name!r}: token files hold ids alone", name, files.roles)
         layout = layout_of(files)
         _check(files, layout, shards[:_TRIES])
-        return {**({UID: pa.string()} if UID in extra else {}), **dict.fromkeys(files.roles, layout.type)}
+        made: dict[str, pa.DataType] = {UID: pa.string(), INSTANCE: pa.int64()}
+        return {**{name: made[name] for name in extra}, **dict.fromkeys(files.roles, layout.type)}
 
     def batches(
         self, files: Location, shard: Shard, roles: Sequence[str], types: Mapping[str, pa.DataType], want: Want | None
@@ -116,14 +118,14 @@ class TokensReader:
                 return
             for start, count in _pieces(shard.start, last, _batch_rows(layout), want):
                 data = chunks.take(start, count) if _read(roles) else None
-                yield _batch(shard, layout, start, count, data, roles, types)
+                yield _batch(files, shard, start, count, data, roles, types)
         if end == shard.size and (odd := layout.odd(shard)) is not None:
             yield from unreadable_rows(shard, last, roles, types, odd)
 
 
 def _read(roles: Sequence[str]) -> list[str]:
     """The roles for which the file is read."""
-    return [role for role in roles if role != UID]
+    return [role for role in roles if role not in (UID, INSTANCE)]
 
 
 def _batch_rows(layout: Layout) -> int:
@@ -146,19 +148,23 @@ def _pieces(start: int, end: int, most: int, want: Want | None) -> Iterator[tupl
 
 
 def _batch(
+    files: Location,
     shard: Shard,
-    layout: Layout,
     start: int,
     count: int,
     data: bytes | None,
     roles: Sequence[str],
     types: Mapping[str, pa.DataType],
 ) -> Batch:
-    labels, ids = uids(shard.path, start, count), None if data is None else layout.array(data)
+    layout, labels = layout_of(files), uids(shard.path, start, count)
+    made: dict[str, pa.Array] = {UID: labels}
+    if INSTANCE in roles:
+        first = files.firsts[shard.path] + start
+        made[INSTANCE] = pa.array(np.arange(first, first + count, dtype=np.int64))
     columns, errors = [], dict[str, Errors]()
     for role in roles:
-        # Without ids there are no roles but the uid.
-        values, wrong = (labels, {}) if role == UID or ids is None else to_type(ids, types[role])
+        # Without data no role holds ids.
+        values, wrong = (made[role], {}) if role in made or data is None else to_type(layout.array(data), types[role])
         columns.append(values)
         errors |= {role: wrong} if wrong else {}
     return Batch(

@@ -201,7 +201,7 @@ def test_storage_that_is_no_disk(tmp_path: Path) -> None:
 def test_texts_are_not_looked_for_in_tokens(tmp_path: Path) -> None:
     write(tmp_path / "a.npy", np.arange(64))
     pool = Pool.tokens(f"{tmp_path}/*.npy", length=8)
-    with pytest.raises(PlanError, match=r"reads role 'text', which the pool has not\. There is tokens"):
+    with pytest.raises(PlanError, match=r"reads role 'text', which the pool has not\. There is instance, tokens"):
         run(pool | Keep(col("text").word_count() > 3), tmp_path / "out")
     with pytest.raises(PlanError, match="token files hold ids alone"):
         pool.located().role_types(pool.located().listing().shards, ["width"])
@@ -244,7 +244,7 @@ def test_a_run_says_what_its_rows_are_and_shows_their_ids(tmp_path: Path) -> Non
     made = poolsieve.run(scored(Pool.tokens(f"{tmp_path}/p/*.npy", length=64)), tmp_path / "out")
     assert made.manifest.pool.roles == {"tokens": "uint16[64]"}
     assert made.manifest.pool.pool() == Pool.tokens(f"{tmp_path}/p/*.npy", length=64)
-    assert made.manifest.role_types == {"tokens": "fixed_size_list<item: uint16>[64]"}
+    assert made.manifest.role_types == {"instance": "int64", "tokens": "fixed_size_list<item: uint16>[64]"}
     (path,) = (tmp_path / "out" / "decisions").glob("*/report.json")
     samples = json.loads(path.read_text())["samples"]
     assert not samples["notes"] and len(samples["kept"]) > 2
