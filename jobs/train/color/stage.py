@@ -184,13 +184,23 @@ def _arguments(stage: Stage) -> Any:
 
 
 def _trainer(stage: Stage, model: Any) -> Any:
+    from transformers import PrinterCallback
+
+    given = {"train_dataset": _in_order(stage), "callbacks": [_watcher(stage)]}
+    made = _causal(stage.preset.zloss)(model=model, args=_arguments(stage), **given)
+    made.entropies = []
+    made.remove_callback(PrinterCallback)
+    # The losses of a step's parts are means over equally many predictions, so that their mean is the step's.
+    made.model_accepts_loss_kwargs = False
+    return made
+
+
+def _in_order(stage: Stage) -> Any:
     import torch
-    from torch.utils.data import Dataset, SequentialSampler
-    from transformers import PrinterCallback, Trainer
 
     rows = np.concatenate(list(order(len(stage.chunks), stage.batch, stage.steps, stage.seed)))
 
-    class Chunks(Dataset):  # type: ignore[type-arg,misc]
+    class Chunks(torch.utils.data.Dataset):  # type: ignore[misc,name-defined]
         """The chunks in the order in which they are trained on."""
 
         def __len__(self) -> int:
@@ -199,17 +209,24 @@ def _trainer(stage: Stage, model: Any) -> Any:
         def __getitem__(self, place: int) -> dict[str, Any]:
             return {"input_ids": torch.from_numpy(stage.chunks[rows[place]].astype(np.int64))}
 
+    return Chunks()
+
+
+def _causal(zloss: float) -> Any:
+    import torch
+    from transformers import Trainer
+
     class Causal(Trainer):  # type: ignore[misc]
         """Mean loss of each chunk's length - 1 predictions, with the z-loss; notes it without."""
 
         entropies: list[Any]
 
         def _get_train_sampler(self, *_: Any) -> Any:
-            return SequentialSampler(self.train_dataset)
+            return torch.utils.data.SequentialSampler(self.train_dataset)
 
         def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Any:
             outputs = model(input_ids=inputs["input_ids"], use_cache=False)
-            entropy, extra = losses(outputs.logits, inputs["input_ids"], stage.preset.zloss)
+            entropy, extra = losses(outputs.logits, inputs["input_ids"], zloss)
             self.entropies.append(entropy.detach())
             return (entropy + extra, outputs) if return_outputs else entropy + extra
 
@@ -219,12 +236,7 @@ def _trainer(stage: Stage, model: Any) -> Any:
                 self.entropies.clear()
             super().log(logs, *given, **named)
 
-    made = Causal(model=model, args=_arguments(stage), train_dataset=Chunks(), callbacks=[_watcher(stage)])
-    made.entropies = []
-    made.remove_callback(PrinterCallback)
-    # The losses of a step's parts are means over equally many predictions, so that their mean is the step's.
-    made.model_accepts_loss_kwargs = False
-    return made
+    return Causal
 
 
 def losses(logits: Any, ids: Any, zloss: float) -> tuple[Any, Any]:
