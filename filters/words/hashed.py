@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 PART = 1 << 17
-"""Bytes of text that are taken apart at a time: as words they need ten times as much."""
+"""Characters of text that are taken apart at a time."""
 
 WORDS = 1 << 20
 """Words that are remembered; beyond that the memory starts anew."""
@@ -154,7 +154,7 @@ class HashedNgrams:
 
 
 def parts(texts: Sequence[str], carry: int) -> Iterator[Part]:
-    """The texts' words: short texts in groups, a text of more than `PART` bytes in pieces.
+    """The texts' words: short texts in groups, a text of more than `PART` characters in pieces.
 
     Args:
         texts: the documents.
@@ -165,16 +165,15 @@ def parts(texts: Sequence[str], carry: int) -> Iterator[Part]:
     size = 0
     for row, text in enumerate(texts):
         lower = text.lower()
-        data = _utf8(lower)
-        if some and size + len(data) > PART:
+        if some and size + len(lower) > PART:
             yield from _grouped(some, rows)
             some, rows, size = [], [], 0
-        if len(data) > PART:
+        if len(lower) > PART:
             yield from _in_pieces(lower, row, carry)
         else:
-            some.append(data)
+            some.append(_utf8(lower))
             rows.append(row)
-            size += len(data)
+            size += len(lower)
     if some:
         yield from _grouped(some, rows)
 
