@@ -1,7 +1,8 @@
 """Artefacts: files that a scorer needs and that are made from a pool before the first pass, once, under OUT/artefacts.
 
-A scorer with `pools` and `build(batches) -> pa.Table` has one. Its name holds a hash of the scorer's configuration and
-of the listing of its pools, so that another benchmark file is another artefact and other scores. Where the artefact is
+A scorer with `pools` and `build(batches) -> pa.Table` has one. Its name holds a hash of the scorer's configuration, of
+the listing of its pools and of what is read of them, so that another benchmark file, or another of its columns, is
+another artefact and other scores. Where the artefact is
 made from sums over the pools' rows, the scorer also has
 
 * `tally(batch) -> int64 (k,)`, exact counts over a batch with the column `text`, and
@@ -35,23 +36,29 @@ def needs_artefact(scorer: Any) -> bool:
 
 
 def artefact_id(scorer: Any) -> str:
-    """Hash of what the artefact is made from: configuration, and path, size and tag of the files of each pool.
+    """Hash of what the artefact is made from: configuration, and of each pool its files and its texts' source.
 
     Raises:
         PlanError: for a pool that is empty, or has no role `text` or nothing that it could be read from.
     """
-    listed = {}
+    read = {}
     for name, pool in scorer.pools.items():
         try:
-            whole = pool.located()
-            shards = whole.listing().shards
-            if TEXT not in pool.roles:
-                raise PlanError("the pool declares no role 'text'; add text=... to it")
-            whole.role_types(shards)
+            read[name] = _what_is_read(pool)
         except PlanError as error:
             raise PlanError(f"{_called(scorer)} {name!r}: {error}") from error
-        listed[name] = [*(shard.identity for shard in shards), *(whole.sample.mark if whole.sample else ())]
-    return digest([scorer.to_dict(), scorer.version, listed])
+    return digest([scorer.to_dict(), scorer.version, read])
+
+
+def _what_is_read(pool: Pool) -> list[Any]:
+    """Path, size and tag of a pool's files, the source of its texts in its one spelling, and its sample."""
+    files = pool.located()
+    shards = files.listing().shards
+    if TEXT not in pool.roles:
+        raise PlanError("the pool declares no role 'text'; add text=... to it")
+    files.role_types(shards)
+    sample = files.sample.mark if files.sample else ()
+    return [*(shard.identity for shard in shards), files.sources((TEXT,))[TEXT], *sample]
 
 
 def _called(scorer: Any) -> str:

@@ -92,6 +92,19 @@ def test_the_artefact_is_built_once_and_another_benchmark_file_is_another_one(
     assert len(list(folder.iterdir())) == 2
 
 
+def test_another_column_of_a_benchmark_is_another_artefact(tmp_path: Path) -> None:
+    """The file is the same: what is read of it is not. (The null text counts as a leak.)"""
+    columns = {"question": QUESTIONS["arc"], "answer": QUESTIONS["boolq"]}
+    pq.write_table(pa.table(columns), tmp_path / "bench.parquet")
+    table(tmp_path / "pool" / "a.parquet", documents())
+    source = Pool.parquet(f"{tmp_path}/pool/*.parquet", text="text")
+    for count, (column, dropped) in enumerate({"question": 6, "answer": 2}.items(), 1):
+        bench = Pool.parquet(f"{tmp_path}/bench.parquet", text=column)
+        made = run(source | decontaminate({"bench": bench}), tmp_path / "out")
+        assert made.reasons == {"leak.contaminated": dropped}
+        assert len(list((tmp_path / "out" / "artefacts").iterdir())) == count
+
+
 def test_decide_needs_no_benchmark(benchmarks: dict[str, Pool], tmp_path: Path) -> None:
     table(tmp_path / "pool" / "a.parquet", documents())
     source = Pool.parquet(f"{tmp_path}/pool/*.parquet", text="text")
