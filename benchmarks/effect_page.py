@@ -163,8 +163,8 @@ compared with random (random itself: with CoLoR):
 
 {table(head, rows)}
 
-The scores of one pool serve any number of targets' cuts, and any number of target models; a larger target model makes the pair's share
-smaller (the paper's is 5.5 times the pair's size, with m = 3.1 B tokens of prior, and comes to 5 times less compute at 25 times less data)."""
+The larger the target model is beside the pair, the less the pair and its scoring weigh; and the scores of one pool serve any number of
+cuts and of target models. The paper, with L = 5.5 and a prior of 3.1 B tokens, comes to 5 times less compute for Books."""
 
 
 def _rows(result: Result) -> str:
@@ -185,8 +185,8 @@ Rows of the first seed's pool, by `color` = `color.conditional` - `color.prior`,
 
 {table(("row", "color", "prior", "conditional", "what it is"), rows)}
 
-In the paper (over C4, target Books, 150M models, chunks of 512 tokens): -0.35 for a good outlier, 0.40 near the best 3 %, 0.73 for the median,
-5.45 for a bad outlier (arXiv 2406.10670, appendix). Most of a pool has a positive score: training further on the target makes a model worse
+In the paper (pool C4, target Books, chunks of 512 tokens): -0.35 for a good outlier, 0.40 near the best 3 %, 0.73 for the median,
+5.45 for a bad outlier (arXiv 2406.10670). Most of a pool has a positive score: training further on the target makes a model worse
 at everything else. So 0 is no limit to cut at; the cut is a rank."""
 
 

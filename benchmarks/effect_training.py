@@ -80,7 +80,7 @@ def trained(target: Target, words: int, chunks: Ids, held_out: Ids, *, tokens: i
 
     torch.manual_seed(seed)
     model = PersimmonForCausalLM(PersimmonConfig(**target.preset.model(words)))
-    optimiser = torch.optim.AdamW(model.parameters(), lr=target.rate, betas=(0.9, 0.95), weight_decay=0.0)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=target.rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
     curve: Curve = []
     points = target.points(min(tokens, chunks.size))
     for step in range(1, points[-1] + 1):
