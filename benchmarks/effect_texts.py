@@ -20,7 +20,7 @@ from pathlib import Path
 PIECE, SHORTEST = 800, 300
 """Characters of a piece, and of the shortest that counts."""
 
-PER_FILE, PER_FAMILY = 6, 36
+PER_FILE, PER_FAMILY = 4, 12
 """Pieces of one file and of one family: no large file, nor a family of hundreds of pages, makes up a world."""
 
 LARGEST = 1 << 20
