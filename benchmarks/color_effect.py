@@ -1,6 +1,6 @@
 """CoLoR-Filter's effect in miniature: how much less data reaches the same held-out loss, and what it takes.
 
-    python benchmarks/color_effect.py              # four seeds; writes docs/color-effect.json, .svg and .md
+    python benchmarks/color_effect.py              # three seeds; writes docs/color-effect.json, .svg and .md
     python benchmarks/color_effect.py --quick      # two seeds, less text; prints alone
 
 For each seed: a pool of worlds of text that this machine has (manuals are a small part of it), a small target set of
@@ -45,13 +45,13 @@ WAYS = ("random", "color", "conditional", "dsir", "distilled", "label")
 
 SIZES = {
     "full": Sizes(
-        wanted=Wanted(pool=4_000_000, share=1 / 16, target=40_000, held_out=60_000),
+        wanted=Wanted(pool=3_200_000, share=1 / 16, target=40_000, held_out=60_000),
         tau=16,
         prior_tokens=204_800,
         epochs=4,
         sample=0.05,
-        most=1_000_000,
-        seeds=4,
+        most=2_000_000,
+        seeds=3,
     ),
     "quick": Sizes(
         wanted=Wanted(pool=1_600_000, share=1 / 16, target=24_000, held_out=30_000),
@@ -160,12 +160,12 @@ def against_random(one: dict[str, Any], sizes: Sizes, ratio: float) -> dict[str,
 
 
 def measured(sizes: Sizes, kind: str, folder: Path) -> dict[str, Any]:
-    """All seeds, one on each core: models as small as these gain nothing from a second one."""
+    """All seeds, each in a process of one thread: models as small as these gain nothing from a second one."""
     start = time.perf_counter()
     os.environ["OMP_NUM_THREADS"] = "1"
     auxiliary, target = PRESETS["tiny"], Target()
     folders = [folder / f"seed-{seed}" for seed in range(sizes.seeds)]
-    with ProcessPoolExecutor(min(cores(), sizes.seeds), get_context("spawn"), max_tasks_per_child=1) as workers:
+    with ProcessPoolExecutor(min(cores() + 1, sizes.seeds), get_context("spawn"), max_tasks_per_child=1) as workers:
         seeds = list(workers.map(one_seed, folders, [sizes] * sizes.seeds, range(sizes.seeds)))
     for one in seeds:
         ratio = forward(target.preset, one["words"]) / forward(auxiliary, one["words"])

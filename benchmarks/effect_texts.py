@@ -13,6 +13,7 @@ import json
 import random
 import re
 import sysconfig
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,9 @@ PER_FILE, PER_FAMILY = 4, 12
 
 LARGEST = 1 << 20
 """Bytes of a file that are read."""
+
+_COMMENT = re.compile(r"^[.'][ \t]{0,9}\\\\?\".*\n?", re.M)
+"""A line of a manual that is never shown."""
 
 Piece = tuple[str, str]
 """(where it is from, text)."""
@@ -90,12 +94,13 @@ def family(path: Path) -> str:
 
 
 def text_of(path: Path) -> str:
-    """The beginning of a file's text; nothing for one that can't be read."""
+    """The beginning of a file's text; nothing for one that can't be read. Manuals leave their comments, mostly licences."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            return file.read(LARGEST).decode("utf-8", "replace")
-    except (OSError, EOFError, ValueError):
+            text = file.read(LARGEST).decode("utf-8", "replace")
+    except (OSError, EOFError, zlib.error):
         return ""
+    return _COMMENT.sub("", text) if "man" in path.parts else text
 
 
 def pieces(path: Path) -> Iterator[str]:

@@ -13,7 +13,7 @@ import numpy as np
 from poolsieve.jobs.train.color.chunks import encoder
 from poolsieve.jobs.train.color.presets import PRESETS, Preset
 
-WARMUP = 10
+WARMUP = 20
 """Steps. The rate is constant after them, so that each point of a curve is a training of its own."""
 
 Ids = np.ndarray[Any, np.dtype[np.int64]]
@@ -30,7 +30,7 @@ class Target:
     layers: int = 3
     heads: int = 6
     length: int = 128
-    batch: int = 8
+    batch: int = 4
     rate: float = 2e-3
 
     @property
@@ -46,9 +46,9 @@ class Target:
         return self.batch * self.length
 
     def points(self, tokens: int) -> list[int]:
-        """Steps at which the held-out loss is taken: from 8 on, by the root of 2, and the last."""
+        """Steps at which the held-out loss is taken: from 16 on, by the root of 2, and the last."""
         last = tokens // self.step
-        steps = {round(8 * 2 ** (i / 2)) for i in range(64)}
+        steps = {round(16 * 2 ** (i / 2)) for i in range(64)}
         return sorted({step for step in steps if step < last} | {last})
 
 
