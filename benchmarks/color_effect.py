@@ -2,6 +2,7 @@
 
     python benchmarks/color_effect.py              # three seeds; writes docs/color-effect.json, .svg and .md
     python benchmarks/color_effect.py --quick      # two seeds, less text; prints alone
+    python benchmarks/color_effect.py --page       # the page and the plot from docs/color-effect.json; nothing is run
 
 For each seed: a pool of worlds of text that this machine has (manuals are a small part of it), a small target set of
 other manuals, and held-out manuals. `train color` trains a tiny pair; CoLoR, the conditional alone, DSIR and a
@@ -22,6 +23,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -212,25 +214,40 @@ def spread(values: list[float]) -> str:
     return f"{statistics.median(values):.1f} ({min(values):.1f} to {max(values):.1f})"
 
 
-def main() -> None:
-    """Runs it; prints a summary, and writes results, plot and page if it is of full size."""
+def arguments() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="about three minutes")
-    parser.add_argument("--test", action="store_true", help="sizes that measure nothing")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--quick", dest="kind", action="store_const", const="quick", help="a few minutes")
+    what.add_argument("--test", dest="kind", action="store_const", const="test", help="sizes that measure nothing")
+    what.add_argument("--page", action="store_true", help="the page and the plot anew, from the results in --docs")
     parser.add_argument("--seeds", type=int, help="another number of seeds")
     parser.add_argument("--json", type=Path, help="write the results there")
-    parser.add_argument("--docs", type=Path, default=DOCS, help="folder of the page, for a run of full size")
+    parser.add_argument(
+        "--docs", type=Path, default=DOCS, help="folder of results, plot and page of a run of full size"
+    )
     given = parser.parse_args()
-    kind = "test" if given.test else "quick" if given.quick else "full"
-    sizes = SIZES[kind]
-    if given.seeds is not None:
-        sizes = Sizes(**{**vars(sizes), "seeds": given.seeds})
+    if given.seeds is not None and given.seeds < 1:
+        parser.error("--seeds: at least one")
+    return given
+
+
+def run(kind: str, seeds: int | None) -> dict[str, Any]:
+    """The results of a run."""
+    sizes = SIZES[kind] if seeds is None else replace(SIZES[kind], seeds=seeds)
     with tempfile.TemporaryDirectory() as folder:
-        result = measured(sizes, kind, Path(folder))
+        return measured(sizes, kind, Path(folder))
+
+
+def main() -> None:
+    """Runs it; prints a summary, and writes results, plot and page if it is of full size."""
+    given = arguments()
+    stored = given.docs / f"{effect_page.NAME}.json"
+    result = json.loads(stored.read_text()) if given.page else run(given.kind or "full", given.seeds)
     print("\n".join(summary(result)))
     if given.json is not None:
         given.json.write_text(json.dumps(result, indent=1) + "\n")
-    if kind == "full":
+    if result["size"] == "full":
         effect_page.write(result, given.docs)
 
 
