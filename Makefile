@@ -8,7 +8,7 @@ DEMO   := demo
 # beside the real `poolsieve/__init__.py` lead to them. Git does not track them; a wheel is made without them.
 LINKS  := $(addprefix poolsieve/,filters scoring_models dataflow jobs)
 
-.PHONY: help venv demo demo-text demo-pool docs test check lint types clean
+.PHONY: help venv demo demo-text demo-color demo-pool docs test check lint types clean
 
 help:  ## what there is
 	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "make %-10s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,15 @@ $(DEMO)/documents: | $(BIN)/poolsieve
 demo-text: $(DEMO)/documents  ## FineWeb's chain and a small Celadon over a pool of documents
 	$(BIN)/poolsieve run recipes/fineweb_celadon.py --out $(DEMO)/out-text --truth $(DEMO)/documents/truth.parquet \
 		-p 'pool=$(DEMO)/documents/*.jsonl.zst' -p uid=id -p model=recipes/demo/celadon
+
+$(DEMO)/texts: | $(BIN)/poolsieve
+	$(BIN)/python recipes/demo/make_texts.py $@
+
+demo-color: $(DEMO)/texts  ## train a tiny pair of language models, and choose texts by it: CoLoR-Filter in minutes
+	$(BIN)/poolsieve train color --preset tiny --prior-pool '$(DEMO)/texts/pool/*.jsonl.zst' \
+		--target $(DEMO)/texts/target.jsonl --out $(DEMO)/pair
+	$(BIN)/poolsieve run recipes/color.py --out $(DEMO)/out-color --truth $(DEMO)/texts/truth.parquet \
+		-p 'pool=$(DEMO)/texts/pool/*.jsonl.zst' -p uid=id -p pair=$(DEMO)/pair -p tau=10
 
 docs: | $(BIN)/poolsieve  ## the pages that are made from the code: docs/rules.md, docs/cli.md
 	$(BIN)/python docs/make_rules.py

@@ -102,7 +102,7 @@ def _all_or_none(beside: str, options: dict[str, Any], *, wanted: bool) -> None:
     default="small",
     show_default=True,
     metavar="NAME",
-    help="small: minutes on a CPU. olmo-150m: sizes and schedule as published.",
+    help="tiny, small: a minute, minutes on a CPU. olmo-150m: sizes and schedule as published.",
 )
 @click.option("--seed", default=0, show_default=True, help="Of weights and orders.")
 @click.option("--steps", type=int, help="Steps of the prior.  [default: the preset's]")

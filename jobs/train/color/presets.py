@@ -106,6 +106,19 @@ PRESETS: Mapping[str, Preset] = {
     "small": Preset(
         width=128, layers=4, heads=4, inner=512, length=256, words=4096, batch=8, steps=500, epochs=4, warmup=50
     ),
+    "tiny": Preset(
+        width=48,
+        layers=2,
+        heads=3,
+        inner=192,
+        length=128,
+        words=1024,
+        batch=8,
+        steps=200,
+        epochs=4,
+        warmup=20,
+        rate=3e-3,
+    ),
 }
 """Name -> preset."""
 

@@ -204,7 +204,7 @@ def test_the_published_sizes() -> None:
     assert inside == 12 * 12 * 1024**2 and model.lm_head.weight.shape == (50_304, 1024)
     assert model.lm_head.weight is not model.model.embed_tokens.weight
     assert plan.tokens == 24_000 * 256 * 512 and (plan.rate, plan.beta2, plan.epsilon) == (1e-3, 0.95, 1e-15)
-    assert set(PRESETS) == {"olmo-150m", "small"}
+    assert set(PRESETS) == {"olmo-150m", "small", "tiny"}
 
 
 def stream(texts: list[str], words: Any, path: Path, **how: Any) -> tuple[Counted, np.ndarray[Any, Any]]:
