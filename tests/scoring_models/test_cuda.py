@@ -18,12 +18,13 @@ pytest.importorskip("open_clip")
 if not torch.cuda.is_available():
     pytest.skip("no GPU that torch can use", allow_module_level=True)
 
-from poolsieve.scoring_models import Classifier, Clip  # noqa: E402
+from poolsieve.scoring_models import Classifier, Clip, Color  # noqa: E402
 from poolsieve.scoring_models.base.errors import PoolsieveError  # noqa: E402
 from poolsieve.scoring_models.devices.gpu import GpuRunner, HostBuffers, total_memory  # noqa: E402
 from poolsieve.scoring_models.devices.replicas import devices_of, load_on  # noqa: E402
 from poolsieve.scoring_models.feeding.driver import score_rows  # noqa: E402
 from tests.dataflow.passes.test_fed_runs import MODEL, jpeg  # noqa: E402
+from tests.scoring_models.causal import tiny_causal  # noqa: E402
 from tests.scoring_models.encoders.tiny_classifier import WORDS, make  # noqa: E402
 
 CUDA = torch.device("cuda:0")
@@ -150,3 +151,26 @@ def test_all_devices_give_the_scores_of_one() -> None:
     config, batch = Clip(MODEL), pairs()
     alone = scores(config, batch, load_on(config, ("cuda:0",))).columns[""]
     assert scores(config, batch, load_on(config, devices_of("all"))).columns[""].equals(alone)
+
+
+def color(folder: Path, **how: Any) -> Color:
+    models = {name: str(tiny_causal.make(folder / name, seed=i)) for i, name in enumerate(("prior", "conditional"))}
+    return Color(**models, **how)
+
+
+def test_losses_in_fp32_are_those_of_a_cpu(tmp_path: Path) -> None:
+    texts = pa.record_batch({"text": [" ".join(tiny_causal.WORDS[: 2 + i % 80]) for i in range(120)]})
+    here, there = (
+        scores(color(tmp_path, precision="fp32", device=device), texts).columns for device in ("cuda", "cpu")
+    )
+    for name in ("prior", "conditional"):
+        assert np.allclose(here[name].to_numpy(), there[name].to_numpy(), rtol=1e-4)
+
+
+def test_a_texts_losses_depend_on_the_text_alone(tmp_path: Path) -> None:
+    """In the precision that the GPU has by itself."""
+    texts = pa.record_batch({"text": [" ".join(tiny_causal.WORDS[: 2 + i % 80]) for i in range(120)]})
+    config = color(tmp_path, device="cuda")
+    loaded = config.load()
+    whole = scores(config, texts, loaded).columns[""].to_pylist()
+    assert [scores(config, texts.slice(i, 1), loaded).columns[""][0].as_py() for i in range(0, 120, 7)] == whole[::7]
