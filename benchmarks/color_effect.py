@@ -212,7 +212,7 @@ def summary(result: dict[str, Any]) -> list[str]:
         agree, own = ([one[name][way] for one in result["seeds"]] for name in ("agree", "manuals"))
         lines.append(
             f"{way}: {spread(data)} times less data, {spread(compute)} times less compute; "
-            f"{statistics.mean(own):.0%} manuals, {statistics.mean(agree):.0%} of CoLoR's rows"
+            f"{statistics.median(own):.0%} manuals, {statistics.median(agree):.0%} of CoLoR's rows"
         )
     return lines
 
