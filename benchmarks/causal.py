@@ -135,7 +135,8 @@ def main() -> None:
     plain = Plain(folders)
     texts = documents(plain, given.tokens)
     ids = np.concatenate([plain.ids(text)[1:] for text in texts]).astype(np.int64)
-    rows = np.resize(ids, (-(-len(ids) // LENGTH), LENGTH))
+    # As many for each core: what an odd one costs goes by how many there are, and a pool has millions.
+    rows = np.resize(ids, (-(-len(ids) // (LENGTH * cores())) * cores(), LENGTH))
     named: dict[str, Any] = {"prior": folders[0], "conditional": folders[1], "precision": given.precision}
     by_text, by_chunk = Color(**named), Color(**named, tokens="tokens")
     chunks, docs = pa.record_batch({"tokens": list(rows)}), pa.record_batch({"text": texts})

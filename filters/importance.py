@@ -124,7 +124,7 @@ class Dsir(TextScorer):
 
     def score(self, batch: pa.RecordBatch) -> Scored:
         """The three columns; null for null and for texts without words."""
-        given = batch.column(self.text).to_pylist()
+        given: list[Any] = batch.column(self.text).to_pylist()
         rows = [row for row, text in enumerate(given) if text is not None]
         texts = [text for text in given if text is not None]
         weights, words = self.ngrams.sums(texts, _log_ratios(self.artefact))

@@ -31,17 +31,11 @@ from poolsieve.dataflow.store.manifest import read_cuts
 from poolsieve.dataflow.store.out import OutFolder
 from poolsieve.dataflow.store.session import ending
 from poolsieve.dataflow.store.summary import Summary
-from poolsieve.dataflow.tokenize.index import TokensIndex
-from poolsieve.dataflow.tokenize.tokenize import Wishes
-from poolsieve.dataflow.tokenize.tokenize import prepare as prepare_tokens
-from poolsieve.dataflow.tokenize.tokenize import tokenize as tokenize_documents
 from poolsieve.jobs.display import Display
-from poolsieve.jobs.display_tokens import TokensDisplay
 from poolsieve.jobs.given import AnyRecipe, Params, given, stored
 from poolsieve.jobs.report.notebook import funnel_html
 from poolsieve.jobs.report.page import write_report
 from poolsieve.jobs.report.truth import read_truth
-from poolsieve.jobs.train.fasttext import pool_of
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
 from poolsieve.scoring_models.devices.replicas import devices_of
 
@@ -368,66 +362,6 @@ def export(
         engine=Engine(runner, _one_unless_given(workers), beam_flags),
         say=say,
     )
-
-
-def tokenize(
-    pool: Pool | str,
-    to: str | os.PathLike[str],
-    *,
-    tokenizer: str,
-    revision: str | None = None,
-    length: int = 512,
-    dtype: str | None = None,
-    eos: str | None = None,
-    text: str | None = None,
-    uid: str | None = None,
-    replace: bool = False,
-    workers: int | None = None,
-    runner: str = "local",
-    beam_flags: Sequence[str] = (),
-    progress: bool = False,
-    say: Say = _warn,
-) -> TokensIndex:
-    """Writes the documents of a pool as raw token files: ids without a header, an end of text behind each document.
-
-    A file for each shard, `NAME.npy`, documents in pool order; the ids behind the last whole chunk stay in it, and are
-    no row. `NAME.documents.parquet` beside it says which documents each chunk is made of, `tokens.json` what all was
-    made with. Null and empty documents give nothing. A special token in a text is text. Stopped or killed, the same
-    call goes on from where it was; a pool that has grown has its new shards added.
-
-    Args:
-        pool: a pool, or a glob or brace range whose files' names tell its kind.
-        to: folder to write to.
-        tokenizer: a Hub repository, or a folder; read by `transformers`, without code of the repository.
-        revision: of the repository.
-        length: ids of a chunk.
-        dtype: of an id, `uint16` or `uint32`; the smallest that holds the vocabulary if not given.
-        eos: the token that ends documents; the tokenizer's own end-of-text token if not given.
-        text: source of the text, in place of the pool's; `text` (`txt` in tars) where the pool says none.
-        uid: source of the documents' labels, in place of the pool's.
-        replace: remove other tokens in the folder first.
-        workers: shards at a time (local runner); one if not given, whose texts all cores tokenise.
-        runner: a name of `runners.engine.RUNNERS`.
-        beam_flags: further Beam options.
-        progress: show progress on stderr.
-        say: is told warnings; Python's `warnings` if not given.
-
-    Returns:
-        What `tokens.json` says.
-
-    Raises:
-        PlanError: for anything that can't work, before work starts.
-        PoolsieveError: whatever stopped it.
-    """
-    engine = Engine(runner, _one_unless_given(workers), beam_flags)
-    given_pool = pool if isinstance(pool, Pool) else pool_of(pool, text)
-    wishes = Wishes(tokenizer=tokenizer, revision=revision, length=length, dtype=dtype, eos=eos, text=text, uid=uid)
-    made = prepare_tokens(given_pool, to, wishes)
-    watch = TokensDisplay(made).watch if progress else None
-    found = tokenize_documents(made, replace=replace, engine=engine, watch=watch, say=say)
-    for warning in found.warnings:
-        say(warning)
-    return found
 
 
 def open(out: str | os.PathLike[str]) -> Run:  # the verb of the folder, as `poolsieve.open`

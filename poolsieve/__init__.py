@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from poolsieve.dataflow.recipes.recipe import Pool, Recipe
-    from poolsieve.jobs.api import decide, export, open, plan, report, run, tokenize
+    from poolsieve.jobs.api import decide, export, open, plan, report, run
+    from poolsieve.jobs.tokens import tokenize
 
     __version__: str
 
@@ -30,7 +31,7 @@ _HOMES = {
     "plan": "poolsieve.jobs.api",
     "report": "poolsieve.jobs.api",
     "run": "poolsieve.jobs.api",
-    "tokenize": "poolsieve.jobs.api",
+    "tokenize": "poolsieve.jobs.tokens",
 }
 
 __all__ = ["Pool", "Recipe", "__version__", "decide", "export", "open", "plan", "report", "run", "tokenize"]

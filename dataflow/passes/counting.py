@@ -108,7 +108,7 @@ def tally_shard(item: tuple[str, Shard], job: Job, *, step: str, pools: Mapping[
     files, types = pools[name]
     made = Tallies({}, {name: 0})
     files.check_unchanged(shard)
-    for batch in files.batches(shard, (TEXT,), types):
+    for batch in files.pool_batches(shard, (TEXT,), types):
         progress.check()
         made.add(Tallies({name: scorer.tally(batch.roles)}, {name: _unreadable(batch)}))
     files.check_unchanged(shard)

@@ -42,13 +42,14 @@ class TokenizerRecord(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class PoolSource(msgspec.Struct, kw_only=True, frozen=True):
-    """Where the documents come from: the pool as its recipe has it, and its sources of text and uid."""
+    """Where the documents come from: the pool as its recipe has it, sources of text and uid, the sample's mark."""
 
     kind: str
     urls: tuple[str, ...]
     root: str
     text: str
     uid: str
+    sample: tuple[str, ...] = ()
 
 
 class About(msgspec.Struct, kw_only=True, frozen=True):

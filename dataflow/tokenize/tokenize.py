@@ -91,7 +91,14 @@ def prepare(pool: Pool, to: str | os.PathLike[str], wishes: Wishes) -> Prepared:
     _outside(files, listing.shards, url)
     types = files.role_types(listing.shards, (TEXT,))
     check_text(types[TEXT], sources[TEXT])
-    source = PoolSource(kind=pool.kind, urls=files.patterns, root=files.root, text=sources[TEXT], uid=sources[UID])
+    source = PoolSource(
+        kind=pool.kind,
+        urls=files.patterns,
+        root=files.root,
+        text=sources[TEXT],
+        uid=sources[UID],
+        sample=files.sample.mark if files.sample else (),
+    )
     about = About(tokenizer=tokenizer.about, dtype=dtype, length=wishes.length, pool=source)
     return Prepared(
         plan=TokensPlan(files=files, types=types, about=about),

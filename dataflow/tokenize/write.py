@@ -139,7 +139,7 @@ class _Piece:
 
 def _pieces(shard: Shard, plan: TokensPlan) -> Iterator[_Piece]:
     """The rows of a shard in order, about `_BYTES` of text at a time."""
-    for batch in plan.files.batches(shard, (TEXT,), plan.types):
+    for batch in plan.files.pool_batches(shard, (TEXT,), plan.types):
         text = batch.roles.column(0)
         bytes_before = np.cumsum(np.maximum(byte_lengths(text), 0)) // _BYTES
         ends = [*(np.flatnonzero(np.diff(bytes_before)) + 1).tolist(), batch.num_rows]
@@ -159,7 +159,7 @@ def _piece(batch: Batch, text: pa.Array, first: int, end: int) -> _Piece:
     return _Piece(
         text=here.filter(there),
         uid=batch.uid.slice(first, end - first).filter(there),
-        row=batch.start + first + np.flatnonzero(there.to_numpy(zero_copy_only=False)),
+        row=batch.rows[first:end][there.to_numpy(zero_copy_only=False)],
         rows=end - first,
         unreadable=lost,
     )

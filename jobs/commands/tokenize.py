@@ -30,11 +30,11 @@ def tokenize(pool: str, to: str, **options: Any) -> None:
     \b
     poolsieve tokenize 'docs/*.jsonl.zst' --tokenizer EleutherAI/gpt-neox-20b --length 512 --to tokens
     """
-    from poolsieve.jobs import api
+    from poolsieve.jobs import tokens
     from poolsieve.jobs.commands.output import say
     from poolsieve.jobs.report.numbers import size_text
 
-    found = api.tokenize(pool, to, progress=True, say=say, **options)
+    found = tokens.tokenize(pool, to, progress=True, say=say, **options)
     counts = found.counts
     left = f", {counts.empty:,} empty" * bool(counts.empty) + f", {counts.unreadable:,} unreadable" * bool(
         counts.unreadable

@@ -181,6 +181,7 @@ class _Ranks:
                     mask = np.isin(batch.rows, rows)
                     if mask.any():
                         yield only(batch, mask)
+                files.check_unchanged(line.shard)
 
         about = {"share": str(self.share), "rows": min(cut.k, cut.competing), "cut": cut.to_dict()}
         source = f"the {what} {about['rows']:,} of {cut.competing:,} rows by {self.score} in {self.run.url}"

@@ -14,6 +14,7 @@ from poolsieve.scoring_models.base.arrow import byte_lengths, texts
 from poolsieve.scoring_models.base.config import JsonObject
 from poolsieve.scoring_models.base.errors import PlanError, RowError
 from poolsieve.scoring_models.base.scorer import ModelBatch, ModelRow, Scores
+from poolsieve.scoring_models.causal.encoding import encode_of, ids_of
 from poolsieve.scoring_models.causal.files import compare, loaded_parts
 from poolsieve.scoring_models.causal.losses import AT_ONCE, TokenLosses, load_causal
 from poolsieve.scoring_models.causal.units import Ids, check_ids, chunk_lengths, chunk_of, filled, windows_of
@@ -57,8 +58,7 @@ class LoadedCausal:
 
         self.config, self.role = config, config.reads[0]
         device = device_of(torch, config.device)
-        wanted = config.precision or ("fp32" if device.type == "cpu" else "auto")
-        precision = precision_of(torch, wanted, device)
+        precision = precision_of(torch, config.precision, device)
         who = f"{type(config).__name__}({', '.join(repr(model) for model, _ in config.named.values())})"
         self._decode = self._documents(config, files, who) if config.tokens is None else self._chunks
         self.runner = runner_of(device, who)
@@ -91,7 +91,7 @@ class LoadedCausal:
         start = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
         if start is None:
             raise PlanError(f"{who}: the tokenizer has no token for a sequence's beginning or end to start a text with")
-        return functools.partial(self._texts, encoder_of(tokenizer), int(start))
+        return functools.partial(self._texts, encode_of(tokenizer), int(start))
 
     def _tokens(self) -> int:
         sizes = functools.partial(sizes_for, [model.model for model in self.models.values()])
@@ -140,8 +140,8 @@ class LoadedCausal:
         return parts, errors
 
     def _texts(self, encode: Any, start: int, values: pa.Array, rows: Sequence[int]) -> Any:
-        """Row -> windows, and row -> error; the ids of one text at a time are there as Python's."""
-        ids = encode(texts(values.take(pa.array(rows, pa.int64()))))
+        """Row -> windows, and row -> error."""
+        ids = ids_of(encode, texts(values.take(pa.array(rows, pa.int64()))))
         return {row: windows_of(some, start, self.window) for row, some in zip(rows, ids, strict=True)}, {}
 
     def _chunks(self, values: pa.Array, rows: Sequence[int]) -> Any:
@@ -193,26 +193,6 @@ class LoadedCausal:
     def flops(self, shape: str) -> float:
         """Floating-point operations of a full batch, of all models (`flops_of`)."""
         return sum(model.flops(*self._named[shape]) for model in self.models.values())
-
-
-def encoder_of(tokenizer: Any) -> Callable[[list[str]], Iterator[Any]]:
-    """What gives the ids of texts, without special tokens, one text after the other.
-
-    Of a tokenizer of the library `tokenizers`, without what it finds beside the ids (places, words, masks): that of a
-    document of 20 MB takes gigabytes.
-    """
-    if not tokenizer.is_fast:
-        return lambda some: (tokenizer(text, add_special_tokens=False)["input_ids"] for text in some)
-    rust = tokenizer.backend_tokenizer
-    rust.no_truncation()
-    rust.no_padding()
-
-    def encode(some: list[str]) -> Iterator[Any]:
-        found = rust.encode_batch_fast(some, add_special_tokens=False)
-        while found:
-            yield found.pop(0).ids
-
-    return encode
 
 
 def sizes_for(models: Sequence[Any], total: int) -> tuple[int, ...]:

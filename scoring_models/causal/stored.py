@@ -92,10 +92,10 @@ class StoredLosses(ScorerConfig):
 
     def score(self, batch: pa.RecordBatch) -> Scored:
         """Losses of a batch; an error for those that are NaN or infinite."""
-        stored = _stored(self.prior, self.conditional)
+        stored = _stored(self.prior, self.conditional, _stamp(self.prior, self.conditional))
         numbers = batch.column(self.instance)
         known = np.asarray(numbers.is_valid())
-        wanted = np.asarray(numbers.fill_null(-1).cast(pa.int64()), dtype=np.int64)
+        wanted = np.asarray(numbers.cast(pa.int64()).fill_null(-1), dtype=np.int64)
         places, found = stored.places(wanted)
         found &= known
         prior, conditional = (losses[places[found]] for losses in (stored.prior, stored.conditional))
@@ -149,8 +149,13 @@ def _names(listing: Path) -> list[str]:
     return names
 
 
-@functools.lru_cache(maxsize=2)
-def _stored(prior: str, conditional: str) -> Stored:
+def _stamp(*folders: str) -> tuple[int, ...]:
+    """Times at which the folders' indices were written: what is in memory is of these."""
+    return tuple((Path(folder) / INDEX).stat().st_mtime_ns for folder in folders)
+
+
+@functools.lru_cache(maxsize=1)
+def _stored(prior: str, conditional: str, stamp: tuple[int, ...]) -> Stored:
     """Both folders' losses, in memory.
 
     Raises:

@@ -27,7 +27,7 @@ LARGEST = 2**31 - 1
 """The largest id that a window holds."""
 
 
-def windows_of(ids: Sequence[int], start: int, window: int) -> list[Ids]:
+def windows_of(ids: Sequence[int] | Ids, start: int, window: int) -> list[Ids]:
     """A document's windows, int32, at most `window` long: each begins with the last id of the one before.
 
     So every id of the document is predicted once. A document of fewer than two tokens has none.

@@ -93,6 +93,7 @@ def texts(pool: Listed, seed: int, counts: Counted) -> Iterator[str]:
         for batch in pool.files.pool_batches(shard, (TEXT,), types):
             progress.check()
             yield from _texts(batch, counts)
+        pool.files.check_unchanged(shard)  # one that was cut short meanwhile looks like one with fewer rows
 
 
 def _order(shard: Shard, seed: int) -> bytes:

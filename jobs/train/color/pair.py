@@ -63,6 +63,8 @@ class Wishes:
             raise PlanError(f"seed={self.seed!r}: a whole number from 0 to 2^32 - 1 is wanted")
         if self.tokens is not None and self.tokens < 1:
             raise PlanError(f"tokens={self.tokens!r}: a positive number is wanted")
+        if self.micro is not None and self.micro < 1:
+            raise PlanError(f"micro-batch {self.micro}: at least one chunk has to be computed at a time")
         if self.rate is not None and not 0 < self.rate < 1:
             raise PlanError(f"lr={self.rate!r}: a rate above 0 and below 1 is wanted")
 
@@ -136,7 +138,7 @@ def train_color(target: Pool, out: str | os.PathLike[str], *, said: Say = lambda
 
 def _folder(out: str | os.PathLike[str]) -> Path:
     text = os.fspath(out)
-    if "://" in text:
+    if ":/" in text:  # `Path("s3://bucket")` has one slash
         raise PlanError(f"{text}: a training needs a folder on this machine; copy it to the storage afterwards")
     path = Path(text).absolute()
     if path.exists() and not path.is_dir():
@@ -203,8 +205,8 @@ def _difference(theirs: JsonObject, mine: JsonObject) -> Callable[[str], str]:
         one, other = theirs.get(key), mine.get(key)
         if not (isinstance(one, dict) and isinstance(other, dict)):
             return f"{key}: {one} there, {other} here"
-        inner = next(name for name in {**one, **other} if one.get(name) != other.get(name))
-        return f"{key}.{inner}: {one.get(inner)} there, {other.get(inner)} here"
+        inner = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+        return ", ".join(f"{key}.{name}: {one.get(name)} there, {other.get(name)} here" for name in inner)
 
     return said
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from poolsieve.dataflow import progress
 from poolsieve.jobs.train.color.presets import Preset
-from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
+from poolsieve.scoring_models.base.errors import PoolsieveError
 
 MARK = "whole"
 """A file in a checkpoint, written last: a process that is killed may leave half a checkpoint."""
@@ -79,12 +79,7 @@ def micro_of(batch: int, most: int | None, device: str) -> int:
     """Chunks that are computed at a time: the largest divisor of `batch` up to `most`.
 
     If nobody says, 32 on a GPU (3.3 GB of logits in fp32 for the published size) and 8 elsewhere.
-
-    Raises:
-        PlanError: for a number below 1.
     """
-    if most is not None and most < 1:
-        raise PlanError(f"micro-batch {most}: at least one chunk has to be computed at a time")
     limit = min(batch, most or (32 if device == "cuda" else 8))
     return next(size for size in range(limit, 0, -1) if batch % size == 0)
 

@@ -20,13 +20,15 @@ def test_plan_takes_every_input_once_in_order(items: list[tuple[int, str, str, s
         ShardExtract(shard=Shard(path=f"{i:04d}"), rows=1, nbytes=size, schema=schema, first_key=first, last_key=last)
         for i, (size, schema, first, last) in enumerate(items)
     ]
-    parts = plan_parts(inputs, target, lambda i, n, folder: f"{folder}/{i}-of-{n}")
+    parts = plan_parts(inputs, target, lambda i, n, folder, path: f"{folder}/{i}-of-{n}.{path}")
     schemas = list(dict.fromkeys(item.schema for item in inputs))
     assert [item for part in parts for item in part.inputs] == sorted(inputs, key=lambda x: schemas.index(x.schema))
     for k, schema in enumerate(schemas, 1):
         mine = [part for part in parts if part.inputs[0].schema == schema]
         folder = "data" if k == 1 else f"data-{k}"
-        assert [part.name for part in mine] == [f"{folder}/{i}-of-{len(mine)}" for i in range(len(mine))]
+        assert [part.name for part in mine] == [
+            f"{folder}/{i}-of-{len(mine)}.{part.inputs[0].shard.path}" for i, part in enumerate(mine)
+        ]
     for part in parts:
         assert len({item.schema for item in part.inputs}) == 1
         assert sum(item.nbytes for item in part.inputs[:-1]) < target

@@ -167,7 +167,7 @@ def test_another_tokenizer_and_a_sample(pair: Path, data: Path, tmp_path: Path) 
 def test_what_can_not_work_is_refused(pair: Path, data: Path, tmp_path: Path) -> None:
     target, prior = pool(data / "target.jsonl"), pool(data / "pool.jsonl")
 
-    def refused(message: str, out: Path = tmp_path / "out", at: Pool = target, **given: Any) -> None:
+    def refused(message: str, out: Path | str = tmp_path / "out", at: Pool = target, **given: Any) -> None:
         with pytest.raises(PlanError, match=message):
             train_color(at, str(out), **given)
 
@@ -179,7 +179,8 @@ def test_what_can_not_work_is_refused(pair: Path, data: Path, tmp_path: Path) ->
     refused("steps=0", prior_pool=prior, steps=0)
     refused("seed=-1", prior_pool=prior, seed=-1)
     refused("lr=2", prior_pool=prior, rate=2)
-    refused("a folder on this machine", out=Path("s3://bucket/x"), prior_pool=prior)
+    for elsewhere in ("s3://bucket/x", Path("s3://bucket/x")):
+        refused("a folder on this machine", out=elsewhere, prior_pool=prior)
     refused("declares no role 'text'", at=Pool.jsonl(str(data / "target.jsonl")), prior_pool=prior)
     refused("holds no tokenizer", prior_pool=prior, tokenizer=str(data))
     refused("micro-batch 0", prior_pool=prior, **{**SMALL, "micro": 0}, out=tmp_path / "micro")
@@ -229,7 +230,7 @@ def test_documents_are_one_stream_with_an_end_behind_each(pair: Path, tmp_path: 
 def test_a_long_text_is_cut_into_pieces(pair: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = AutoTokenizer.from_pretrained(pair / "prior")
     monkeypatch.setattr(chunks, "PIECE", 10)
-    counts, ids = stream(["a1 b2 " * 10, "b"], words, tmp_path / "one", length=2)
+    counts, ids = stream(["a1 b2 " * 10, "b"], words, tmp_path / "one", length=1)
     assert counts.documents == 2 and (ids == words.eos_token_id).sum() == 2
     assert words.decode(ids[: ids.tolist().index(0)]) == "a1 b2 " * 10
 

@@ -1,0 +1,64 @@
+"""Long texts are tokenised in sections, and have the ids of the whole."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+from poolsieve.scoring_models.causal import encoding
+from poolsieve.scoring_models.causal.encoding import ids_of, sections
+from tests.filters.corpus import real
+
+
+def bytelevel() -> Any:
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    return made
+
+
+def prefixed() -> Any:
+    """As GPT-2's with a blank before the first word."""
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    return made
+
+
+def metaspace() -> Any:
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.Metaspace()
+    return made
+
+
+def one_word() -> Any:
+    """As Llama's: no words, a mark in place of each blank and before the first."""
+    made = Tokenizer(models.BPE())
+    made.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    return made
+
+
+def trained(made: Any) -> encoding.Encode:
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    some = [" ".join(text.split()[:50]) for text in real(60)]
+    made.train_from_iterator(some, trainers.BpeTrainer(vocab_size=700, initial_alphabet=alphabet, show_progress=False))
+    return lambda some: [one.ids for one in made.encode_batch_fast(some, add_special_tokens=False)]
+
+
+@pytest.mark.parametrize("make", [bytelevel, prefixed, metaspace, one_word])
+def test_sections_have_the_ids_of_the_whole(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    encode, text = trained(make()), "\n".join(real(12))[:60_000]
+    whole = encode([text])[0]
+    monkeypatch.setattr(encoding, "SECTION", 2000)
+    assert [ids.tolist() for ids in ids_of(encode, ["a b", text, ""])] == [*encode(["a b"]), whole, []]
+    # A tokenizer without words may have merges over blanks anywhere: where none is safe, the text stays whole.
+    assert len(list(sections(encode, text))) > (10 if make is not one_word else 0)
+
+
+def test_a_text_without_blanks_stays_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    encode = trained(bytelevel())
+    text = "".join(random.Random(0).choices("abc", k=9000))
+    monkeypatch.setattr(encoding, "SECTION", 2000)
+    assert list(sections(encode, text)) == [text]
+    assert next(ids_of(encode, [text])).tolist() == encode([text])[0]
