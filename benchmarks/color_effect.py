@@ -183,8 +183,16 @@ def measured(sizes: Sizes, kind: str, folder: Path) -> dict[str, Any]:
         "target": {**vars(target), "flops": forward(target.preset, words)},
         "ratio": forward(target.preset, words) / forward(auxiliary, words),
         "minutes": round((time.perf_counter() - start) / 60, 1),
+        "machine": machine(),
         "seeds": seeds,
     }
+
+
+def machine() -> dict[str, float]:
+    """Cores, how many processes wanted one in the last quarter of an hour, and what all of this took of one core."""
+    used = os.times()
+    minutes = (used.user + used.system + used.children_user + used.children_system) / 60
+    return {"cores": cores(), "load": round(os.getloadavg()[2], 1), "cpu_minutes": round(minutes, 1)}
 
 
 def say(line: str) -> None:
@@ -204,7 +212,7 @@ def summary(result: dict[str, Any]) -> list[str]:
         agree, own = ([one[name][way] for one in result["seeds"]] for name in ("agree", "manuals"))
         lines.append(
             f"{way}: {spread(data)} times less data, {spread(compute)} times less compute; "
-            f"{statistics.mean(own):.0%} manuals, {statistics.mean(agree):.0%} of CoLoR's rows"
+            f"{statistics.median(own):.0%} manuals, {statistics.median(agree):.0%} of CoLoR's rows"
         )
     return lines
 

@@ -66,9 +66,9 @@ def _head(result: Result) -> str:
     target, small = result["target"], result["auxiliary"]
     return f"""# CoLoR-Filter's effect in miniature
 
-`{result["command"]}` makes this page, its plot and [its numbers]({NAME}.json); this run took {result["minutes"]:.0f} minutes
-of two cores that had other work as well. Spreads are median (least to most) over {len(result["seeds"])} seeds: each has a pool, a
-target set, a pair of models and a target model of its own.
+`{result["command"]}` makes this page, its plot and [its numbers]({NAME}.json). {_time(result)}
+Spreads are median (least to most) over {len(result["seeds"])} seeds: each has a pool, a target set, a pair of models and a target model of its
+own.
 
 - **Pool**: worlds of text that a Debian machine has, {_tokens(result)} tokens, in pieces of about 800 characters. Manual pages are
   a sixteenth of it.
@@ -81,6 +81,16 @@ target set, a pair of models and a target model of its own.
   token. It reads the chosen rows once. The learning rate is constant, so that each point of a curve is a training of its own.
 
 ![Held-out loss against tokens seen, for each way to choose]({NAME}.svg)"""
+
+
+def _time(result: Result) -> str:
+    machine = result.get("machine")
+    if machine is None:
+        return f"This run took {result['minutes']:.0f} minutes."
+    return (
+        f"This run took {result['minutes']:.0f} minutes, {machine['cpu_minutes']:.0f} minutes of one core in all, on {machine['cores']} cores "
+        f"with a load of {machine['load']:.0f}."
+    )
 
 
 def _tokens(result: Result) -> str:
@@ -210,8 +220,9 @@ def _limits(result: Result) -> str:
     data = _each(result, lambda one: one["against_random"]["label"]["data"])
     return f"""## What this does not say
 
-- The worlds are far apart, and how rare the target's is was chosen: a sixteenth. Rows of that world by its label come to {data} times less data,
-  and no choice of whole rows can do much better than that. A crawl has no such labels, and its good rows are not so easily told.
+- The worlds are far apart, and how rare the target's is was chosen: a sixteenth. Rows of that world by its label come to {data} times less
+  data, so that there is little more to be had here. A crawl has no such labels, and its good rows are not so easily told.
+- With few seeds and held-out manuals of few families the ways are not told apart where their spreads overlap.
 - Models and data are small: {_tokens(result)} tokens of pool where the paper has 176 B. The paper's own figures (25 times less data for Books,
   11 times for downstream tasks, 1.2 B parameters) come from there.
 - The sample that is distilled has hardly more than a dozen good rows. A classifier of a real pool's 5 % sees thousands."""
