@@ -59,10 +59,18 @@ def checkpoint_files(
 
 
 def checkpoint_file(model: str, revision: str | None, name: str) -> Path | None:
-    """One file of a folder (an absolute path) or a Hub repository; None if it has no such file."""
+    """One file of a folder (an absolute path) or a Hub repository; None if it has no such file.
+
+    Raises:
+        PlanError: for a folder with a revision, a path without a folder, and what `fetch` raises.
+    """
     if Path(model).is_absolute():
+        if revision is not None:
+            raise PlanError(f"{model} is a folder, which has no revision {revision!r}: leave it out, or name a repository")
         path = Path(model) / name
         return path if path.is_file() else None
+    if model.startswith((".", "~")) or model.count("/") > 1:  # no name of a repository
+        raise PlanError(f"there is no folder {model} that holds a model (looked in {absolute_path('.')})")
     return fetch(model, revision, name)
 
 
