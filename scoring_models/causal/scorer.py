@@ -215,8 +215,8 @@ class Color(CausalScorer):
         object.__setattr__(self, "conditional", placed(self.conditional))
         if self.named["prior"] == self.named["conditional"]:
             raise PlanError(
-                f"Color: prior and conditional are both {self.prior}, so that every score is 0: name two models, or take "
-                "Loss for the losses of one"
+                f"Color: prior and conditional are both {self.prior}, so that every score is 0: name two models, or "
+                "take Loss for the losses of one"
             )
 
     @property

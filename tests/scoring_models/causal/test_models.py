@@ -149,8 +149,8 @@ def test_one_model_twice_is_refused(prior: Path, conditional: Path) -> None:
 
 
 def test_where_a_model_is_not(prior: Path) -> None:
-    for model in ("./none", "../none/x", "~/none", "some/where/else"):
-        with pytest.raises(PlanError, match=f"there is no folder {model}"):
+    for model in ("./none", "../none/x", "~/none", "some/where/else", "/none"):
+        with pytest.raises(PlanError, match=r"there is no folder /.* that holds a model"):
             Loss(model).files()
     with pytest.raises(PlanError, match="is a folder, which has no revision 'v1'"):
         Loss(str(prior), revision="v1").files()
@@ -214,6 +214,16 @@ def test_weights_that_are_pickles_are_refused(prior: Path, tmp_path: Path) -> No
         Loss(str(other)).files()
     (other / "pytorch_model.bin").rename(other / "model.safetensors")
     with pytest.raises(PlanError, match=str(other)):
+        Loss(str(other)).load()
+
+
+def test_a_model_that_knows_no_number_is_refused(prior: Path, tmp_path: Path) -> None:
+    made = transformers.AutoModelForCausalLM.from_pretrained(prior)
+    with torch.no_grad():
+        made.get_output_embeddings().weight[7] = float("nan")
+    other = shutil.copytree(prior, tmp_path / "other")
+    made.save_pretrained(other)
+    with pytest.raises(PlanError, match="gives logits that are NaN"):
         Loss(str(other)).load()
 
 
