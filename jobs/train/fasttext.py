@@ -16,6 +16,7 @@ from typing import IO, Any
 import pyarrow as pa
 
 from poolsieve.dataflow import fs
+from poolsieve.dataflow.pools.casts import is_text
 from poolsieve.dataflow.pools.formats import FORMATS
 from poolsieve.dataflow.pools.shards import Batch
 from poolsieve.dataflow.recipes.recipe import Pool
@@ -29,6 +30,9 @@ from poolsieve.scoring_models.base.provenance import record_path
 from poolsieve.scoring_models.fasttext import LABEL, FastText
 
 TEXT = "text"
+
+_HELD = b"held-out texts"
+"""Hashes of their own: rows that won a tie have small hashes of uids, and would all be held out."""
 
 
 @dataclass
@@ -144,6 +148,7 @@ def _of_pool(given: Pool, label: str) -> Kind:
     pool = given.located()
     shards = pool.listing().shards
     types = pool.role_types(shards)
+    check_text(types[TEXT], ", ".join(given.urls))
 
     def batches() -> Iterator[Batch]:
         for shard in shards:
@@ -206,6 +211,16 @@ def trainer() -> Callable[..., Any]:
     return found
 
 
+def check_text(kind: pa.DataType, where: str) -> None:
+    """Refuses a role `text` that holds something else.
+
+    Raises:
+        PlanError: naming its type.
+    """
+    if not is_text(kind):
+        raise PlanError(f"{where}: the role 'text' is {kind}, not text: name another column or field with --text")
+
+
 def check(labels: tuple[str, str], model: str, replace: bool) -> None:
     """Refuses labels that are no two words, and a model that can't be written.
 
@@ -247,7 +262,7 @@ def _write(kind: Kind, holdout: float, seed: int, seen: IO[str], held: IO[str]) 
 
 def _held_out(uids: pa.Array, holdout: float, seed: int) -> list[bool]:
     limit = int(holdout * (1 << 64))
-    return [int(one) < limit for one in tie_hashes(uids, seed)]
+    return [int(one) < limit for one in tie_hashes(uids, seed, _HELD)]
 
 
 def _line(text: str | None) -> str:

@@ -25,11 +25,11 @@ from poolsieve.dataflow.recipes.recipe import Pool
 from poolsieve.dataflow.store.manifest import ShardLine
 from poolsieve.dataflow.store.out import OutFolder
 from poolsieve.dataflow.store.tables import one_array
-from poolsieve.filters.dsl.cuts import Cut, kept_by, key_bits
+from poolsieve.filters.dsl.cuts import Cut, Mask, kept_by, key_bits
 from poolsieve.filters.dsl.env import Env
 from poolsieve.filters.dsl.limits import nan_to_null
 from poolsieve.filters.dsl.top import Ranked, Top
-from poolsieve.jobs.train.fasttext import TEXT, Kind, Trained, check, fit, trainer
+from poolsieve.jobs.train.fasttext import TEXT, Kind, Trained, check, check_text, fit, trainer
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
 
 NOT_SCORES = ("row", "uid", "keep", "reason")
@@ -72,9 +72,9 @@ def train_from_ledger(
     kind = _kind(run, score)
     side = _side(run, score, lowest)
     _check_shares(top, bottom)
-    best, worst = _Ranks(run, score, kind, top, side), _Ranks(run, score, kind, bottom, not side)
+    best, worst = _Ranks(run, score, kind, side, top), _Ranks(run, score, kind, side, bottom, worst=True)
     pool = _pool(run, text)
-    kinds = [best.texts(pool, labels[0], "best"), worst.texts(pool, labels[1], "worst")]
+    kinds = [best.texts(pool, labels[0]), worst.texts(pool, labels[1])]
     made_from = {
         "out": run.url,
         "decision": run.decision,
@@ -128,30 +128,38 @@ def _pool(run: OutFolder, text: str | None) -> Pool:
 
 @dataclass(frozen=True)
 class _Ranks:
-    """The rows of a ledger at one end of a score."""
+    """The rows of a ledger at one end of a score.
+
+    The worst are those that a cut leaves, so that rows which tie are in one order from the best to the worst, and none
+    is at both ends.
+    """
 
     run: OutFolder
     score: str
     kind: pa.DataType
-    share: float | str
     lowest: bool
+    share: float | str
+    worst: bool = False
 
-    @property
-    def top(self) -> Ranked:
-        rule = Top(self.score, fraction=self.share, lowest=self.lowest)
-        assert isinstance(rule.predicate, Ranked)
-        return rule.predicate
+    def cut(self) -> tuple[Cut, int]:
+        """The exact cut, and the rows on this side of it."""
+        cut = self._cut(fraction=self.share)
+        rows = min(cut.k, cut.competing)
+        # Of `competing` rows, at least one stays beside the worst.
+        return (self._cut(count=max(1, cut.competing - rows)) if self.worst else cut), rows
 
-    def cut(self) -> Cut:
-        """The exact cut, by as many readings of the score's column as the search has levels."""
+    def _cut(self, **how: Any) -> Cut:
+        """By as many readings of the score's column as the search has levels."""
+        top = Top(self.score, lowest=self.lowest, **how).predicate
+        assert isinstance(top, Ranked)
         searches: Searches | None = None
         for number in range(levels(self.kind)):
             counts: dict[str, DigitCounts] = {}
             for line in self.run.shards:
-                found = count_rows(self._env(line), searches, number, top=self.top, kind=self.kind)
+                found = count_rows(self._env(line), searches, number, top=top, kind=self.kind)
                 for group, some in found.items():
                     counts[group] = counts[group].add(some) if group in counts else some
-            searches = advance(counts, searches, top=self.top, kind=self.kind)
+            searches = advance(counts, searches, top=top, kind=self.kind)
             if all(search.cut for search in searches.values()):
                 break
         return cuts_of(searches or {})[""]
@@ -163,17 +171,24 @@ class _Ranks:
         rows = np.asarray(ledger.column("row").to_numpy(), dtype=np.int64)
         return Env({self.score: values}, lambda: uids, rows, line.path, {}, alive)
 
-    def texts(self, pool: Pool, label: str, what: str) -> Kind:
+    def taken(self, env: Env, cut: Cut) -> Mask:
+        """bool (n,): the rows of a shard that are on this side of the cut."""
+        kept = kept_by(cut, env.scores[self.score], env.uid_of, env.rows, env.path, seed=0)
+        return env.alive & ~kept if self.worst else kept
+
+    def texts(self, pool: Pool, label: str) -> Kind:
         """The texts of the rows."""
-        cut, files = self.cut(), pool.located()
+        (cut, count), files = self.cut(), pool.located()
         shards = [line.shard for line in self.run.shards]
+        for shard in shards[:1]:
+            files.check_unchanged(shard)  # says it better than whatever reads its schema
         types = files.role_types(shards)
+        check_text(types[TEXT], f"the pool of {self.run.url}")
 
         def batches() -> Iterator[Batch]:
             for line in self.run.shards:
                 env = self._env(line)
-                taken = kept_by(cut, env.scores[self.score], env.uid_of, env.rows, env.path, self.top.seed)
-                rows = env.rows[taken]
+                rows = env.rows[self.taken(env, cut)]
                 if not len(rows):
                     continue
                 files.check_unchanged(line.shard)
@@ -183,6 +198,7 @@ class _Ranks:
                         yield only(batch, mask)
                 files.check_unchanged(line.shard)
 
-        about = {"share": str(self.share), "rows": min(cut.k, cut.competing), "cut": cut.to_dict()}
-        source = f"the {what} {about['rows']:,} of {cut.competing:,} rows by {self.score} in {self.run.url}"
+        about = {"share": str(self.share), "rows": count, "beyond" if self.worst else "cut": cut.to_dict()}
+        what = "worst" if self.worst else "best"
+        source = f"the {what} {count:,} of {cut.competing:,} rows by {self.score} in {self.run.url}"
         return Kind(label, source, about, batches)

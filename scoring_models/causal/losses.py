@@ -109,6 +109,11 @@ class TokenLosses:
         name = type(self.model).__name__
         ids = self._some_ids()
         own = self.model(input_ids=ids, use_cache=False).logits.float()
+        if bool(own.isnan().any()):
+            raise PlanError(
+                f"{who}: {name} gives logits that are NaN: its weights are damaged, or {self._kind()} is too narrow "
+                "for them (precision='fp32')"
+            )
         hidden = self._hidden(ids)
         mine = self._tried(lambda: self._own(hidden.reshape(-1, hidden.shape[-1])))
         if mine is None or not self._close(mine.reshape(own.shape), own):
@@ -126,9 +131,13 @@ class TokenLosses:
         return (self.torch.arange(12, device=device) * 7919 % self.vocabulary).reshape(2, 6)
 
     def _close(self, one: Any, other: Any) -> bool:
-        kind = str(self.head.weight.dtype).removeprefix("torch.")
+        kind = self._kind()
         largest = max(float(other.abs().max()), 1e-6)
         return float((one - other).abs().max()) <= CLOSE.get(kind, 4e-2) * largest
+
+    def _kind(self) -> str:
+        """The type of the weights, as `float32`."""
+        return str(self.head.weight.dtype).removeprefix("torch.")
 
     def _tried(self, make: Callable[[], Any]) -> Any:
         """What `make` gives; None if the model's code can't do that, however it says so."""

@@ -87,14 +87,26 @@ class CausalScorer(TextScorer):
         """Refuses a role that is known to hold no text, or no chunks.
 
         Raises:
-            PlanError: naming the role's type.
+            PlanError: naming the role's type, or the length of its chunks if no model reads so many ids.
         """
         chunks = self.tokens is not None
         if pa.types.is_null(kind) or (is_id_list(kind) if chunks else not (is_nested(kind) or is_primitive(kind))):
+            self._check_length(where, role, kind)
             return
         what, columns = ("token ids", "lists of integers") if chunks else ("text", "text")
         hint = "" if chunks or not is_id_list(kind) else f", or say tokens={role!r} to read chunks"
         raise PlanError(f"{where} reads {role!r} as {what}, but it is {kind}: name a column of {columns}{hint}")
+
+    def _check_length(self, where: str, role: str, kind: pa.DataType) -> None:
+        """Refuses chunks that are all too long, where their type says how long they are."""
+        if self.tokens is None or not pa.types.is_fixed_size_list(kind):
+            return
+        length, most = kind.list_size, self.window_of(self.files_of())
+        if length > most:
+            raise PlanError(
+                f"{where} reads {role!r}, chunks of {length:,} ids, and {most:,} are read at most: make chunks of that "
+                "length, or give the scorer a larger window, up to its models' context"
+            )
 
     @property
     def resources(self) -> Resources:
@@ -201,6 +213,11 @@ class Color(CausalScorer):
         super().__post_init__()
         object.__setattr__(self, "prior", placed(self.prior))
         object.__setattr__(self, "conditional", placed(self.conditional))
+        if self.named["prior"] == self.named["conditional"]:
+            raise PlanError(
+                f"Color: prior and conditional are both {self.prior}, so that every score is 0: name two models, or "
+                "take Loss for the losses of one"
+            )
 
     @property
     def columns(self) -> Mapping[str, pa.DataType]:

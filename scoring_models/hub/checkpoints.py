@@ -59,11 +59,23 @@ def checkpoint_files(
 
 
 def checkpoint_file(model: str, revision: str | None, name: str) -> Path | None:
-    """One file of a folder (an absolute path) or a Hub repository; None if it has no such file."""
+    """One file of a folder (an absolute path) or a Hub repository; None if it has no such file.
+
+    Raises:
+        PlanError: for a folder that is not there, one with a revision, and what `fetch` raises.
+    """
     if Path(model).is_absolute():
-        path = Path(model) / name
-        return path if path.is_file() else None
+        return _file_of_folder(Path(model), revision, name)
     return fetch(model, revision, name)
+
+
+def _file_of_folder(folder: Path, revision: str | None, name: str) -> Path | None:
+    if not folder.is_dir():
+        raise PlanError(f"there is no folder {folder} that holds a model")
+    if revision is not None:
+        raise PlanError(f"{folder} is a folder, which has no revision {revision!r}: leave it out, or name a repository")
+    path = folder / name
+    return path if path.is_file() else None
 
 
 def _parts(model: str, revision: str | None, index: Path) -> dict[str, Path]:
@@ -98,8 +110,12 @@ def load_tokenizer(files: Mapping[str, Path]) -> Any:
 
 
 def placed(model: str) -> str:
-    """A model as a scorer keeps it: a folder that is there by its absolute path, else the name of a repository."""
-    return absolute_path(model) if Path(absolute_path(model)).is_dir() else model
+    """A model as a scorer keeps it: a folder by its absolute path, else the name of a repository.
+
+    A folder is what is there as one, and what no repository can be called (`./model`, `~/model`, `a/b/model`).
+    """
+    path = model.startswith((".", "~")) or model.count("/") > 1 or Path(absolute_path(model)).is_dir()
+    return absolute_path(model) if path else model
 
 
 def shown(model: str) -> str:

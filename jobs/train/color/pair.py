@@ -214,6 +214,7 @@ def _difference(theirs: JsonObject, mine: JsonObject) -> Callable[[str], str]:
 def _train(made: Plan, said: Say) -> None:
     if made.prior is not None and not (made.out / PRIOR).exists():
         words = _tokenizer(made, said)
+        _stream(made, CONDITIONAL, words, said)  # a target of too little text is none to train a prior for first
         _stage(made, PRIOR, words, lambda: _fresh(made, words), said)
     if (made.out / CONDITIONAL).exists():
         said(f"{made.out / CONDITIONAL} is there")
@@ -287,19 +288,14 @@ def _loaded(made: Plan, files: dict[str, Path], words: Any) -> Any:
 
 def _stage(made: Plan, name: str, words: Any, model: Callable[[], Any], said: Say) -> None:
     """Trains one model, and puts its folder in place."""
-    pool = made.target if name == CONDITIONAL or made.prior is None else made.prior
-    work, length = made.out / WORK, _length(made)
-    said(f"{name}: reading {', '.join(pool.pool.urls)}")
-    enough = made.plan.steps * made.plan.batch if name == PRIOR else None
-    path = work / f"{name}.ids"
-    seed = made.wishes.seed
-    counts = chunks.write_stream(pool, words, path, length=length, seed=seed, most=enough)
-    ids = np.memmap(path, dtype=chunks.dtype_of(words), mode="r").reshape(-1, length)
+    counts = _stream(made, name, words, said)
+    length = _length(made)
+    ids = np.memmap(_ids(made, name), dtype=chunks.dtype_of(words), mode="r").reshape(-1, length)
     todo = _todo(made, name, ids, said)
     said(f"{name}: {_times(counts, todo, length)}")
     trained = model()
     losses = stage.trained(todo, trained)
-    about = _about(made, name, pool, counts, todo, trained, losses)
+    about = _about(made, name, _pool(made, name), counts, todo, trained, losses)
 
     def write(folder: str) -> None:
         trained.save_pretrained(folder)
@@ -309,6 +305,23 @@ def _stage(made: Plan, name: str, words: Any, model: Callable[[], Any], said: Sa
     _placed(made, made.out / name, write)
     shutil.rmtree(todo.folder, ignore_errors=True)
     said(f"wrote {made.out / name}")
+
+
+def _pool(made: Plan, name: str) -> Listed:
+    return made.target if name == CONDITIONAL or made.prior is None else made.prior
+
+
+def _ids(made: Plan, name: str) -> Path:
+    return made.out / WORK / f"{name}.ids"
+
+
+def _stream(made: Plan, name: str, words: Any, said: Say) -> Counted:
+    """Writes a model's pool as ids, unless they are there."""
+    pool, path = _pool(made, name), _ids(made, name)
+    if not path.exists():
+        said(f"{name}: reading {', '.join(pool.pool.urls)}")
+    enough = made.plan.steps * made.plan.batch if name == PRIOR else None
+    return chunks.write_stream(pool, words, path, length=_length(made), seed=made.wishes.seed, most=enough)
 
 
 def _length(made: Plan) -> int:
@@ -339,7 +352,8 @@ def _todo(made: Plan, name: str, ids: Any, said: Say) -> stage.Stage:
 
 def _times(counts: Counted, todo: stage.Stage, length: int) -> str:
     times = todo.steps * todo.batch / counts.chunks
-    read = f"{counts.documents:,} documents, {counts.chunks:,} chunks of {length} tokens"
+    lost = f" ({counts.unreadable:,} more are unreadable)" * bool(counts.unreadable)
+    read = f"{counts.documents:,} documents{lost}, {counts.chunks:,} chunks of {length} tokens"
     return f"{read}; {todo.steps:,} steps of {todo.batch}, {times:.2g} times round"
 
 

@@ -187,6 +187,9 @@ def test_what_can_not_work_is_refused(pair: Path, data: Path, tmp_path: Path) ->
     (tmp_path / "empty.jsonl").write_text('{"text": ""}\n')
     refused("no text to train a tokenizer", prior_pool=pool(tmp_path / "empty.jsonl"), out=tmp_path / "none")
     refused("more text is needed", prior_pool=prior, length=100_000, out=tmp_path / "short")
+    late = tmp_path / "late"
+    refused("more text is needed", at=pool(tmp_path / "empty.jsonl"), out=late, prior_pool=prior, **SMALL)
+    assert not (late / "prior").exists() and not list(late.glob("work/*.steps"))
     refused("has other contents", out=data, prior_pool=prior)
     pickled = shutil.copytree(pair / "prior", tmp_path / "pickled")
     torch.save(load_file(pickled / "model.safetensors"), pickled / "pytorch_model.bin")

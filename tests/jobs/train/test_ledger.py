@@ -14,9 +14,10 @@ from click.testing import CliRunner
 
 import poolsieve
 from poolsieve.dataflow import Pool
+from poolsieve.dataflow.store.out import OutFolder
 from poolsieve.filters import Keep, Score, Top, col
 from poolsieve.jobs.cli import main
-from poolsieve.jobs.train.ledger import train_from_ledger
+from poolsieve.jobs.train.ledger import _pool, _Ranks, train_from_ledger
 from poolsieve.scoring_models import FastText
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 from tests.jobs.train.test_fasttext import SMALL, texts
@@ -60,8 +61,23 @@ def test_best_and_worst_are_the_ledgers_own(run: poolsieve.Run, tmp_path: Path) 
     said = lines(tmp_path / "q.bin")["made_from"]
     assert isinstance(said, dict) and said["decision"] == run.decision and said["lowest"] is True
     assert said["best"]["cut"]["value"] == scores[len(scores) // 10 - 1]
-    assert said["worst"]["cut"]["value"] == scores[-(len(scores) // 2)]
+    assert said["worst"]["beyond"]["value"] == scores[-(len(scores) // 2) - 1]
     assert said["pool"]["fraction"] == "0.9"
+
+
+def test_rows_that_tie_are_at_one_end_alone_and_not_all_held_out(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": texts("good", 400), "x": [1.0] * 400}), tmp_path / "a.parquet")
+    made = poolsieve.run(Pool.parquet(f"{tmp_path}/a.parquet", text="text") | Top("x", fraction=0.5), tmp_path / "out")
+    kind = pa.float64()
+    ends = [
+        _Ranks(OutFolder(made.url), "x", kind, False, "0.25"),
+        _Ranks(OutFolder(made.url), "x", kind, False, "0.75", worst=True),
+    ]
+    pool = _pool(OutFolder(made.url), None)
+    found = [[uid for batch in end.texts(pool, "a").batches() for uid in batch.uid.to_pylist()] for end in ends]
+    assert [len(uids) for uids in found] == [100, 300] and not set(found[0]) & set(found[1])
+    counts = train_from_ledger(made.url, str(tmp_path / "q.bin"), score="x", top=0.25, bottom=0.75, **SMALL).counts
+    assert 2 < counts["hq"].held_out < 25
 
 
 def test_the_model_scores_and_its_record_goes_on(run: poolsieve.Run, tmp_path: Path) -> None:
@@ -127,6 +143,7 @@ def test_what_can_not_work_is_refused(run: poolsieve.Run, tmp_path: Path) -> Non
     refused("at most 1 together", top=0.6)
     refused("at most 1 together", top=0)
     refused("shares of the rows", top="x")
+    refused("the role 'text' is float, not text", text="loss")
     refused("no text to train with", score="n", lowest=True, top="0.0001")
     with pytest.raises(PlanError, match="no manifest"):
         train_from_ledger(str(tmp_path), str(tmp_path / "m.bin"), score="loss", top=0.1, bottom=0.1)
@@ -138,5 +155,8 @@ def test_a_pool_that_changed_is_refused(tmp_path: Path) -> None:
     made = poolsieve.run(Pool.parquet(f"{tmp_path}/a.parquet", text="text") | Top("x", fraction=0.5), tmp_path / "out")
     pq.write_table(pa.table({"text": texts("bad", 51), "x": np.arange(51.0)}), tmp_path / "a.parquet")
     with pytest.raises(PoolsieveError, match="has changed"):
+        train_from_ledger(made.url, str(tmp_path / "m.bin"), score="x", top=0.2, bottom=0.2, **SMALL)
+    (tmp_path / "a.parquet").unlink()
+    with pytest.raises(PoolsieveError, match="gone"):
         train_from_ledger(made.url, str(tmp_path / "m.bin"), score="x", top=0.2, bottom=0.2, **SMALL)
     assert not (tmp_path / "m.bin").exists()

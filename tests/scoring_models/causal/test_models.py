@@ -130,6 +130,32 @@ def test_a_run_over_a_parquet_pool_of_chunks(prior: Path, tmp_path: Path) -> Non
     assert rows[30]["reason"] == "quarantine.token_id" and rows[31]["loss"] is None
 
 
+def test_chunks_that_are_all_too_long_are_refused_in_the_plan(prior: Path, tmp_path: Path) -> None:
+    np.arange(650, dtype="<u2").tofile(tmp_path / "a.npy")
+    for length, window in ((65, None), (64, 63)):
+        pool = Pool.tokens(f"{tmp_path}/a.npy", dtype="uint16", length=length)
+        recipe = pool | Score(loss=Loss(str(prior), tokens="tokens", window=window))
+        with pytest.raises(PlanError, match=f"chunks of {length} ids, and {length - 1} are read at most"):
+            run(recipe | Top("loss", count=5, lowest=True), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_model_twice_is_refused(prior: Path, conditional: Path) -> None:
+    with pytest.raises(PlanError, match="every score is 0"):
+        Color(prior=str(prior), conditional=f"{prior}/")
+    with pytest.raises(PlanError, match="every score is 0"):
+        Color(prior="a/b", conditional="a/b", prior_revision="main", conditional_revision="main")
+    Color(prior="a/b", conditional="a/b", prior_revision="early", conditional_revision="late")
+
+
+def test_where_a_model_is_not(prior: Path) -> None:
+    for model in ("./none", "../none/x", "~/none", "some/where/else", "/none"):
+        with pytest.raises(PlanError, match=r"there is no folder /.* that holds a model"):
+            Loss(model).files()
+    with pytest.raises(PlanError, match="is a folder, which has no revision 'v1'"):
+        Loss(str(prior), revision="v1").files()
+
+
 def test_two_tokenizers_are_refused_in_the_plan(prior: Path, tmp_path: Path) -> None:
     other = make(tmp_path / "other", "neox", tokenizer=tokenizer_of(290))
     for unit in ({}, {"tokens": "tokens"}):
@@ -188,6 +214,16 @@ def test_weights_that_are_pickles_are_refused(prior: Path, tmp_path: Path) -> No
         Loss(str(other)).files()
     (other / "pytorch_model.bin").rename(other / "model.safetensors")
     with pytest.raises(PlanError, match=str(other)):
+        Loss(str(other)).load()
+
+
+def test_a_model_that_knows_no_number_is_refused(prior: Path, tmp_path: Path) -> None:
+    made = transformers.AutoModelForCausalLM.from_pretrained(prior)
+    with torch.no_grad():
+        made.get_output_embeddings().weight[7] = float("nan")
+    other = shutil.copytree(prior, tmp_path / "other")
+    made.save_pretrained(other)
+    with pytest.raises(PlanError, match="gives logits that are NaN"):
         Loss(str(other)).load()
 
 
