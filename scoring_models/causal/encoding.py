@@ -28,12 +28,14 @@ _BETWEEN = re.compile(r"\w([ \n])(?=\w)")
 
 
 def encode_of(tokenizer: Any) -> Encode:
-    """What gives the ids of texts, by a tokenizer of transformers."""
+    """What gives the ids of texts, by a tokenizer of transformers. A special token's name in a text is text."""
     if not tokenizer.is_fast:
-        return lambda some: [tokenizer(text, add_special_tokens=False)["input_ids"] for text in some]
+        plain = {"add_special_tokens": False, "split_special_tokens": True}
+        return lambda some: [tokenizer(text, **plain)["input_ids"] for text in some]
     rust = tokenizer.backend_tokenizer
     rust.no_truncation()
     rust.no_padding()
+    rust.encode_special_tokens = True  # as where a pair is trained, and where token files are made
     return lambda some: [made.ids for made in rust.encode_batch_fast(some, add_special_tokens=False)]
 
 

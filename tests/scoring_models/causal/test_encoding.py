@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from poolsieve.scoring_models.causal import encoding
-from poolsieve.scoring_models.causal.encoding import ids_of, sections
+from poolsieve.scoring_models.causal.encoding import encode_of, ids_of, sections
+from poolsieve.scoring_models.hub.checkpoints import load_tokenizer
 from tests.filters.corpus import real
+from tests.scoring_models.causal import tiny_causal
 
 
 def bytelevel() -> Any:
@@ -62,3 +65,11 @@ def test_a_text_without_blanks_stays_whole(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(encoding, "SECTION", 2000)
     assert list(sections(encode, text)) == [text]
     assert next(ids_of(encode, [text])).tolist() == encode([text])[0]
+
+
+def test_a_special_token_that_a_text_spells_is_text(tmp_path: Path) -> None:
+    tokenizer = load_tokenizer({"config.json": tiny_causal.make(tmp_path) / "config.json"})
+    end, text = tokenizer.eos_token_id, "w1 <|end|> w2"
+    assert end in tokenizer(text)["input_ids"]
+    (found,) = ids_of(encode_of(tokenizer), [text])
+    assert end not in found and tokenizer.decode(found) == text
