@@ -256,7 +256,8 @@ def _write(kind: Kind, holdout: float, seed: int, seen: IO[str], held: IO[str]) 
             if line:
                 (held if unseen else seen).write(f"{LABEL}{kind.label} {line}\n")
     if not counts.trained:
-        raise PlanError(f"{kind.source} has no text to train with: {counts}")
+        rest = f"{counts.held_out:,} held out, {counts.empty:,} empty, {counts.unreadable:,} unreadable"
+        raise PlanError(f"{kind.source} has no text to train with ({rest}): name more texts, or a smaller --holdout")
     return counts
 
 

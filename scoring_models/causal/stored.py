@@ -52,6 +52,8 @@ class StoredLosses(ScorerConfig):
     def __post_init__(self) -> None:
         for name in ("prior", "conditional"):
             object.__setattr__(self, name, absolute_path(getattr(self, name)))
+        if self.prior == self.conditional:
+            raise PlanError(f"StoredLosses: prior and conditional are both {self.prior}, so that every score is 0")
 
     @property
     def reads(self) -> tuple[str, ...]:

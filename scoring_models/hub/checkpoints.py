@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from poolsieve.scoring_models.base.config import absolute_path
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
+from poolsieve.scoring_models.base.kinds import short
 from poolsieve.scoring_models.hub.cache import fetch
 from poolsieve.scoring_models.hub.files import check_tokenizer, read_json, refuse_code
 
 L = TypeVar("L")
+
+_PART = re.compile(r"[\w-][\w.-]{0,200}\.safetensors")
+"""What a file of weights beside its index may be called."""
 
 CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
@@ -83,6 +88,10 @@ def _parts(model: str, revision: str | None, index: Path) -> dict[str, Path]:
     named = read_json(index).get("weight_map")
     if not isinstance(named, dict) or not all(isinstance(part, str) for part in named.values()):
         raise PlanError(f"can't read the model's {index}: it has no weight_map of names")
+    if strange := [part for part in named.values() if not _PART.fullmatch(part)]:
+        raise PlanError(
+            f"{model}: its {INDEX} names {short(strange[0])} as weights; a file of the same folder is wanted"
+        )
     found: dict[str, Path] = {}
     for part in sorted(set(named.values())):
         path = checkpoint_file(model, revision, part)

@@ -93,7 +93,12 @@ def test_folders_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match=r"names 1\.npy, 3\.npy: expected 1\.npy, 2\.npy"):
         scorer.files()
     with pytest.raises(PlanError, match="is no folder of stored losses"):
-        StoredLosses(prior=str(tmp_path), conditional=str(tmp_path)).files()
+        StoredLosses(prior=str(tmp_path), conditional=str(tmp_path / "other")).files()
+
+
+def test_one_folder_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="so that every score is 0"):
+        StoredLosses(prior=str(tmp_path), conditional=f"{tmp_path}/")
 
 
 def test_a_run_over_a_pool_of_numbers(tmp_path: Path) -> None:
@@ -108,7 +113,7 @@ def test_a_run_over_a_pool_of_numbers(tmp_path: Path) -> None:
     assert [row for row in range(200) if rows[row]["keep"]] == sorted(best.tolist())
     with pytest.raises(PlanError, match="reads 'text' as numbers of instances, but it is string"):
         run(
-            pool | Score(color=StoredLosses(prior=scorer.prior, conditional=scorer.prior, instance="text")),
+            pool | Score(color=StoredLosses(prior=scorer.prior, conditional=scorer.conditional, instance="text")),
             tmp_path / "no",
         )
 

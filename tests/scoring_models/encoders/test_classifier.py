@@ -197,6 +197,9 @@ def test_weights_in_parts_count_as_files(folder: Path) -> None:
     (parts / min(shards)).unlink()
     with pytest.raises(PlanError, match=f"has no {min(shards)}"):
         scorer.files()
+    (parts / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "../whole/model.safetensors"}}))
+    with pytest.raises(PlanError, match=r"names .*\.\./whole/model\.safetensors"):
+        scorer.files()
 
 
 @pytest.mark.filterwarnings("ignore")
