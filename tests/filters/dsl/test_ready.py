@@ -49,5 +49,5 @@ def test_marking_changes_nothing_else() -> None:
         return x
 
     assert stage(example="made(1)")(made) is made
-    assert ready_made(made) == ("made(1)", ())
+    assert ready_made(made) == ("made(1)", (), ())
     assert ready_made(filters.col) is None
