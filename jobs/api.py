@@ -43,7 +43,8 @@ Say = Callable[[str], None]
 """Is told what the user should know: one warning at a time."""
 
 
-def _warn(text: str) -> None:
+def warn(text: str) -> None:
+    """Tells whoever called a function of this module, unless that was given another `say`."""
     warnings.warn(text, UserWarning, stacklevel=3)
 
 
@@ -151,7 +152,7 @@ def run(
     samples: bool = True,
     truth: str | os.PathLike[str] | None = None,
     progress: bool = False,
-    say: Say = _warn,
+    say: Say = warn,
 ) -> Run:
     """Scores what has no scores yet, decides every row, and writes ledger, report and manifest to `out`.
 
@@ -284,7 +285,7 @@ def decide(
     made = prepare_stored(source, out, options=options, frozen=frozen, trust_recipe=trust)
     with ending(made.job.run_id):
         for text in made.warnings:
-            how.get("say", _warn)(text)
+            how.get("say", warn)(text)
         watch = _watch(made, how.get("progress", False))
         reporter = _reporter(samples=how.get("samples", True), truth=how.get("truth"))
         found: Summary | Run
@@ -294,7 +295,7 @@ def decide(
             decided = carry_out(made, score=False, engine=engine, watch=watch, before_manifest=reporter)
             found = Run(decided.url, made.job.source or made.job.recipe_object)
         for text in empty_budgets(found.cuts):
-            how.get("say", _warn)(text)
+            how.get("say", warn)(text)
         return found
 
 
@@ -315,7 +316,7 @@ def export(
     workers: int | None = None,
     runner: str = "local",
     beam_flags: Sequence[str] = (),
-    say: Say = _warn,
+    say: Say = warn,
 ) -> ExportIndex:
     """Writes the rows that the current decision kept, in pool order, as files for training.
 

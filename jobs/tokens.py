@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from poolsieve.dataflow.recipes.recipe import Pool
 from poolsieve.dataflow.runners.engine import Engine
 from poolsieve.dataflow.tokenize.index import TokensIndex
 from poolsieve.dataflow.tokenize.tokenize import Wishes, prepare
 from poolsieve.dataflow.tokenize.tokenize import tokenize as tokenize_documents
+from poolsieve.jobs.api import Say, warn
 from poolsieve.jobs.display_tokens import TokensDisplay
 from poolsieve.jobs.train.fasttext import pool_of
-
-
-def _warn(text: str) -> None:
-    warnings.warn(text, UserWarning, stacklevel=3)
 
 
 def tokenize(
@@ -35,7 +31,7 @@ def tokenize(
     runner: str = "local",
     beam_flags: Sequence[str] = (),
     progress: bool = False,
-    say: Callable[[str], None] = _warn,
+    say: Say = warn,
 ) -> TokensIndex:
     """Writes the documents of a pool as raw token files: ids without a header, an end of text behind each document.
 

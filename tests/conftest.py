@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,3 +104,14 @@ def recipe_file(tmp_path: Path) -> Callable[[str], RecipeSource]:
         return RecipeSource.read(str(path), parameters)
 
     return make
+
+
+@pytest.fixture
+def beside_the_benchmarks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Their modules find each other, as when one is run as a script; none stays for other tests."""
+    before, folder = set(sys.modules), Path(__file__).parents[1] / "benchmarks"
+    monkeypatch.syspath_prepend(str(folder))
+    yield
+    for name in set(sys.modules) - before:
+        if Path(getattr(sys.modules[name], "__file__", None) or "/").parent == folder:
+            del sys.modules[name]

@@ -6,7 +6,6 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,15 +17,7 @@ pytest.importorskip("torch")
 pytest.importorskip("open_clip")
 
 
-@pytest.fixture(autouse=True)
-def beside_the_benchmarks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Their modules find each other, as when one is run as a script; none stays for other tests."""
-    before = set(sys.modules)
-    monkeypatch.syspath_prepend(str(FOLDER))
-    yield
-    for name in set(sys.modules) - before:
-        if Path(getattr(sys.modules[name], "__file__", None) or "/").parent == FOLDER:
-            del sys.modules[name]
+pytestmark = pytest.mark.usefixtures("beside_the_benchmarks")
 
 
 def test_a_device_takes_its_time_for_each_batch_however_many_hand_them_in() -> None:

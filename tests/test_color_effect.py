@@ -9,7 +9,6 @@ import random
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,15 +19,7 @@ FOLDER, DOCS = ROOT / "benchmarks", ROOT / "docs"
 pytest.importorskip("torch")
 
 
-@pytest.fixture(autouse=True)
-def beside_the_benchmarks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Their modules find each other, as when one is run as a script; none stays for other tests."""
-    before = set(sys.modules)
-    monkeypatch.syspath_prepend(str(FOLDER))
-    yield
-    for name in set(sys.modules) - before:
-        if Path(getattr(sys.modules[name], "__file__", None) or "/").parent == FOLDER:
-            del sys.modules[name]
+pytestmark = pytest.mark.usefixtures("beside_the_benchmarks")
 
 
 def test_where_curves_meet() -> None:

@@ -21,12 +21,13 @@ from collections.abc import Callable, Mapping, Sequence
 import pyarrow as pa
 
 from poolsieve.dataflow import fs, leases, progress
+from poolsieve.dataflow.export.carry import carried_out
 from poolsieve.dataflow.export.index import INDICES, About, ExportIndex, FileRecord, InputRecord
 from poolsieve.dataflow.export.indices import IndicesPlan, IndicesWork, prepare_indices
 from poolsieve.dataflow.export.parts import OutputFile, ShardExtract, plan_parts
 from poolsieve.dataflow.export.plan import ExportPlan, Prepared, Wishes, prepare
 from poolsieve.dataflow.export.recast import rows_of
-from poolsieve.dataflow.export.sink import Sink, explain, sink
+from poolsieve.dataflow.export.sink import Sink, sink
 from poolsieve.dataflow.export.survey import missing
 from poolsieve.dataflow.export.target import LEASES, Target
 from poolsieve.dataflow.pools.formats.outgoing import Written, names
@@ -34,7 +35,7 @@ from poolsieve.dataflow.pools.json_types import json_texts
 from poolsieve.dataflow.recipes.recipe import Pool, Recipe
 from poolsieve.dataflow.runners.base import import_beam
 from poolsieve.dataflow.runners.engine import Engine
-from poolsieve.dataflow.runners.supervise import Watch, supervised
+from poolsieve.dataflow.runners.supervise import Watch
 from poolsieve.dataflow.store.layout import leases_folder
 from poolsieve.dataflow.store.manifest import versions
 from poolsieve.dataflow.store.out import OutFolder
@@ -114,16 +115,7 @@ def export(
             for warning in made.warnings:
                 say(warning)
             work = IndicesWork(made, lease) if isinstance(made, IndicesPlan) else _Work(made, engine, lease)
-            return _carried_out(work, made.target, watch)
-
-
-def _carried_out(work: IndicesWork | _Work, target: Target, watch: Watch | None) -> ExportIndex:
-    try:
-        supervised(work, watch)
-    except OSError as error:
-        raise explain(error, target.url) or error from error
-    assert work.index is not None
-    return work.index
+            return carried_out(work, made.target.url, watch)
 
 
 class _Work:

@@ -8,7 +8,7 @@ may be the other way round (`Top(..., lowest=True)`); equal scores stand in the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,7 +106,7 @@ def _numbered(files: PoolFiles, run: OutFolder) -> None:
     if files.own.instances is None:
         able = " and ".join(format.title for format in FORMATS.values() if format.instances is not None)
         raise PlanError(f"--format {INDICES} numbers the rows of {able}; this pool is {files.own.title}")
-    check_ids(sum(n for _, n in counts_of(run.shards, files)))
+    check_ids(sum(files.instances(line.shard for line in run.shards).values()))
 
 
 def check_ids(total: int) -> None:
@@ -119,17 +119,6 @@ def check_ids(total: int) -> None:
         raise PlanError(
             f"--format {INDICES}: the pool's files have {total:,} chunks, and ids of 32 bits end at {_IDS:,}"
         )
-
-
-def counts_of(lines: Sequence[ShardLine], files: PoolFiles) -> Iterator[tuple[str, int]]:
-    """(path, instances) of every file of the pool, in sorted order."""
-    count = files.own.instances
-    assert count is not None
-    seen = ""
-    for line in lines:
-        if line.path != seen:
-            yield line.path, count(files, line.shard)
-        seen = line.path
 
 
 def _order(run: OutFolder) -> tuple[str, bool]:

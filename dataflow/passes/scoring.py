@@ -228,7 +228,7 @@ def _scored_batches(
         _score_batch(job, FreshScores(job, shard, batch, known, part, check), cuts, stop)
         return batch, part
 
-    for batch, part in in_flight(batches, work, ahead, (lambda batch: batch.num_rows) if ahead > 1 else None):
+    for batch, part in in_flight(batches, work, ahead, lambda batch: batch.num_rows):
         made.add(part)
         yield batch
 

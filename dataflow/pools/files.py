@@ -73,12 +73,17 @@ class PoolFiles(Location):
 
     def numbered(self, shards: Iterable[Shard]) -> Self:
         """With the number of each file's first instance, if the format's rows have any: files in order, from 0 on."""
-        count = self.own.instances
-        if count is None:
+        if self.own.instances is None:
             return self
-        sizes = {shard.path: count(self, shard) for shard in shards}
-        starts = accumulate((sizes[path] for path in sorted(sizes)), initial=0)
-        return replace(self, firsts=dict(zip(sorted(sizes), starts, strict=False)))
+        counts = self.instances(shards)
+        return replace(self, firsts=dict(zip(counts, accumulate(counts.values(), initial=0), strict=False)))
+
+    def instances(self, shards: Iterable[Shard]) -> dict[str, int]:
+        """Path of each file -> its instances, in sorted order, where the format has them."""
+        count = self.own.instances
+        assert count is not None
+        found = {shard.path: count(self, shard) for shard in shards}
+        return dict(sorted(found.items()))
 
     def look_ahead(self) -> list[Shard]:
         """A few of the files, found without listing the pool; none where only the whole listing tells."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from poolsieve.dataflow import fs, leases
-from poolsieve.dataflow.export.sink import explain
+from poolsieve.dataflow.export.carry import carried_out
 from poolsieve.dataflow.export.target import LEASES
 from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.formats.base import UID
@@ -16,7 +16,7 @@ from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.recipe import Pool
 from poolsieve.dataflow.runners.base import import_beam
 from poolsieve.dataflow.runners.engine import Engine
-from poolsieve.dataflow.runners.supervise import Watch, supervised
+from poolsieve.dataflow.runners.supervise import Watch
 from poolsieve.dataflow.tokenize.folder import TokensTarget
 from poolsieve.dataflow.tokenize.index import (
     TOKENIZER_FILE,
@@ -154,13 +154,7 @@ def tokenize(
         target.admit(made.plan.about, made.names, replace)
         if made.gaps:
             say(f"names of the range without a file: {len(made.gaps):,}, the first {made.gaps[0]}")
-        work = _Work(made, engine, lease)
-        try:
-            supervised(work, watch)
-        except OSError as error:
-            raise explain(error, target.url) or error from error
-    assert work.index is not None
-    return work.index
+        return carried_out(_Work(made, engine, lease), target.url, watch)
 
 
 class _Work:

@@ -32,7 +32,9 @@ def encode_of(tokenizer: Any) -> Encode:
     if not tokenizer.is_fast:
         plain = {"add_special_tokens": False, "split_special_tokens": True}
         return lambda some: [tokenizer(text, **plain)["input_ids"] for text in some]
-    rust = tokenizer.backend_tokenizer
+    from tokenizers import Tokenizer
+
+    rust = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())  # the caller may save his own
     rust.no_truncation()
     rust.no_padding()
     rust.encode_special_tokens = True  # as where a pair is trained, and where token files are made

@@ -65,7 +65,7 @@ class CausalScorer(TextScorer):
 
     def __post_init__(self) -> None:
         name = type(self).__name__
-        check_precision(name, self.precision or "auto")
+        check_precision(name, self.precision)
         for field, least in (("window", 2), ("batch_tokens", 1)):
             value = getattr(self, field)
             if type(value) is int and value < least:

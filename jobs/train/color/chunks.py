@@ -23,6 +23,7 @@ from poolsieve.dataflow.recipes.recipe import Pool
 from poolsieve.dataflow.store.manifest import pool_id
 from poolsieve.scoring_models.base.config import JsonObject
 from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.causal.encoding import encode_of
 
 TEXT = "text"
 
@@ -186,15 +187,5 @@ def _some(documents: Iterator[str]) -> Iterator[list[str]]:
 
 def encoder(tokenizer: Any) -> Any:
     """`encode(texts) -> ids of each`, without special tokens, whatever a text spells."""
-    from tokenizers import Tokenizer
-
-    plain = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-    plain.no_truncation()
-    plain.no_padding()
-    plain.encode_special_tokens = True
-
-    def encode(some: list[str]) -> list[list[int]]:
-        clean = [text.encode("utf-8", "replace").decode() for text in some]
-        return [found.ids for found in plain.encode_batch_fast(clean, add_special_tokens=False)]
-
-    return encode
+    plain = encode_of(tokenizer)
+    return lambda some: plain([text.encode("utf-8", "replace").decode() for text in some])
