@@ -70,7 +70,7 @@ def bound(make: Maker, example: str) -> functools.partial[Stage]:
 def _value(part: ast.expr) -> Any:
     return eval(
         compile(ast.Expression(part), "example", "eval"), {**vars(scoring_models), **vars(filters), "Pool": Pool}
-    )  # noqa: S307
+    )
 
 
 def section(function: Maker) -> str:
