@@ -84,9 +84,7 @@ def mark(how: str, said: str, gold: Gold) -> float:
     """
     way, parameter = way_named(how)
     if way.mark is None:
-        raise PlanError(
-            "marking by 'judge' needs an endpoint: give the panel a judge, or choose another way of marking"
-        )
+        raise PlanError("marking by 'judge' needs an endpoint: give the panel a judge, or choose another way")
     return way.mark(said, gold, parameter)
 
 
