@@ -34,7 +34,7 @@ def final_answer(said: str) -> str:
     >>> final_answer(r"so it is \boxed{\text{B}}, as said")
     'B'
     """
-    for found in (_tagged(said), _boxed(said), _labelled(said)):
+    for found in (_tagged(said), boxed(said), _labelled(said)):
         if found is not None:
             return _clean(found)
     return _clean(_last_line(said))
@@ -46,8 +46,8 @@ def _tagged(said: str) -> str | None:
     return None if begin < 0 else said[begin + len(_BEGIN) : end]
 
 
-def _boxed(said: str) -> str | None:
-    """What the last box holds that is closed and not blank.
+def boxed(said: str) -> str | None:
+    r"""What the last `\boxed{...}` holds that is closed and not blank; None without any.
 
     Each is looked for up to the next one only: where that is not closed, the one around it is not either.
     """

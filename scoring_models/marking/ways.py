@@ -10,9 +10,14 @@ from typing import Any, NamedTuple
 from poolsieve.scoring_models.base.config import Config
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
 from poolsieve.scoring_models.base.kinds import short
+from poolsieve.scoring_models.base.packages import need
+from poolsieve.scoring_models.marking.boxes import mark_iou, no_box
 from poolsieve.scoring_models.marking.gold import Gold, no_answer
 from poolsieve.scoring_models.marking.letters import mark_letter, no_letter
+from poolsieve.scoring_models.marking.numbers import TOLERANCE, mark_count, mark_numeric, no_count
+from poolsieve.scoring_models.marking.similar import LEAST, mark_anls
 from poolsieve.scoring_models.marking.texts import mark_exact, mark_normalised
+from poolsieve.scoring_models.marking.vqa import mark_vqa, no_people
 
 
 class Way(NamedTuple):
@@ -23,15 +28,20 @@ class Way(NamedTuple):
     lacks: Callable[[Gold], str | None]
     """Why an item can't be marked this way; None if it can."""
     parameter: float | None = None
-    """The parameter's default, for a way that has one: `numeric:0.01`."""
-    most: float = 1.0
-    """The parameter's upper limit; the lower is 0."""
+    """The parameter's default, for a way that has one, from 0 to 1: `numeric:0.01`."""
+    packages: tuple[str, ...] = ()
+    """Distributions that it needs, of the extra `suites`."""
 
 
 HOWS: Mapping[str, Way] = {
     "exact": Way(mark_exact, no_answer),
     "normalised": Way(mark_normalised, no_answer),
+    "numeric": Way(mark_numeric, no_answer, TOLERANCE),
+    "count": Way(mark_count, no_count),
     "letter": Way(mark_letter, no_letter),
+    "vqa": Way(mark_vqa, no_people),
+    "anls": Way(mark_anls, no_answer, LEAST, ("rapidfuzz",)),
+    "iou": Way(mark_iou, no_box, 0.0),
     "judge": Way(None, no_answer),
 }
 """Name -> way of marking."""
@@ -48,27 +58,40 @@ def way_named(how: str) -> tuple[Way, float | None]:
     """The way of that name, and its parameter.
 
     Raises:
-        PlanError: for a name that is unknown or not supported, and for a parameter that the way doesn't take.
+        PlanError: for a name that is unknown or not supported, for a parameter that the way doesn't take, and for a
+            package that is not installed.
     """
-    name, colon, parameter = how.partition(":")
+    name, colon, written = how.partition(":")
     if name in REFUSED:
         raise PlanError(f"marking by {name!r} ({REFUSED[name]}) is not supported; 'judge' can stand in for it")
     if name not in HOWS:
         raise unknown_name(f"there is no way of marking {name!r}", name, HOWS)
     way = HOWS[name]
-    return way, _parameter(how, way, parameter) if colon else way.parameter
+    need(f"marking by {name!r}", *way.packages, extra="suites")
+    if colon and way.parameter is None:
+        raise PlanError(f"marking by {how!r}: {name!r} takes no parameter")
+    return way, _parameter(how, written) if colon else way.parameter
 
 
-def _parameter(how: str, way: Way, written: str) -> float:
-    if way.parameter is None:
-        raise PlanError(f"marking by {how!r}: {how.partition(':')[0]!r} takes no parameter")
+def _parameter(how: str, written: str) -> float:
     try:
         value = float(written)
     except ValueError:
         value = float("nan")
-    if not 0 <= value <= way.most:
-        raise PlanError(f"marking by {how!r}: the parameter must be a number from 0 to {way.most:g}")
+    if not 0 <= value <= 1:
+        raise PlanError(f"marking by {how!r}: the parameter must be a number from 0 to 1")
     return value
+
+
+def spelling(how: str) -> str:
+    """The one spelling of a way of marking, which fingerprints are made from: no parameter that is the default.
+
+    Raises:
+        PlanError: as `way_named`.
+    """
+    way, parameter = way_named(how)
+    name = how.partition(":")[0]
+    return name if parameter == way.parameter else f"{name}:{parameter!r}"
 
 
 def mark(how: str, said: str, gold: Gold) -> float:
@@ -104,6 +127,17 @@ class Scoring(Config):
     ways: Mapping[str, str]
     """Source -> name of `HOWS`, with its parameter; "*" for all other sources and for items without one."""
 
+    def __post_init__(self) -> None:
+        named = isinstance(self.ways, Mapping) and all(
+            isinstance(part, str) for pair in self.ways.items() for part in pair
+        )
+        if not named:
+            raise PlanError(f"scoring={short(self.ways)}: give the name of a way of marking, or one for each source")
+        spelt = {source: spelling(how) for source, how in sorted(self.ways.items())}
+        if ANY not in spelt:
+            raise PlanError(f"scoring={short(spelt)}: '*' is missing, which says how all other sources are marked")
+        object.__setattr__(self, "ways", spelt)
+
     @classmethod
     def of(cls, value: Any) -> Scoring:
         """From one name for all items, or from a mapping of sources that has "*".
@@ -113,14 +147,7 @@ class Scoring(Config):
         """
         if isinstance(value, Scoring):
             return value
-        ways = {ANY: value} if isinstance(value, str) else value
-        if not isinstance(ways, Mapping) or not all(isinstance(part, str) for pair in ways.items() for part in pair):
-            raise PlanError(f"scoring={short(value)}: give the name of a way of marking, or one for each source")
-        for how in ways.values():
-            way_named(how)
-        if ANY not in ways:
-            raise PlanError(f"scoring={short(dict(ways))}: '*' is missing, which says how all other sources are marked")
-        return cls(dict(sorted(ways.items())))
+        return cls({ANY: value} if isinstance(value, str) else value)
 
     def how(self, source: str | None) -> str:
         """The way of marking for items of a source; None for an item without one."""
@@ -135,3 +162,8 @@ class Scoring(Config):
     def judged(self) -> bool:
         """Whether some source needs a judge."""
         return any(how == "judge" for how in self.ways.values())
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Distributions that marks depend on."""
+        return tuple(sorted({name for how in self.ways.values() for name in way_named(how)[0].packages}))
