@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from poolsieve.scoring_models.marking import Gold, mark
+from poolsieve.scoring_models.marking import DATBENCH, Gold, Scoring, mark
 from poolsieve.scoring_models.marking.vqa import CONTRACTIONS
 
 HERE = Path(__file__).parent
@@ -56,3 +56,13 @@ def test_contractions_are_those_of_the_evaluation() -> None:
     assert CONTRACTIONS["couldn'tve"] == CONTRACTIONS["couldnt've"] == "couldn't've"
     assert CONTRACTIONS["somebody'd"] == "somebodyd"
     assert "shes" not in CONTRACTIONS
+
+
+def test_the_preset_has_the_ways_that_are_compared() -> None:
+    """Under DatBench's names of data sets; its modules are called a little differently."""
+    preset = Scoring.of(DATBENCH)
+    compared = {row["id"].rpartition("-")[0]: row["how"] for row in ROWS}
+    for scorer in set(compared) - {"docvqa-thresholded", "fallback", "refcoco", "ocrvqa", "mme_realworld"}:
+        assert preset.ways[scorer] == compared[scorer]
+    assert preset.how("refcoco_testA") == "iou:0.5" and preset.how("ocr-vqa") == compared["ocrvqa"]
+    assert preset.how("mme-realworld-ad") == "letter" and preset.how("charxiv_reasoning") == "normalised"

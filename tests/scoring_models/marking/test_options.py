@@ -5,7 +5,7 @@ from __future__ import annotations
 import doctest
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poolsieve.scoring_models.base.errors import RowError
@@ -86,12 +86,14 @@ def test_what_stands_behind_the_options_stays() -> None:
     assert listed_in(text) == Listed("Look.\nThe picture is dark.", ("yes", "no"))
 
 
+@settings(deadline=None)
 @given(WORDS, LISTS)
 def test_what_is_listed_is_found_again(stem: str, listed: tuple[str, ...]) -> None:
     text = f"{stem}?\n{lettered(listed)}"
     assert listed_in(text) == Listed(f"{stem}?", listed)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="AB(.) \nab:c", max_size=60), st.lists(st.text(max_size=5), max_size=4))
 def test_any_text_is_read(text: str, given_options: list[str]) -> None:
     found = listing(text, given_options)
@@ -159,6 +161,7 @@ def test_an_open_question_is_none(given_options: list[str] | int | None) -> None
     assert choice_of("What letter is this?", given_options, Gold("B")) is None
 
 
+@settings(deadline=None)
 @given(LISTS, st.data())
 def test_rotations_move_the_letter_and_not_the_answer(listed: tuple[str, ...], data: st.DataObject) -> None:
     right = data.draw(st.integers(0, len(listed) - 1))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poolsieve.scoring_models.base.errors import PlanError
@@ -124,6 +124,7 @@ def test_what_cant_work_is_refused() -> None:
         rewritten(ROWS, "circular", {"answer": "gold"})
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.sampled_from([0, 1, 2, 3]), max_size=8), st.integers(0, 8), st.sampled_from(["generative", "circular"])
 )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import doctest
 import importlib
+from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poolsieve.scoring_models.marking import Gold, final_answer, mark
@@ -16,10 +17,17 @@ from poolsieve.scoring_models.marking.numbers import count_in, number_in
 from poolsieve.scoring_models.marking.similar import LONGEST
 from poolsieve.scoring_models.marking.texts import normal
 
+ROOT = Path(__file__).parents[3]
+
 
 @pytest.mark.parametrize("name", ["boxes", "final", "numbers", "texts"])
 def test_examples_give_what_they_say(name: str) -> None:
     found = doctest.testmod(importlib.import_module(f"poolsieve.scoring_models.marking.{name}"))
+    assert found.attempted and not found.failed
+
+
+def test_the_page_says_what_is_so() -> None:
+    found = doctest.testfile(str(ROOT / "docs" / "suites.md"), module_relative=False)
     assert found.attempted and not found.failed
 
 
@@ -78,6 +86,7 @@ def test_exact_keeps_case_and_punctuation_and_takes_the_text_or_its_final_answer
     assert [mark("exact", said, gold) for said in (" a\nb ", "“x”", "so\n“x”", "A\nb", "x")] == [1, 1, 1, 0, 0]
 
 
+@settings(deadline=None)
 @given(st.text(max_size=50))
 def test_normalising_twice_changes_nothing_more(text: str) -> None:
     once = normal(text)
@@ -167,6 +176,7 @@ def test_boxes_in_texts(text: str, box: tuple[float, ...] | None) -> None:
     assert box_in(text) == box
 
 
+@settings(deadline=None)
 @given(st.tuples(*[st.floats(-1e9, 1e9)] * 4), st.tuples(*[st.floats(-1e9, 1e9)] * 4))
 def test_overlap_is_a_share_and_the_same_from_both_sides(one: tuple, other: tuple) -> None:
     assert 0 <= overlap(one, other) <= 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from poolsieve.scoring_models.base.errors import PlanError
@@ -18,6 +18,7 @@ GOLDS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.sampled_from(MARKED), TEXTS, GOLDS)
 @example("numeric", "1e999", Gold("-1e999"))
 @example("iou", f"[{'9' * 400}, 1, 2, 3]", Gold("[1, 2, 3, 4]"))
@@ -30,17 +31,20 @@ def test_any_text_has_a_mark_from_0_to_1(how: str, said: str, gold: Gold) -> Non
     assert lacking(how, gold) is None or isinstance(lacking(how, gold), str)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["exact", "normalised", "numeric", "anls"]), TEXTS.filter(str.strip))
 def test_the_right_answer_to_the_letter_is_right(how: str, gold: str) -> None:
     assert mark(how, f" {gold}\n", Gold("x", (gold,))) == 1
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["exact", "normalised", "numeric", "anls"]), st.from_regex(r"[b-z0-9]{1,9}", fullmatch=True))
 def test_the_final_answer_is_what_counts(how: str, gold: str) -> None:
     for said in (f"Answer: {gold}", f"It is hard.\n{gold}", f"So \\boxed{{{gold}}}, then.", f'"{gold}"'):
         assert mark(how, said, Gold(gold)) == 1
 
 
+@settings(deadline=None)
 @given(st.sampled_from(MARKED), st.lists(st.sampled_from(["a cat", "12", "[1, 2, 3, 4]"]), min_size=3, max_size=5))
 def test_what_can_be_marked_can_be_right(how: str, answers: list[str]) -> None:
     gold = Gold(answers[0], (answers[0],) * 4, ("a cat", "12", "[1, 2, 3, 4]"))
