@@ -209,6 +209,7 @@ OPTIONS = ("a blue car", "a red car", "a bicycle", "a dog")
         ("It is the red car, surely", "B"),
         ("Because.\nThe answer is B\nsince it is so", "B"),
         ("A is wrong. The answer is B", "B"),
+        ("Option A is far away.\nI cannot tell", None),
         ("A dog", "D"),
         ("A cat", None),
         ("I do not know", None),
