@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from poolsieve.dataflow.pools.formats.base import UID
 from poolsieve.dataflow.recipes.derived import DerivedRole, RoleSource
 from poolsieve.dataflow.recipes.program import Program, RuleStep, ScoreStep, Step
 from poolsieve.dataflow.recipes.walk import Cuts
@@ -115,7 +116,7 @@ class _Builder:
         if role in self.edited:
             return self.edited[role]
         own = role if role in self.pool_types else role.removeprefix(POOL)
-        if own not in self.pool_types:
+        if own not in self.pool_types and own != UID:  # which is derived where the pool has none
             raise unknown_name(f"{where} reads role {role!r}, which the pool has not", role, self.role_types)
         return own
 
