@@ -122,7 +122,7 @@ class Job:
         return replace(step, scorer=with_artefact(step.scorer, self.out, step.name, files))
 
     def types_of(self, roles: Iterable[str]) -> dict[str, pa.DataType]:
-        """Arrow type of each of some roles; a uid that the pool does not declare is derived, and a text as any other."""
+        """Arrow type of each of some roles; a uid is a text, declared or derived."""
         return {role: pa.string() if role == UID else self.role_types[role] for role in roles}
 
     @property

@@ -11,11 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from poolsieve.scoring_models.answers.keys import Ints, Keys, Mask, Unmatched, keys_of
-from poolsieve.scoring_models.answers.values import Names, Tell, flags_of, marks_of, names_of, texts_of
+from poolsieve.scoring_models.answers.values import Codes, Names, Tell, flags_of, marks_of, names_of, texts_of
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.outcomes import BLIND, OUTCOMES, RIGHT_FROM, SIGHTED
-
-Codes = np.ndarray[Any, np.dtype[np.int32]]
 
 
 class Lines(NamedTuple):
@@ -166,7 +164,7 @@ def index(table: pa.Table, where: str, place: Tell | None = None, *, texts: bool
     _check_answers(models, lines, where)
     names = models.distinct.to_pylist()
     rank = np.argsort(np.argsort(names))
-    key = (items.codes[lines] * len(names) + rank[models.codes[lines]]) * 2 + image[lines]
+    key = (items.codes[lines].astype(np.int64) * len(names) + rank[models.codes[lines]]) * 2 + image[lines]
     order = np.argsort(key, kind="stable")
     lines, key = lines[order], key[order]
     _check_once(key, lines, table, tell)

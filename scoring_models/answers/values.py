@@ -12,11 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from poolsieve.scoring_models.answers.keys import Ints, Mask
+from poolsieve.scoring_models.answers.keys import Mask
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.kinds import short
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+Codes = np.ndarray[Any, np.dtype[np.int32]]
 
 Tell = Callable[[int], str]
 """Row of a table -> its place, for messages."""
@@ -28,14 +30,14 @@ _WORDS = {"true": 1.0, "false": 0.0, **dict.fromkeys(NOT_SAID, float("nan"))}
 
 
 class Names(NamedTuple):
-    """A column of names: the distinct ones (string, in the order of their first lines), and int64 (n,) into them."""
+    """A column of names: the distinct ones (string, in the order of their first lines), and int32 (n,) into them."""
 
     distinct: pa.Array
-    codes: Ints
+    codes: Codes
 
     def encoded(self) -> pa.DictionaryArray:
         """As one Arrow array."""
-        return pa.DictionaryArray.from_arrays(pa.array(self.codes.astype(np.int32)), self.distinct)
+        return pa.DictionaryArray.from_arrays(pa.array(self.codes), self.distinct)
 
 
 def names_of(column: pa.ChunkedArray, what: str, tell: Tell) -> Names:
@@ -48,9 +50,9 @@ def names_of(column: pa.ChunkedArray, what: str, tell: Tell) -> Names:
     indices, values = encoded.indices, encoded.dictionary
     # A dictionary from a file may have a value twice, a null, or values that no line has.
     once = _texts(values, what, tell).dictionary_encode()
-    known = np.asarray(once.indices.fill_null(-1), dtype=np.int64)
-    codes = np.asarray(indices.fill_null(-1), dtype=np.int64)
-    codes = np.where(codes < 0, -1, known[codes]) if len(known) else codes
+    known = np.asarray(once.indices.fill_null(-1), dtype=np.int32)
+    codes = np.asarray(indices.fill_null(-1), dtype=np.int32)
+    codes = np.append(known, np.int32(-1))[codes]
     empty = pc.index(once.dictionary, pa.scalar("", pa.string())).as_py()
     bad = np.flatnonzero((codes < 0) | ((codes == empty) & (empty >= 0)))
     if len(bad):
@@ -72,7 +74,7 @@ def _used(names: Names) -> Names:
     used = np.bincount(names.codes, minlength=len(names.distinct)) > 0
     if used.all():
         return names
-    return Names(names.distinct.filter(pa.array(used)), (np.cumsum(used) - 1)[names.codes])
+    return Names(names.distinct.filter(pa.array(used)), (np.cumsum(used, dtype=np.int32) - 1)[names.codes])
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -135,7 +137,7 @@ def _spelled(column: pa.ChunkedArray, what: str, tell: Tell) -> Floats:
     encoded = _encoded(column, what, tell)
     spellings: list[Any] = _texts(encoded.dictionary, what, tell).to_pylist()
     values = [_mark(text or "") for text in spellings]
-    codes = np.asarray(encoded.indices.fill_null(-1), dtype=np.int64)
+    codes = np.asarray(encoded.indices.fill_null(-1), dtype=np.int32)
     wrong = [code for code, value in enumerate(values) if value is None]
     if wrong and np.isin(codes, wrong).any():
         row = int(np.flatnonzero(np.isin(codes, wrong))[0])

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from poolsieve.scoring_models.answers import files
-from poolsieve.scoring_models.answers.keys import Keys, Mask, Unmatched, keys_of
-from poolsieve.scoring_models.answers.values import Ints, Tell, flags_of, names_of
+from poolsieve.scoring_models.answers.keys import Ints, Keys, Mask, Unmatched, keys_of
+from poolsieve.scoring_models.answers.values import Codes, Tell, flags_of, names_of
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.scorer import Resources, Scored, ScorerConfig
 
@@ -157,7 +157,7 @@ class _Table(NamedTuple):
         return pa.array(values[places], pa.bool_(), mask=(places < 0) | ~known[places])
 
 
-def _once(codes: Ints, tell: Tell) -> Ints:
+def _once(codes: Codes, tell: Tell) -> Ints:
     """The row of each item.
 
     Raises:
