@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,8 @@ def load(path: Path, names: Sequence[str]) -> pa.Table:
         parse = pa.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
         try:
             with pa.input_stream(str(path), compression="detect") as stream:
-                return pa.json.read_json(stream, pa.json.ReadOptions(block_size=_BLOCK), parse).select(list(names))
+                read = pa.json.read_json(stream, pa.json.ReadOptions(block_size=_BLOCK), parse)  # type: ignore[arg-type]
+                return read.select(list(names))
         except (pa.ArrowException, KeyError):
             pass
     return _by_line(path, names)
@@ -67,7 +68,7 @@ def _guessed(path: Path, names: Sequence[str]) -> pa.Schema | None:
     return pa.schema(known) if len(known) == len(kinds) else None
 
 
-_TYPES = {
+_TYPES: Mapping[frozenset[type], pa.DataType] = {
     frozenset([str]): pa.string(),
     frozenset([bool]): pa.bool_(),
     frozenset([int]): pa.int64(),

@@ -36,7 +36,7 @@ class Keys(NamedTuple):
             left = left[at[left] < len(self.hashes)]
             left = left[self.hashes[at[left]] == hashed[left]]
             places = self.order[at[left]]
-            same = _equal(self.names.take(pa.array(places)), wanted.take(pa.array(left)))
+            same = _equal(self.names.take(pa.array(places, pa.int64())), wanted.take(pa.array(left, pa.int64())))
             found[left[same]] = places[same]
             left = left[~same]
             at[left] += 1
@@ -82,10 +82,10 @@ class Unmatched:
         self.seen[found[matched | ((found >= 0) & self.empty[found])]] = True
         self.rows += int((~matched).sum())
         missing = np.flatnonzero(~matched)[: self.MOST - len(self.first_rows)]
-        self.first_rows += texts(uids.take(pa.array(missing)))
+        self.first_rows += texts(uids.take(pa.array(missing, pa.int64())))
 
     def to_dict(self) -> dict[str, Any]:
         """`items` that no row has and the `first` of them, `rows` without anything stored and the `first_rows`."""
         missing = np.flatnonzero(~self.seen)
-        first = texts(self.keys.names.take(pa.array(missing[: self.MOST])))
+        first = texts(self.keys.names.take(pa.array(missing[: self.MOST], pa.int64())))
         return {"items": len(missing), "first": first, "rows": self.rows, "first_rows": self.first_rows}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,20 +33,30 @@ class Marker:
     def marked(self, batch: pa.RecordBatch, table: AnswerTable, found: Lines) -> tuple[Mask, dict[int, RowError]]:
         """bool (m,): whether each answer is right; and what is wrong with rows whose answers can't be marked."""
         errors: dict[int, RowError] = {}
-        marks = np.zeros(len(found.rows), dtype=bool)
-        rows, starts = np.unique(found.rows, return_index=True)
-        said = table.said(found.lines)
-        columns = {name: batch.column(role).take(pa.array(rows)).to_pylist() for name, role in self.roles.items()}
-        for at, (row, start, end) in enumerate(zip(rows, starts, [*starts[1:], len(said)], strict=True)):
-            values = {name: column[at] for name, column in columns.items()}
-            gold, how = gold_of(values), self.scoring.how(_text(values.get(SOURCE)))
-            lacks = lacking(how, gold)
-            if lacks is not None:
-                errors[int(row)] = RowError("no_gold_answer", f"answers can't be marked by {how!r}: {lacks}")
-                continue
-            once = {text: mark(how, text, gold) >= RIGHT_FROM for text in dict.fromkeys(said[start:end])}
-            marks[start:end] = [once[text] for text in said[start:end]]
-        return marks, errors
+        right = np.zeros(len(found.rows), dtype=bool)
+        rows, starts, counts = np.unique(found.rows, return_index=True, return_counts=True)
+        said, gold = table.said(found.lines), self._values(batch, rows)
+        for row, values, start, end in zip(rows, gold, starts, starts + counts, strict=True):
+            made = self._right(values, said[start:end])
+            if isinstance(made, RowError):
+                errors[int(row)] = made
+            else:
+                right[start:end] = made
+        return right, errors
+
+    def _values(self, batch: pa.RecordBatch, rows: Any) -> list[dict[str, Any]]:
+        """What some rows are marked by: a part of marking -> the value of its role."""
+        parts = batch.select(list(dict.fromkeys(self.roles.values()))).take(pa.array(rows, pa.int64()))
+        return [{name: values[role] for name, role in self.roles.items()} for values in parts.to_pylist()]
+
+    def _right(self, values: Mapping[str, Any], said: Sequence[str]) -> list[bool] | RowError:
+        """Which of the answers to one item are right; each text is marked once."""
+        gold, how = gold_of(values), self.scoring.how(_text(values.get(SOURCE)))
+        lacks = lacking(how, gold)
+        if lacks is not None:
+            return RowError("no_gold_answer", f"answers can't be marked by {how!r}: {lacks}")
+        marks = {text: mark(how, text, gold) >= RIGHT_FROM for text in dict.fromkeys(said)}
+        return [marks[text] for text in said]
 
 
 def gold_of(values: Mapping[str, Any]) -> Gold:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -240,9 +240,16 @@ class Answers(ScorerConfig):
         """
         super().files()
         if self.tool is not None:
-            found: Mapping[str, Path] = self._reader().files(self.path, **self.settings)
-            return found
-        return {f"answers/{n}": path for n, path in enumerate(files.there("Answers", self._paths), 1)}
+            found = dict(self._reader().files(self.path, **self._asked))
+        else:
+            found = {f"answers/{n}": path for n, path in enumerate(files.there("Answers", self._paths), 1)}
+        vars(self)["_found"] = found
+        return found
+
+    @property
+    def _asked(self) -> dict[str, Any]:
+        """What the reader of a tool's logs is asked for."""
+        return {**self.settings, "marks": self.marker is None}
 
     @property
     def _paths(self) -> tuple[str, ...]:
@@ -261,7 +268,8 @@ class Answers(ScorerConfig):
             assert table.right is not None
             return Scored(table.counted(found, table.right[found.lines], batch.num_rows))
         right, errors = self.marker.marked(batch, table, found)
-        return Scored(table.counted(found, right, batch.num_rows), errors)
+        counted = table.counted(found, right, batch.num_rows)
+        return Scored(_without(counted, list(errors)) if errors else counted, errors)
 
     def unmatched(self, uids: Iterable[pa.Array], answered: Iterable[Any] | None = None) -> dict[str, Any]:
         """What stored items and the pool's rows have not in common.
@@ -287,9 +295,17 @@ class Answers(ScorerConfig):
     def _table(self) -> AnswerTable:
         """The answers, loaded once a process; loaded anew when a file has changed."""
         places = canonical_json([self.path, self.settings])
-        stamps = files.stamps_of(self.files())
+        stamps = self._stamps()
         with _LOCK:  # two threads would load it twice
             return _loaded(self, places, stamps)
+
+    def _stamps(self) -> tuple[Any, ...]:
+        """Of the files that were found last, since looking for a tool's logs takes longer than a batch."""
+        found = vars(self).get("_found")
+        try:
+            return files.stamps_of(self.files() if found is None else found)
+        except FileNotFoundError:
+            return files.stamps_of(self.files())
 
     def read(self) -> AnswerTable:
         """Reads and checks the answers; `columns`, `models` and `score` have them from memory.
@@ -299,7 +315,7 @@ class Answers(ScorerConfig):
         """
         by_text = self.marker is not None
         if self.tool is not None:
-            return index(self._reader().read(self.path, **self.settings), f"Answers.{self.tool}", texts=by_text)
+            return index(self._reader().read(self.path, **self._asked), f"Answers.{self.tool}", by_text=by_text)
         wanted = {"item": self.item, "model": self.model}
         wanted |= {"image": self.image} if isinstance(self.image, str) else {}
         wanted |= {"answer": self.answer} if self.answer is not None else {"correct": self.correct or "correct"}
@@ -308,7 +324,7 @@ class Answers(ScorerConfig):
             table, tell = files.read("Answers", path, wanted)
             tables.append(_plain(table, self.image, tell))
             places.add(table.num_rows, tell)
-        return index(pa.concat_tables(tables), ", ".join(self._paths), places, texts=by_text)
+        return index(pa.concat_tables(tables), ", ".join(self._paths), places, by_text=by_text)
 
 
 _ROLES = (marked.GOLD, marked.GOLDS, marked.OPTIONS, marked.SOURCE)
@@ -320,6 +336,14 @@ _LOCK = threading.Lock()
 def _loaded(answers: Answers, places: str, stamps: tuple[Any, ...]) -> AnswerTable:
     """The answers in memory; `places` and `stamps` say which files they are from, and when those were written."""
     return answers.read()
+
+
+def _without(columns: Mapping[str, pa.Array], rows: Sequence[int]) -> dict[str, pa.Array]:
+    """The columns with nulls in some rows."""
+    count = len(next(iter(columns.values())))
+    places = np.arange(count)
+    take = pa.array(places, pa.int64(), mask=np.isin(places, rows))
+    return {name: values.take(take) for name, values in columns.items()}
 
 
 def _place(name: str, given: Any) -> str:

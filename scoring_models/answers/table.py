@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from poolsieve.scoring_models.answers.keys import Ints, Keys, Mask, Unmatched, keys_of
 from poolsieve.scoring_models.answers.values import Codes, Names, Tell, flags_of, marks_of, names_of, texts_of
+from poolsieve.scoring_models.base.arrow import texts
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.outcomes import BLIND, OUTCOMES, RIGHT_FROM, SIGHTED
 
@@ -90,15 +91,15 @@ class AnswerTable:
         if questions is None or self.question is None or self.questions is None:
             return found
         codes = self.question[found.lines]
-        asked = collapsed(questions).take(pa.array(found.rows))
-        stored = self.questions.take(pa.array(codes, mask=codes < 0))
+        asked = collapsed(questions).take(pa.array(found.rows, pa.int64()))
+        stored = self.questions.take(pa.array(codes, pa.int32(), mask=codes < 0))
         same = np.asarray(pc.equal(stored, asked).fill_null(False), dtype=bool)
         return found.where(same | (codes < 0))
 
     def said(self, lines: Ints) -> list[str]:
         """The texts of some answers."""
         assert self.texts is not None and self.origin is not None
-        found: list[Any] = self.texts.take(pa.array(self.origin[lines])).to_pylist()
+        found: list[Any] = self.texts.take(pa.array(self.origin[lines], pa.int64())).to_pylist()
         return found
 
     def counted(self, found: Lines, right: Mask, count: int) -> dict[str, pa.Array]:
@@ -111,10 +112,10 @@ class AnswerTable:
         return {**made, "answers": self._answers(found, image, right, count)}
 
     def _answers(self, found: Lines, image: Mask, right: Mask, count: int) -> pa.Array:
-        names = pa.array(self.models, pa.string()).take(pa.array(self.model[found.lines]))
+        names = pa.array(self.models, pa.string()).take(pa.array(self.model[found.lines], pa.int32()))
         answers = pa.StructArray.from_arrays([names, pa.array(image), pa.array(right)], ["model", "image", "right"])
-        starts = np.searchsorted(found.rows, np.arange(count + 1)).astype(np.int32)
-        return pa.ListArray.from_arrays(pa.array(starts), answers, type=OUTCOMES)
+        starts = np.searchsorted(found.rows, np.arange(count + 1))
+        return pa.ListArray.from_arrays(pa.array(starts, pa.int32()), answers, type=OUTCOMES)
 
     def unmatched(self) -> Unmatched:
         """A fresh count of what these items and a pool have not in common."""
@@ -131,14 +132,14 @@ _BLANKS = r"[\s\v\x1c-\x1f\x{85}\p{Z}]+"
 """What `str.split` splits at, as RE2 spells it."""
 
 
-def collapsed(texts: Any) -> Any:
+def collapsed(values: Any) -> Any:
     """Texts with each run of blanks as one space, and none at the ends: large_string, as array or chunks."""
     return pc.utf8_trim_whitespace(
-        pc.replace_substring_regex(texts.cast(pa.large_string()), pattern=_BLANKS, replacement=" ")
+        pc.replace_substring_regex(values.cast(pa.large_string()), pattern=_BLANKS, replacement=" ")
     )
 
 
-def index(table: pa.Table, where: str, place: Tell | None = None, *, texts: bool | None = None) -> AnswerTable:
+def index(table: pa.Table, where: str, place: Tell | None = None, *, by_text: bool | None = None) -> AnswerTable:
     """Stored answers, checked and sorted.
 
     Args:
@@ -147,7 +148,7 @@ def index(table: pa.Table, where: str, place: Tell | None = None, *, texts: bool
             known. Types that say the same are taken too; `file` and `line` say where a line stands, if they are there.
         where: what the answers are from, for messages.
         place: row of the table -> where it stands, if the table does not say it.
-        texts: whether answers are to be marked by their texts; None: if there is no `correct`.
+        by_text: whether answers are to be marked by their texts; None: if there is no `correct`.
 
     Raises:
         PlanError: for a table without lines or without answers, a null item, model or setting, a model without an
@@ -156,14 +157,13 @@ def index(table: pa.Table, where: str, place: Tell | None = None, *, texts: bool
     tell = place or _places(table, where)
     if not table.num_rows:
         raise PlanError(f"{where} has no lines: one for each item, model and setting is wanted")
-    by_text = "correct" not in table.column_names if texts is None else texts
+    by_text = "correct" not in table.column_names if by_text is None else by_text
     items, models = (names_of(table.column(name), name, tell) for name in ("item", "model"))
     image, _ = flags_of(table.column("image"), "image", tell, null=False)
     right, said, given = _answers_of(table, tell, by_text)
     lines = np.flatnonzero(given)
     _check_answers(models, lines, where)
-    names = models.distinct.to_pylist()
-    rank = np.argsort(np.argsort(names))
+    names, rank = _ranked(models)
     key = (items.codes[lines].astype(np.int64) * len(names) + rank[models.codes[lines]]) * 2 + image[lines]
     order = np.argsort(key, kind="stable")
     lines, key = lines[order], key[order]
@@ -171,9 +171,9 @@ def index(table: pa.Table, where: str, place: Tell | None = None, *, texts: bool
     codes, questions = _questions(table, lines, tell)
     return AnswerTable(
         keys=keys_of(items.distinct),
-        models=tuple(sorted(names)),
+        models=names,
         starts=np.searchsorted(items.codes[lines], np.arange(len(items.distinct) + 1)),
-        model=rank[models.codes[lines]].astype(np.int32),
+        model=rank[models.codes[lines]],
         image=image[lines],
         right=None if right is None else right[lines],
         texts=said,
@@ -197,6 +197,13 @@ def _places(table: pa.Table, where: str) -> Tell:
     if "file" not in table.column_names or "line" not in table.column_names:
         return lambda row: f"{where}, row {row}"
     return lambda row: f"{table.column('file')[row].as_py()}, line {table.column('line')[row].as_py()}"
+
+
+def _ranked(models: Names) -> tuple[tuple[str, ...], Codes]:
+    """The names of models, sorted, and int32: the place of each among them."""
+    names = texts(models.distinct)
+    places = {name: place for place, name in enumerate(sorted(names))}
+    return tuple(places), np.array([places[name] for name in names], dtype=np.int32)
 
 
 def _check_answers(models: Names, lines: Ints, where: str) -> None:

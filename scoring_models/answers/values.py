@@ -37,7 +37,7 @@ class Names(NamedTuple):
 
     def encoded(self) -> pa.DictionaryArray:
         """As one Arrow array."""
-        return pa.DictionaryArray.from_arrays(pa.array(self.codes), self.distinct)
+        return pa.DictionaryArray.from_arrays(pa.array(self.codes, pa.int32()), self.distinct)
 
 
 def names_of(column: pa.ChunkedArray, what: str, tell: Tell) -> Names:
