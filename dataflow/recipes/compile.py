@@ -12,125 +12,57 @@ from typing import Any
 
 import pyarrow as pa
 
-from poolsieve.dataflow.pools.formats.base import UID
-from poolsieve.dataflow.recipes.derived import DerivedRole, RoleSource
-from poolsieve.dataflow.recipes.program import Program, RuleStep, ScoreStep, Step
-from poolsieve.dataflow.recipes.walk import Cuts
-from poolsieve.filters.dsl.cuts import key_bits
-from poolsieve.filters.dsl.edits import Edit, Editor, FunctionEditor
-from poolsieve.filters.dsl.expr import Arithmetic, Compare, IsIn, Literal, Node, Predicate, renamed
-from poolsieve.filters.dsl.expr import Column as ColumnNode
-from poolsieve.filters.dsl.limits import typed_limit
-from poolsieve.filters.dsl.stages import Rule, Score, Stage, not_a_stage
-from poolsieve.filters.dsl.statistics import PoolColumn, pool_column, statistic_of
-from poolsieve.filters.dsl.top import Ranked
-from poolsieve.scoring_models.base.errors import PlanError, unknown_name
-from poolsieve.scoring_models.base.functions import FunctionScorer
-from poolsieve.scoring_models.base.kinds import short
-from poolsieve.scoring_models.base.scorer import Scorer, score_names
-
-POOL = "pool."
-"""`pool.text` is the pool's own text, whatever edits there are."""
-
-
-def compile_recipe(stages: Sequence[Stage], roles: Collection[str], role_types: Mapping[str, pa.DataType]) -> Program:
-    """Checks a recipe and resolves its names.
-
-    Args:
-        stages: the recipe's.
-        roles: the roles that the pool declares.
-        role_types: Arrow type of every role and readable pool column.
-
-    Raises:
-        PlanError: for an unknown role, column or score, a name or reason given twice, or a type that a rule can't use.
-    """
-    builder = _Builder(roles, role_types)
-    for position, stage in enumerate(stages, 1):
-        builder.add(position, stage)
-    if not builder.steps:
-        raise PlanError("the recipe has no stages: add at least one, as `pool | Keep(col('text').word_count() <= 64)`")
-    return Program(tuple(builder.marked()), builder.edited)
-
-
-class _Builder:
-    """Collects steps while names become known.
-
-    Attributes:
-        declared: roles that the pool declares.
-        pool_types: role or column of the pool -> type; never changes.
-        role_types: the same with edited roles as they are at this point of the recipe.
-        steps: so far.
-        types: score -> type, of the steps so far; `scorer_of` says which step makes it.
-        whole_pool: score steps that must score every readable row.
-        reasons: reason -> place of the stage that has it.
-        edited: edited role -> what makes it, as it is at this point; `edits` counts how often it was edited.
-        implicit: scores that nobody asked for by `Score(...)`: a rule named a statistic or a column. When its role is
-            edited later, the same name in a later rule means the edited one.
-        asked: name of such a score over an edited role (`text.edited.word_count`) -> the name in the rule.
-    """
-
-    def __init__(self, roles: Collection[str], role_types: Mapping[str, pa.DataType]) -> None:
-        self.declared, self.role_types = roles, dict(role_types)
-        self.steps: list[Step] = []
-        self.types: dict[str, pa.DataType] = {}
-        self.scorer_of: dict[str, str] = {}
-        self.whole_pool: set[str] = set()
-        self.reasons: dict[str, str] = {}
-        self.pool_types = dict(role_types)
-        self.edited: dict[str, DerivedRole] = {}
-        self.edits: dict[str, int] = {}
-        self.implicit: set[str] = set()
-        self.asked: dict[str, str] = {}
-
-    def add(self, position: int, stage: Any) -> None:
-        """Takes the next stage."""
-        where = getattr(stage, "place", "") or f"stage {position}"
-        if isinstance(stage, Score):
-            for name, scorer in stage.scorers.items():
-                self.add_scorer(f"{where}, Score({name}=...)", name, scorer)
-        elif isinstance(stage, Edit):
-            for role, editor in stage.editors.items():
-                self.add_edit(f"{where}, Edit({role}=...)", role, editor)
-        elif isinstance(stage, Rule):
-            self.add_rule(f"{where} ({stage.reason})", where, stage)
-        else:
-            raise not_a_stage(f"{where}:", stage)
-
-    def add_edit(self, where: str, role: str, editor: Editor) -> None:
-        """From here on `role` is what the editor makes."""
-        known = self.role_types.get(role, pa.string())
-        if not (pa.types.is_string(known) or pa.types.is_large_string(known)):
-            raise PlanError(f"{where}: the role is {known}, and an edit makes a text; give the new role another name")
-        if role.startswith(POOL):
-            raise PlanError(f"{where}: {role!r} names the pool's own value, which no edit changes")
-        self.check_inputs(where, editor)
-        count = self.edits[role] = self.edits.get(role, 0) + 1
-        label = f"{role}.edited{count if count > 1 else ''}"
-        self.edited[role] = DerivedRole(label, editor, {name: self.input(where, name) for name in editor.reads})
-        self.role_types[role] = pa.string()
-
-    def input(self, where: str, role: str) -> RoleSource:
-        """Where a role comes from at this point of the recipe."""
-        if not isinstance(role, str):
-            raise PlanError(f"{where} reads {short(role)}, which is no name of a role")
-        if role in self.edited:
-            return self.edited[role]
-        own = role if role in self.pool_types else role.removeprefix(POOL)
-        if own not in self.pool_types and own != UID:  # which is derived where the pool has none
+        if own in self.pool_types or (own == UID and role not in self.types):
+            return own  # a uid is derived where the pool has none
+        if role not in self.types:
             raise unknown_name(f"{where} reads role {role!r}, which the pool has not", role, self.role_types)
-        return own
+        return self.earlier(where, role)
 
-    def add_scorer(self, where: str, name: str, scorer: Scorer) -> None:
+    def earlier(self, where: str, name: str) -> FromScore:
+        """An earlier score as a role of a scorer."""
+        if name not in self.scorer_of:
+            raise PlanError(f"{where} reads {name!r}, a derived value: a score made from it would not last")
+        return FromScore(name, self.scorer_of[name])
+
+    def add_scored(self, where: str, name: str, made: Scorer | Composite, only: Predicate | None) -> None:
+        """One more score, or those of which a composite is made."""
+        if only is not None:
+            only = self.resolved(where, only)
+        if isinstance(made, Scorer):
+            self.add_scorer(where, name, made, only)
+            return
+        for part, one in made.parts(name).items():
+            if isinstance(one, Derived):
+                self.add_derived(where, part, one)
+            else:
+                self.add_scorer(where, part, one, only)
+
+    def add_derived(self, where: str, name: str, derived: Derived) -> None:
+        """One more derived value, after score steps for the pool columns that it reads."""
+        for score in derived.reads:
+            self.resolve(where, score)
+        if hasattr(derived, "check_types"):
+            derived.check_types(where, {score: self.types[score] for score in derived.reads})
+        columns = self.new_names(where, name, derived.columns)
+        self.steps.append(DeriveStep(derived, columns))
+        self.types.update(columns)
+
+    def add_scorer(self, where: str, name: str, scorer: Scorer, only: Predicate | None = None) -> None:
         """One more score step."""
         inputs = {role: self.input(where, role) for role in scorer.reads}
         self.check_inputs(where, scorer)
-        columns = score_names(name, scorer)
-        taken = [column for column in columns if column in self.types]
-        if taken:
-            raise PlanError(f"{where}: a score named {taken[0]!r} exists already; give this one another name")
-        self.steps.append(ScoreStep(name, scorer, columns, inputs))
+        columns = self.new_names(where, name, scorer.columns)
+        self.steps.append(ScoreStep(name, scorer, columns, inputs, where=only))
         self.types.update(columns)
         self.scorer_of.update(dict.fromkeys(columns, name))
+
+    def new_names(self, where: str, name: str, columns: Mapping[str, pa.DataType]) -> dict[str, pa.DataType]:
+        """Full names of columns, which nobody has yet."""
+        named = score_names(name, columns)
+        taken = [column for column in named if column in self.types]
+        if taken:
+            raise PlanError(f"{where}: a score named {taken[0]!r} exists already; give this one another name")
+        return named
 
     def check_inputs(self, where: str, made: Scorer | Editor) -> None:
         """Refuses roles without text or bytes, on which ours would fail row by row. A user's own may read any.
@@ -141,7 +73,8 @@ class _Builder:
         if anything or not type(made).__module__.startswith("poolsieve."):
             return
         for role in made.reads:
-            kind = self.role_types.get(role, self.role_types.get(role.removeprefix(POOL), pa.null()))
+            own = self.role_types.get(role, self.role_types.get(role.removeprefix(POOL)))
+            kind = self.types.get(role, pa.null()) if own is None else own
             if hasattr(made, "check_role"):
                 made.check_role(where, role, kind)
                 continue
@@ -157,17 +90,22 @@ class _Builder:
             first = self.reasons[rule.reason]
             raise PlanError(f"{where}: {first} has the same reason; give one of them another, as reason='my.what'")
         self.reasons[rule.reason] = place
-        predicate = renamed(rule.predicate, self.edited_names(rule.predicate.names()))
         for role, help_text in rule.needs.items():
             if role not in self.declared:
                 raise PlanError(f"{where}: the pool declares no role {role!r}. {help_text}")
+        predicate = self.resolved(where, rule.predicate)
         tops = tuple(part for part in predicate.parts() if isinstance(part, Ranked))
-        for name in dict.fromkeys(predicate.names()):
-            self.resolve(where, name)
-        self.check_types(where, predicate)
         for top in tops:
             self.check_top(where, top)
         self.steps.append(RuleStep(predicate, rule.reason, tops))
+
+    def resolved(self, where: str, given: Predicate) -> Predicate:
+        """A predicate, once there is a score for each name in it, of a type that it can compare."""
+        predicate = renamed(given, self.edited_names(given.names()))
+        for name in dict.fromkeys(predicate.names()):
+            self.resolve(where, name)
+        self.check_types(where, predicate)
+        return predicate
 
     def edited_names(self, names: Iterable[str]) -> dict[str, str]:
         """Names in a rule that mean an edited role or a statistic of one -> what is stored under a name of its own."""
@@ -227,7 +165,18 @@ class _Builder:
             except PlanError as error:
                 raise PlanError(f"{where}: score {name!r}: {error}") from error
         if top.rank == "pool" or (top.of == "pool" and top.by):
-            self.whole_pool.update(self.scorer_of[name] for name in top.names())
+            for name in top.names():
+                self.whole_pool.add(self.of_every_row(where, name))
+
+    def of_every_row(self, where: str, name: str) -> str:
+        """The step of a score that every row of the pool must have."""
+        step = next((step for step in self.steps if isinstance(step, ScoreStep) and name in step.columns), None)
+        if step is None or step.where is not None or any(isinstance(one, FromScore) for one in step.inputs.values()):
+            raise PlanError(
+                f"{where}: a cut over the whole pool needs {name!r} of every row, and it is made of those alive alone; "
+                "take of='alive' and rank='alive'"
+            )
+        return step.name
 
     def marked(self) -> list[Step]:
         """The steps, those that must score the whole pool marked so."""
@@ -294,9 +243,14 @@ def check_frozen(program: Program, cuts: Cuts) -> None:
         for group, cut in cuts.get(top.cut, {}).items():
             kind = program.types[top.name]
             where = f"--cuts: the cut {top.cut!r}"
+            if not isinstance(cut, Cut):
+                raise PlanError(f"{where} is a table there, and a cut in the recipe")
             if cut.kind != "none" and cut.bits != key_bits(kind):
                 raise PlanError(f"{where} was made for scores of {cut.bits} bits, and {top.name!r} is {kind}")
             if cut.lowest != top.lowest:
                 raise PlanError(f"{where} was made with lowest={cut.lowest}, and the recipe's has lowest={top.lowest}")
             if top.by is None and group:
                 raise PlanError(f"{where} has groups ({group!r}), and the recipe's has none: say by=...")
+    for step in program.derived:
+        if any(not isinstance(found, Table) for found in cuts.get(step.label, {}).values()):
+            raise PlanError(f"--cuts: {step.label!r} is a cut there, and a derived value in the recipe")
