@@ -12,6 +12,115 @@ from typing import Any
 
 import pyarrow as pa
 
+from poolsieve.dataflow.pools.formats.base import UID
+from poolsieve.dataflow.recipes.derived import DerivedRole, FromScore, RoleSource
+from poolsieve.dataflow.recipes.program import DeriveStep, Program, RuleStep, ScoreStep, Step
+from poolsieve.dataflow.recipes.walk import Cuts
+from poolsieve.filters.dsl.cuts import Cut, Table, key_bits
+from poolsieve.filters.dsl.derive import Derive
+from poolsieve.filters.dsl.edits import Edit, Editor, FunctionEditor
+from poolsieve.filters.dsl.expr import Arithmetic, Compare, IsIn, Literal, Node, Predicate, renamed
+from poolsieve.filters.dsl.expr import Column as ColumnNode
+from poolsieve.filters.dsl.limits import typed_limit
+from poolsieve.filters.dsl.stages import Rule, Score, Stage, not_a_stage
+from poolsieve.filters.dsl.statistics import PoolColumn, pool_column, statistic_of
+from poolsieve.filters.dsl.top import Ranked
+from poolsieve.scoring_models.base.derived import Composite, Derived
+from poolsieve.scoring_models.base.errors import PlanError, unknown_name
+from poolsieve.scoring_models.base.functions import FunctionScorer
+from poolsieve.scoring_models.base.kinds import short
+from poolsieve.scoring_models.base.scorer import Scorer, score_names
+
+POOL = "pool."
+"""`pool.text` is the pool's own text, whatever edits there are."""
+
+
+def compile_recipe(stages: Sequence[Stage], roles: Collection[str], role_types: Mapping[str, pa.DataType]) -> Program:
+    """Checks a recipe and resolves its names.
+
+    Args:
+        stages: the recipe's.
+        roles: the roles that the pool declares.
+        role_types: Arrow type of every role and readable pool column.
+
+    Raises:
+        PlanError: for an unknown role, column or score, a name or reason given twice, or a type that a rule can't use.
+    """
+    builder = _Builder(roles, role_types)
+    for position, stage in enumerate(stages, 1):
+        builder.add(position, stage)
+    if not builder.steps:
+        raise PlanError("the recipe has no stages: add at least one, as `pool | Keep(col('text').word_count() <= 64)`")
+    return Program(tuple(builder.marked()), builder.edited)
+
+
+class _Builder:
+    """Collects steps while names become known.
+
+    Attributes:
+        declared: roles that the pool declares.
+        pool_types: role or column of the pool -> type; never changes.
+        role_types: the same with edited roles as they are at this point of the recipe.
+        steps: so far.
+        types: score -> type, of the steps so far; `scorer_of` says which step makes it.
+        whole_pool: score steps that must score every readable row.
+        reasons: reason -> place of the stage that has it.
+        edited: edited role -> what makes it, as it is at this point; `edits` counts how often it was edited.
+        implicit: scores that nobody asked for by `Score(...)`: a rule named a statistic or a column. When its role is
+            edited later, the same name in a later rule means the edited one.
+        asked: name of such a score over an edited role (`text.edited.word_count`) -> the name in the rule.
+    """
+
+    def __init__(self, roles: Collection[str], role_types: Mapping[str, pa.DataType]) -> None:
+        self.declared, self.role_types = roles, dict(role_types)
+        self.steps: list[Step] = []
+        self.types: dict[str, pa.DataType] = {}
+        self.scorer_of: dict[str, str] = {}
+        self.whole_pool: set[str] = set()
+        self.reasons: dict[str, str] = {}
+        self.pool_types = dict(role_types)
+        self.edited: dict[str, DerivedRole] = {}
+        self.edits: dict[str, int] = {}
+        self.implicit: set[str] = set()
+        self.asked: dict[str, str] = {}
+
+    def add(self, position: int, stage: Any) -> None:
+        """Takes the next stage."""
+        where = getattr(stage, "place", "") or f"stage {position}"
+        if isinstance(stage, Score):
+            for name, scorer in stage.scorers.items():
+                self.add_scored(f"{where}, Score({name}=...)", name, scorer, stage.where)
+        elif isinstance(stage, Derive):
+            for name, derived in stage.values.items():
+                self.add_derived(f"{where}, Derive({name}=...)", name, derived)
+        elif isinstance(stage, Edit):
+            for role, editor in stage.editors.items():
+                self.add_edit(f"{where}, Edit({role}=...)", role, editor)
+        elif isinstance(stage, Rule):
+            self.add_rule(f"{where} ({stage.reason})", where, stage)
+        else:
+            raise not_a_stage(f"{where}:", stage)
+
+    def add_edit(self, where: str, role: str, editor: Editor) -> None:
+        """From here on `role` is what the editor makes."""
+        known = self.role_types.get(role, pa.string())
+        if not (pa.types.is_string(known) or pa.types.is_large_string(known)):
+            raise PlanError(f"{where}: the role is {known}, and an edit makes a text; give the new role another name")
+        if role.startswith(POOL):
+            raise PlanError(f"{where}: {role!r} names the pool's own value, which no edit changes")
+        self.check_inputs(where, editor)
+        count = self.edits[role] = self.edits.get(role, 0) + 1
+        label = f"{role}.edited{count if count > 1 else ''}"
+        self.edited[role] = DerivedRole(label, editor, {name: self.input(where, name) for name in editor.reads})
+        self.role_types[role] = pa.string()
+
+    def input(self, where: str, role: str) -> RoleSource:
+        """Where a role comes from at this point of the recipe."""
+        if not isinstance(role, str):
+            raise PlanError(f"{where} reads {short(role)}, which is no name of a role")
+        if role in self.edited:
+            return self.edited[role]
+        own = role if role in self.pool_types else role.removeprefix(POOL)
         if own in self.pool_types or (own == UID and role not in self.types):
             return own  # a uid is derived where the pool has none
         if role not in self.types:
