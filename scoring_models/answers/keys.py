@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from poolsieve.scoring_models.base.arrow import texts
+from poolsieve.scoring_models.base.errors import PlanError
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
@@ -56,6 +57,22 @@ def _hashes(names: pa.Array) -> Ints:
 
 def _equal(one: pa.Array, other: pa.Array) -> Mask:
     return np.asarray(pc.equal(one, other.cast(one.type)), dtype=bool)
+
+
+def names_in(batch: pa.RecordBatch, role: str) -> pa.Array:
+    """string (n,): a role as names of items, integers as they are written; "", which no item is called, for null."""
+    return batch.column(role).cast(pa.string()).fill_null("")
+
+
+def check_names(where: str, role: str, kind: pa.DataType) -> None:
+    """Refuses a role that can't be names of items.
+
+    Raises:
+        PlanError: naming the role's type.
+    """
+    known = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind)
+    if not (known or pa.types.is_null(kind)):
+        raise PlanError(f"{where} reads {role!r} as names of items, but it is {kind}: name a role of texts or integers")
 
 
 class Unmatched:

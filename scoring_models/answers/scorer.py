@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from poolsieve.scoring_models.answers import files, marked
+from poolsieve.scoring_models.answers.keys import check_names, names_in
 from poolsieve.scoring_models.answers.table import AnswerTable, index
 from poolsieve.scoring_models.answers.values import Tell, flags_of, marks_of, names_of, texts_of
 from poolsieve.scoring_models.base.config import JsonObject, absolute_path, canonical_json
@@ -223,8 +224,10 @@ class Answers(ScorerConfig):
         for name, own in (self.marker.roles if self.marker is not None else {}).items():
             if own == role:
                 marked.check_role(where, name, role, kind)
-        if role in (self.uid, self.question) and not (pa.types.is_null(kind) or pa.types.is_string(kind)):
-            raise PlanError(f"{where} reads {role!r} as a text, but it is {kind}: name another role")
+        if role == self.uid:
+            check_names(where, role, kind)
+        if role == self.question and not (pa.types.is_null(kind) or pa.types.is_string(kind)):
+            raise PlanError(f"{where} reads {role!r} as the question, but it is {kind}: name a role of texts")
 
     def to_dict(self) -> JsonObject:
         """Without the places of files, whose contents enter the fingerprint by hash."""
@@ -263,7 +266,7 @@ class Answers(ScorerConfig):
         """Counts and answers of a batch; an error for rows with answers that there is nothing to mark by."""
         table = self._table()
         questions = None if self.question is None else batch.column(self.question)
-        found = table.agreeing(table.find(batch.column(self.uid)), questions)
+        found = table.agreeing(table.find(names_in(batch, self.uid)), questions)
         if self.marker is None:
             assert table.right is not None
             return Scored(table.counted(found, table.right[found.lines], batch.num_rows))

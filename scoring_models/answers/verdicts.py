@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from poolsieve.scoring_models.answers import files
-from poolsieve.scoring_models.answers.keys import Ints, Keys, Mask, Unmatched, keys_of
+from poolsieve.scoring_models.answers.keys import Ints, Keys, Mask, Unmatched, check_names, keys_of, names_in
 from poolsieve.scoring_models.answers.values import Codes, Tell, flags_of, names_of
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.scorer import Resources, Scored, ScorerConfig
@@ -72,13 +72,12 @@ class Verdicts(ScorerConfig):
         return Resources(memory_mb=200)
 
     def check_role(self, where: str, role: str, kind: pa.DataType) -> None:
-        """Refuses a role that holds no text.
+        """Refuses a role that can't be names of items.
 
         Raises:
             PlanError: naming the role's type.
         """
-        if not (pa.types.is_null(kind) or pa.types.is_string(kind)):
-            raise PlanError(f"{where} reads {role!r} as names of items, but it is {kind}: name a column of text")
+        check_names(where, role, kind)
 
     def files(self) -> Mapping[str, Path]:
         """The files, as `verdicts/1` and so on. They are read, so that a plan refuses what is wrong with them.
@@ -97,7 +96,7 @@ class Verdicts(ScorerConfig):
     def score(self, batch: pa.RecordBatch) -> Scored:
         """Verdicts of a batch."""
         table = self._table()
-        places = table.keys.find(batch.column(self.uid))
+        places = table.keys.find(names_in(batch, self.uid))
         return Scored({name: table.of(name, places) for name in VERDICTS})
 
     def unmatched(self, uids: Iterable[pa.Array]) -> dict[str, Any]:

@@ -101,8 +101,10 @@ def test_a_run_drops_what_is_judged_wrong(tmp_path: Path) -> None:
     }
 
 
-def test_a_role_of_numbers_is_refused(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"id": [1, 2]}), tmp_path / "p.parquet")
-    scorer = Verdicts(write(tmp_path / "v.csv", LINES), uid="number")
-    with pytest.raises(PlanError, match="reads 'number' as names of items, but it is int64"):
-        run(Pool.parquet(f"{tmp_path}/p.parquet", number="id") | Score(verdict=scorer), tmp_path / "out")
+def test_another_role_than_the_uid_may_name_the_items(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"id": [7, None, 70], "share": [0.5, 0.5, 0.5]}), tmp_path / "p.parquet")
+    pool = Pool.parquet(f"{tmp_path}/p.parquet", number="id", share="share")
+    run(pool | Score(verdict=Verdicts(write(tmp_path / "v.csv", LINES), uid="number")), tmp_path / "out")
+    assert ledger(tmp_path / "out").column("verdict.needs_high_resolution").to_pylist() == [True, None, None]
+    with pytest.raises(PlanError, match="reads 'share' as names of items, but it is double"):
+        run(pool | Score(verdict=Verdicts(write(tmp_path / "v.csv", LINES), uid="share")), tmp_path / "out")
