@@ -8,7 +8,7 @@ import sys
 import unicodedata
 
 from poolsieve.scoring_models.marking.final import final_answer
-from poolsieve.scoring_models.marking.gold import Gold, accepted
+from poolsieve.scoring_models.marking.gold import Gold, accepted, to_the_letter
 
 ARTICLES = frozenset({"a", "an", "the"})
 """SQuAD 1.1's `normalize_answer` (Rajpurkar et al., evaluate-v1.1.py) and VQA's evaluation have the same three."""
@@ -59,11 +59,11 @@ def _digits() -> dict[int, str]:
 
 def mark_exact(said: str, gold: Gold, _: float | None = None) -> float:
     """1 if the text, or its final answer, is a right answer to the letter; blanks at the ends do not count."""
-    given = {said.strip(), final_answer(said)}
-    return float(any(answer.strip() in given for answer in accepted(gold)))
+    return float(to_the_letter(said, gold) or to_the_letter(final_answer(said), gold))
 
 
 def mark_normalised(said: str, gold: Gold, _: float | None = None) -> float:
-    """1 if the final answer and a right answer are the same once both are `normal`."""
+    """1 if the final answer and a right answer are the same once both are `normal`, or to the letter."""
     given = normal(final_answer(said))
-    return float(bool(given) and any(normal(answer) == given for answer in accepted(gold)))
+    same = bool(given) and any(normal(answer) == given for answer in accepted(gold))
+    return float(same or to_the_letter(said, gold))
