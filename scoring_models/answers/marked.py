@@ -86,7 +86,9 @@ def check_role(where: str, name: str, role: str, kind: pa.DataType) -> None:
     good = {GOLDS: texts, OPTIONS: texts or pa.types.is_integer(kind)}.get(name, single)
     if not good:
         wanted = {GOLDS: "a list of texts", OPTIONS: "a list of texts, or their number", SOURCE: "a text"}
-        raise PlanError(f"{where} reads {role!r} as {name}, but it is {kind}: {wanted.get(name, 'a text')} is wanted")
+        or_none = f"; {name}=None does without" if name in (GOLDS, OPTIONS) else ""
+        asked = f"{wanted.get(name, 'a text')} is wanted{or_none}"
+        raise PlanError(f"{where} reads {role!r} as {name}, but it is {kind}: {asked}")
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -49,10 +49,10 @@ class Answers(ScorerConfig):
         answer: column with the answers' texts, to be marked here; null (in CSV: nothing) where none was given.
         scoring: how texts are marked: a name (exact, normalised, numeric, letter, vqa, anls, iou), or one for each
             source with "*" for the others. "exact", unless given.
-        gold: the role with the right answer; None for none.
-        golds: a role with all answers that are accepted, a list of texts.
-        options: a role with the options, a list of texts.
-        source: the role with the name of an item's source; needed where `scoring` names sources.
+        gold: with texts: the role with the right answer; None to do without.
+        golds: with texts: the role with all answers that are accepted, a list of texts. A pool may have none.
+        options: with texts: the role with the options, a list of texts. A pool may have none.
+        source: the role with the name of an item's source, read where `scoring` names sources.
         uid: the role that items are matched with.
         question: with a tool's logs: the role with the question. Answers to another question do not count.
         tool: whose logs `path` is the folder of, with `settings` for their reader; `Answers.lm_eval` and its like fill
@@ -69,9 +69,9 @@ class Answers(ScorerConfig):
     answer: str | None = None
     scoring: str | Mapping[str, str] | None = None
     gold: str | None = "answer"
-    golds: str | None = None
-    options: str | None = None
-    source: str | None = None
+    golds: str | None = "answers"
+    options: str | None = "options"
+    source: str = "source"
     uid: str = "uid"
     question: str | None = None
     tool: str | None = None
@@ -89,10 +89,6 @@ class Answers(ScorerConfig):
         object.__setattr__(self, "packages", self.marker.scoring.packages)
         if self.marker.scoring.judged:
             raise PlanError("Answers(scoring=...): a judge must be asked, and stored answers are marked without one")
-        if self.marker.scoring.by_source and self.source is None:
-            raise PlanError(
-                "Answers(scoring={source: ...}): say source=..., the role with the name of an item's source"
-            )
         if self.gold is None and self.golds is None:
             raise PlanError("Answers: texts are marked against a role with the right answer: say gold=... or golds=...")
 
@@ -191,14 +187,22 @@ class Answers(ScorerConfig):
         """What marks texts; None where it is stored who was right."""
         if self.answer is None and self.scoring is None:
             return None
-        given = {name: getattr(self, name) for name in _ROLES if getattr(self, name) is not None}
-        return marked.Marker(Scoring.of(self.scoring or "exact"), given)
+        scoring = Scoring.of(self.scoring or "exact")
+        roles = {marked.GOLD: self.gold, marked.GOLDS: self.golds, marked.OPTIONS: self.options}
+        roles |= {marked.SOURCE: self.source} if scoring.by_source else {}
+        return marked.Marker(scoring, {name: role for name, role in roles.items() if role is not None})
 
     @property
     def reads(self) -> tuple[str, ...]:
         """The uid; and what texts are marked against, and the question, where they count."""
         roles = self.marker.roles.values() if self.marker is not None else ()
         return tuple(dict.fromkeys((self.uid, *roles, *filter(None, (self.question,)))))
+
+    @property
+    def optional_reads(self) -> tuple[str, ...]:
+        """The roles with all accepted answers and with the options."""
+        roles = self.marker.roles if self.marker is not None else {}
+        return tuple(role for name, role in roles.items() if name in (marked.GOLDS, marked.OPTIONS))
 
     @property
     def columns(self) -> Mapping[str, pa.DataType]:
@@ -329,8 +333,6 @@ class Answers(ScorerConfig):
             places.add(table.num_rows, tell)
         return index(pa.concat_tables(tables), ", ".join(self._paths), places, by_text=by_text)
 
-
-_ROLES = (marked.GOLD, marked.GOLDS, marked.OPTIONS, marked.SOURCE)
 
 _LOCK = threading.Lock()
 

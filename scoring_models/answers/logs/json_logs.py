@@ -207,7 +207,8 @@ def documents(results: JsonObject, task: str, path: Path) -> int | None:
         return None
     config = results.get("config")
     offset = (config.get("offset") if isinstance(config, dict) else 0) or 0
-    effective, original = count["effective"], count.get("original", count["effective"])
+    effective: Any = count["effective"]
+    original: Any = count.get("original", effective)
     if not all(type(number) is int and number >= 0 for number in (effective, original, offset)):
         raise PlanError(f"{path}: n-samples of task {task!r} is {short(count)}: a number of documents is wanted")
     return max(0, min(effective, original - offset))

@@ -188,9 +188,6 @@ def test_texts_are_marked_against_the_rows(tmp_path: Path) -> None:
         write(tmp_path / "a.jsonl", TEXTS),
         answer="said",
         scoring=scoring,
-        golds="answers",
-        options="options",
-        source="source",
     )
     assert panel.reads == ("uid", "answer", "answers", "options", "source")
     run(pool | Score(panel=panel), tmp_path / "out")
@@ -218,7 +215,9 @@ def test_each_row_is_marked_by_the_marks_own_words(tmp_path: Path) -> None:
     ]
     gold = {f"i{n}": str(dice.choice(words[:-1])) for n in range(40)}
     panel = Answers(write(tmp_path / "a.parquet", lines), answer="said", scoring="normalised")
-    made = panel.score(pa.record_batch({"uid": list(gold), "answer": list(gold.values())}))
+    nothing = pa.nulls(len(gold))
+    batch = {"uid": list(gold), "answer": list(gold.values()), "answers": nothing, "options": nothing}
+    made = panel.score(pa.record_batch(batch))
     wanted = [{**one, "correct": mark("normalised", one["said"], Gold(gold[one["item"]])) >= 0.5} for one in lines]
     assert rows_of(made.columns) == by_loop(wanted, list(gold))
 
@@ -233,8 +232,7 @@ def test_each_row_is_marked_by_the_marks_own_words(tmp_path: Path) -> None:
         ({"answer": "a", "scoring": "exactly"}, "there is no way of marking 'exactly'. Did you mean 'exact'?"),
         ({"answer": "a", "scoring": "judge"}, "a judge must be asked"),
         ({"answer": "a", "scoring": {"DocVQA": "exact"}}, "'\\*' is missing"),
-        ({"answer": "a", "scoring": {"DocVQA": "numeric", "*": "exact"}}, "say source="),
-        ({"answer": "a", "gold": None}, "say gold=... or golds="),
+        ({"answer": "a", "gold": None, "golds": None}, "say gold=... or golds="),
         ({"tool": "lm_evel"}, "there is no reader of logs 'lm_evel'. Did you mean 'lm_eval'"),
         ({"tool": "lm_eval", "answer": "a"}, "logs have their own"),
         ({"tool": "lm_eval", "settings": {"blind": 7}}, "blind=7"),
@@ -250,7 +248,11 @@ def test_options_that_can_not_be_are_refused(options: dict[str, Any], message: s
     [
         ("answer", [[1], [2]], "reads 'answer' as gold, but it is list"),
         ("answer", [True, False], "reads 'answer' as gold, but it is bool: a text is wanted"),
-        ("answers", ["a", "b"], "reads 'answers' as golds, but it is string: a list of texts"),
+        (
+            "answers",
+            ["a", "b"],
+            "reads 'answers' as golds, but it is string: a list of texts is wanted; golds=None does without",
+        ),
         ("options", ["a", "b"], "reads 'options' as options, but it is string: a list of texts, or their number"),
         ("source", [1, 2], "reads 'source' as source, but it is int64"),
     ],
@@ -258,9 +260,7 @@ def test_options_that_can_not_be_are_refused(options: dict[str, Any], message: s
 def test_roles_of_other_types_are_refused(tmp_path: Path, role: str, values: list[Any], message: str) -> None:
     others: dict[str, Any] = {"answer": ["a", "b"], "answers": [["a"]] * 2, "options": [2, 3], "source": ["s", "s"]}
     pool = items_pool(tmp_path / "pool", ["0", "1"], **{**others, role: values})
-    panel = Answers(
-        write(tmp_path / "a.jsonl", TEXTS), answer="said", golds="answers", options="options", source="source"
-    )
+    panel = Answers(write(tmp_path / "a.jsonl", TEXTS), answer="said", scoring={"*": "exact", "s": "exact"})
     with pytest.raises(PlanError, match=message):
         run(pool | Score(panel=panel), tmp_path / "out")
 
@@ -270,10 +270,18 @@ def test_a_number_may_be_the_right_answer_and_the_count_of_options(tmp_path: Pat
     panel = Answers(
         write(tmp_path / "a.jsonl", [{"item": "1", "model": "m", "image": True, "said": "42"}]),
         answer="said",
-        options="options",
     )
     run(pool | Score(panel=panel), tmp_path / "out")
     assert ledger(tmp_path / "out").column("panel.right").to_pylist() == [0, 1]
+
+
+def test_roles_that_are_needed_and_not_there_are_refused(tmp_path: Path) -> None:
+    pool, path = items_pool(tmp_path / "pool", ["0", "1"]), write(tmp_path / "a.jsonl", TEXTS)
+    with pytest.raises(PlanError, match="reads role 'answer', which the pool has not"):
+        run(pool | Score(panel=Answers(path, answer="said")), tmp_path / "out")
+    by_source = Answers(path, answer="said", gold="question", scoring={"a": "exact", "*": "normalised"})
+    with pytest.raises(PlanError, match="reads role 'source', which the pool has not"):
+        run(pool | Score(panel=by_source), tmp_path / "out")
 
 
 def test_yaml_names_files_and_logs(tmp_path: Path) -> None:

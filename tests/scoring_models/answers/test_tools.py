@@ -91,7 +91,9 @@ def test_a_folder_of_its_own_for_answers_without_the_image(tmp_path: Path) -> No
 
 
 def test_texts_of_a_log_are_marked_by_us() -> None:
-    panel = Answers.lmms_eval(str(LOGS / "lmms_eval"), task="tiny_color", scoring="exact", gold="colour")
+    panel = Answers.lmms_eval(
+        str(LOGS / "lmms_eval"), task="tiny_color", scoring="exact", gold="colour", golds=None, options=None
+    )
     asked = colours("tiny_color", True)
     gold = {one["item"]: one["said"] for one in asked if one["model"] == "models/seer"}  # seer is always right
     made = panel.score(pa.record_batch({"uid": list(gold), "colour": list(gold.values())}))
