@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from poolsieve import filters
+from poolsieve import filters, scoring_models
 from poolsieve.dataflow import Pool
 from poolsieve.filters.dsl.expr import AllOf, AnyOf, Arithmetic, Column, Compare, IsIn, Literal, Not
 from poolsieve.filters.dsl.ready import Maker, makers, ready_made
@@ -65,7 +65,7 @@ def bound(make: Maker, example: str) -> functools.partial[Stage]:
 
 
 def _value(part: ast.expr) -> Any:
-    return eval(compile(ast.Expression(part), "example", "eval"), {**vars(filters), "Pool": Pool})  # noqa: S307
+    return eval(compile(ast.Expression(part), "example", "eval"), {**vars(scoring_models), **vars(filters), "Pool": Pool})  # noqa: S307
 
 
 def section(function: Maker) -> str:
