@@ -28,7 +28,8 @@ class Keys(NamedTuple):
     """Position of the name of each hash."""
 
     def find(self, wanted: pa.Array) -> Ints:
-        """int64 (m,): position of each of `wanted` (string, no nulls) among the names, -1 where it is none of them."""
+        """int64 (m,): position of each of `wanted` (string) among the names, -1 where it is none of them."""
+        wanted = _plain(wanted)
         hashed = _hashes(wanted)
         at = np.searchsorted(self.hashes, hashed, side="left")
         found = np.full(len(wanted), -1, dtype=np.int64)
@@ -44,11 +45,21 @@ class Keys(NamedTuple):
         return found
 
 
+UID = "uid"
+"""The role that items are matched with: a pool says by it which of its columns has their names."""
+
+
 def keys_of(names: pa.Array) -> Keys:
     """Distinct names (string, no nulls), ready to be looked up."""
     hashes = _hashes(names)
     order = np.argsort(hashes, kind="stable")
     return Keys(names, hashes[order], order)
+
+
+def _plain(names: Any) -> pa.Array:
+    """Names as strings, integers as they are written; "", which no item is called, for null."""
+    made = names.cast(pa.string()).fill_null("")
+    return made.combine_chunks() if isinstance(made, pa.ChunkedArray) else made
 
 
 def _hashes(names: pa.Array) -> Ints:
@@ -59,20 +70,15 @@ def _equal(one: pa.Array, other: pa.Array) -> Mask:
     return np.asarray(pc.equal(one, other.cast(one.type)), dtype=bool)
 
 
-def names_in(batch: pa.RecordBatch, role: str) -> pa.Array:
-    """string (n,): a role as names of items, integers as they are written; "", which no item is called, for null."""
-    return batch.column(role).cast(pa.string()).fill_null("")
-
-
-def check_names(where: str, role: str, kind: pa.DataType) -> None:
-    """Refuses a role that can't be names of items.
+def check_names(where: str, kind: pa.DataType) -> None:
+    """Refuses a uid that can't be names of items: batches of somebody else's pipeline may have one.
 
     Raises:
         PlanError: naming the role's type.
     """
     known = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind)
     if not (known or pa.types.is_null(kind)):
-        raise PlanError(f"{where} reads {role!r} as names of items, but it is {kind}: name a role of texts or integers")
+        raise PlanError(f"{where} reads {UID!r} as names of items, but it is {kind}: texts or integers are wanted")
 
 
 class Unmatched:

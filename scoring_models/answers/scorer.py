@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from poolsieve.scoring_models.answers import files, marked
-from poolsieve.scoring_models.answers.keys import check_names, names_in
+from poolsieve.scoring_models.answers.keys import UID, check_names
 from poolsieve.scoring_models.answers.table import AnswerTable, index
 from poolsieve.scoring_models.answers.values import Tell, flags_of, marks_of, names_of, texts_of
 from poolsieve.scoring_models.base.config import JsonObject, absolute_path, canonical_json
@@ -53,7 +53,6 @@ class Answers(ScorerConfig):
         golds: with texts: the role with all answers that are accepted, a list of texts. A pool may have none.
         options: with texts: the role with the options, a list of texts. A pool may have none.
         source: the role with the name of an item's source, read where `scoring` names sources.
-        uid: the role that items are matched with.
         question: with a tool's logs: the role with the question. Answers to another question do not count.
         tool: whose logs `path` is the folder of, with `settings` for their reader; `Answers.lm_eval` and its like fill
             both in.
@@ -72,7 +71,6 @@ class Answers(ScorerConfig):
     golds: str | None = "answers"
     options: str | None = "options"
     source: str = "source"
-    uid: str = "uid"
     question: str | None = None
     tool: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -138,7 +136,7 @@ class Answers(ScorerConfig):
             blind_task: the same as `task`.
             scoring: marks the texts here, as in `Answers`, instead of by the tool's measure.
             question: the role with the question; answers to another question do not count.
-            roles: `uid`, `gold`, `golds`, `options`, `source`; see `Answers`.
+            roles: `gold`, `golds`, `options`, `source`; see `Answers`.
         """
         settings = {"task": task, "measure": measure, "blind": blind, "blind_task": blind_task}
         return cls._of_tool("lm_eval", path, settings, scoring=scoring, question=question, **roles)
@@ -196,7 +194,7 @@ class Answers(ScorerConfig):
     def reads(self) -> tuple[str, ...]:
         """The uid; and what texts are marked against, and the question, where they count."""
         roles = self.marker.roles.values() if self.marker is not None else ()
-        return tuple(dict.fromkeys((self.uid, *roles, *filter(None, (self.question,)))))
+        return tuple(dict.fromkeys((UID, *roles, *filter(None, (self.question,)))))
 
     @property
     def optional_reads(self) -> tuple[str, ...]:
@@ -228,8 +226,8 @@ class Answers(ScorerConfig):
         for name, own in (self.marker.roles if self.marker is not None else {}).items():
             if own == role:
                 marked.check_role(where, name, role, kind)
-        if role == self.uid:
-            check_names(where, role, kind)
+        if role == UID:
+            check_names(where, kind)
         if role == self.question and not (pa.types.is_null(kind) or pa.types.is_string(kind)):
             raise PlanError(f"{where} reads {role!r} as the question, but it is {kind}: name a role of texts")
 
@@ -270,7 +268,7 @@ class Answers(ScorerConfig):
         """Counts and answers of a batch; an error for rows with answers that there is nothing to mark by."""
         table = self._table()
         questions = None if self.question is None else batch.column(self.question)
-        found = table.agreeing(table.find(names_in(batch, self.uid)), questions)
+        found = table.agreeing(table.find(batch.column(UID)), questions)
         if self.marker is None:
             assert table.right is not None
             return Scored(table.counted(found, table.right[found.lines], batch.num_rows))

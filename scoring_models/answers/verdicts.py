@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from poolsieve.scoring_models.answers import files
-from poolsieve.scoring_models.answers.keys import Ints, Keys, Mask, Unmatched, check_names, keys_of, names_in
+from poolsieve.scoring_models.answers.keys import UID, Ints, Keys, Mask, Unmatched, check_names, keys_of
 from poolsieve.scoring_models.answers.values import Codes, Tell, flags_of, names_of
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.scorer import Resources, Scored, ScorerConfig
@@ -34,7 +34,6 @@ class Verdicts(ScorerConfig):
         ground_truth_wrong: column that says whether the stored answer is wrong; None if the judge was not asked.
         question_is_ambiguous: the same of the question.
         needs_high_resolution: the same of the image.
-        uid: the role that items are matched with.
         version: see `Scorer`.
     """
 
@@ -43,7 +42,6 @@ class Verdicts(ScorerConfig):
     ground_truth_wrong: str | None = "ground_truth_wrong"
     question_is_ambiguous: str | None = "question_is_ambiguous"
     needs_high_resolution: str | None = "needs_high_resolution"
-    uid: str = "uid"
     version: int = field(default=1, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -59,7 +57,7 @@ class Verdicts(ScorerConfig):
     @property
     def reads(self) -> tuple[str, ...]:
         """The uid."""
-        return (self.uid,)
+        return (UID,)
 
     @property
     def columns(self) -> Mapping[str, pa.DataType]:
@@ -77,7 +75,7 @@ class Verdicts(ScorerConfig):
         Raises:
             PlanError: naming the role's type.
         """
-        check_names(where, role, kind)
+        check_names(where, kind)
 
     def files(self) -> Mapping[str, Path]:
         """The files, as `verdicts/1` and so on. They are read, so that a plan refuses what is wrong with them.
@@ -96,7 +94,7 @@ class Verdicts(ScorerConfig):
     def score(self, batch: pa.RecordBatch) -> Scored:
         """Verdicts of a batch."""
         table = self._table()
-        places = table.keys.find(names_in(batch, self.uid))
+        places = table.keys.find(batch.column(UID))
         return Scored({name: table.of(name, places) for name in VERDICTS})
 
     def unmatched(self, uids: Iterable[pa.Array]) -> dict[str, Any]:

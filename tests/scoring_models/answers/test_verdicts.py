@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from poolsieve.dataflow import Pool
+from poolsieve.dataflow.transforms import program_for
 from poolsieve.filters import Drop, Score, col
 from poolsieve.scoring_models import Verdicts
 from poolsieve.scoring_models.answers.verdicts import VERDICTS
@@ -101,10 +102,10 @@ def test_a_run_drops_what_is_judged_wrong(tmp_path: Path) -> None:
     }
 
 
-def test_another_role_than_the_uid_may_name_the_items(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"id": [7, None, 70], "share": [0.5, 0.5, 0.5]}), tmp_path / "p.parquet")
-    pool = Pool.parquet(f"{tmp_path}/p.parquet", number="id", share="share")
-    run(pool | Score(verdict=Verdicts(write(tmp_path / "v.csv", LINES), uid="number")), tmp_path / "out")
-    assert ledger(tmp_path / "out").column("verdict.needs_high_resolution").to_pylist() == [True, None, None]
-    with pytest.raises(PlanError, match="reads 'share' as names of items, but it is double"):
-        run(pool | Score(verdict=Verdicts(write(tmp_path / "v.csv", LINES), uid="share")), tmp_path / "out")
+def test_batches_of_a_pipeline_may_have_integers_and_nothing_else(tmp_path: Path) -> None:
+    scorer = Verdicts(write(tmp_path / "v.csv", LINES))
+    made = scorer.score(pa.record_batch({"uid": pa.array([7, None, 70])}))
+    assert made.columns["needs_high_resolution"].to_pylist() == [True, None, None]
+    batch = pa.record_batch({"uid": [0.5]})
+    with pytest.raises(PlanError, match="reads 'uid' as names of items, but it is double"):
+        program_for(Score(verdict=scorer), batch.schema)
