@@ -230,7 +230,7 @@ def estimates(job: Job, shards: Sequence[Shard], rows: int, seed: int) -> list[S
     chosen = random.Random(seed).sample(list(shards), min(SAMPLED_SHARDS, len(shards)))  # noqa: S311
     steps = [step for step in job.program.scorers if not has_model(step.scorer)]
     roles = tuple(dict.fromkeys(role for step in steps for role in step.pool_roles))
-    types = {role: job.role_types[role] for role in roles}
+    types = job.types_of(roles)
     totals = [[0, 0] for _ in job.program.steps]
     for shard in chosen:
         for batch in islice(job.files.pool_batches(shard, roles, types), 1):

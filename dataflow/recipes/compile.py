@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from poolsieve.dataflow.pools.formats.base import UID
 from poolsieve.dataflow.recipes.derived import DerivedRole, FromScore, NoRole, RoleSource
 from poolsieve.dataflow.recipes.program import DeriveStep, Program, RuleStep, ScoreStep, Step
 from poolsieve.dataflow.recipes.walk import Cuts
@@ -125,11 +126,13 @@ class _Builder:
         if role in self.edited:
             return self.edited[role]
         own = role if role in self.pool_types else role.removeprefix(POOL)
-        if own not in self.pool_types and role not in self.types:
+        if own in self.pool_types or (own == UID and role not in self.types):
+            return own  # a uid is derived where the pool has none
+        if role not in self.types:
             raise unknown_name(
                 f"{where} reads role {role!r}, which the pool has not", role, [*self.role_types, *self.types]
             )
-        return own if own in self.pool_types else self.earlier(where, role)
+        return self.earlier(where, role)
 
     def earlier(self, where: str, name: str) -> FromScore:
         """An earlier score as a role of a scorer."""
