@@ -20,6 +20,7 @@ from poolsieve.filters.dsl.expr import AllOf, AnyOf, Arithmetic, Column, Compare
 from poolsieve.filters.dsl.ready import Maker, makers, ready_made
 from poolsieve.filters.dsl.stages import Rule, Score, Stage
 from poolsieve.filters.dsl.top import Ranked
+from poolsieve.filters.labels import Unless
 from poolsieve.filters.lists import Listed
 
 PAGE = Path(__file__).parent / "rules.md"
@@ -160,6 +161,11 @@ def _(part: AnyOf) -> str:
 def _(part: Not) -> str:
     inner = shown(part.member)
     return inner.replace(" in ", " not in ") if isinstance(part.member, Listed) else f"not ({inner})"
+
+
+@shown.register
+def _(part: Unless) -> str:
+    return f"unless {shown(part.member)}"
 
 
 @shown.register

@@ -53,6 +53,10 @@ class Items(NamedTuple):
         return f"{self.path[item].as_py()}, row {self.row[item]}"
 
 
+_NO_TEXT, _NO_ROW = pa.array([], pa.string()), np.zeros(0, dtype=bool)
+_NOTHING = Items(_NO_TEXT, np.zeros(0, dtype=np.int64), _NO_TEXT, _NO_TEXT, np.zeros((0, 0)), _NO_ROW, _NO_ROW)
+
+
 def in_order(parts: Iterable[Any], label: str, lists: str, width: int | None = None, exact: bool = False) -> Items:
     """The rows of all parts in one order.
 
@@ -66,6 +70,8 @@ def in_order(parts: Iterable[Any], label: str, lists: str, width: int | None = N
         exact: keep float64 lists as float64; else the matrix is float32.
     """
     paths, rows, uids, labels, chunks = _columns(parts, label, lists)
+    if not labels:
+        return _NOTHING
     keys = pa.table({"uid": pa.chunked_array(uids, pa.string()), "path": _repeated(paths, rows), "row": _joined(rows)})
     order = pc.sort_indices(keys, [("uid", "ascending"), ("path", "ascending"), ("row", "ascending")])
     keys, sorted_labels = keys.take(order), pa.chunked_array(labels).take(order).combine_chunks()
@@ -85,13 +91,13 @@ def in_order(parts: Iterable[Any], label: str, lists: str, width: int | None = N
 def _columns(parts: Iterable[Any], label: str, lists: str) -> tuple[list[Any], ...]:
     paths, rows, uids, labels, chunks = [], [], [], [], []
     for path, row, uid, scores in parts:
+        if not len(row):
+            continue
         paths.append(path)
         rows.append(np.asarray(row, dtype=np.int64))
         uids.append(uid.cast(pa.string()))
         labels.append(scores[label])
         chunks.append(scores[lists])
-    if not sum(len(row) for row in rows):
-        raise PoolsieveError(f"no row is alive where labels ({label!r}) are judged: there is nothing to compare")
     return paths, rows, uids, labels, chunks
 
 

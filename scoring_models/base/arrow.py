@@ -57,8 +57,20 @@ def is_id_list(kind: pa.DataType) -> bool:
     >>> is_id_list(pa.list_(pa.uint16(), 512)), is_id_list(pa.list_(pa.string())), is_id_list(pa.int32())
     (True, False, False)
     """
-    of_lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    return of_lists and pa.types.is_integer(kind.value_type)  # type: ignore[attr-defined]
+    return _is_list(kind) and pa.types.is_integer(kind.value_type)  # type: ignore[attr-defined]
+
+
+def is_float_list(kind: pa.DataType) -> bool:
+    """Whether a column holds lists of floats, such as embeddings, by any of Arrow's three kinds of list.
+
+    >>> is_float_list(pa.list_(pa.float16(), 512)), is_float_list(pa.list_(pa.int8())), is_float_list(pa.float32())
+    (True, False, False)
+    """
+    return _is_list(kind) and pa.types.is_floating(kind.value_type)  # type: ignore[attr-defined]
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
 
 
 def without_columns(count: int) -> pa.RecordBatch:
