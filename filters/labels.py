@@ -1,9 +1,9 @@
 """`labels.*`: items whose label contradicts what a classifier, or the items most like them, say.
 
-Both look at all labelled rows at once, on one worker, so they are made for labelled data sets and not for a crawl. Their
-values stand in the ledger under a name (`labels`, if nothing is said): `labels.issue` (bool), `labels.self_confidence`
-(float64, small is suspicious) and `labels.suggested`, the class that it would be. A row that can't be judged, since it
-has no label or no numbers, has null in all three, and stays.
+Both look at all labelled rows at once, on one worker, so they are made for labelled data sets and not for a crawl.
+Their values stand in the ledger under a name (`labels`, if nothing is said): `labels.issue` (bool),
+`labels.self_confidence` (float64, small is suspicious) and `labels.suggested`, the class that it would be. A row that
+can't be judged, since it has no label or no numbers, has null in all three, and stays.
 """
 
 from __future__ import annotations
@@ -19,11 +19,21 @@ import pyarrow.compute as pc
 
 from poolsieve.filters.dsl.derive import Derive
 from poolsieve.filters.dsl.env import Env
-from poolsieve.filters.dsl.expr import Not, Predicate, as_predicate, col
+from poolsieve.filters.dsl.expr import Predicate, as_predicate, col
 from poolsieve.filters.dsl.ready import stage
 from poolsieve.filters.dsl.stages import Chain, Rule
 from poolsieve.filters.labelling import confident, consensus, folds, nearest, simifeat
-from poolsieve.filters.labelling.items import Bools, Floats, Ints, Items, classes_of, codes_of, counted, finite, in_order
+from poolsieve.filters.labelling.items import (
+    Bools,
+    Floats,
+    Ints,
+    Items,
+    classes_of,
+    codes_of,
+    counted,
+    finite,
+    in_order,
+)
 from poolsieve.scoring_models.base.arrow import is_float_list
 from poolsieve.scoring_models.base.config import Config
 from poolsieve.scoring_models.base.derived import PATH, ROW, Part, Scores
@@ -146,7 +156,9 @@ class _Labels(Config):
         self._say(items, none | bad, bad)
         if len(np.unique(codes[~wrong])) < 2:
             said = "; ".join(f"{rows:,} have {what}" for what, rows in counted(none | bad).items())
-            raise PoolsieveError(f"of {len(codes):,} rows too few of two classes can be judged by {self.lists!r}: {said}")
+            raise PoolsieveError(
+                f"of {len(codes):,} rows those that {self.lists!r} can judge are not of two classes: {said}"
+            )
         return ~wrong
 
     def _say(self, items: Items, every: Mapping[str, Bools], bad: Mapping[str, Bools]) -> None:
@@ -231,7 +243,8 @@ class ConfidentLearning(_Labels):
         return Judged(issue, confident.self_confidence(codes, made), np.argmax(made, axis=1).astype(np.int64))
 
     def _made(self, values: Floats, codes: Ints, uids: pa.Array, classes: int) -> Floats:
-        return folds.out_of_sample(values.astype(np.float32, copy=False), codes, folds.fold_of(uids, self.folds), classes)
+        fold = folds.fold_of(uids, self.folds)
+        return folds.out_of_sample(values.astype(np.float32, copy=False), codes, fold, classes)
 
     def _width(self) -> int | None:
         return None if self.probabilities is None or self.classes is None else len(self.classes)

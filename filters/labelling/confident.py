@@ -1,9 +1,9 @@
 """Confident learning: which labels contradict out-of-sample probabilities, as cleanlab finds them.
 
 Northcutt, Jiang, Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels", JAIR 2021. The flags are those
-of cleanlab's `find_label_issues` on the same numbers. It takes back a flag where the probabilities' largest is the given
-label's, which the paper does not (in all modes but the two `low_*`), and flags nothing in a class of one item. Where
-items tie at a count that it flags, which of them it takes is up to NumPy's sort.
+of cleanlab's `find_label_issues` on the same numbers. It takes back a flag where the probabilities' largest is the
+given label's, which the paper does not (in all modes but the two `low_*`), and flags nothing in a class of one item.
+Where items tie at a count that it flags, which of them it takes is up to NumPy's sort, on the rows in our order.
 """
 
 from __future__ import annotations

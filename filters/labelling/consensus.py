@@ -1,8 +1,8 @@
 """HOC: how often a label is wrong, from how often near items agree on theirs.
 
 Zhu, Song, Liu, "Clusterability as an Alternative to Anchor Points When Learning with Noisy Labels", ICML 2021, arXiv
-2102.05291: an item and its two nearest have the same true class, and their labels are wrong independently of one another.
-Then the shares of labels, of pairs and of triples are functions of the classes' shares p and of
+2102.05291: an item and its two nearest have the same true class, and their labels are wrong independently of one
+another. Then the shares of labels, of pairs and of triples are functions of the classes' shares p and of
 T[i, j] = P(label j | true class i), and p and T are what fits them best. Constants as in UCSC-REAL/SimiFeat, whose
 solver begins at random shares; this one begins at equal ones, so that it comes out the same each time.
 """
@@ -68,8 +68,13 @@ def observed(values: Floats, group: Ints, codes: Ints, uids: pa.Array, classes: 
     if len(codes) <= SAMPLE:
         return _shares(values, group, codes, classes)
     drawn = (np.sort(np.argsort(tie_hashes(uids, one, b"hoc"), kind="stable")[:SAMPLE]) for one in range(ROUNDS))
-    made = [_shares(values[rows], np.unique(group[rows], return_inverse=True)[1], codes[rows], classes) for rows in drawn]
+    made = [_shares(values[rows], _renumbered(group[rows]), codes[rows], classes) for rows in drawn]
     return Shares(*(np.mean(part, axis=0) for part in zip(*made, strict=True)))
+
+
+def _renumbered(group: Ints) -> Ints:
+    """The same groups with numbers from 0."""
+    return np.unique(group, return_inverse=True)[1].astype(np.int64)
 
 
 def _shares(values: Floats, group: Ints, codes: Ints, classes: int) -> Shares:

@@ -172,7 +172,9 @@ def codes_of(labels: pa.Array, classes: Sequence[Any]) -> Ints:
     try:
         known = pa.array(classes, type=labels.type)
     except (pa.ArrowException, TypeError, OverflowError) as error:
-        raise PoolsieveError(f"classes={short(list(classes))} are no values of the labels' type {labels.type}") from error
+        raise PoolsieveError(
+            f"classes={short(list(classes))} are no values of the labels' type {labels.type}"
+        ) from error
     places = pc.index_in(labels, value_set=known)
     codes = np.asarray(places.cast(pa.int64()).fill_null(-2), dtype=np.int64)
     return np.where(np.asarray(labels.is_null()), -1, codes)

@@ -1,9 +1,9 @@
 """Exact nearest neighbours by cosine, without an item's own duplicates.
 
 faiss compares every item with every other (`faiss.knn`: what `IndexFlatIP` does, without a copy of the vectors) and
-names a few candidates more than are wanted. Those are compared anew, sums in float64 and one item at a time, and ties go
-to the item that stands first; where the candidates can't be told from what was left out, the item is compared with all.
-So the neighbours are those of the definition, whatever faiss's blocks and threads do to the last bits.
+names a few candidates more than are wanted. Those are compared anew, sums in float64 and one item at a time, and ties
+go to the item that stands first; where the candidates can't be told from what was left out, the item is compared with
+all. So the neighbours are those of the definition, whatever faiss's blocks and threads do to the last bits.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """SimiFeat: labels against those of the nearest neighbours, without training.
 
-Zhu, Dong, Liu, "Detecting Corrupted Labels Without Training a Model to Predict", ICML 2022, arXiv 2110.06283, as in its
-published code (UCSC-REAL/SimiFeat: `count_knn_distribution`, `get_score`, `get_knn_acc_all_class`), which numbers in the
-tests come from. Each of the k, of which the item itself is one, votes for its label with the weight 1 - distance; the
+Zhu, Dong, Liu, "Detecting Corrupted Labels Without Training a Model to Predict", ICML 2022, arXiv 2110.06283, as in
+its published code (UCSC-REAL/SimiFeat: `count_knn_distribution`, `get_score`, `get_knn_acc_all_class`), which the tests
+have numbers of. Each of the k, of which the item itself is one, votes for its label with the weight 1 - distance; the
 item's own distance, 0, is replaced by 2 d1 - d2.
 
 It differs where the published code has no good answer: exact duplicates of the item are no neighbours; a count below 0

@@ -41,7 +41,7 @@ def main(checkout: str) -> None:
 
     global_var._init()
     features, labels = built()
-    torch.manual_seed(1), np.random.seed(1), random.seed(1)  # noqa: NPY002
+    torch.manual_seed(1), np.random.seed(1), random.seed(1)
     given = SimpleNamespace(num_classes=CLASSES, min_similarity=0.0, Tii_offset=1.0, cnt=ITEMS, method="mv")
     items = {
         "feature": torch.tensor(features, dtype=torch.float32),
