@@ -67,9 +67,6 @@ class Statistic(ScorerConfig):
         return Scored({"": STATISTICS[self.statistic][0](batch.column(self.role))})
 
 
-_LISTS = "list<"
-
-
 @dataclass(frozen=True, eq=False)
 class PoolColumn(ScorerConfig):
     """A column of the pool, stored as a score of the same name and type; lists of floats as lists of any length."""
@@ -86,8 +83,6 @@ class PoolColumn(ScorerConfig):
     @property
     def columns(self) -> Mapping[str, pa.DataType]:
         """One column of the pool's own type."""
-        if self.kind.startswith(_LISTS):
-            return {"": pa.list_(type_named(self.kind.removeprefix(_LISTS).removesuffix(">")))}
         return {"": type_named(self.kind)}
 
     @property
@@ -98,7 +93,7 @@ class PoolColumn(ScorerConfig):
     def score(self, batch: pa.RecordBatch) -> Scored:
         """The column as it is."""
         column = batch.column(self.role)
-        return Scored({"": column.cast(self.columns[""]) if self.kind.startswith(_LISTS) else column})
+        return Scored({"": column.cast(self.columns[""]) if pa.types.is_nested(column.type) else column})
 
 
 def statistic_of(name: str) -> Statistic | None:
@@ -116,7 +111,7 @@ def pool_column(name: str, kind: pa.DataType, lists: bool = False) -> PoolColumn
     if pa.types.is_large_string(kind):
         kind = pa.string()
     if lists and is_float_list(kind):
-        return PoolColumn(name, f"{_LISTS}{kind.value_type}>")  # type: ignore[attr-defined]
+        return PoolColumn(name, f"list<{kind.value_type}>")  # type: ignore[attr-defined]
     simple = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_string(kind)
     if not (simple or pa.types.is_boolean(kind)):
         raise PlanError(f"column {name!r} is {kind}: a rule needs a number, a string or a boolean")
