@@ -282,11 +282,12 @@ class Neighbours(_Labels):
         """The flags, the soft count of the item's own label, and the winner."""
         values = values.astype(np.float32, copy=False)
         group = nearest.duplicates(values)
-        found = simifeat.votes(codes, nearest.neighbours(values, group, self.k - 1))
+        near = nearest.neighbours(values, group, self.k - 1)
+        found = simifeat.votes(codes, near)
         if self.method == "vote":
             issue = simifeat.outvoted(codes, found)
         else:
-            shares = consensus.observed(values, group, codes, uids, classes)
+            shares = consensus.observed(near, values, group, codes, uids, classes)
             issue = simifeat.ranked(codes, found, consensus.right_shares(consensus.fitted(shares), shares.ones))
         return Judged(issue, found.own, found.winner)
 

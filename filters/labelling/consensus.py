@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from poolsieve.filters.dsl.cuts import tie_hashes
 from poolsieve.filters.labelling.items import Floats, Ints
-from poolsieve.filters.labelling.nearest import neighbours
+from poolsieve.filters.labelling.nearest import Near, neighbours
 from poolsieve.scoring_models.base.errors import PoolsieveError
 
 ROUNDS, SAMPLE, STEPS, STEP = 10, 15_000, 400, 0.1
@@ -47,10 +47,11 @@ class Transition(NamedTuple):
     shares: Floats
 
 
-def observed(values: Floats, group: Ints, codes: Ints, uids: pa.Array, classes: int) -> Shares:
+def observed(near: Near, values: Floats, group: Ints, codes: Ints, uids: pa.Array, classes: int) -> Shares:
     """Shares among all items, or the mean over `ROUNDS` samples of `SAMPLE` of them, drawn by hashes of the uid.
 
     Args:
+        near: of each item the nearest among all, at least two.
         values: float32 (n, width), one long each.
         group: int64 (n,), as of `nearest.duplicates`.
         codes: int64 (n,), labels from 0.
@@ -66,9 +67,9 @@ def observed(values: Floats, group: Ints, codes: Ints, uids: pa.Array, classes: 
             "method='vote'"
         )
     if len(codes) <= SAMPLE:
-        return _shares(values, group, codes, classes)
+        return _shares(near, codes, classes)
     drawn = (np.sort(np.argsort(tie_hashes(uids, one, b"hoc"), kind="stable")[:SAMPLE]) for one in range(ROUNDS))
-    made = [_shares(values[rows], _renumbered(group[rows]), codes[rows], classes) for rows in drawn]
+    made = [_shares(neighbours(values[rows], _renumbered(group[rows]), 2), codes[rows], classes) for rows in drawn]
     return Shares(*(np.mean(part, axis=0) for part in zip(*made, strict=True)))
 
 
@@ -77,8 +78,8 @@ def _renumbered(group: Ints) -> Ints:
     return np.unique(group, return_inverse=True)[1].astype(np.int64)
 
 
-def _shares(values: Floats, group: Ints, codes: Ints, classes: int) -> Shares:
-    first, second = codes[neighbours(values, group, 2).rows].T
+def _shares(near: Near, codes: Ints, classes: int) -> Shares:
+    first, second = codes[near.rows[:, :2]].T
     places = (codes * classes + first) * classes + second
     triples = np.bincount(places, minlength=classes**3).reshape(classes, classes, classes) / len(codes)
     return Shares(triples.sum(axis=(1, 2)), triples.sum(axis=2), triples)

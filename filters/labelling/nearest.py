@@ -20,6 +20,9 @@ MORE = 16
 """Candidates beyond those that are wanted."""
 
 _QUERIES = 4096
+_BLOCK = 1 << 20
+"""Products at a time."""
+
 _ROUNDING = 2.0**-23
 """Of float32, twice over; a sum of d products of unit vectors is off by at most d times half of it."""
 
@@ -103,9 +106,13 @@ def _among(values: Floats, count: int) -> Near:
     wanted = min(len(values), count + 1 + MORE)
     near = Near(np.full((len(values), count), -1, dtype=np.int64), np.zeros((len(values), count)))
     for at in range(0, len(values), _QUERIES):
-        cosine, found = _candidates(values[at : at + _QUERIES], values, wanted)
-        for item in range(at, min(at + _QUERIES, len(values))):
-            _set(near, item, values, found[item - at], float(cosine[item - at, -1]))
+        queries = values[at : at + _QUERIES]
+        cosine, found = _candidates(queries, values, wanted)
+        rows = np.sort(found, axis=1)
+        _fill(near, at, rows, _cosines(queries, values, rows))
+        if wanted < len(values):
+            sure = cosine[:, -1] + values.shape[1] * _ROUNDING
+            _compare_with_all(near, values, at + np.flatnonzero(near.cosine[at : at + _QUERIES, -1] <= sure))
     return near
 
 
@@ -115,26 +122,30 @@ def _candidates(queries: Floats, values: Floats, wanted: int) -> tuple[Any, Any]
     return faiss.knn(queries, values, wanted, metric=faiss.METRIC_INNER_PRODUCT)  # type: ignore[no-any-return]
 
 
-def _set(near: Near, item: int, values: Floats, found: Ints, least: float) -> None:
-    count = near.rows.shape[1]
-    rows, cosine = _best(item, values, found, count)
-    sure = least + values.shape[1] * _ROUNDING
-    if len(found) < len(values) and (len(rows) < count or cosine[-1] <= sure):
-        rows, cosine = _best(item, values, None, count)
-    near.rows[item, : len(rows)], near.cosine[item, : len(rows)] = rows, cosine
+def _compare_with_all(near: Near, values: Floats, items: Ints) -> None:
+    every = np.arange(len(values))[None]
+    for item in items:
+        _fill(near, item, every, _cosines(values[item : item + 1], values, every))
 
 
-def _best(item: int, values: Floats, among: Ints | None, count: int) -> tuple[Ints, Floats]:
-    """The `count` nearest of some items or of all, itself left out; ties go to the first."""
-    others = np.arange(len(values)) if among is None else np.sort(among)
-    others = others[others != item]
-    cosine = _cosines(values[item], values, others)
-    order = np.argsort(-cosine, kind="stable")[:count]
-    return others[order], cosine[order]
+def _fill(near: Near, at: int, rows: Ints, cosine: Floats) -> None:
+    """The nearest of candidates in ascending order, for the items from `at` on, which are not their own."""
+    items = np.arange(at, at + len(rows))[:, None]
+    cosine = np.where(rows == items, -np.inf, cosine)
+    order = np.argsort(-cosine, axis=1, kind="stable")[:, : near.rows.shape[1]]
+    best = np.take_along_axis(cosine, order, axis=1)
+    there = best > -np.inf
+    near.rows[at : at + len(rows), : order.shape[1]] = np.where(there, np.take_along_axis(rows, order, axis=1), -1)
+    near.cosine[at : at + len(rows), : order.shape[1]] = np.where(there, best, 0.0)
 
 
-def _cosines(one: Floats, values: Floats, others: Ints) -> Floats:
-    """float64 (m,): each by itself, pairwise sums along the row, so that no bit depends on who else is asked for."""
-    step = max(1, (1 << 22) // max(1, values.shape[1]))
-    wide = one.astype(np.float64)
-    return np.concatenate([(values[others[at : at + step]] * wide).sum(axis=1) for at in range(0, len(others), step)])
+def _cosines(queries: Floats, values: Floats, rows: Ints) -> Floats:
+    """float64 (q, m): pairwise sums along the numbers of one item, so that no bit depends on who else is asked for."""
+    out, wide = np.empty(rows.shape), values.shape[1]
+    step = max(1, _BLOCK // max(1, wide))
+    for item in range(0, len(rows), max(1, step // rows.shape[1])):
+        some = slice(item, item + max(1, step // rows.shape[1]))
+        query = queries[some, None].astype(np.float64)
+        for at in range(0, rows.shape[1], step):
+            out[some, at : at + step] = (values[rows[some, at : at + step]] * query).sum(axis=2)
+    return out

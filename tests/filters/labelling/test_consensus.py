@@ -8,7 +8,7 @@ import pytest
 
 from poolsieve.filters.labelling import consensus
 from poolsieve.filters.labelling.consensus import Shares, fitted, observed, right_shares
-from poolsieve.filters.labelling.nearest import duplicates, unit
+from poolsieve.filters.labelling.nearest import Near, duplicates, unit
 from poolsieve.scoring_models.base.errors import PoolsieveError
 from tests.filters.labelling.built import points
 
@@ -46,8 +46,9 @@ def test_samples_are_the_same_for_any_order_of_items(monkeypatch: pytest.MonkeyP
     made, order = points(n=500), np.random.default_rng(2).permutation(500)
     values, uids = made.values, np.array([f"u{one}" for one in range(500)])
     unit(values)
-    first = observed(values, duplicates(values), made.codes, pa.array(uids), 4)
-    other = observed(values[order], duplicates(values[order]), made.codes[order], pa.array(uids[order]), 4)
+    none = Near(np.zeros((0, 2), dtype=np.int64), np.zeros((0, 2)))
+    first = observed(none, values, duplicates(values), made.codes, pa.array(uids), 4)
+    other = observed(none, values[order], duplicates(values[order]), made.codes[order], pa.array(uids[order]), 4)
     np.testing.assert_array_equal(first.triples, other.triples)
     assert first.triples.sum() == pytest.approx(1)
     assert not np.array_equal(first.triples * 150, np.round(first.triples * 150)), "a mean of several samples"
@@ -59,4 +60,4 @@ def test_a_label_that_nothing_has() -> None:
 
 def test_too_many_classes() -> None:
     with pytest.raises(PoolsieveError, match=r"201 classes .* method='vote'"):
-        observed(np.zeros((1, 1)), np.zeros(1), np.zeros(1), pa.array(["a"]), 201)
+        observed(Near(np.zeros(0), np.zeros(0)), np.zeros((1, 1)), np.zeros(1), np.zeros(1), pa.array(["a"]), 201)

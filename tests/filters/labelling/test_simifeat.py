@@ -50,7 +50,7 @@ def test_the_estimate_is_close_to_the_published_one(near: Near) -> None:
     """It begins elsewhere, and counts in float64."""
     values = np.array(GOLDEN["features"], dtype=np.float32)
     unit(values)
-    shares = consensus.observed(values, duplicates(values), CODES, pa.array(map(str, range(len(CODES)))), CLASSES)
+    shares = consensus.observed(near, values, duplicates(values), CODES, pa.array(map(str, range(len(CODES)))), CLASSES)
     made = consensus.fitted(shares)
     np.testing.assert_allclose(made.matrix, GOLDEN["transition"], atol=0.02)
     np.testing.assert_allclose(made.shares, GOLDEN["shares"], atol=0.02)
