@@ -24,6 +24,7 @@ from poolsieve.filters.dsl.ready import stage
 from poolsieve.filters.dsl.stages import Chain, Rule
 from poolsieve.filters.labelling import confident, consensus, folds, nearest, simifeat
 from poolsieve.filters.labelling.items import (
+    MOST_CLASSES,
     Bools,
     Floats,
     Ints,
@@ -74,6 +75,8 @@ class _Labels(Config):
 
     packages: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str] = "labels"
+    exact: ClassVar[bool] = False
+    """Whether float64 lists stay so."""
 
     def __post_init__(self) -> None:
         if self.classes is not None:
@@ -126,7 +129,7 @@ class _Labels(Config):
         Raises:
             PoolsieveError: if fewer than two classes are left of rows that are alive, or none can be judged.
         """
-        items = in_order(parts, self.label, self.lists, self._width(), exact=True)
+        items = in_order(parts, self.label, self.lists, self._width(), exact=self.exact)
         if not len(items.row):
             return self._table(items, np.zeros(0, dtype=bool), Judged(*(np.zeros(0, dtype=int),) * 3), [])
         classes = classes_of(items.label, self.classes)
@@ -191,6 +194,8 @@ def _check_classes(what: str, classes: Any) -> None:
     kinds = {type(one) for one in classes} if isinstance(classes, tuple) else set()
     if len(kinds) != 1 or not kinds <= {str, int, bool} or len(classes) < 2:
         raise PlanError(f"{what}(classes={short(classes)}): give two or more labels, all strings or all integers")
+    if len(classes) > MOST_CLASSES:
+        raise PlanError(f"{what}(classes=...) has {len(classes):,} labels: classes are at most {MOST_CLASSES:,}")
     if len(set(classes)) < len(classes):
         twice = next(one for one in classes if classes.count(one) > 1)
         raise PlanError(f"{what}(classes=...): {short(twice)} stands there twice")
@@ -224,6 +229,11 @@ class ConfidentLearning(_Labels):
     def lists(self) -> str:
         """The probabilities, or the embeddings that they are made from."""
         return self.probabilities or self.embedding or ""
+
+    @property
+    def exact(self) -> bool:  # type: ignore[override]
+        """Given probabilities are judged as they are."""
+        return self.probabilities is not None
 
     def usable(self, items: Items, classes: int) -> dict[str, Bools]:
         """Rows whose numbers are no probabilities, or not finite."""

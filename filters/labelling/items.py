@@ -23,6 +23,9 @@ Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 MOST_CLASSES = 10_000
 """Beyond this a column holds no classes: a probability of each for every row would not fit in memory."""
 
+LARGEST = 1e18
+"""Its square is a float32."""
+
 _BLOCK = 1 << 22
 """Numbers that are looked at in one go, so that what is computed beside a big matrix stays small."""
 
@@ -130,7 +133,8 @@ def _matrix(chunks: list[Any], places: Ints, width: int | None, kind: Any) -> tu
         start = end - len(chunk)
         good = lengths[start:end] == width
         flat = chunk.filter(pa.array(good)).flatten().to_numpy(zero_copy_only=False)
-        values[places[start:end][good]] = flat.reshape(-1, width) if width else np.zeros((good.sum(), 0))
+        with np.errstate(over="ignore"):  # what float32 can't hold is infinite, and no row's number
+            values[places[start:end][good]] = flat.reshape(-1, width)
         end = start
     return values, there, given
 
@@ -142,7 +146,7 @@ def _lengths(chunk: pa.Array) -> Ints:
 
 def _common(lengths: Ints) -> int:
     found, counts = np.unique(lengths[lengths > 0], return_counts=True)
-    return int(found[np.argmax(counts)]) if len(found) else 0
+    return int(found[np.argmax(counts)]) if len(found) else 1
 
 
 def classes_of(labels: pa.Array, given: Sequence[Any] | None) -> list[Any]:
@@ -181,9 +185,9 @@ def codes_of(labels: pa.Array, classes: Sequence[Any]) -> Ints:
 
 
 def finite(values: Floats) -> Bools:
-    """bool (n,): rows without NaN and infinities."""
+    """bool (n,): rows without NaN, infinities, and numbers beyond `LARGEST`."""
     step = max(1, _BLOCK // max(1, values.shape[1]))
-    found = [np.isfinite(values[at : at + step]).all(axis=1) for at in range(0, len(values), step)]
+    found = [(np.abs(values[at : at + step]) <= LARGEST).all(axis=1) for at in range(0, len(values), step)]
     return np.concatenate(found) if found else np.zeros(0, dtype=bool)
 
 
