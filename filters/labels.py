@@ -15,13 +15,11 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from poolsieve.filters.dsl.derive import Derive
-from poolsieve.filters.dsl.env import Env
-from poolsieve.filters.dsl.expr import Predicate, as_predicate, col
 from poolsieve.filters.dsl.ready import stage
 from poolsieve.filters.dsl.stages import Chain, Rule
+from poolsieve.filters.items.flags import NotTrue
 from poolsieve.filters.labelling import confident, consensus, folds, nearest, simifeat
 from poolsieve.filters.labelling.items import (
     MOST_CLASSES,
@@ -302,28 +300,8 @@ class Neighbours(_Labels):
         return Judged(issue, found.own, found.winner)
 
 
-@dataclass(frozen=True, eq=False)
-class Unless(Predicate):
-    """True where the member is not: where it is unknown as well, so that what nobody judged stays."""
-
-    member: Predicate
-
-    def names(self) -> tuple[str, ...]:
-        """Those of the member."""
-        return self.member.names()
-
-    def truth(self, env: Env) -> pa.Array:
-        """Never null."""
-        return pc.invert(self.member.truth(env).fill_null(False))
-
-    def parts(self) -> tuple[Predicate, ...]:
-        """Itself and everything below."""
-        return (self, *self.member.parts())
-
-
 def _stage(name: str, reason: str | None, made: _Labels) -> Chain:
-    issue = as_predicate(col(f"{name}.issue"))
-    return Chain((Derive(**{name: made}), Rule(Unless(issue), reason or f"{name}.mislabelled")))
+    return Chain((Derive(**{name: made}), Rule(NotTrue(f"{name}.issue"), reason or f"{name}.mislabelled")))
 
 
 def _classes(given: Sequence[str | int] | None) -> Any:
