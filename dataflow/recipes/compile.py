@@ -153,7 +153,7 @@ class _Builder:
     def add_derived(self, where: str, name: str, derived: Derived) -> None:
         """One more derived value, after score steps for the pool columns that it reads."""
         for score in derived.reads:
-            self.resolve(where, score)
+            self.resolve(where, score, lists=True)
         if hasattr(derived, "check_types"):
             derived.check_types(where, {score: self.types[score] for score in derived.reads})
         columns = self.new_names(where, name, derived.columns)
@@ -234,8 +234,8 @@ class _Builder:
                 self.asked.setdefault(found[name], name)
         return found
 
-    def resolve(self, where: str, name: str) -> None:
-        """Makes sure that a score of this name exists."""
+    def resolve(self, where: str, name: str, lists: bool = False) -> None:
+        """Makes sure that a score of this name exists; for a derived value one of lists of floats will do."""
         if name in self.types:
             return
         asked = self.asked.get(name, name)
@@ -244,7 +244,7 @@ class _Builder:
         self.implicit.add(name)
         if own in self.role_types:
             try:
-                made = pool_column(asked, self.role_types[own])
+                made = pool_column(asked, self.role_types[own], lists)
             except PlanError as error:
                 raise PlanError(f"{where}: {error}") from error
             self.add_scorer(where, name, made)

@@ -211,9 +211,11 @@ class Manifest(WithCuts, kw_only=True):
 
 
 def versions(program: Program | None = None) -> dict[str, str]:
-    """Versions of what a ledger depends on: Python, our own, and those that the scorers and edits of a recipe name."""
-    scorers = program.scorers if program is not None else ()
-    return package_versions([made for step in scorers for made in (step.scorer, *editors(step.inputs))])
+    """Versions of what a ledger depends on: Python, our own, and those that scorers, edits and derived values name."""
+    if program is None:
+        return package_versions(())
+    scored = [made for step in program.scorers for made in (step.scorer, *editors(step.inputs))]
+    return package_versions([*scored, *(step.derived for step in program.derived)])
 
 
 def pool_id(shards: Sequence[Shard], sample: Sample | None = None) -> str:
