@@ -57,7 +57,7 @@ def _identity_of(step: ScoreStep, files: PoolFiles, hashes: Mapping[str, str]) -
 def _source_of(found: RoleSource, files: PoolFiles) -> Any:
     """Where a role comes from, as JSON: the pool's source in its one spelling, or an edit with its own sources."""
     if not isinstance(found, DerivedRole):
-        return files.sources([found])[found]
+        return files.common_sources([found])[found]
     sources = {role: _source_of(source, files) for role, source in found.inputs.items()}
     return {"edit": found.editor.to_dict(), "version": found.editor.version, "sources": sources}
 

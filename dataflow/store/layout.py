@@ -87,9 +87,9 @@ def settings_url(folder: str) -> str:
     return fs.join(folder, "scorer.json")
 
 
-def score_prefix(shard: Shard) -> str:
-    """What the names of a shard's score files begin with."""
-    return f"{shard.name}.{digest(shard.identity, 6)}"
+def score_prefix(shard: Shard, reading: str = "") -> str:
+    """What the names of a shard's score files begin with; `reading` is of its part of a union (`PoolFiles.readings`)."""
+    return f"{shard.name}.{digest([shard.identity, reading] if reading else shard.identity, 6)}"
 
 
 def artefact_url(out: str, name: str, identity: str) -> str:

@@ -154,7 +154,7 @@ def _of_pool(given: Pool, label: str) -> Kind:
         for shard in shards:
             yield from pool.pool_batches(shard, (TEXT,), types)
 
-    about = {**given.absolute().to_dict(), "id": pool_id(shards, pool.sample), "shards": len(shards)}
+    about = {**given.absolute().to_dict(), "id": pool_id(shards, pool.marks), "shards": len(shards)}
     return Kind(label, ", ".join(given.urls), about, batches)
 
 
