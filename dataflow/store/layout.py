@@ -88,7 +88,12 @@ def settings_url(folder: str) -> str:
 
 
 def score_prefix(shard: Shard, reading: str = "") -> str:
-    """What the names of a shard's score files begin with; `reading` is of its part of a union (`PoolFiles.readings`)."""
+    """What the names of a shard's score files begin with.
+
+    Args:
+        shard: of the pool.
+        reading: how its part of a union reads the scorer's roles (`PoolFiles.readings`); empty for other pools.
+    """
     return f"{shard.name}.{digest([shard.identity, reading] if reading else shard.identity, 6)}"
 
 
