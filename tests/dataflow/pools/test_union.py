@@ -121,10 +121,10 @@ def test_an_unknown_role_and_a_part_without_files_are_refused(parts: Path, tmp_p
     with pytest.raises(PlanError, match="txt"):
         prepare(Pool.union(**pools(parts)) | rule, str(tmp_path / "out"))
     named = {**pools(parts), "none": Pool.parquet(f"{parts}/none/*.parquet", text="caption")}
-    with pytest.raises(PlanError, match="part 'none' of the pool: .*no file matches"):
+    with pytest.raises(PlanError, match=r"part 'none' of the pool: .*no file matches"):
         prepare(recipe_of(named), str(tmp_path / "out"))
     named["none"] = Pool.parquet(f"{parts}/parquet/*.parquet", text="capton")
-    with pytest.raises(PlanError, match="part 'none' of the pool: .*capton"):
+    with pytest.raises(PlanError, match=r"part 'none' of the pool: .*capton"):
         prepare(recipe_of(named), str(tmp_path / "out"))
 
 
