@@ -22,6 +22,7 @@ from poolsieve.dataflow.recipes.program import Program, ScoreStep
 from poolsieve.dataflow.recipes.walk import Mask, StepScores, walk
 from poolsieve.dataflow.store.rows import error_columns
 from poolsieve.dataflow.store.session import Session
+from poolsieve.filters.dsl.cuts import Table
 from poolsieve.filters.dsl.stages import Stage, not_a_stage
 from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.errors import PlanError
@@ -73,8 +74,13 @@ class _BatchSource:
         self.read_errors = pa.nulls(batch.num_rows, pa.string())
         self.values = RoleValues(batch, {})
 
-    def answer(self, step: ScoreStep, needed: Mask) -> StepScores:
+    def gathered(self, table: Table) -> pa.Table:
+        """Nothing: `program_for` refuses what would ask for it."""
+        raise PlanError("ApplyStages sees one batch at a time")
+
+    def answer(self, step: ScoreStep, needed: Mask, scores: Mapping[str, pa.Array]) -> StepScores:
         """Scores of the needed rows."""
+        self.values.scores = scores
         inputs, good, failed = self.values.batch(step.inputs, np.flatnonzero(needed))
         made = score_rows(self.scorer(step), inputs, step.scorer.columns, threads=self.threads)
         errors, _ = error_columns(failed | {int(good[i]): e for i, e in made.errors.items()}, len(needed))
@@ -135,8 +141,8 @@ def program_for(stage: Stage, schema: pa.Schema) -> Program:
         PlanError: for a cut, which needs the whole pool, and for names that the batch has not.
     """
     program = compile_recipe(stage.flat(), schema.names, dict(zip(schema.names, schema.types, strict=True)))
-    if program.tops:
-        raise PlanError(f"{program.tops[0].cut!r} is a cut over the whole pool; ApplyStages sees one batch at a time")
+    if program.marks:
+        raise PlanError(f"{program.marks[0]!r} needs the whole pool; ApplyStages sees one batch at a time")
     return program
 
 

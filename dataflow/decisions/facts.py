@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.pools.files import PoolFiles
-from poolsieve.dataflow.recipes.program import Program, RuleStep, Step
+from poolsieve.dataflow.recipes.program import DeriveStep, Program, RuleStep, Step
 from poolsieve.dataflow.recipes.recipe import Pool
 from poolsieve.dataflow.recipes.source import RecipeSource
 from poolsieve.dataflow.store.job import Job
@@ -50,6 +50,7 @@ def facts_of(job: Job, gaps: Sequence[str] = ()) -> Facts:
         tops=tuple(_tops(program)),
         limits=tuple(_limits(program)),
         scorers=tuple(_scorers(job)),
+        derived=_pairs({name: kind for step in program.derived for name, kind in step.columns.items()}),
         read=program.roles(),
         role_types=_role_types(job.role_types, program.roles()),
         pool=_pool(job),
@@ -63,7 +64,7 @@ def facts_of(job: Job, gaps: Sequence[str] = ()) -> Facts:
 def _step(step: Step) -> StepFacts:
     if isinstance(step, RuleStep):
         return StepFacts(kind="rule", label=step.label, cuts=tuple(top.cut for top in step.tops))
-    return StepFacts(kind="score", label=step.label)
+    return StepFacts(kind="derived" if isinstance(step, DeriveStep) else "score", label=step.label)
 
 
 def _tops(program: Program) -> Iterator[TopFacts]:
@@ -91,7 +92,7 @@ def _scorers(job: Job) -> Iterator[ScorerFacts]:
             fingerprint=job.fingerprints[step.name],
             scores=tuple((name, str(kind)) for name, kind in step.columns.items()),
             files=_pairs(job.scorer_parts[step.name].files),
-            readings=_pairs(job.files.readings(step.pool_roles)),
+            readings=_pairs(job.readings(step)),
         )
 
 

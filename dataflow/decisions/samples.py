@@ -14,7 +14,7 @@ from poolsieve.dataflow.recipes.walk import Cuts, State
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.stored import StoredScores
 from poolsieve.dataflow.store.summary import Sample
-from poolsieve.filters.dsl.cuts import tie_hashes
+from poolsieve.filters.dsl.cuts import only_cuts, tie_hashes
 from poolsieve.filters.dsl.top import Ranked
 
 
@@ -31,7 +31,7 @@ def samples_of(job: Job, shard: Shard, source: StoredScores, state: State, cuts:
                 _sample(int(h), shard, source, state, i) for h, i in zip(np.sort(hashes), best, strict=False)
             ]
     for top in job.program.tops:
-        for group, cut in cuts.get(top.cut, {}).items():
+        for group, cut in only_cuts(cuts).get(top.cut, {}).items():
             if cut.value is not None:
                 out |= _beside(top, group, cut.value, shard, source, state)
     return out

@@ -218,11 +218,19 @@ def _histogram(keys: Array, weights: Array, bits: int, digit: int, prefix: int) 
 
 
 def advance(
-    counts: Mapping[str, DigitCounts], searches: Searches | None, *, top: Ranked, kind: pa.DataType
+    counts: Mapping[str, DigitCounts],
+    searches: Searches | None,
+    *,
+    top: Ranked,
+    kind: pa.DataType,
+    cuts: Cuts | None = None,
 ) -> Searches:
-    """The searches one level further, from the sum of all shards' counts."""
+    """The searches one level further, from the sum of all shards' counts; `cuts`: those that are known."""
     if searches is None:
-        firsts = {group: _first(top.of_group(group), kind, found) for group, found in sorted(counts.items())}
+        firsts = {
+            group: _first(top.of_group(group), kind, found, _taken(top, cuts or {}, group))
+            for group, found in sorted(counts.items())
+        }
         return firsts or {"": _empty(top, kind)}
     return {
         group: search if search.cut else _step(top.of_group(group), kind, search, counts.get(group, DigitCounts()))
@@ -234,8 +242,14 @@ def _empty(top: Ranked, kind: pa.DataType) -> CutSearch:
     return CutSearch(cut=Cut(kind="none", lowest=top.lowest, bits=key_bits(kind)))
 
 
-def _first(top: Ranked, kind: pa.DataType, counts: DigitCounts) -> CutSearch:
-    k = top.target(counts.of)
+def _taken(top: Ranked, cuts: Cuts, group: str) -> int:
+    """Rows of a group that the cut before this one keeps."""
+    found = cuts.get(top.after or "", {}).get(group)
+    return found.kept if isinstance(found, Cut) else 0
+
+
+def _first(top: Ranked, kind: pa.DataType, counts: DigitCounts, taken: int) -> CutSearch:
+    k = top.target(counts.of, taken)
     search = CutSearch(left=k, of=counts.of, k=k, competing=counts.competing)
     if (k <= 0 and top.budget is None) or counts.competing == 0:
         return replace(search, cut=_finished(top, kind, search, kind_of="none"))

@@ -15,6 +15,7 @@ from poolsieve.dataflow.store.layout import cuts_url, shards_url
 from poolsieve.dataflow.store.manifest import SHARDS_SCHEMA, pool_id
 from poolsieve.dataflow.store.summary import Summary, Work, cuts_to_json, dumps
 from poolsieve.dataflow.store.tables import write_table
+from poolsieve.filters.dsl.cuts import only_cuts
 from poolsieve.scoring_models.base.errors import PoolsieveError
 
 
@@ -93,7 +94,7 @@ def empty_budgets(cuts: Cuts) -> list[str]:
     return [
         f"the cut {name!r} keeps no row{f' of group {group!r}' if group else ''}: every row that has a score weighs "
         f"more than the whole budget of {cut.k:,}; give a larger one"
-        for name, groups in cuts.items()
+        for name, groups in only_cuts(cuts).items()
         for group, cut in groups.items()
         if cut.kind == "none" and not cut.inclusive and cut.k and cut.of
     ]

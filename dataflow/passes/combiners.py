@@ -8,6 +8,7 @@ import apache_beam as beam
 
 from poolsieve.dataflow.decisions.record import Record
 from poolsieve.dataflow.decisions.selection import DigitCounts
+from poolsieve.dataflow.decisions.tables import Counts, add_sums
 from poolsieve.dataflow.store.summary import Work
 
 
@@ -32,6 +33,29 @@ class SumCounts(beam.CombineFn):
         return out
 
     def extract_output(self, total: dict[str, DigitCounts]) -> dict[str, DigitCounts]:
+        """The sum."""
+        return total
+
+
+class SumTables(beam.CombineFn):
+    """Adds up group -> name -> sum over shards."""
+
+    def create_accumulator(self) -> Counts:
+        """No sums."""
+        return {}
+
+    def add_input(self, total: Counts, sums: Counts) -> Counts:
+        """Adds one shard's."""
+        return add_sums(total, sums)
+
+    def merge_accumulators(self, totals: Iterable[Counts]) -> Counts:
+        """Adds sums."""
+        out: Counts = {}
+        for total in totals:
+            add_sums(out, total)
+        return out
+
+    def extract_output(self, total: Counts) -> Counts:
         """The sum."""
         return total
 

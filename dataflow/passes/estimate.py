@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import functools
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from statistics import NormalDist
 from typing import Any
@@ -18,8 +18,8 @@ from poolsieve.dataflow import fs
 from poolsieve.dataflow.passes.submit import Plan
 from poolsieve.dataflow.pools.listing import Listing
 from poolsieve.dataflow.pools.shards import Batch, Shard
-from poolsieve.dataflow.recipes.derived import RoleValues, spread
-from poolsieve.dataflow.recipes.program import RuleStep, ScoreStep
+from poolsieve.dataflow.recipes.derived import FromScore, RoleValues, spread
+from poolsieve.dataflow.recipes.program import DeriveStep, RuleStep, ScoreStep
 from poolsieve.dataflow.recipes.schedule import Schedule
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.layout import rows_folder
@@ -241,7 +241,9 @@ def _add_sample(job: Job, shard: Shard, batch: Batch, rows: int, totals: list[li
     scores: dict[str, pa.Array] = {}
     for step, total in zip(job.program.steps, totals, strict=True):
         if isinstance(step, ScoreStep):
-            scores.update(_sampled_scores(step, values, n))
+            scores.update(_sampled_scores(step, values, n, scores))
+        elif isinstance(step, DeriveStep):
+            scores.update(_sampled_values(step, scores))
         elif not step.tops and all(name in scores for name in step.predicate.names()):
             env = Env(scores, functools.partial(batch.uid.slice, 0, n), np.arange(n), shard.path, {}, alive)
             truth = step.predicate.truth(env).fill_null(False).to_numpy(zero_copy_only=False)
@@ -251,11 +253,22 @@ def _add_sample(job: Job, shard: Shard, batch: Batch, rows: int, totals: list[li
             alive = kept
 
 
-def _sampled_scores(step: ScoreStep, values: RoleValues, n: int) -> dict[str, pa.Array]:
-    """The step's scores of the first n rows; none of a model, which a plan does not load."""
-    plain: Any = step.scorer
-    if has_model(plain):
+def _sampled_values(step: DeriveStep, scores: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
+    """A derived value of the first rows; none if it needs the pool, or scores that no sample has."""
+    if step.sees_pool or not all(name in scores for name in step.derived.reads):
         return {}
+    made = step.derived.values({name: scores[name] for name in step.derived.reads}, None)
+    return dict(zip(step.columns, made.values(), strict=True))
+
+
+def _sampled_scores(step: ScoreStep, values: RoleValues, n: int, scores: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
+    """The step's scores of the first n rows; none of a model, which a plan does not load, nor of what stands on one."""
+    plain: Any = step.scorer
+    upstream = [source.name for source in step.inputs.values() if isinstance(source, FromScore)]
+    asked = step.where.names() if step.where is not None else ()
+    if has_model(plain) or not all(name in scores for name in (*upstream, *asked)):
+        return {}
+    values.scores = scores
     rows = np.arange(n)
     inputs, good, _ = values.batch(step.inputs, rows)
     made = score_rows(plain, inputs, plain.columns, threads=1)

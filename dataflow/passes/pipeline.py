@@ -13,17 +13,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.pvalue import AsSingleton
+from apache_beam.pvalue import AsList, AsSingleton
 
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.decisions.decide import decide_shard, ledger_hash
 from poolsieve.dataflow.decisions.record import Record
 from poolsieve.dataflow.decisions.selection import Searches, advance, count_shard, cuts_of, levels
 from poolsieve.dataflow.decisions.summary import finish_decision
-from poolsieve.dataflow.passes.combiners import SumCounts, SumRecords, SumWork
+from poolsieve.dataflow.decisions.tables import tally_shard, with_gathered, with_sums
+from poolsieve.dataflow.passes.combiners import SumCounts, SumRecords, SumTables, SumWork
 from poolsieve.dataflow.passes.scoring import score_shard
 from poolsieve.dataflow.pools.shards import Shard
-from poolsieve.dataflow.recipes.program import RuleStep
+from poolsieve.dataflow.recipes.program import DeriveStep, RuleStep
 from poolsieve.dataflow.recipes.schedule import Schedule
 from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.dataflow.store.job import Job
@@ -31,6 +32,7 @@ from poolsieve.dataflow.store.layout import result_url
 from poolsieve.dataflow.store.stored import NotScored, unscored
 from poolsieve.dataflow.store.summary import Summary, Work, dumps
 from poolsieve.filters.dsl.top import Ranked
+from poolsieve.scoring_models.base.derived import is_gathered
 
 
 def build(
@@ -54,17 +56,35 @@ def build(
             todo, done = _score(todo, job, cuts, stop, f"Pass{i + 1}", score)
             work.append(done)
         if stop is not None:
-            step = job.program.steps[stop]
-            assert isinstance(step, RuleStep)
-            for top in step.tops:
-                if top.cut not in job.frozen:
-                    cuts = _cut(pipeline, todo, job, cuts, stop, top)
+            cuts = _marked(pipeline, todo, job, cuts, stop)
     content = _content(pipeline, todo, job, cuts)
     known = {"cuts": AsSingleton(cuts), "content": AsSingleton(content)}
     decide = beam.Map(decide_shard, job=job, label="Decide", write=write, **known)
     total = todo | "Decide" >> decide | "Records" >> beam.CombineGlobally(SumRecords())
     works = work | "Works" >> beam.Flatten() | "Work" >> beam.CombineGlobally(SumWork())
     total | "Finish" >> beam.Map(_finish, job=job, work=AsSingleton(works), write=write, **known)
+
+
+def _marked(pipeline: beam.Pipeline, todo: Any, job: Job, cuts: Any, stop: int) -> Any:
+    """The cuts, with those of the rule at `stop`, or the table of the derived value there."""
+    step = job.program.steps[stop]
+    if isinstance(step, DeriveStep):
+        return _tabled(pipeline, todo, job, cuts, stop, step)
+    assert isinstance(step, RuleStep)
+    for top in step.tops:
+        if top.cut not in job.frozen:
+            cuts = _cut(pipeline, todo, job, cuts, stop, top)
+    return cuts
+
+
+def _tabled(pipeline: beam.Pipeline, todo: Any, job: Job, cuts: Any, stop: int, step: DeriveStep) -> Any:
+    how, name = {"job": job, "cuts": AsSingleton(cuts), "at": stop}, step.label
+    if is_gathered(step.derived):
+        # One worker sees all rows, and waits until every shard is scored.
+        seed = pipeline | f"{name}/Start" >> beam.Create([None])
+        return seed | f"{name}/Gather" >> beam.Map(with_gathered, shards=AsList(todo), **how)
+    sums = todo | f"{name}/Tally" >> beam.Map(tally_shard, **how) | f"{name}/Sum" >> beam.CombineGlobally(SumTables())
+    return sums | f"{name}/Table" >> beam.Map(with_sums, cuts=AsSingleton(cuts), name=name)
 
 
 def _content(pipeline: beam.Pipeline, todo: Any, job: Job, cuts: Any) -> Any:
@@ -96,7 +116,8 @@ def _cut(pipeline: beam.Pipeline, todo: Any, job: Job, cuts: Any, stop: int, top
         label, so_far = f"{top.cut}/Level{level + 1}", AsSingleton(searches)
         count = beam.Map(count_shard, job=job, cuts=AsSingleton(cuts), searches=so_far, at=stop, top=top)
         total = todo | f"{label}/Count" >> count | f"{label}/Sum" >> beam.CombineGlobally(SumCounts())
-        searches = total | f"{label}/Advance" >> beam.Map(advance, searches=so_far, top=top, kind=kind)
+        how = {"searches": so_far, "top": top, "kind": kind, "cuts": AsSingleton(cuts)}
+        searches = total | f"{label}/Advance" >> beam.Map(advance, **how)
     return searches | f"{top.cut}/Cut" >> beam.Map(_with_cut, top=top, cuts=AsSingleton(cuts))
 
 

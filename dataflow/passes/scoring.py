@@ -8,7 +8,7 @@ positions in the batch unless they come from a ledger or a score file.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,11 +23,13 @@ from poolsieve.dataflow.recipes.derived import RoleValues, spread
 from poolsieve.dataflow.recipes.program import ScoreStep
 from poolsieve.dataflow.recipes.schedule import whole_pool_after
 from poolsieve.dataflow.recipes.walk import Cuts, Mask, StepScores, walk
+from poolsieve.dataflow.store.gathered import lines_of
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.rows import error_columns, read_rows, rows_table, write_rows
 from poolsieve.dataflow.store.scores import Stored, score_table, write_scores
 from poolsieve.dataflow.store.stored import EarlierScores, StoredScores
 from poolsieve.dataflow.store.summary import Work
+from poolsieve.filters.dsl.cuts import Table
 from poolsieve.scoring_models.base.arrow import nulls
 from poolsieve.scoring_models.base.scorer import Scored, fed
 from poolsieve.scoring_models.base.work import ModelWork
@@ -78,8 +80,13 @@ class FreshScores:
         self.read_errors = error_columns(batch.read_errors, batch.num_rows)[0]
         self.values = RoleValues(batch.roles, batch.role_errors)
 
-    def answer(self, step: ScoreStep, needed: Mask) -> StepScores:
+    def gathered(self, table: Table) -> pa.Table:
+        """What was gathered of the batch's rows."""
+        return lines_of(self.job, table, self.path, self.rows)
+
+    def answer(self, step: ScoreStep, needed: Mask, scores: Mapping[str, pa.Array]) -> StepScores:
         """The step's scores: stored ones, and fresh ones for needed rows that have none."""
+        self.values.scores = scores
         stored = self._stored(step)
         missing = needed if stored is None else needed & ~stored.present
         old = self._known(step, stored)
@@ -191,7 +198,7 @@ def _unscored(job: Job, kept: StoredScores, cuts: Cuts, stop: int | None) -> Mas
     state = walk(job.program, kept, cuts, stop)
     unknown = np.zeros(len(kept.rows), dtype=bool) if state.unknown is None else state.unknown.copy()
     for step in whole_pool_after(job.program, stop):
-        unknown |= np.asarray(kept.answer(step, _readable(kept.read_errors)).unknown, dtype=bool)
+        unknown |= np.asarray(kept.answer(step, _readable(kept.read_errors), {}).unknown, dtype=bool)
     return unknown
 
 
@@ -256,7 +263,7 @@ def read_ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
 def _score_batch(job: Job, source: FreshScores, cuts: Cuts, stop: int | None) -> None:
     walk(job.program, source, cuts, stop)
     for step in whole_pool_after(job.program, stop):
-        source.answer(step, _readable(source.read_errors))
+        source.answer(step, _readable(source.read_errors), {})
     progress.add("read", source.batch.num_rows)
 
 

@@ -192,10 +192,10 @@ def _outside(files: PoolFiles, shards: Sequence[Shard], out: str) -> None:
 def _compiled(recipe: Recipe, files: PoolFiles, types: dict[str, pa.DataType], frozen: Cuts | None) -> Program:
     program = compile_recipe(recipe.stages, files.roles, types)
     check_frozen(program, frozen or {})
-    tops = {top.cut for top in program.tops}
-    unknown = sorted(set(frozen or {}) - tops)
-    if unknown and not set(frozen or {}) & tops:
-        raise PlanError(f"--cuts names {unknown}, but the recipe's cuts are {sorted(tops) or 'none'}")
+    known = set(program.marks)
+    unknown = sorted(set(frozen or {}) - known)
+    if unknown and not set(frozen or {}) & known:
+        raise PlanError(f"--cuts names {unknown}, but the recipe's cuts are {sorted(known) or 'none'}")
     return program
 
 

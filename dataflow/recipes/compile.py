@@ -12,10 +12,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from poolsieve.dataflow.recipes.derived import DerivedRole, RoleSource
-from poolsieve.dataflow.recipes.program import Program, RuleStep, ScoreStep, Step
+from poolsieve.dataflow.recipes.derived import DerivedRole, FromScore, RoleSource
+from poolsieve.dataflow.recipes.program import DeriveStep, Program, RuleStep, ScoreStep, Step
 from poolsieve.dataflow.recipes.walk import Cuts
-from poolsieve.filters.dsl.cuts import key_bits
+from poolsieve.filters.dsl.cuts import Cut, Table, key_bits
+from poolsieve.filters.dsl.derive import Derive
 from poolsieve.filters.dsl.edits import Edit, Editor, FunctionEditor
 from poolsieve.filters.dsl.expr import Arithmetic, Compare, IsIn, Literal, Node, Predicate, renamed
 from poolsieve.filters.dsl.expr import Column as ColumnNode
@@ -23,6 +24,7 @@ from poolsieve.filters.dsl.limits import typed_limit
 from poolsieve.filters.dsl.stages import Rule, Score, Stage, not_a_stage
 from poolsieve.filters.dsl.statistics import PoolColumn, pool_column, statistic_of
 from poolsieve.filters.dsl.top import Ranked
+from poolsieve.scoring_models.base.derived import Composite, Derived
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
 from poolsieve.scoring_models.base.functions import FunctionScorer
 from poolsieve.scoring_models.base.kinds import short
@@ -86,7 +88,10 @@ class _Builder:
         where = getattr(stage, "place", "") or f"stage {position}"
         if isinstance(stage, Score):
             for name, scorer in stage.scorers.items():
-                self.add_scorer(f"{where}, Score({name}=...)", name, scorer)
+                self.add_scored(f"{where}, Score({name}=...)", name, scorer, stage.where)
+        elif isinstance(stage, Derive):
+            for name, derived in stage.values.items():
+                self.add_derived(f"{where}, Derive({name}=...)", name, derived)
         elif isinstance(stage, Edit):
             for role, editor in stage.editors.items():
                 self.add_edit(f"{where}, Edit({role}=...)", role, editor)
@@ -115,21 +120,55 @@ class _Builder:
         if role in self.edited:
             return self.edited[role]
         own = role if role in self.pool_types else role.removeprefix(POOL)
-        if own not in self.pool_types:
+        if own not in self.pool_types and role not in self.types:
             raise unknown_name(f"{where} reads role {role!r}, which the pool has not", role, self.role_types)
-        return own
+        return own if own in self.pool_types else self.earlier(where, role)
 
-    def add_scorer(self, where: str, name: str, scorer: Scorer) -> None:
+    def earlier(self, where: str, name: str) -> FromScore:
+        """An earlier score as a role of a scorer."""
+        if name not in self.scorer_of:
+            raise PlanError(f"{where} reads {name!r}, a derived value: a score made from it would not last")
+        return FromScore(name, self.scorer_of[name])
+
+    def add_scored(self, where: str, name: str, made: Scorer | Composite, only: Predicate | None) -> None:
+        """One more score, or those of which a composite is made."""
+        if only is not None:
+            only = self.resolved(where, only)
+        if isinstance(made, Scorer):
+            self.add_scorer(where, name, made, only)
+            return
+        for part, one in made.parts(name).items():
+            if isinstance(one, Derived):
+                self.add_derived(where, part, one)
+            else:
+                self.add_scorer(where, part, one, only)
+
+    def add_derived(self, where: str, name: str, derived: Derived) -> None:
+        """One more derived value, after score steps for the pool columns that it reads."""
+        for score in derived.reads:
+            self.resolve(where, score)
+        if hasattr(derived, "check_types"):
+            derived.check_types(where, {score: self.types[score] for score in derived.reads})
+        columns = self.new_names(where, name, derived.columns)
+        self.steps.append(DeriveStep(derived, columns))
+        self.types.update(columns)
+
+    def add_scorer(self, where: str, name: str, scorer: Scorer, only: Predicate | None = None) -> None:
         """One more score step."""
         inputs = {role: self.input(where, role) for role in scorer.reads}
         self.check_inputs(where, scorer)
-        columns = score_names(name, scorer)
-        taken = [column for column in columns if column in self.types]
-        if taken:
-            raise PlanError(f"{where}: a score named {taken[0]!r} exists already; give this one another name")
-        self.steps.append(ScoreStep(name, scorer, columns, inputs))
+        columns = self.new_names(where, name, scorer.columns)
+        self.steps.append(ScoreStep(name, scorer, columns, inputs, where=only))
         self.types.update(columns)
         self.scorer_of.update(dict.fromkeys(columns, name))
+
+    def new_names(self, where: str, name: str, columns: Mapping[str, pa.DataType]) -> dict[str, pa.DataType]:
+        """Full names of columns, which nobody has yet."""
+        named = score_names(name, columns)
+        taken = [column for column in named if column in self.types]
+        if taken:
+            raise PlanError(f"{where}: a score named {taken[0]!r} exists already; give this one another name")
+        return named
 
     def check_inputs(self, where: str, made: Scorer | Editor) -> None:
         """Refuses roles without text or bytes, on which ours would fail row by row. A user's own may read any.
@@ -140,7 +179,8 @@ class _Builder:
         if anything or not type(made).__module__.startswith("poolsieve."):
             return
         for role in made.reads:
-            kind = self.role_types.get(role, self.role_types.get(role.removeprefix(POOL), pa.null()))
+            own = self.role_types.get(role, self.role_types.get(role.removeprefix(POOL)))
+            kind = self.types.get(role, pa.null()) if own is None else own
             if hasattr(made, "check_role"):
                 made.check_role(where, role, kind)
                 continue
@@ -156,17 +196,22 @@ class _Builder:
             first = self.reasons[rule.reason]
             raise PlanError(f"{where}: {first} has the same reason; give one of them another, as reason='my.what'")
         self.reasons[rule.reason] = place
-        predicate = renamed(rule.predicate, self.edited_names(rule.predicate.names()))
         for role, help_text in rule.needs.items():
             if role not in self.declared:
                 raise PlanError(f"{where}: the pool declares no role {role!r}. {help_text}")
+        predicate = self.resolved(where, rule.predicate)
         tops = tuple(part for part in predicate.parts() if isinstance(part, Ranked))
-        for name in dict.fromkeys(predicate.names()):
-            self.resolve(where, name)
-        self.check_types(where, predicate)
         for top in tops:
             self.check_top(where, top)
         self.steps.append(RuleStep(predicate, rule.reason, tops))
+
+    def resolved(self, where: str, given: Predicate) -> Predicate:
+        """A predicate, once there is a score for each name in it, of a type that it can compare."""
+        predicate = renamed(given, self.edited_names(given.names()))
+        for name in dict.fromkeys(predicate.names()):
+            self.resolve(where, name)
+        self.check_types(where, predicate)
+        return predicate
 
     def edited_names(self, names: Iterable[str]) -> dict[str, str]:
         """Names in a rule that mean an edited role or a statistic of one -> what is stored under a name of its own."""
@@ -226,7 +271,18 @@ class _Builder:
             except PlanError as error:
                 raise PlanError(f"{where}: score {name!r}: {error}") from error
         if top.rank == "pool" or (top.of == "pool" and top.by):
-            self.whole_pool.update(self.scorer_of[name] for name in top.names())
+            for name in top.names():
+                self.whole_pool.add(self.of_every_row(where, name))
+
+    def of_every_row(self, where: str, name: str) -> str:
+        """The step of a score that every row of the pool must have."""
+        step = next((step for step in self.steps if isinstance(step, ScoreStep) and name in step.columns), None)
+        if step is None or step.where is not None or any(isinstance(one, FromScore) for one in step.inputs.values()):
+            raise PlanError(
+                f"{where}: a cut over the whole pool needs {name!r} of every row, and it is made of those alive alone; "
+                "take of='alive' and rank='alive'"
+            )
+        return step.name
 
     def marked(self) -> list[Step]:
         """The steps, those that must score the whole pool marked so."""
@@ -293,9 +349,14 @@ def check_frozen(program: Program, cuts: Cuts) -> None:
         for group, cut in cuts.get(top.cut, {}).items():
             kind = program.types[top.name]
             where = f"--cuts: the cut {top.cut!r}"
+            if not isinstance(cut, Cut):
+                raise PlanError(f"{where} is a table there, and a cut in the recipe")
             if cut.kind != "none" and cut.bits != key_bits(kind):
                 raise PlanError(f"{where} was made for scores of {cut.bits} bits, and {top.name!r} is {kind}")
             if cut.lowest != top.lowest:
                 raise PlanError(f"{where} was made with lowest={cut.lowest}, and the recipe's has lowest={top.lowest}")
             if top.by is None and group:
                 raise PlanError(f"{where} has groups ({group!r}), and the recipe's has none: say by=...")
+    for step in program.derived:
+        if any(not isinstance(found, Table) for found in cuts.get(step.label, {}).values()):
+            raise PlanError(f"--cuts: {step.label!r} is a cut there, and a derived value in the recipe")

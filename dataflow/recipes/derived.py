@@ -32,8 +32,16 @@ class DerivedRole:
         return Scored({"": self.editor.edit(batch).cast(pa.string())})
 
 
-RoleSource = str | DerivedRole
-"""Where a role comes from: the pool's role of that name, or an edit."""
+@dataclass(frozen=True)
+class FromScore:
+    """A role that is a score: `name` in full, and the step that makes it."""
+
+    name: str
+    step: str
+
+
+RoleSource = str | DerivedRole | FromScore
+"""Where a role comes from: the pool's role of that name, an edit, or an earlier score."""
 
 
 def pool_roles(inputs: Mapping[str, RoleSource]) -> Iterator[str]:
@@ -41,8 +49,17 @@ def pool_roles(inputs: Mapping[str, RoleSource]) -> Iterator[str]:
     for source in inputs.values():
         if isinstance(source, DerivedRole):
             yield from pool_roles(source.inputs)
-        else:
+        elif isinstance(source, str):
             yield source
+
+
+def score_steps(inputs: Mapping[str, RoleSource]) -> Iterator[str]:
+    """The steps whose scores some inputs are made from."""
+    for source in inputs.values():
+        if isinstance(source, DerivedRole):
+            yield from score_steps(source.inputs)
+        elif isinstance(source, FromScore):
+            yield source.step
 
 
 def editors(inputs: Mapping[str, RoleSource]) -> Iterator[Editor]:
@@ -59,10 +76,13 @@ class RoleValues:
     Args:
         roles: the pool's roles, n rows.
         errors: role -> row -> what is wrong with the value.
+
+    `scores` are those made so far, which a scorer may read as well.
     """
 
     def __init__(self, roles: pa.RecordBatch, errors: Mapping[str, Mapping[int, RowError]]) -> None:
         self.roles, self.errors = roles, errors
+        self.scores: Mapping[str, pa.Array] = {}
         self.made: dict[str, tuple[pa.Array, Errors, np.ndarray[Any, np.dtype[np.bool_]]]] = {}
 
     def batch(self, inputs: Mapping[str, RoleSource], rows: Rows) -> tuple[pa.RecordBatch, Rows, Errors]:
@@ -78,6 +98,8 @@ class RoleValues:
 
     def _column(self, source: RoleSource, rows: Rows) -> tuple[pa.Array, Errors]:
         """A column of the whole batch (right for `rows`), and the failures among `rows`."""
+        if isinstance(source, FromScore):
+            return self.scores[source.name], {}
         if isinstance(source, DerivedRole):
             values, errors = self._derived(source, rows)
         else:

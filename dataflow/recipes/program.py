@@ -8,9 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from poolsieve.dataflow.recipes.derived import DerivedRole, RoleSource, editors, pool_roles
+from poolsieve.dataflow.recipes.derived import DerivedRole, RoleSource, editors, pool_roles, score_steps
 from poolsieve.filters.dsl.expr import Predicate
 from poolsieve.filters.dsl.top import Ranked
+from poolsieve.scoring_models.base.derived import Derived, is_gathered, is_pooled
 from poolsieve.scoring_models.base.scorer import Scorer, fed, has_model
 
 
@@ -18,8 +19,8 @@ from poolsieve.scoring_models.base.scorer import Scorer, fed, has_model
 class ScoreStep:
     """A scorer under its name.
 
-    `inputs` says where each role that it reads comes from: the pool, or an edit. `whole_pool`: it scores every readable
-    row, not only those alive.
+    `inputs` says where each role that it reads comes from: the pool, an edit, or an earlier score. `whole_pool`: it
+    scores every readable row, not only those alive. `where`: of those alive, only the ones for which this is true.
     """
 
     name: str
@@ -27,6 +28,7 @@ class ScoreStep:
     columns: Mapping[str, pa.DataType]
     inputs: Mapping[str, RoleSource]
     whole_pool: bool = False
+    where: Predicate | None = None
 
     @property
     def pool_roles(self) -> tuple[str, ...]:
@@ -53,7 +55,25 @@ class RuleStep:
         return self.reason
 
 
-Step = ScoreStep | RuleStep
+@dataclass(frozen=True)
+class DeriveStep:
+    """A derived value; `columns` are its full names."""
+
+    derived: Derived
+    columns: Mapping[str, pa.DataType]
+
+    @property
+    def label(self) -> str:
+        """What reports call the step, and `cuts.json` its table: its first column."""
+        return next(iter(self.columns))
+
+    @property
+    def sees_pool(self) -> bool:
+        """Whether it needs more than a row's own scores."""
+        return is_pooled(self.derived) or is_gathered(self.derived)
+
+
+Step = ScoreStep | RuleStep | DeriveStep
 
 
 @dataclass(frozen=True)
@@ -71,12 +91,23 @@ class Program:
     @property
     def types(self) -> dict[str, pa.DataType]:
         """Score name -> type, in recipe order."""
-        return {name: kind for step in self.scorers for name, kind in step.columns.items()}
+        made = (step for step in self.steps if not isinstance(step, RuleStep))
+        return {name: kind for step in made for name, kind in step.columns.items()}
 
     @property
     def tops(self) -> tuple[Ranked, ...]:
         """Every cut that the recipe comes to, in order."""
         return tuple(top for step in self.steps if isinstance(step, RuleStep) for top in step.tops)
+
+    @property
+    def derived(self) -> tuple[DeriveStep, ...]:
+        """The derived values in order."""
+        return tuple(step for step in self.steps if isinstance(step, DeriveStep))
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Every name that `cuts.json` can have: of cuts, and of tables of derived values."""
+        return (*(top.cut for top in self.tops), *(step.label for step in self.derived if step.sees_pool))
 
     @property
     def tokens(self) -> tuple[int, str] | None:
@@ -90,14 +121,19 @@ class Program:
         """Every role of the pool that some scorer needs."""
         return tuple(dict.fromkeys(role for step in self.scorers for role in step.pool_roles))
 
+    def roles_behind(self, step: ScoreStep) -> tuple[str, ...]:
+        """The roles of the pool that a step's scores depend on: its own, and those of the scores that it reads."""
+        named = {made.name: made for made in self.scorers}
+        earlier = (self.roles_behind(named[name]) for name in dict.fromkeys(score_steps(step.inputs)))
+        return tuple(dict.fromkeys([*step.pool_roles, *(role for roles in earlier for role in roles)]))
+
     def barriers(self, known: Iterable[str] = ()) -> tuple[int, ...]:
-        """Positions of the rules that must see the whole pool first; those with frozen cuts (`known`) need not."""
+        """Positions of the rules and derived values that must see the whole pool first.
+
+        Those with frozen cuts or tables (`known`) need not.
+        """
         frozen = set(known)
-        return tuple(
-            i
-            for i, step in enumerate(self.steps)
-            if isinstance(step, RuleStep) and any(top.cut not in frozen for top in step.tops)
-        )
+        return tuple(i for i, step in enumerate(self.steps) if not frozen.issuperset(_waits_for(step)))
 
     @property
     def wants_processes(self) -> bool:
@@ -113,6 +149,19 @@ class Program:
     def rules(self) -> list[Any]:
         """The rules as plain values: what a decision's id is made from beside fingerprints and cuts."""
         return [
-            {"reason": step.reason, "rule": step.predicate.to_dict()} if isinstance(step, RuleStep) else step.name
+            {"reason": step.reason, "rule": step.predicate.to_dict()} if isinstance(step, RuleStep) else _made_by(step)
             for step in self.steps
         ]
+
+
+def _waits_for(step: Step) -> tuple[str, ...]:
+    """Names of the cuts or tables without which a step can't be taken."""
+    if isinstance(step, RuleStep):
+        return tuple(top.cut for top in step.tops)
+    return (step.label,) if isinstance(step, DeriveStep) and step.sees_pool else ()
+
+
+def _made_by(step: ScoreStep | DeriveStep) -> Any:
+    if isinstance(step, DeriveStep):
+        return {"derived": step.derived.to_dict(), "version": step.derived.version, "columns": list(step.columns)}
+    return step.name if step.where is None else {"score": step.name, "where": step.where.to_dict()}

@@ -14,13 +14,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from poolsieve.dataflow.recipes.program import Program, RuleStep, ScoreStep
-from poolsieve.filters.dsl.cuts import Cut
+from poolsieve.dataflow.recipes.program import DeriveStep, Program, RuleStep, ScoreStep, Step
+from poolsieve.filters.dsl.cuts import Cut, Table
 from poolsieve.filters.dsl.env import Env
+from poolsieve.scoring_models.base.derived import is_gathered, is_pooled
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
-Cuts = Mapping[str, Mapping[str, Cut]]
-"""Name of a cut -> group ("" without `by`) -> cut."""
+Cuts = Mapping[str, Mapping[str, Cut | Table]]
+"""Name of a cut -> group ("" without `by`) -> cut; first column of a derived value -> group -> its table."""
 
 QUARANTINE = "quarantine."
 
@@ -58,8 +59,12 @@ class ScoreSource(Protocol):
         """string (n,): null where the row could be read."""
         ...
 
-    def answer(self, step: ScoreStep, needed: Mask) -> StepScores:
-        """The step's scores for the rows that are needed."""
+    def answer(self, step: ScoreStep, needed: Mask, scores: Mapping[str, pa.Array]) -> StepScores:
+        """The step's scores for the rows that are needed; `scores` are those made so far."""
+        ...
+
+    def gathered(self, table: Table) -> pa.Table:
+        """What was gathered of these n rows, null lines for rows of which nothing was."""
         ...
 
 
@@ -113,7 +118,7 @@ def walk(program: Program, source: ScoreSource, cuts: Cuts, stop: int | None = N
         if stop is not None and position >= stop:
             break
         before = int(state.alive.sum())
-        quarantined = _score(state, source, step) if isinstance(step, ScoreStep) else _decide(state, source, step, cuts)
+        quarantined = _taken(state, source, step, cuts)
         after = int(state.alive.sum())
         state.passed += state.alive
         state.funnel.append(StepCounts(before, after, quarantined))
@@ -140,9 +145,45 @@ def _quarantine(state: State, errors: pa.Array | None) -> int:
     return int(failed.sum())
 
 
-def _score(state: State, source: ScoreSource, step: ScoreStep) -> int:
-    needed = _bool(source.read_errors.is_null()) if step.whole_pool else state.alive.copy()
-    answer = source.answer(step, needed)
+def _taken(state: State, source: ScoreSource, step: Step, cuts: Cuts) -> int:
+    """Takes one step; returns how many rows it quarantined."""
+    if isinstance(step, ScoreStep):
+        return _score(state, source, step, cuts)
+    if isinstance(step, RuleStep):
+        return _decide(state, source, step, cuts)
+    return _derive(state, source, step, cuts)
+
+
+def _derive(state: State, source: ScoreSource, step: DeriveStep, cuts: Cuts) -> int:
+    """Derived values of the rows alive; null for the others."""
+    scores = {name: state.scores[name] for name in step.derived.reads}
+    made = step.derived.values(scores, _table(source, step, cuts))
+    alive = pa.array(state.alive)
+    for (name, kind), values in zip(step.columns.items(), made.values(), strict=True):
+        whole = bool(state.alive.all())
+        state.scores[name] = values if whole else pc.if_else(alive, values, pa.scalar(None, kind))
+    return 0
+
+
+def _table(source: ScoreSource, step: DeriveStep, cuts: Cuts) -> Any:
+    if is_pooled(step.derived):
+        return {group: found.sums for group, found in cuts[step.label].items() if isinstance(found, Table)}
+    if is_gathered(step.derived):
+        return next(source.gathered(found) for found in cuts[step.label].values() if isinstance(found, Table))
+    return None
+
+
+def _needed(state: State, source: ScoreSource, step: ScoreStep, cuts: Cuts) -> Mask:
+    if step.whole_pool:
+        return _bool(source.read_errors.is_null())
+    if step.where is None:
+        return state.alive.copy()
+    return state.alive & _bool(step.where.truth(environment(state, source, cuts)).fill_null(False))
+
+
+def _score(state: State, source: ScoreSource, step: ScoreStep, cuts: Cuts) -> int:
+    needed = _needed(state, source, step, cuts)
+    answer = source.answer(step, needed, state.scores)
     mask = pa.array(needed)
     for name, kind in step.columns.items():
         values = answer.columns[name]
@@ -150,7 +191,10 @@ def _score(state: State, source: ScoreSource, step: ScoreStep) -> int:
     if answer.unknown is not None and answer.unknown.any():
         state.unknown = answer.unknown if state.unknown is None else state.unknown | answer.unknown
         state.alive &= ~answer.unknown
-    return _quarantine(state, answer.errors)
+    errors = answer.errors
+    if step.where is not None and errors is not None:  # rows that another decision asked for, and this one does not
+        errors = pc.if_else(mask, errors, pa.scalar(None, pa.string()))
+    return _quarantine(state, errors)
 
 
 def _decide(state: State, source: ScoreSource, step: RuleStep, cuts: Cuts) -> int:

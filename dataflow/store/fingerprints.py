@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from poolsieve.dataflow.pools.files import PoolFiles
-from poolsieve.dataflow.recipes.derived import DerivedRole, RoleSource, editors
+from poolsieve.dataflow.recipes.derived import DerivedRole, FromScore, RoleSource, editors
 from poolsieve.dataflow.recipes.program import Program, ScoreStep
 from poolsieve.dataflow.store.artefacts import artefact_id, needs_artefact
 from poolsieve.dataflow.store.settings import ScorerParts, StoredScorer
@@ -29,36 +29,48 @@ def scorer_parts(program: Program, files: PoolFiles) -> dict[str, ScorerParts]:
         PlanError: if a model file is missing.
     """
     hashes: dict[Path, str] = {}
-    return {step.name: _parts_of(step, files, hashes) for step in program.scorers}
+    made: dict[str, ScorerParts] = {}
+    for step in program.scorers:
+        made[step.name] = _parts_of(step, files, hashes, made)
+    return made
 
 
-def _parts_of(step: ScoreStep, files: PoolFiles, hashes: dict[Path, str]) -> ScorerParts:
+Made = Mapping[str, ScorerParts]
+"""Name of each earlier score step -> its parts."""
+
+
+def _parts_of(step: ScoreStep, files: PoolFiles, hashes: dict[Path, str], made: Made) -> ScorerParts:
     files_of = step.scorer.files()
     found = {name: _sha256(path, hashes) for name, path in files_of.items()}
-    for number, made in enumerate(editors(step.inputs)):
-        read = made.files() if isinstance(made, FunctionEditor) else {}
+    for number, editor in enumerate(editors(step.inputs)):
+        read = editor.files() if isinstance(editor, FunctionEditor) else {}
         found |= {f"edit {number}: {name}": _sha256(path, hashes) for name, path in read.items()}
     if needs_artefact(step.scorer):
         found["artefact"] = artefact_id(step.scorer)
-    return msgspec.structs.replace(_identity_of(step, files, found), training=records(files_of))
+    return msgspec.structs.replace(_identity_of(step, files, found, made), training=records(files_of))
 
 
-def _identity_of(step: ScoreStep, files: PoolFiles, hashes: Mapping[str, str]) -> ScorerParts:
+def _identity_of(step: ScoreStep, files: PoolFiles, hashes: Mapping[str, str], made: Made) -> ScorerParts:
     return ScorerParts(
         name=step.name,
         scorer=step.scorer.to_dict(),
         version=step.scorer.version,
-        sources={role: _source_of(found, files) for role, found in step.inputs.items()},
+        sources={role: _source_of(found, files, made) for role, found in step.inputs.items()},
         files=dict(hashes),
         source=_function_hash(step),
     )
 
 
-def _source_of(found: RoleSource, files: PoolFiles) -> Any:
-    """Where a role comes from, as JSON: the pool's source in its one spelling, or an edit with its own sources."""
+def _source_of(found: RoleSource, files: PoolFiles, made: Made) -> Any:
+    """Where a role comes from, as JSON.
+
+    The pool's source in its one spelling, an edit with its own sources, or a scorer's column with its fingerprint.
+    """
+    if isinstance(found, FromScore):
+        return {"score": found.name.removeprefix(found.step), "fingerprint": made[found.step].fingerprint()}
     if not isinstance(found, DerivedRole):
         return files.common_sources([found])[found]
-    sources = {role: _source_of(source, files) for role, source in found.inputs.items()}
+    sources = {role: _source_of(source, files, made) for role, source in found.inputs.items()}
     return {"edit": found.editor.to_dict(), "version": found.editor.version, "sources": sources}
 
 
@@ -109,13 +121,16 @@ def stored_parts(
     Raises:
         PlanError: if a scorer of the recipe was never run in OUT.
     """
-    return {step.name: _stored_parts(step, files, stored, preferred) for step in program.scorers}
+    made: dict[str, ScorerParts] = {}
+    for step in program.scorers:
+        made[step.name] = _stored_parts(step, files, stored, preferred, made)
+    return made
 
 
 def _stored_parts(
-    step: ScoreStep, files: PoolFiles, stored: Sequence[StoredScorer], preferred: Mapping[str, str]
+    step: ScoreStep, files: PoolFiles, stored: Sequence[StoredScorer], preferred: Mapping[str, str], made: Made
 ) -> ScorerParts:
-    wanted = _identity_of(step, files, {})
+    wanted = _identity_of(step, files, {}, made)
     same = [found for found in stored if found.same_scorer(wanted)]
     if not same:
         raise PlanError(f"no scores of {step.name!r} as the recipe has it are stored; `poolsieve run` computes them")

@@ -131,8 +131,11 @@ class Job:
     def score_files(self, phase: str, step: ScoreStep) -> FolderListing:
         """The step's score files, listed once for each phase of the run in each process."""
         folder = self.folder(step)
-        readings = self.files.readings(step.pool_roles)
-        return self.session.once(("scores", phase, folder), lambda: FolderListing.of(folder, readings))
+        return self.session.once(("scores", phase, folder), lambda: FolderListing.of(folder, self.readings(step)))
+
+    def readings(self, step: ScoreStep) -> Mapping[str, str]:
+        """What the step's score files are named after beside their shards; see `PoolFiles.readings`."""
+        return self.files.readings(self.program.roles_behind(step))
 
     def scorer(self, step: ScoreStep) -> Any:
         """The step's scorer, ready to score: its model is loaded, its settings are those of the stored scores.

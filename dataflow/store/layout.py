@@ -7,6 +7,7 @@ OUT/manifest.json                     written last; names the current decision
 OUT/rows/<shard>.<identity>.parquet   once a shard
 OUT/scores/<scorer>-<fingerprint>/    scorer.json, and <shard>.<identity>-<rows>.parquet
 OUT/artefacts/<scorer>-<id>.parquet   made from other pools before the first pass
+OUT/derived/<content>.parquet         what derived values gathered of all rows
 OUT/decisions/<id>/                   ledger/<shard>.parquet, shards.parquet, cuts.json, summary.json,
                                           subset.npy, report.html, report.json
 OUT/runs/<run>/                       what workers of one run leave for one another, for a moment
@@ -23,7 +24,7 @@ from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 
-_OWN = ("rows", "scores", "artefacts", "decisions", "runs", "leases")
+_OWN = ("rows", "scores", "artefacts", "derived", "decisions", "runs", "leases")
 """Folders of OUT that hold nothing of anybody else's."""
 
 
@@ -100,6 +101,16 @@ def score_prefix(shard: Shard, reading: str = "") -> str:
 def artefact_url(out: str, name: str, identity: str) -> str:
     """A file that a scorer needs and that is made from pools of its own."""
     return fs.join(out, "artefacts", f"{name}-{identity}.parquet")
+
+
+def derived_folder(out: str) -> str:
+    """What derived values gathered."""
+    return fs.join(out, "derived")
+
+
+def derived_url(out: str, file: str) -> str:
+    """A file of what a derived value gathered, as `cuts.json` names it."""
+    return below(derived_folder(out), file)
 
 
 def shard_of_file(name: str) -> str:

@@ -13,6 +13,7 @@ from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.dataflow.store import layout
 from poolsieve.dataflow.store.manifest import Manifest, RowCounts, ShardLine, read_ledger, read_manifest, read_shards
 from poolsieve.dataflow.store.summary import Summary
+from poolsieve.filters.dsl.cuts import Table
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, unknown_name
 
 PATH = "path"
@@ -139,9 +140,15 @@ class OutFolder:
                 f"decisions/{name}" for name in fs.names(layout.decisions_folder(self.url)) if name != self.decision
             }
             gone |= {f"runs/{name}" for name in fs.names(layout.runs_folder(self.url))}
+            gone |= {f"derived/{name}" for name in self._unused()}
             for name in sorted(gone):
                 fs.remove(fs.join(self.url, name))
             return sorted(gone) + fs.remove_leftovers(self.url)
+
+    def _unused(self) -> set[str]:
+        """Files of what was gathered for other decisions."""
+        marks = (one for groups in self.cuts.values() for one in groups.values())
+        return set(fs.names(layout.derived_folder(self.url))) - {one.file for one in marks if isinstance(one, Table)}
 
     def check_current(self) -> None:
         """Compares the decision with the one that is current now.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,11 @@ import pyarrow as pa
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.program import ScoreStep
 from poolsieve.dataflow.recipes.walk import Cuts, Mask, StepScores, walk
+from poolsieve.dataflow.store.gathered import lines_of
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.rows import Rows, read_rows
 from poolsieve.dataflow.store.scores import Stored, by_row, laid_out, read_scores, score_lines
+from poolsieve.filters.dsl.cuts import Table
 from poolsieve.scoring_models.base.errors import PoolsieveError
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
@@ -47,11 +50,15 @@ class StoredScores:
         """The step's stored scores of neighbours among the shard's rows: int64 (n,), positions in the file."""
         return self.load(step).slice(int(np.searchsorted(self.rows, rows[0])), len(rows))
 
-    def answer(self, step: ScoreStep, needed: Mask) -> StepScores:
+    def answer(self, step: ScoreStep, needed: Mask, scores: Mapping[str, pa.Array]) -> StepScores:
         """Stored columns; `unknown` where one is needed but not there (or, with `retry`, is a failure)."""
         stored = self.load(step)
         present = stored.without_failures().present if self.retry else stored.present
         return StepScores(stored.columns, stored.errors, needed & ~present)
+
+    def gathered(self, table: Table) -> pa.Table:
+        """What was gathered of the shard's rows."""
+        return lines_of(self.job, table, self.path, self.rows)
 
 
 class EarlierScores:

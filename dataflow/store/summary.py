@@ -8,6 +8,7 @@ and bounds. `Facts` are what a report says of the recipe, so that it needs none.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 import msgspec
@@ -16,7 +17,7 @@ from poolsieve.dataflow.pools.shards import DOCUMENT_BYTES
 from poolsieve.dataflow.recipes.recipe import SPLIT_BYTES, Pool
 from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.dataflow.store.layout import check_pool_url
-from poolsieve.filters.dsl.cuts import Cut
+from poolsieve.filters.dsl.cuts import Cut, Table
 from poolsieve.scoring_models.base.config import JsonObject
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.work import Amount, Count, ModelWork
@@ -56,8 +57,10 @@ def cuts_from_json(data: Any) -> Cuts:
     return {name: {group: _cut(name, group, cut) for group, cut in groups.items()} for name, groups in data.items()}
 
 
-def _cut(name: str, group: str, data: Any) -> Cut:
+def _cut(name: str, group: str, data: Any) -> Cut | Table:
     try:
+        if isinstance(data, dict) and "sums" in data:
+            return Table.from_dict(data)
         made = Cut.from_dict(data)
         msgspec.convert(data, CutRecord)
     except (PlanError, msgspec.ValidationError) as error:
@@ -90,7 +93,8 @@ class CutRecord(msgspec.Struct, kw_only=True, frozen=True):
 class WithCuts(msgspec.Struct, kw_only=True):
     """Records that hold cuts, whose 64-bit integers JSON readers would round: those go as `Cut.to_dict` has them."""
 
-    cuts: Cuts
+    cuts: Mapping[str, Mapping[str, Any]]
+    """As `Cuts` has it: msgspec knows no union of two dataclasses."""
 
     def to_json(self) -> JsonObject:
         """As JSON values."""
@@ -179,7 +183,7 @@ class Work(msgspec.Struct, kw_only=True):
 class StepFacts(msgspec.Struct, kw_only=True, frozen=True):
     """One step of the recipe: its label is a scorer's name or a rule's reason; `cuts` names those inside a rule."""
 
-    kind: Literal["score", "rule"]
+    kind: Literal["score", "rule", "derived"]
     label: str
     cuts: tuple[str, ...] = ()
 
@@ -271,6 +275,7 @@ class Facts(msgspec.Struct, kw_only=True, frozen=True):
     Attributes:
         read: roles of the pool that scorers read, in the order of the recipe.
         role_types: Arrow type of those, and of the text and the image.
+        derived: name -> Arrow type of each derived value.
         gaps: names of the pool's range that have no file.
         recipe: as `Recipe.to_dict` has it, as JSON text.
         source: None for a recipe that was made in Python.
@@ -288,6 +293,7 @@ class Facts(msgspec.Struct, kw_only=True, frozen=True):
     recipe: str
     source: SourceFacts | None
     versions: Pairs
+    derived: Pairs = ()
 
 
 class Summary(WithCuts, kw_only=True):

@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -50,6 +50,11 @@ class Cut:
     of: int = 0
     k: int = 0
     competing: int = 0
+
+    @property
+    def kept(self) -> int:
+        """Rows that it kept where it was made; of a count or a fraction without ties beyond it."""
+        return {"all": self.competing, "none": 0}.get(self.kind, self.k)
 
     def to_dict(self) -> JsonObject:
         """JSON values; 64-bit integers as hexadecimal strings, since JSON readers round them."""
@@ -93,6 +98,54 @@ def _check(cut: Cut) -> None:
             f"value {cut.value} is not what the key {cut.key:x} says ({meant[0]}). The key is what decides: to set a "
             "limit of your own, write Above(...) or Below(...) in the recipe"
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """What a derived value had to know of the pool: a group's exact sums, or the file of what was gathered.
+
+    Attributes:
+        sums: name -> sum; empty where a file has it all.
+        file: name in OUT/derived; "" for sums.
+        rows: lines of the file.
+    """
+
+    sums: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    file: str = ""
+    rows: int = 0
+
+    def to_dict(self) -> JsonObject:
+        """JSON values; sums as decimal strings, since JSON readers round 64-bit integers."""
+        return {"sums": {name: str(value) for name, value in self.sums.items()}, "file": self.file, "rows": self.rows}
+
+    @classmethod
+    def from_dict(cls, data: JsonObject) -> Table:
+        """The inverse of `to_dict`.
+
+        Raises:
+            PlanError: if the file is not one of ours.
+        """
+        try:
+            found = msgspec.convert(data, TableRecord)
+        except msgspec.ValidationError as error:
+            raise PlanError(f"not a table as `cuts.json` has it: {error}") from error
+        return cls(sums={name: int(value) for name, value in found.sums.items()}, file=found.file, rows=found.rows)
+
+
+class TableRecord(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """A `Table` as `cuts.json` has it. A file's name is checked where it is used."""
+
+    sums: dict[str, Annotated[str, msgspec.Meta(pattern="^-?[0-9]{1,40}$")]]
+    file: str = ""
+    rows: Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)] = 0
+
+
+def only_cuts(marks: Mapping[str, Mapping[str, Cut | Table]]) -> dict[str, dict[str, Cut]]:
+    """The cuts among what a decision came to, without the tables of derived values."""
+    found = {
+        name: {group: one for group, one in groups.items() if isinstance(one, Cut)} for name, groups in marks.items()
+    }
+    return {name: groups for name, groups in found.items() if groups or not marks[name]}
 
 
 _KINDS: Mapping[int, Sequence[pa.DataType]] = {

@@ -25,6 +25,7 @@ from poolsieve.filters.dsl.expr import (
     col,
 )
 from poolsieve.scoring_models.base.config import Config
+from poolsieve.scoring_models.base.derived import Composite, is_composite
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.kinds import check_fields, short
 from poolsieve.scoring_models.base.scorer import Scorer
@@ -84,26 +85,33 @@ class Chain(Stage):
 class Score(Stage):
     """Runs scorers on the rows alive and stores their columns: `Score(dfn=Clip("hf-hub:apple/DFN-public"))`.
 
+    With `where`, on those of them alone for which a comparison of earlier scores is true: what costs money is asked
+    only where it matters. The others have null. `where` is therefore no name of a score.
+
     >>> from poolsieve.scoring_models import ImageSize
     >>> stages = Score(size=ImageSize()) | Keep(col("size.width") >= 200)
     >>> [type(stage).__name__ for stage in stages.flat()]
     ['Score', 'Rule']
     """
 
-    scorers: Mapping[str, Scorer]
+    scorers: Mapping[str, Scorer | Composite]
+    where: Predicate | None = None
 
-    def __init__(self, **scorers: Scorer) -> None:
+    def __init__(self, *, where: Any = None, **scorers: Scorer | Composite) -> None:
         for name, scorer in scorers.items():
-            if not isinstance(scorer, Scorer):
-                raise PlanError(
-                    f"Score({name}=...) takes a scorer, not {short(scorer)}; wrap a function with scorer(...)"
-                )
-            if isinstance(scorer, type):
-                raise PlanError(f"Score({name}={scorer.__name__}) takes a scorer: call it, as {scorer.__name__}(...)")
-            check_fields(scorer, f"Score({name}={type(scorer).__name__}(...))")
+            _check_scorer(name, scorer)
         if not scorers:
             raise PlanError("Score() needs at least one scorer, as Score(dfn=Clip(...))")
         object.__setattr__(self, "scorers", dict(scorers))
+        object.__setattr__(self, "where", None if where is None else _predicate(where, "Score(where=...) | Keep"))
+
+
+def _check_scorer(name: str, scorer: Any) -> None:
+    if isinstance(scorer, type):
+        raise PlanError(f"Score({name}={scorer.__name__}) takes a scorer: call it, as {scorer.__name__}(...)")
+    if not isinstance(scorer, Scorer) and not is_composite(scorer):
+        raise PlanError(f"Score({name}=...) takes a scorer, not {short(scorer)}; wrap a function with scorer(...)")
+    check_fields(scorer, f"Score({name}={type(scorer).__name__}(...))")
 
 
 @dataclass(frozen=True, eq=False)

@@ -41,6 +41,8 @@ class Ranked(Predicate):
     ties: str = "hash"
     position: str = "exact"
     seed: int = 0
+    after: str | None = None
+    """Name of an earlier cut of the same rule: of `count` (in each group) those that it keeps are taken."""
     groups: Mapping[str, Mapping[str, Any]] | None = None
     """Group -> what is asked for in it, as the fields above; `"*"` for groups that are not named."""
 
@@ -101,8 +103,10 @@ class Ranked(Predicate):
         here = pc.equal(values, pa.scalar(group)).fill_null(False)
         return np.asarray(here.to_numpy(zero_copy_only=False), dtype=bool)
 
-    def target(self, rows: int) -> int:
+    def target(self, rows: int, taken: int = 0) -> int:
         """How many of `rows` rows (or how much of the budget) the cut keeps, in exact integers.
+
+        `taken` of a count are another cut's.
 
         `position="datacomp"` is `baselines/apply_filter.py`'s rank: `sorted_desc[int(N * f)]`, one more than asked,
         with the product rounded as a float (mlfoundations/datacomp).
@@ -110,7 +114,7 @@ class Ranked(Predicate):
         if self.budget is not None:
             return self.budget
         if self.count is not None:
-            return min(self.count, rows)
+            return max(0, min(self.count, rows) - taken)
         if self.tau is not None:
             return int(Decimal(rows) / Decimal(self.tau))
         if self.position == "datacomp":

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import click
 
 from poolsieve.dataflow.store.summary import Summary
+from poolsieve.filters.dsl.cuts import only_cuts
 from poolsieve.jobs.report.numbers import size_text
 
 
@@ -58,6 +59,6 @@ def print_counts(found: Summary) -> None:
     print_table(("reason", "rows", "share"), [(reason, str(count), f"{count / rows:.2%}") for reason, count in ordered])
     if not found.kept:
         say("no row was kept")
-    for name, cuts in found.cuts.items():
+    for name, cuts in only_cuts(found.cuts).items():
         if cuts and all(cut.kind == "all" for cut in cuts.values()):
             say(f"the cut {name!r} dropped no row that has a score: it asks for as many or more")

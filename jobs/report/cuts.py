@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from poolsieve.dataflow.store.summary import CutRecord, Facts, FunnelLine, Summary, TopFacts
-from poolsieve.filters.dsl.cuts import Cut
+from poolsieve.filters.dsl.cuts import Cut, only_cuts
 
 
 class CutGroup(CutRecord, kw_only=True, frozen=True):
@@ -47,7 +47,7 @@ def cut_reports(facts: Facts, summary: Summary) -> list[CutReport]:
     steps = {line.step: line for line in summary.funnel}
     return [
         _report(name, groups, tops.get(name), steps.get(name), name in summary.frozen)
-        for name, groups in summary.cuts.items()
+        for name, groups in only_cuts(summary.cuts).items()
     ]
 
 

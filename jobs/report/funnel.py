@@ -10,7 +10,7 @@ from poolsieve.dataflow.recipes.walk import QUARANTINE
 from poolsieve.dataflow.store.summary import Facts, FunnelLine, Summary
 from poolsieve.jobs.report.throughput import READ
 
-Kind = Literal["read", "score", "rule"]
+Kind = Literal["read", "score", "rule", "derived"]
 """What a step of the funnel is: reading the pool, a scorer, a rule."""
 
 

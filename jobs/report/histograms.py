@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from poolsieve.dataflow.store.summary import Facts, LimitFacts, Summary
+from poolsieve.filters.dsl.cuts import only_cuts
 from poolsieve.jobs.report.bars import Bars, rebin
 from poolsieve.jobs.report.numbers import score_text
 
@@ -53,7 +54,7 @@ def _importance(histogram: Histogram) -> int:
 
 
 def _histogram(facts: Facts, summary: Summary, score: str) -> Histogram | None:
-    types = {name: kind for scorer in facts.scorers for name, kind in scorer.scores}
+    types = {name: kind for pairs in (*(one.scores for one in facts.scorers), facts.derived) for name, kind in pairs}
     kind = types.get(score, "float32")
     marks = [*_cut_marks(facts, summary, score), *(_limit_mark(part) for part in facts.limits if part.score == score)]
     low, high = _kept_between(facts, summary, score)
@@ -68,7 +69,7 @@ def _histogram(facts: Facts, summary: Summary, score: str) -> Histogram | None:
 def _kept_between(facts: Facts, summary: Summary, score: str) -> tuple[float, float]:
     """The range of a score outside of which no row is kept, as its only cut has it; no bounds where there are more."""
     tops = [top for top in facts.tops if top.score == score]
-    groups = summary.cuts.get(tops[0].cut, {}) if len(tops) == 1 else {}
+    groups = only_cuts(summary.cuts).get(tops[0].cut, {}) if len(tops) == 1 else {}
     values = [float(cut.value) for cut in groups.values() if cut.value is not None]
     if len(values) != 1:
         return -math.inf, math.inf
@@ -78,7 +79,7 @@ def _kept_between(facts: Facts, summary: Summary, score: str) -> tuple[float, fl
 def _cut_marks(facts: Facts, summary: Summary, score: str) -> list[Mark]:
     marks = []
     for top in facts.tops:
-        groups = summary.cuts.get(top.cut, {}) if top.score == score else {}
+        groups = only_cuts(summary.cuts).get(top.cut, {}) if top.score == score else {}
         for group, cut in list(groups.items())[:LINES]:
             if cut.value is not None and math.isfinite(cut.value):
                 label = f"{group} cut {score_text(cut.value)}" if group else f"cut {score_text(cut.value)}"

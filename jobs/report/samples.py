@@ -32,6 +32,7 @@ from poolsieve.dataflow.store.manifest import read_shards
 from poolsieve.dataflow.store.scores import FolderListing
 from poolsieve.dataflow.store.summary import Facts, Sample, Summary
 from poolsieve.dataflow.store.tables import read_table
+from poolsieve.filters.dsl.cuts import only_cuts
 from poolsieve.jobs.report.thumbnails import brief, picture_uri
 from poolsieve.scoring_models.base.errors import PoolsieveError
 
@@ -202,7 +203,7 @@ def report_samples(
 def _shown(summary: Summary) -> list[str]:
     """Names of sample groups in the order of the page; only the first groups of a cut with many."""
     names = []
-    for cut, by_group in summary.cuts.items():
+    for cut, by_group in only_cuts(summary.cuts).items():
         for group in list(by_group)[:GROUPS]:
             names += [f"cut/{cut}/{group}/{side}" for side in ("kept", "dropped")]
     reasons = sorted(summary.reasons, key=lambda reason: (-summary.reasons[reason], reason))
@@ -212,7 +213,7 @@ def _shown(summary: Summary) -> list[str]:
 
 def _cut_samples(summary: Summary, shown: Groups, found: Fetched) -> list[CutSamples]:
     made = []
-    for cut, by_group in summary.cuts.items():
+    for cut, by_group in only_cuts(summary.cuts).items():
         for group, values in by_group.items():
             kept, dropped = (
                 _sample_rows(shown.get(f"cut/{cut}/{group}/{side}", []), found) for side in ("kept", "dropped")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-OUTCOMES = pa.list_(pa.struct({"model": pa.string(), "image": pa.bool_(), "right": pa.bool_()}))
+OUTCOMES = pa.list_(pa.struct([("model", pa.string()), ("image", pa.bool_()), ("right", pa.bool_())]))
 """One row's answers, sorted by (model, image), without the image first; one entry for each that was given.
 
 Nested, so that it stands in `scores/` and in no ledger.

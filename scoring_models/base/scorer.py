@@ -235,9 +235,8 @@ def fed(scorer: Scorer) -> bool:
     return has_model(scorer) and not scorer.resources.holds_gil
 
 
-def score_names(name: str, scorer: Scorer) -> dict[str, pa.DataType]:
-    """Stored score name -> type: `name` for a single or the main ("") column, else `name.column`."""
-    columns = scorer.columns
+def score_names(name: str, columns: Mapping[str, pa.DataType]) -> dict[str, pa.DataType]:
+    """Full name -> type: `name` for a single or the main ("") column, else `name.column`."""
     if len(columns) == 1:
         return {name: next(iter(columns.values()))}
     return {f"{name}.{column}" if column else name: kind for column, kind in columns.items()}

@@ -31,7 +31,7 @@ def batch(texts: list[str | None]) -> pa.RecordBatch:
 def test_the_probability_of_one_label_is_that_of_predict() -> None:
     model = fasttext.load_model(MODEL)
     scorer = FastText(MODEL, label="fr")
-    assert score_names("q", scorer) == {"q": pa.float32()}
+    assert score_names("q", scorer.columns) == {"q": pa.float32()}
     found = scorer.score(batch(TEXTS)).columns[""].to_pylist()
     for text, probability in zip(TEXTS[:-1], found[:-1], strict=True):
         labels, values = model.predict((text or "").replace("\n", " "), k=176)
