@@ -27,6 +27,7 @@ from poolsieve.filters.lists import pairs_of
 from poolsieve.filters.url_lists import UrlParts, UrlWords
 from poolsieve.filters.words.tokenizer import tokenizer
 from poolsieve.scoring_models import Classifier, FastText, Language, Tokens
+from poolsieve.scoring_models.marking import HOWS, Gold, lacking, mark
 from tests.filters.corpus import PROSE
 
 BYTES = 200_000
@@ -106,6 +107,10 @@ UNITS: dict[str, str] = {
     "words that end alike": "a bc ab c ",
     "policies": "lorem ipsu privacy polic ",
     "citations without end": "[citation neede",
+    "boxes": "[1, 2, 3, 4] ",
+    "boxed answers": "\\boxed{",
+    "answers": "answer is (a) ",
+    "labels": "Answer:\n",
 }
 
 
@@ -215,6 +220,18 @@ def captions() -> Callable[[str], object]:
     return lambda text: made([text])
 
 
+def marks(how: str) -> Callable[[str], object]:
+    """A mark of the text, and one of another answer against it."""
+
+    def both(text: str) -> None:
+        mark(how, text, Gold("[1, 2, 3, 4]", ("a red car", "b", "c"), ("a red car", "a dog")))
+        against = Gold(text, (text,) * 3, (text, "a dog"))
+        mark(how, "a red car [1, 2, 3, 4]", against)
+        lacking(how, against)
+
+    return both
+
+
 def fast_text() -> Callable[[str], object]:
     model = str(Language().files()["lid.176.ftz"])
     return scored(FastText(model, label="en"))
@@ -246,6 +263,7 @@ SCORERS: dict[str, Callable[[Path], Callable[[str], object]]] = {
     "tokens, Unigram": lambda folder: scored(unigrams(folder)),
     "windows": windows,
     "captions": lambda _: captions(),
+    **{f"marks, {how}": lambda _, how=how: marks(how) for how in HOWS if how != "judge"},
 }
 """Name -> what makes the function that is timed."""
 
