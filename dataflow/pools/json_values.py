@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pyarrow as pa
@@ -44,6 +44,13 @@ def as_written(data: bytes, path: str) -> Value:
         return field_of(json.loads(text, parse_int=str, parse_float=str, parse_constant=str), path)
     except ValueError as error:
         return RowError("json_decode", str(error)[:200])
+
+
+def list_kind(values: Iterable[Value]) -> pa.DataType | None:
+    """The type of values that are lists of texts, some perhaps empty or null; None for anything else."""
+    found = [value for value in values if value is not None]
+    texts = all(isinstance(value, list) and all(isinstance(one, str) for one in value) for value in found)
+    return pa.list_(pa.string()) if found and texts else None
 
 
 def fitting(kind: pa.DataType, role: str) -> Callable[[Any], Value]:

@@ -30,6 +30,22 @@ from poolsieve.scoring_models.base.kinds import short
 SPLIT_BYTES = 1 << 30
 """Files above this size are several shards, where the kind allows it."""
 
+DATBENCH: Mapping[str, str | None] = {
+    "uid": "id",
+    "image": "image",
+    "question": "question",
+    "answer": "answer",
+    "answers": "all_answers",
+    "prefix": "prompt_format.prefix",
+    "suffix": "prompt_format.suffix",
+    "source": "source_info.dataset",
+    "eval_mode": "eval_mode",
+    "judge_prompt": "judge_prompt",
+    "is_circular": "is_circular",
+    "metadata": "metadata",
+}
+"""Role -> column of an item in DatBench's layout."""
+
 _NAME_CHARS = 100
 _PART_NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{_NAME_CHARS - 1}}}")
 """A part's name is a part of paths."""
@@ -190,6 +206,25 @@ class Pool(Config):
         roles = {layout.ROLE: layout.source_of(dtype, length)}
         layout.check_urls(urls)
         return cls("tokens", tuple(urls), roles, allow_gaps, split_bytes, dict(storage_options or {}))
+
+    @classmethod
+    def datbench(cls, *urls: str, storage_options: fs.StorageOptions | None = None, **roles: str | None) -> Self:
+        """Items in DatBench's layout (`datbench/schema.py` of datologyai/DatBench): `Pool.datbench("math/*.parquet")`.
+
+        Roles: `uid` (id), `image`, `question`, `answer`, `answers` (all_answers), `prefix` and `suffix` of the prompt,
+        `source` (source_info.dataset), `eval_mode`, `judge_prompt`, `is_circular` and `metadata`. The release has a
+        folder for each capability and no column of it: `Pool.union(math=Pool.datbench(...), chart=...)` has it as the
+        role `pool`.
+
+        Args:
+            urls: Parquet files.
+            storage_options: for fsspec.
+            roles: further ones, or others in the place of these; None for none.
+
+        Raises:
+            PlanError: without a URL.
+        """
+        return cls.parquet(*urls, storage_options=storage_options, **{**DATBENCH, **roles})
 
     @classmethod
     def union(cls, *pools: Pool, **named: Pool) -> Pool:
