@@ -269,5 +269,5 @@ def _doubled(target: ItemsTarget, files: Sequence[ItemsFile]) -> list[str]:
             columns.append(pq.read_table(file, columns=["id"]).column("id"))
     ids = pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.string())
     counts = pc.value_counts(ids)
-    several = pc.greater(counts.field("counts"), 1)
+    several = pc.greater(counts.field("counts"), pa.scalar(1))
     return sorted(str(one) for one in counts.field("values").filter(several).to_pylist())

@@ -224,7 +224,7 @@ class Pool(Config):
         Raises:
             PlanError: without a URL.
         """
-        return cls.parquet(*urls, storage_options=storage_options, **{**DATBENCH, **roles})
+        return cls("parquet", urls, _given({**DATBENCH, **roles}), storage_options=dict(storage_options or {}))
 
     @classmethod
     def union(cls, *pools: Pool, **named: Pool) -> Pool:

@@ -26,8 +26,9 @@ def items(pool: str, parameters: tuple[str, ...], **options: Any) -> None:
     """Write the items of a pool as Parquet in DatBench's layout.
 
     POOL is a recipe file, whose pool is taken, or a glob of .parquet or .jsonl files with the columns question and
-    answer, in quotes; several pools are a union in a recipe file. --as datbench leaves rows as they are, generative asks multiple choice without its options,
-    circular asks every rotation of them. Rows that are no items are listed in DIR/_left_out.
+    answer, in quotes; several pools are a union in a recipe file. --as datbench leaves rows as they are, generative
+    asks multiple choice without its options, circular asks every rotation of them. Rows that are no items are listed
+    in DIR/_left_out.
 
     \b
     poolsieve items items.yaml --as generative --to open

@@ -200,6 +200,28 @@ def test_a_part_read_in_another_way_is_scored_anew_and_no_other(parts: Path, tmp
     assert fingerprint_of(tmp_path / "out") == fingerprint_of(tmp_path / "fresh")
 
 
+def doubled(text: pa.Array, earlier: pa.Array) -> pa.Array:
+    """A user's scorer of an earlier score."""
+    return pa.array([2 * value for value in earlier.to_pylist()], pa.float32())
+
+
+def test_a_score_of_a_score_is_made_anew_with_it(parts: Path, tmp_path: Path) -> None:
+    def recipe(source: str) -> Recipe:
+        named = pools(parts) | {"lines": Pool.jsonl(f"{parts}/lines/*.jsonl", uid="id", text=source, caption="id")}
+        return (
+            Pool.union(**named)
+            | Score(n=scorer(letters, reads=("text",), columns={"n": "float32"}))
+            | Score(m=scorer(doubled, reads=("pool", "n"), columns={"m": "float32"}))
+            | Keep(col("m") > 0, reason="m.none")
+        )
+
+    run(recipe("body"), tmp_path / "out")
+    summary = run(recipe("id"), tmp_path / "out")
+    assert summary.work.scored["m"] == 7
+    run(recipe("id"), tmp_path / "fresh")
+    assert fingerprint_of(tmp_path / "out") == fingerprint_of(tmp_path / "fresh")
+
+
 def test_a_role_that_no_scorer_reads_costs_nothing(parts: Path, tmp_path: Path) -> None:
     run(recipe_of(pools(parts)), tmp_path / "out")
     summary = run(recipe_of(pools(parts, other="caption")), tmp_path / "out")
