@@ -47,16 +47,22 @@ def items_of(rows: pa.RecordBatch, how: str) -> Rewritten:
 
 
 def as_read(columns: Mapping[str, pa.Array]) -> pa.RecordBatch:
-    """Roles as items have them: numbers as texts, images as `datasets` has them, the part of a union as the source."""
+    """Roles as items have them: numbers as texts, images as `datasets` has them, the part of a union as the source.
+
+    Args:
+        columns: of `READ`, `uid` among them, of one length.
+    """
     made = {name: _text(values) if name in TEXTS else values for name, values in columns.items()}
     if "pool" in made:
         source = made.get("source", nulls(len(made["pool"]), pa.string()))
         made["source"] = pc.coalesce(source, made["pool"])
-    if "image" in made:
-        paths = nulls(len(made["image"]), pa.string())
-        fields = list(IMAGE)
-        made["image"] = pa.StructArray.from_arrays([made["image"], paths], fields=fields, mask=made["image"].is_null())
+    made["image"] = _shown(made["image"]) if "image" in made else nulls(len(made["uid"]), IMAGE)
     return pa.RecordBatch.from_arrays(list(made.values()), names=list(made))
+
+
+def _shown(image: pa.Array) -> pa.Array:
+    paths = nulls(len(image), pa.string())
+    return pa.StructArray.from_arrays([image.cast(pa.binary()), paths], fields=list(IMAGE), mask=image.is_null())
 
 
 def _text(values: pa.Array) -> pa.Array:
@@ -81,8 +87,7 @@ def _plain(rows: pa.RecordBatch) -> Rewritten:
             made.append(_row(row))
             places.append(place)
     taken = pa.array(places, pa.int64())
-    images = rows.column("image").take(taken) if "image" in rows.schema.names else nulls(len(made), IMAGE)
-    schema = layout(IMAGE)
+    images, schema = rows.column("image").take(taken), layout(IMAGE)
     arrays = [images if f.name == "image" else pa.array([row[f.name] for row in made], f.type) for f in schema]
     return Rewritten(pa.RecordBatch.from_arrays(arrays, schema=schema), errors, ())
 

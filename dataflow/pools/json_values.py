@@ -47,10 +47,11 @@ def as_written(data: bytes, path: str) -> Value:
 
 
 def list_kind(values: Iterable[Value]) -> pa.DataType | None:
-    """The type of values that are lists of texts, some perhaps empty or null; None for anything else."""
+    """A list of texts, if the first value that is there is a list, and the first that is not empty has texts."""
     found = [value for value in values if value is not None]
-    texts = all(isinstance(value, list) and all(isinstance(one, str) for one in value) for value in found)
-    return pa.list_(pa.string()) if found and texts else None
+    told = next((value for value in found if value != []), [])
+    texts = isinstance(told, list) and all(isinstance(one, str) for one in told)
+    return pa.list_(pa.string()) if found and isinstance(found[0], list) and texts else None
 
 
 def fitting(kind: pa.DataType, role: str) -> Callable[[Any], Value]:

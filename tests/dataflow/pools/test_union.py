@@ -109,6 +109,22 @@ def test_a_role_has_the_type_of_all_parts_and_is_null_where_a_part_has_none(part
     assert rows[-1]["size"] is None and len(rows[-1]["uid"]) == 32
 
 
+def test_lists_of_texts_can_be_roles_of_lines(tmp_path: Path) -> None:
+    rows: list[Any] = [{"o": []}, {"o": ["x"]}, {"o": ["y", None]}, {"o": [1]}, {"o": "z"}, {"o": None}]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    files = Pool.jsonl(f"{tmp_path}/a.jsonl", options="o").located()
+    shards = files.listing().shards
+    types = files.role_types(shards)
+    assert types == {"options": pa.list_(pa.string())}
+    (batch,) = files.batches(shards[0], ("options",), types)
+    assert batch.roles.column(0).to_pylist() == [[], ["x"], ["y", None], None, None, None]
+    assert {row: error.kind for row, error in batch.role_errors["options"].items()} == {3: "json_type", 4: "json_type"}
+    with pytest.raises(PlanError, match="holds a dict: name a field"):
+        (tmp_path / "b.jsonl").write_text('{"o": {"a": 1}}\n')
+        other = Pool.jsonl(f"{tmp_path}/b.jsonl", options="o").located()
+        other.role_types(other.listing().shards)
+
+
 def test_types_that_do_not_go_together_are_refused_with_the_parts(parts: Path, tmp_path: Path) -> None:
     named = pools(parts)
     named["lines"] = Pool.jsonl(f"{parts}/lines/*.jsonl", text="body", size="id")
