@@ -49,7 +49,7 @@ def as_written(data: bytes, path: str) -> Value:
 def list_kind(values: Iterable[Value]) -> pa.DataType | None:
     """A list of texts, if the first value that is there is a list, and the first that is not empty has texts."""
     found = [value for value in values if value is not None]
-    told = next((value for value in found if value != []), [])
+    told: Value = next((value for value in found if value != []), [])
     texts = isinstance(told, list) and all(isinstance(one, str) for one in told)
     return pa.list_(pa.string()) if found and isinstance(found[0], list) and texts else None
 

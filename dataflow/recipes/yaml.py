@@ -160,10 +160,14 @@ def _united(where: Place, given: Mapping[str, Any], named: Mapping[str, Pool], p
     return _sampled(where.at("sample"), made, given["sample"]) if "sample" in given else made
 
 
+_LAYOUTS = ("datbench",)
+"""Kinds of pools that are a format with roles."""
+
+
 def _files(where: Place, data: Any) -> Pool:
-    kinds = [kind for kind in FORMATS if isinstance(data, dict) and kind in data]
+    kinds = [kind for kind in (*FORMATS, *_LAYOUTS) if isinstance(data, dict) and kind in data]
     if len(kinds) > 1:  # `tokens` beside another kind is the role of that name
-        kinds = [kind for kind in kinds if kind != FORMATS[kind].row_role]
+        kinds = [kind for kind in kinds if kind in _LAYOUTS or kind != FORMATS[kind].row_role]
     if len(kinds) != 1:
         raise PlanError(
             f"{where}: `pool` needs exactly one of {', '.join(FORMATS)}: a list of files; or {UNION}: named pools"

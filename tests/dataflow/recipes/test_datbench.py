@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from poolsieve.dataflow import Pool
 from poolsieve.dataflow.export.export import export
+from poolsieve.dataflow.recipes.yaml import recipe_from_yaml
 from poolsieve.filters import Keep, col
 from tests.conftest import ledger, run
 
@@ -95,3 +96,17 @@ def test_the_capability_is_the_part_and_kept_items_leave_as_they_came(tmp_path: 
         whole = pq.read_table(folder / name / "test-00000-of-00001.parquet")
         assert table.schema.equals(whole.schema, check_metadata=True)
         assert table.to_pylist() == [item(name, 1), item(name, 2)]
+
+
+def test_yaml_spells_it(tmp_path: Path) -> None:
+    text = """
+pool:
+  union:
+    math: {datbench: "math/*.parquet"}
+    chart: {datbench: ["chart/*.parquet"], metadata: null, options: choices}
+stages: []
+"""
+    chart = Pool.datbench("chart/*.parquet", metadata=None, options="choices")
+    made = Pool.union(math=Pool.datbench("math/*.parquet"), chart=chart)
+    assert recipe_from_yaml(text, "r.yaml", {}).pool == made
+    assert "metadata" not in chart.roles
