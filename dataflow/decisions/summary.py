@@ -70,7 +70,7 @@ def _unmatched(job: Job, record: Record, step: ScoreStep) -> Unmatched:
 
 def check_whole(job: Job, record: Record) -> None:
     """Conservation over the run: every shard once, and rows in = kept + dropped + quarantined."""
-    if pool_id([line.shard for line in record.shards], job.files.sample) != job.pool_id:
+    if pool_id([line.shard for line in record.shards], job.files.marks) != job.pool_id:
         raise PoolsieveError(
             f"the run's {len(record.shards)} shard records are not the shards that were planned: one was lost, doubled "
             "or changed. Run again; if it stays, please report it"

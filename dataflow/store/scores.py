@@ -52,29 +52,34 @@ class FolderListing:
     committed, or what this process committed itself and added here.
     """
 
-    def __init__(self, folder: str, found: dict[str, list[str]]) -> None:
+    def __init__(self, folder: str, found: dict[str, list[str]], readings: Mapping[str, str]) -> None:
         self.folder = folder
+        self._readings = readings
         self._found = found
         self._lock = threading.Lock()
 
     @classmethod
-    def of(cls, folder: str) -> FolderListing:
-        """One look at a folder."""
+    def of(cls, folder: str, readings: Mapping[str, str] = {}) -> FolderListing:
+        """One look at a folder; `readings` are the pool's (`PoolFiles.readings`), of the roles that are scored."""
         found: dict[str, list[str]] = {}
         for name in fs.names(folder):
             if name.endswith(".parquet"):
                 found.setdefault(name.rsplit("-", 1)[0], []).append(name)
-        return cls(folder, found)
+        return cls(folder, found, readings)
+
+    def prefix(self, shard: Shard) -> str:
+        """What the names of a shard's files begin with."""
+        return score_prefix(shard, self._readings.get(shard.path.partition("/")[0], "") if self._readings else "")
 
     def urls(self, shard: Shard) -> list[str]:
         """A shard's score files, sorted by name."""
         with self._lock:
-            return [fs.join(self.folder, name) for name in sorted(self._found.get(score_prefix(shard), ()))]
+            return [fs.join(self.folder, name) for name in sorted(self._found.get(self.prefix(shard), ()))]
 
     def add(self, shard: Shard, name: str) -> None:
         """Notes a file that this process has just committed."""
         with self._lock:
-            names = self._found.setdefault(score_prefix(shard), [])
+            names = self._found.setdefault(self.prefix(shard), [])
             if name not in names:
                 names.append(name)
 
@@ -162,7 +167,7 @@ def write_scores(files: FolderListing, shard: Shard, tables: Sequence[pa.Table])
     table = pa.concat_tables(tables).combine_chunks()
     rows = np.ascontiguousarray(table.column("row").to_numpy())
     failed = np.packbits(table.column("error").is_valid().to_numpy())
-    prefix = score_prefix(shard)
+    prefix = files.prefix(shard)
     name = f"{prefix}-{hashlib.blake2b(rows.tobytes() + failed.tobytes(), digest_size=6).hexdigest()}.parquet"
     write_table(fs.join(files.folder, name), table)
     files.add(shard, name)
