@@ -5,6 +5,7 @@ from poolsieve.scoring_models.causal.stored import StoredLosses
 from poolsieve.scoring_models.clip.scorer import Clip
 from poolsieve.scoring_models.encoders.celadon import Celadon
 from poolsieve.scoring_models.encoders.classifier import Classifier
+from poolsieve.scoring_models.endpoints.endpoint import Endpoint
 from poolsieve.scoring_models.fasttext import FastText
 from poolsieve.scoring_models.image_size import ImageSize
 from poolsieve.scoring_models.language import Gcld3, Language
@@ -15,6 +16,7 @@ __all__ = [
     "Classifier",
     "Clip",
     "Color",
+    "Endpoint",
     "FastText",
     "Gcld3",
     "ImageSize",

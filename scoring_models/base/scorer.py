@@ -13,7 +13,7 @@ alive keeps its traceback, and with it the whole batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
@@ -99,6 +99,25 @@ class BatchScorer(Scorer, Protocol):
 
     def score(self, batch: pa.RecordBatch) -> Scored:
         """Scores of a batch with exactly the columns named in `reads`."""
+        ...
+
+
+class PieceScorer(BatchScorer, Protocol):
+    """A scorer whose answers cost so much that they are stored before the shard is through: an endpoint's.
+
+    A pass commits what has come after `commit_rows` rows or `commit_seconds` seconds, whichever is first, and at the
+    end of the batch. A run that is killed loses what came since; what is stored is never asked for again.
+    """
+
+    commit_rows: int
+    commit_seconds: float
+
+    def pieces(self, batch: pa.RecordBatch, check: Callable[[], object]) -> Iterator[tuple[list[int], Scored]]:
+        """Rows of the batch as they come, in any order, each once, and their scores: columns in the order of the rows.
+
+        Errors count rows of the piece. While nothing comes, it gives a piece of no rows (columns of length 0) about
+        once a second, so that what came before can be committed in time; and `check` is called, which may raise.
+        """
         ...
 
 
