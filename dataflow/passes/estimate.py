@@ -24,7 +24,7 @@ from poolsieve.dataflow.recipes.schedule import Schedule
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.layout import rows_folder
 from poolsieve.filters.dsl.env import Env
-from poolsieve.scoring_models.base.scorer import has_model
+from poolsieve.scoring_models.base.scorer import has_model, in_pieces
 from poolsieve.scoring_models.feeding.driver import score_rows
 
 SAMPLED_SHARDS = 8
@@ -217,7 +217,7 @@ def estimates(job: Job, shards: Sequence[Shard], rows: int, seed: int) -> list[S
     their scores has no estimate; a `Top` keeps what it is asked to.
     """
     chosen = random.Random(seed).sample(list(shards), min(SAMPLED_SHARDS, len(shards)))  # noqa: S311
-    steps = [step for step in job.program.scorers if not has_model(step.scorer)]
+    steps = [step for step in job.program.scorers if _costs_little(step)]
     roles = tuple(dict.fromkeys(role for step in steps for role in step.pool_roles))
     types = {role: job.role_types[role] for role in roles}
     totals = [[0, 0] for _ in job.program.steps]
@@ -258,6 +258,10 @@ def _sampled_values(step: DeriveStep, scores: Mapping[str, pa.Array]) -> dict[st
         return {}
     made = step.derived.values({name: scores[name] for name in step.derived.reads}, None)
     return dict(zip(step.columns, made.values(), strict=True))
+
+
+def _costs_little(step: ScoreStep) -> bool:
+    return not has_model(step.scorer) and not in_pieces(step.scorer)
 
 
 def _sampled_scores(step: ScoreStep, values: RoleValues, n: int, scores: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
