@@ -15,10 +15,10 @@ from poolsieve.scoring_models.base.config import Config
 from poolsieve.scoring_models.base.errors import PlanError, RowError
 from poolsieve.scoring_models.base.kinds import short
 from poolsieve.scoring_models.base.packages import need
+from poolsieve.scoring_models.endpoints.asking import Question
 from poolsieve.scoring_models.endpoints.failures import Unanswered
 from poolsieve.scoring_models.endpoints.line import submit
 from poolsieve.scoring_models.endpoints.messages import Messages
-from poolsieve.scoring_models.endpoints.question import Question
 from poolsieve.scoring_models.endpoints.reply import Reply
 from poolsieve.scoring_models.endpoints.tally import Tally
 from poolsieve.scoring_models.feeding.feed import Check, never
