@@ -269,7 +269,7 @@ def _sampled_scores(step: ScoreStep, values: RoleValues, n: int, scores: Mapping
     plain: Any = step.scorer
     upstream = [source.name for source in step.inputs.values() if isinstance(source, FromScore)]
     asked = step.where.names() if step.where is not None else ()
-    if has_model(plain) or not all(name in scores for name in (*upstream, *asked)):
+    if not _costs_little(step) or not all(name in scores for name in (*upstream, *asked)):
         return {}
     values.scores = scores
     rows = np.arange(n)

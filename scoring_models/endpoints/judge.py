@@ -181,7 +181,7 @@ class Judge(ScorerConfig):
             kept = [one.values and {"text": one.reply, "cut": self._is_cut(batch, row)} for row, one in done]
             made[REPLY] = pa.array(kept, REPLY_TYPE)
         errors = {i: one.error for i, (_, one) in enumerate(done) if one.error is not None}
-        return Scored(made, errors, work=tally.take(len(done)))
+        return Scored(made, errors, work=tally.take(sum(map(_was_asked, done))))
 
     def _question(self, batch: pa.RecordBatch, row: int) -> Messages | RowError:
         """What is asked of one row, or why its image can't be sent."""
@@ -199,7 +199,7 @@ class Judge(ScorerConfig):
         if isinstance(answer, RowError):
             return _Read(None, answer, "")
         try:
-            return _Read(read(answer.text, self._asked, self.least, self.most), None, answer.text)
+            return _Read(read(answer.text, self._asked, self.least, self.most, answer.cut), None, answer.text)
         except Unreadable as error:
             cut = " (cut short by max_tokens)" if answer.cut else ""
             said = " ".join(answer.text[:1000].split())[:150]
@@ -207,6 +207,12 @@ class Judge(ScorerConfig):
 
     def _is_cut(self, batch: pa.RecordBatch, row: int) -> bool:
         return any(len(_text(batch.column(role)[row].as_py())) > self.max_chars for role in self._texts)
+
+
+def _was_asked(one: tuple[int, _Read]) -> bool:
+    """Not of a row with a null, nor of one whose image can't be sent."""
+    _, made = one
+    return made.values is not None or (made.error is not None and not made.error.kind.startswith("image_"))
 
 
 def _repeatable(made: _Read) -> bool:
