@@ -158,6 +158,16 @@ def test_a_server_that_refuses_everything_ends_the_run() -> None:
         endpoint(chat).ask(question("hi"))
 
 
+def test_a_model_that_is_not_there_ends_the_run_though_another_answers() -> None:
+    def answer(asked: dict[str, Any]) -> Sent:
+        return said("fine") if asked["model"] == "m" else Sent(400, b"no such model")
+
+    with Chat(answer) as chat:
+        assert endpoint(chat).ask(question("hi")).text == "fine"
+        with pytest.raises(EndpointError, match="no such model"):
+            Endpoint(chat.url, "n").ask(question("hi"))
+
+
 @pytest.mark.parametrize("status", [401, 403, 404, 402, 410])
 def test_no_access_ends_the_run_and_no_secret_is_told(
     status: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
