@@ -119,6 +119,7 @@ def describe_plan(plan: Plan, *, sample_rows: int = 2000, seed: int = 0) -> Plan
         warnings=(
             *_replacing(plan),
             *plan.warnings,
+            *questions(job, shards),
             *trivial_cuts(job),
             *stragglers(job, shards),
             *schemas(job, shards),
@@ -131,6 +132,18 @@ def describe_plan(plan: Plan, *, sample_rows: int = 2000, seed: int = 0) -> Plan
 
 def _replacing(plan: Plan) -> list[str]:
     return [f"{plan.other_pool}: `run` asks for --replace-pool"] if plan.other_pool else []
+
+
+def questions(job: Job, shards: Sequence[Shard]) -> list[str]:
+    """What is said of scorers that ask somebody who may want to be paid, where a shard has no answers yet."""
+    asking = [step for step in job.program.scorers if in_pieces(step.scorer)]
+    todo = {step.name: sum(not job.score_files("plan", step).urls(shard) for shard in shards) for step in asking}
+    return [
+        f"{name!r} asks an endpoint about each row that reaches it: once, and twice where a reply can't be read. "
+        f"{count:,} of {len(shards):,} shards have no answers yet"
+        for name, count in todo.items()
+        if count
+    ]
 
 
 def trivial_cuts(job: Job) -> list[str]:

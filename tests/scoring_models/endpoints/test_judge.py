@@ -183,3 +183,11 @@ def test_roles_of_the_wrong_kind_are_refused() -> None:
         Judge(NOBODY).check_role("Score(j)", "image", pa.string())
     with pytest.raises(PlanError, match="'answer' as text, but it is binary"):
         Judge(NOBODY).check_role("Score(j)", "answer", pa.binary())
+
+
+def test_an_endpoint_may_be_a_mapping_as_in_yaml() -> None:
+    given = {"url": "http://127.0.0.1:9/v1", "model": "m"}
+    assert Judge(given, "{text}", columns=QUALITY) == Judge(NOBODY, "{text}", columns=QUALITY)  # type: ignore[arg-type]
+    for wrong, message in (({"url": "http://a"}, "needs 'model'"), ({**given, "modell": 1}, "Did you mean 'model'")):
+        with pytest.raises(PlanError, match=message):
+            Judge(wrong, "{text}", columns=QUALITY)  # type: ignore[arg-type]

@@ -11,9 +11,10 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import torch
 import transformers
@@ -32,30 +33,31 @@ TEMPLATE = "{{ messages[0]['content'][:2] }}:"
 
 
 def make_chat(folder: Path, replies: Mapping[str, str] = REPLIES) -> Path:
-    """Writes the model. A few seconds of training, from a seed."""
+    """Writes the model. A second of training, from a seed."""
     make(folder, "llama")
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model = transformers.AutoModelForCausalLM.from_pretrained(folder)
-    learn(model, [tokenizer.encode(f"{said}:{reply}<|end|>") for said, reply in replies.items()])
+    learn(model, [tuple(map(tokenizer.encode, (f"{said}:", f"{reply}<|end|>"))) for said, reply in replies.items()])
     model.save_pretrained(folder)
     tokenizer.chat_template = TEMPLATE
     tokenizer.save_pretrained(folder)
     return folder
 
 
-def learn(model: torch.nn.Module, texts: list[list[int]], most: int = 600) -> None:
-    """Trains until every next token is the likeliest by far."""
+def learn(model: Any, pairs: Sequence[tuple[list[int], list[int]]], most: int = 400) -> None:
+    """Trains until the model says each reply to its prompt, and hardly anything else."""
     torch.manual_seed(0)
-    optimizer, length = torch.optim.AdamW(model.parameters(), lr=3e-3), max(map(len, texts))
-    ids = torch.tensor([text + [0] * (length - len(text)) for text in texts])
-    labels = torch.tensor([text + [-100] * (length - len(text)) for text in texts])
+    optimizer, length = torch.optim.AdamW(model.parameters(), lr=1e-2), max(len(a) + len(b) for a, b in pairs)
+    ids = torch.tensor([[*a, *b, *[0] * (length - len(a) - len(b))] for a, b in pairs])
+    labels = torch.tensor([[*[-100] * len(a), *b, *[-100] * (length - len(a) - len(b))] for a, b in pairs])
     for _ in range(most):
         loss = model(input_ids=ids, labels=labels).loss
-        if loss.item() < 0.5 / length:
+        if loss.item() < 0.01:
             return
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+    raise RuntimeError(f"the tiny model has not learnt its replies: a loss of {loss.item():.3g}")
 
 
 class Serving:
