@@ -7,6 +7,8 @@ from poolsieve.scoring_models.causal.stored import StoredLosses
 from poolsieve.scoring_models.clip.scorer import Clip
 from poolsieve.scoring_models.encoders.celadon import Celadon
 from poolsieve.scoring_models.encoders.classifier import Classifier
+from poolsieve.scoring_models.endpoints.endpoint import Endpoint
+from poolsieve.scoring_models.endpoints.judge import Judge
 from poolsieve.scoring_models.fasttext import FastText
 from poolsieve.scoring_models.image_size import ImageSize
 from poolsieve.scoring_models.language import Gcld3, Language
@@ -18,9 +20,11 @@ __all__ = [
     "Classifier",
     "Clip",
     "Color",
+    "Endpoint",
     "FastText",
     "Gcld3",
     "ImageSize",
+    "Judge",
     "Language",
     "Loss",
     "StoredLosses",

@@ -24,7 +24,7 @@ from poolsieve.dataflow.recipes.schedule import Schedule
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.layout import rows_folder
 from poolsieve.filters.dsl.env import Env
-from poolsieve.scoring_models.base.scorer import has_model
+from poolsieve.scoring_models.base.scorer import has_model, in_pieces
 from poolsieve.scoring_models.feeding.driver import score_rows
 
 SAMPLED_SHARDS = 8
@@ -119,6 +119,7 @@ def describe_plan(plan: Plan, *, sample_rows: int = 2000, seed: int = 0) -> Plan
         warnings=(
             *_replacing(plan),
             *plan.warnings,
+            *questions(job, shards),
             *trivial_cuts(job),
             *advice(job),
             *stragglers(job, shards),
@@ -132,6 +133,18 @@ def describe_plan(plan: Plan, *, sample_rows: int = 2000, seed: int = 0) -> Plan
 
 def _replacing(plan: Plan) -> list[str]:
     return [f"{plan.other_pool}: `run` asks for --replace-pool"] if plan.other_pool else []
+
+
+def questions(job: Job, shards: Sequence[Shard]) -> list[str]:
+    """What is said of scorers that ask somebody who may want to be paid, where a shard has no answers yet."""
+    asking = [step for step in job.program.scorers if in_pieces(step.scorer)]
+    todo = {step.name: sum(not job.score_files("plan", step).urls(shard) for shard in shards) for step in asking}
+    return [
+        f"{name!r} asks an endpoint about each row that reaches it: once, and twice where a reply can't be read. "
+        f"{count:,} of {len(shards):,} shards have no answers yet"
+        for name, count in todo.items()
+        if count
+    ]
 
 
 def trivial_cuts(job: Job) -> list[str]:
@@ -229,7 +242,7 @@ def estimates(job: Job, shards: Sequence[Shard], rows: int, seed: int) -> list[S
     their scores has no estimate; a `Top` keeps what it is asked to.
     """
     chosen = random.Random(seed).sample(list(shards), min(SAMPLED_SHARDS, len(shards)))  # noqa: S311
-    steps = [step for step in job.program.scorers if not has_model(step.scorer)]
+    steps = [step for step in job.program.scorers if _costs_little(step)]
     roles = tuple(dict.fromkeys(role for step in steps for role in step.pool_roles))
     types = job.types_of(roles)
     totals = [[0, 0] for _ in job.program.steps]
@@ -272,12 +285,16 @@ def _sampled_values(step: DeriveStep, scores: Mapping[str, pa.Array]) -> dict[st
     return dict(zip(step.columns, made.values(), strict=True))
 
 
+def _costs_little(step: ScoreStep) -> bool:
+    return not has_model(step.scorer) and not in_pieces(step.scorer)
+
+
 def _sampled_scores(step: ScoreStep, values: RoleValues, n: int, scores: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
     """The step's scores of the first n rows; none of a model (which a plan never asks) or made from one's."""
     plain: Any = step.scorer
     upstream = [source.name for source in step.inputs.values() if isinstance(source, FromScore)]
     asked = step.where.names() if step.where is not None else ()
-    if has_model(plain) or hasattr(plain, "pieces") or not all(name in scores for name in (*upstream, *asked)):
+    if not _costs_little(step) or not all(name in scores for name in (*upstream, *asked)):
         return {}
     values.scores = scores
     rows = np.arange(n)

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from poolsieve.dataflow import progress
 from poolsieve.dataflow.passes.flight import LOOK_AHEAD, in_flight
+from poolsieve.dataflow.passes.pieces import Pieces
 from poolsieve.dataflow.pools.shards import Batch, Shard
 from poolsieve.dataflow.recipes.derived import RoleValues, spread
 from poolsieve.dataflow.recipes.program import ScoreStep
@@ -31,7 +32,7 @@ from poolsieve.dataflow.store.stored import EarlierScores, StoredScores
 from poolsieve.dataflow.store.summary import Work
 from poolsieve.filters.dsl.cuts import Table
 from poolsieve.scoring_models.base.arrow import nulls
-from poolsieve.scoring_models.base.scorer import Scored, fed
+from poolsieve.scoring_models.base.scorer import Scored, fed, in_pieces
 from poolsieve.scoring_models.base.work import ModelWork
 from poolsieve.scoring_models.feeding.driver import score_rows
 from poolsieve.scoring_models.feeding.feed import Check
@@ -62,6 +63,7 @@ class FreshScores:
         batch: rows as the reader gave them.
         kept: the scores that are stored; None for none.
         made: takes what is computed, so that it is committed when the shard is through.
+        pieces: takes what comes in pieces, and commits it as it comes.
         check: called while a model works; what it raises ends the walk.
     """
 
@@ -72,9 +74,11 @@ class FreshScores:
         batch: Batch,
         kept: StoredScores | EarlierScores | None,
         made: _Made,
+        pieces: Pieces,
         check: Check = progress.check,
     ) -> None:
         self.job, self.batch, self.kept, self.made, self.check = job, batch, kept, made, check
+        self.pieces = pieces
         self.path, self.uid = shard.path, batch.uid
         self.rows = batch.rows
         self.read_errors = error_columns(batch.read_errors, batch.num_rows)[0]
@@ -114,7 +118,10 @@ class FreshScores:
     def _computed(self, step: ScoreStep, rows: Ints) -> Stored:
         """Fresh scores of these rows of the batch."""
         inputs, good, failed = self.values.batch(step.inputs, rows)
-        result = self._timed(step, inputs)
+        result = self._timed(step, inputs, good)
+        if failed and in_pieces(step.scorer):
+            none = {name: nulls(len(failed), kind) for name, kind in step.scorer.columns.items()}
+            self._piece(step, np.array(list(failed)), Scored(none, dict(enumerate(failed.values()))))
         columns = dict(zip(step.columns, result.columns.values(), strict=True))
         # The scorer counts rows of `inputs`; what it says of them belongs to the rows `good` of the batch.
         errors = {int(good[i]): error for i, error in result.errors.items()} | failed
@@ -127,23 +134,45 @@ class FreshScores:
             messages,
         )
 
-    def _timed(self, step: ScoreStep, inputs: pa.RecordBatch) -> Scored:
+    def _timed(self, step: ScoreStep, inputs: pa.RecordBatch, good: Ints) -> Scored:
         """The scorer's answer; callers who share a model share the time as well."""
-        scorer, seconds, took = self.job.scorer(step), self.made.work.seconds, dict[str, float]()
-        name, meter = self.job.meter(step) or (step.name, None)
+        seconds, took = self.made.work.seconds, dict[str, float]()
         with progress.timed(took, step.name):
-            threads = self.job.options.threads
-            made = score_rows(scorer, inputs, step.scorer.columns, threads=threads, check=self.check, meter=meter)
+            made = self._asked(step, inputs, good)
         seconds[step.name] = seconds.get(step.name, 0.0) + (took[step.name] if made.seconds is None else made.seconds)
+        return made
+
+    def _asked(self, step: ScoreStep, inputs: pa.RecordBatch, good: Ints) -> Scored:
+        scorer, (name, meter) = self.job.scorer(step), self.job.meter(step) or (step.name, None)
+        threads, columns = self.job.options.threads, step.scorer.columns
+
+        def piece(rows: list[int], made: Scored) -> None:
+            self._piece(step, good[rows], made)
+            self._worked(name, made)
+
+        made = score_rows(scorer, inputs, columns, threads=threads, check=self.check, meter=meter, on_piece=piece)
+        self._worked(name, made)
+        return made
+
+    def _worked(self, name: str, made: Scored) -> None:
+        """Adds up what a model did."""
         if made.work is not None:
             self.made.work.models.setdefault(name, ModelWork()).add(made.work)
             progress.add_model(name, made.work)
-        return made
+
+    def _piece(self, step: ScoreStep, places: Ints, made: Scored) -> None:
+        """Hands on the scores of some rows of the batch, which are committed before the shard is through."""
+        progress.add(step.name, len(places))
+        kinds, messages = error_columns(made.errors, len(places))
+        columns = dict(zip(step.columns, made.columns.values(), strict=True))
+        self.pieces.add(step, score_table(self.rows[places], columns, kinds, messages))
 
     def _keep(self, step: ScoreStep, rows: Ints, fresh: Stored) -> None:
         """Notes fresh scores for the commit at the end of the shard."""
-        progress.add(step.name, len(rows))
         self.made.work.scored[step.name] = self.made.work.scored.get(step.name, 0) + len(rows)
+        if in_pieces(step.scorer):
+            return
+        progress.add(step.name, len(rows))
         table = score_table(self.rows[rows], fresh.columns, fresh.errors, fresh.messages)
         self.made.tables[step.name].append(table)
 
@@ -172,7 +201,8 @@ def score_shard(shard: Shard, job: Job, cuts: Cuts, *, stop: int | None, label: 
         label: name of the pass.
 
     Raises:
-        ShardChanged: if the file is not the one that was planned, before it is read or after; nothing is stored then.
+        ShardChanged: if the file is not the one that was planned, before it is read or after; nothing more is stored
+            then.
     """
     progress.check()
     rows = read_rows(job.rows_url(shard))
@@ -184,10 +214,13 @@ def score_shard(shard: Shard, job: Job, cuts: Cuts, *, stop: int | None, label: 
     made = _Made()
     made.work.read_bytes = shard.size
     known = kept or EarlierScores(job, shard, label, job.options.retry_quarantined)
-    lines = [rows_table(batch) for batch in _scored_batches(job, shard, cuts, stop, known, wanted, made)]
+    pieces = Pieces(job, shard, label)
+    with pieces.saved_on_failure():
+        lines = [rows_table(batch) for batch in _scored_batches(job, shard, cuts, stop, known, wanted, made, pieces)]
     # A file that was cut short or replaced meanwhile looks like one with fewer rows.
     job.files.check_unchanged(shard)
     made.work.rows = sum(line.num_rows for line in lines) if rows is None else len(rows)
+    made.tables |= pieces.rest()
     with progress.timed(made.work.seconds, "write"):
         _commit(job, shard, label, made, lines if rows is None else None)
     return made.work
@@ -214,6 +247,7 @@ def _scored_batches(
     known: StoredScores | EarlierScores,
     wanted: Mask | None,
     made: _Made,
+    pieces: Pieces,
 ) -> Iterator[Batch]:
     """The shard's batches, each once its scores are in `made`. Only where rows are `wanted`, if that is known."""
     program = job.program
@@ -232,7 +266,7 @@ def _scored_batches(
 
     def work(batch: Batch, check: Check) -> tuple[Batch, _Made]:
         part = _Made()
-        _score_batch(job, FreshScores(job, shard, batch, known, part, check), cuts, stop)
+        _score_batch(job, FreshScores(job, shard, batch, known, part, pieces, check), cuts, stop)
         return batch, part
 
     for batch, part in in_flight(batches, work, ahead, lambda batch: batch.num_rows):

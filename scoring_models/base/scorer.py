@@ -13,7 +13,7 @@ alive keeps its traceback, and with it the whole batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
@@ -99,6 +99,32 @@ class BatchScorer(Scorer, Protocol):
 
     def score(self, batch: pa.RecordBatch) -> Scored:
         """Scores of a batch with exactly the columns named in `reads`."""
+        ...
+
+
+class PieceScorer(Scorer, Protocol):
+    """A scorer whose answers cost so much that they are stored before the shard is through: an endpoint's.
+
+    A pass commits what has come after `commit_rows` rows or `commit_seconds` seconds, whichever is first. A run that is
+    killed loses what came since; what is stored is never asked for again.
+    """
+
+    @property
+    def commit_rows(self) -> int:
+        """Rows that are committed together."""
+        ...
+
+    @property
+    def commit_seconds(self) -> float:
+        """Seconds after which fewer are."""
+        ...
+
+    def pieces(self, batch: pa.RecordBatch, check: Callable[[], object]) -> Generator[tuple[list[int], Scored]]:
+        """Rows of the batch as they come, in any order, each once, and their scores: columns in the order of the rows.
+
+        Errors count rows of the piece. While nothing comes, it gives a piece of no rows (columns of length 0) about
+        once a second, so that what came before can be committed in time; and `check` is called, which may raise.
+        """
         ...
 
 
@@ -230,9 +256,14 @@ def has_model(scorer: object) -> bool:
     return hasattr(scorer, "load")
 
 
+def in_pieces(scorer: object) -> bool:
+    """Whether a scorer gives its scores in pieces, each of which costs: a plan never asks it for a sample."""
+    return hasattr(scorer, "commit_rows")
+
+
 def fed(scorer: Scorer) -> bool:
     """Whether a scorer has a model that lets Python's lock go, so that it gains from rows of several batches."""
-    return has_model(scorer) and not scorer.resources.holds_gil
+    return (has_model(scorer) or in_pieces(scorer)) and not scorer.resources.holds_gil
 
 
 def score_names(name: str, columns: Mapping[str, pa.DataType]) -> dict[str, pa.DataType]:

@@ -31,6 +31,9 @@ class ModelWork(msgspec.Struct, kw_only=True):
         tflop: floating-point operations of its batches, in units of 1e12, where `peak_tflop` is known.
         peak_tflop: what the device could have done in `seconds` at its peak; 0 where that is not known.
         devices: name of a device ("cpu") -> `seconds` on it.
+        requests, retries: to an endpoint, and how many of them asked again.
+        tokens_in, tokens_out: that the endpoint counted; answers to `uncounted` requests came without counts.
+        cost: of those tokens, in the currency of the endpoint's price; 0 where none is given.
     """
 
     loads: Count = 0
@@ -47,6 +50,12 @@ class ModelWork(msgspec.Struct, kw_only=True):
     infer_seconds: Amount = 0.0
     tflop: Amount = 0.0
     peak_tflop: Amount = 0.0
+    requests: Count = 0
+    retries: Count = 0
+    uncounted: Count = 0
+    tokens_in: Count = 0
+    tokens_out: Count = 0
+    cost: Amount = 0.0
     devices: dict[str, Amount] = msgspec.field(default_factory=dict)
 
     def add(self, other: ModelWork) -> None:

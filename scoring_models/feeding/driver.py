@@ -9,19 +9,21 @@ import pyarrow as pa
 
 from poolsieve.scoring_models.base.arrow import nulls
 from poolsieve.scoring_models.base.errors import RowError, is_fatal, row_error
-from poolsieve.scoring_models.base.scorer import BatchScorer, LoadedByRow, Scored
+from poolsieve.scoring_models.base.scorer import BatchScorer, LoadedByRow, PieceScorer, Scored, in_pieces
 from poolsieve.scoring_models.feeding.feed import Check, feed_of, never
 from poolsieve.scoring_models.feeding.meter import Meter
+from poolsieve.scoring_models.feeding.pieces import OnPiece, gathered, nobody
 
 
 def score_rows(
-    scorer: BatchScorer | LoadedByRow,
+    scorer: BatchScorer | PieceScorer | LoadedByRow,
     batch: pa.RecordBatch,
     columns: Mapping[str, pa.DataType],
     *,
     threads: int,
     check: Check = never,
     meter: Meter | None = None,
+    on_piece: OnPiece = nobody,
 ) -> Scored:
     """Scores of a batch, in the order and types of `columns`; rows that can't be scored are errors.
 
@@ -33,6 +35,7 @@ def score_rows(
             cores.
         check: called about twice a second while a model works; what it raises ends this call, and no other.
         meter: of the loaded model; all of its callers give the same one, or none.
+        on_piece: gets the pieces of a scorer that gives them, with what was done for each; the whole says no work then.
 
     Raises:
         PoolsieveError, OSError, MemoryError: what is no row's fault (storage, device, a broken contract).
@@ -42,8 +45,10 @@ def score_rows(
     if hasattr(scorer, "infer"):
         with feed_of(cast("LoadedByRow", scorer), meter) as feed:
             return feed.score(batch, columns, threads, check)
+    if in_pieces(scorer):
+        return gathered(cast("PieceScorer", scorer), batch, columns, check, on_piece)
     errors: dict[int, RowError] = {}
-    parts = list(_bisected(scorer.score, batch, 0, columns, errors))
+    parts = list(_bisected(cast("BatchScorer", scorer).score, batch, 0, columns, errors))
     whole = {
         name: pa.concat_arrays([part.columns[name] for part in parts]).cast(kind) for name, kind in columns.items()
     }
