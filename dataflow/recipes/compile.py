@@ -113,6 +113,10 @@ class _Builder:
         self.edited[role] = DerivedRole(label, editor, {name: self.input(where, name) for name in editor.reads})
         self.role_types[role] = pa.string()
 
+    def knows(self, role: str) -> bool:
+        """Whether a scorer could read such a role here."""
+        return role in self.edited or role in self.pool_types or role in self.types
+
     def input(self, where: str, role: str) -> RoleSource:
         """Where a role comes from at this point of the recipe."""
         if not isinstance(role, str):
@@ -155,7 +159,8 @@ class _Builder:
 
     def add_scorer(self, where: str, name: str, scorer: Scorer, only: Predicate | None = None) -> None:
         """One more score step."""
-        inputs = {role: self.input(where, role) for role in scorer.reads}
+        missing = [role for role in getattr(scorer, "optional", ()) if not self.knows(role)]
+        inputs = {role: self.input(where, role) for role in scorer.reads if role not in missing}
         self.check_inputs(where, scorer)
         columns = self.new_names(where, name, scorer.columns)
         self.steps.append(ScoreStep(name, scorer, columns, inputs, where=only))
