@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from poolsieve.scoring_models.base.arrow import nulls
 from poolsieve.scoring_models.base.config import JsonObject
 from poolsieve.scoring_models.base.errors import PoolsieveError, RowError, is_fatal, row_error
 from poolsieve.scoring_models.base.packages import need
@@ -24,7 +23,7 @@ from poolsieve.scoring_models.base.scorer import Resources, Scored
 from poolsieve.scoring_models.base.work import ModelWork
 from poolsieve.scoring_models.devices.choice import DTYPES, device_of, gpu_name, precision_of
 from poolsieve.scoring_models.devices.gpu import runner_of
-from poolsieve.scoring_models.feeding.feed import Check, never
+from poolsieve.scoring_models.feeding.feed import Check
 from poolsieve.scoring_models.hub.checkpoints import CONFIG, loading, shown
 from poolsieve.scoring_models.marking.letters import LETTERS
 from poolsieve.scoring_models.panels.items import Item, ItemScorer, wording
@@ -163,14 +162,7 @@ class LoadedAsking:
             "device": gpu_name(torch, self.device),
         }
 
-    def score(self, batch: pa.RecordBatch) -> Scored:
-        """All answers of a batch."""
-        parts = [scored for _, scored in self.pieces(batch, never)]
-        columns = [part.columns[""] for part in parts]
-        errors = {row: error for row, part in enumerate(parts) for error in part.errors.values()}
-        return Scored({"": pa.concat_arrays(columns) if columns else nulls(0, ANSWERS)}, errors)
-
-    def pieces(self, batch: pa.RecordBatch, check: Check) -> Iterator[tuple[list[int], Scored]]:
+    def pieces(self, batch: pa.RecordBatch, check: Check) -> Generator[tuple[list[int], Scored]]:
         """The answers row by row, the model being this caller's alone meanwhile."""
         if self.config.sight and not self.vision:
             for row in range(batch.num_rows):

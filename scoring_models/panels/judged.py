@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from poolsieve.scoring_models.base.arrow import nulls
 from poolsieve.scoring_models.base.errors import RowError
 from poolsieve.scoring_models.base.scorer import Scored
 from poolsieve.scoring_models.endpoints import Endpoint, Messages, question
-from poolsieve.scoring_models.feeding.feed import Check, never
+from poolsieve.scoring_models.feeding.feed import Check
 from poolsieve.scoring_models.marking.gold import accepted
 from poolsieve.scoring_models.marking.letters import LETTERS, gold_letters
 from poolsieve.scoring_models.panels.asking import COMMIT_ROWS, COMMIT_SECONDS
 from poolsieve.scoring_models.panels.items import Item, value_of, way_of
-from poolsieve.scoring_models.panels.marks import MARK, Marks, chosen, marks_made, spoken
+from poolsieve.scoring_models.panels.marks import Marks, chosen, marks_made, spoken
 from poolsieve.scoring_models.panels.prompts import filled, lettered, turned
 
 PROMPT = """You compare an answer with the right answer to a question. The answer is right if it means the same,
@@ -84,17 +83,7 @@ class JudgedMarks(Marks):
         self.judge.check()
         return {}
 
-    def score(self, batch: pa.RecordBatch) -> Scored:
-        """All marks of a batch."""
-        found: dict[int, pa.Array] = {}
-        errors: dict[int, RowError] = {}
-        for rows, scored in self.pieces(batch, never):
-            found |= {row: scored.columns[""].slice(place, 1) for place, row in enumerate(rows)}
-            errors |= {rows[place]: error for place, error in scored.errors.items()}
-        columns = [found[row] for row in range(batch.num_rows)]
-        return Scored({"": pa.concat_arrays(columns) if columns else nulls(0, MARK)}, errors)
-
-    def pieces(self, batch: pa.RecordBatch, check: Check) -> Iterator[tuple[list[int], Scored]]:
+    def pieces(self, batch: pa.RecordBatch, check: Check) -> Generator[tuple[list[int], Scored]]:
         """Marks that need no judge first, then the judge's as they come."""
         asked: dict[int, list[Messages | RowError]] = {}
         plain: dict[int, Found] = {}
@@ -121,7 +110,7 @@ class JudgedMarks(Marks):
         judged = bool(said) and not chosen(said) and way_of(self.item(batch, row), self.scoring) == "judge"
         return 0.0 if judged else super().marked(batch, row)
 
-    def _judged(self, asked: Questions, check: Check) -> Iterator[tuple[list[int], Scored]]:
+    def _judged(self, asked: Questions, check: Check) -> Generator[tuple[list[int], Scored]]:
         places = [(row, one) for row, questions in asked.items() for one in questions]
         left = {row: len(questions) for row, questions in asked.items()}
         marks: dict[int, Found] = dict.fromkeys(asked, 1.0)
@@ -135,7 +124,7 @@ class JudgedMarks(Marks):
                 if not left[row]:
                     rows.append(row)
             made = marks_made([marks.pop(row) for row in rows])
-            yield rows, Scored(made.columns, made.errors, work=tally.take())
+            yield rows, Scored(made.columns, made.errors, work=tally.take(len(rows)))
 
 
 def told(item: Item, said: str, turn: int) -> str:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import pyarrow as pa
 
-from poolsieve.scoring_models.base.arrow import nulls
 from poolsieve.scoring_models.base.errors import RowError
 from poolsieve.scoring_models.base.scorer import Resources, Scored
 from poolsieve.scoring_models.endpoints import Endpoint, Messages, Reply, question
-from poolsieve.scoring_models.feeding.feed import Check, never
-from poolsieve.scoring_models.panels.asking import ANSWERS, Answer, Asking, made_of
+from poolsieve.scoring_models.feeding.feed import Check
+from poolsieve.scoring_models.panels.asking import Answer, Asking, made_of
 from poolsieve.scoring_models.panels.items import Item
 
 Place = tuple[int, int]
@@ -48,17 +47,7 @@ class AskEndpoint(Asking):
         self.endpoint.check()
         return {}
 
-    def score(self, batch: pa.RecordBatch) -> Scored:
-        """All answers of a batch."""
-        found: dict[int, tuple[Scored, int]] = {}
-        for rows, scored in self.pieces(batch, never):
-            found |= {row: (scored, place) for place, row in enumerate(rows)}
-        parts = [found[row] for row in range(batch.num_rows)]
-        columns = [scored.columns[""].slice(place, 1) for scored, place in parts]
-        errors = {row: scored.errors[place] for row, (scored, place) in enumerate(parts) if place in scored.errors}
-        return Scored({"": pa.concat_arrays(columns) if columns else nulls(0, ANSWERS)}, errors)
-
-    def pieces(self, batch: pa.RecordBatch, check: Check) -> Iterator[tuple[list[int], Scored]]:
+    def pieces(self, batch: pa.RecordBatch, check: Check) -> Generator[tuple[list[int], Scored]]:
         """The answers as they come, an item's turns together."""
         places, tally = list[Place](), self.endpoint.tally()
         waiting: dict[int, dict[int, Answer | RowError]] = {}
@@ -69,7 +58,7 @@ class AskEndpoint(Asking):
                 waiting[row][turn] = reply if isinstance(reply, RowError) else answer_of(reply)
                 if None not in waiting[row].values():
                     rows.append(row)
-            yield rows, made_of([together(waiting.pop(row)) for row in rows], tally.take())
+            yield rows, made_of([together(waiting.pop(row)) for row in rows], tally.take(len(rows)))
 
     def _questions(
         self, batch: pa.RecordBatch, places: list[Place], waiting: dict[int, dict[int, Answer | RowError]]
