@@ -131,7 +131,7 @@ def test_settings_of_sampling_in_the_folder_count_for_nothing(tmp_path: Path) ->
 
 
 def test_what_is_no_model_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
-    with pytest.raises(PlanError, match="config.json"):
+    with pytest.raises(PlanError, match=r"config\.json"):
         sees_images(Local(str(tmp_path)))
     with pytest.raises(PlanError, match="no folder"):
         model_files(Local(str(tmp_path / "nowhere")))
