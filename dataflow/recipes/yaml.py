@@ -38,6 +38,7 @@ from poolsieve.filters.dsl.edits import Editor
 from poolsieve.filters.dsl.expr import Compare, Predicate, col, compare
 from poolsieve.filters.dsl.ready import makers, ready_made
 from poolsieve.filters.dsl.stages import Rule, Score, Stage, placed
+from poolsieve.scoring_models.base.derived import Composite, is_composite
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
 from poolsieve.scoring_models.base.kinds import short, wrong_kind
 from poolsieve.scoring_models.base.scorer import Scorer
@@ -245,12 +246,26 @@ def _combined(where: Place, name: str, given: dict[str, Any]) -> Rule:
     return made
 
 
-def _scorer(where: Place, item: Any) -> Scorer:
+def _scorer(where: Place, item: Any) -> Scorer | Composite:
     name, arguments = _single(where, item)
-    made = _called(where.at(name), _lookup(where, name, _scorers()), _mapping(where.at(name), arguments))
-    if not isinstance(made, Scorer):
+    inside = where.at(name)
+    given = {key: _nested(inside.at(key), value) for key, value in _mapping(inside, arguments).items()}
+    made = _called(inside, _lookup(where, name, _scorers()), given)
+    if not isinstance(made, Scorer) and not is_composite(made):
         raise PlanError(f"{where}: {name!r} made no scorer, but {short(made)}")
     return made
+
+
+def _nested(where: Place, value: Any) -> Any:
+    """An argument of a scorer, with what stands in it as `Endpoint: {...}` made: in a list or a mapping too."""
+    if isinstance(value, list):
+        return [_nested(where, one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    name = next(iter(value)) if len(value) == 1 else ""
+    if name in _NESTED and isinstance(value[name], dict):
+        return _called(where.at(name), _NESTED[name], value[name])
+    return {key: _nested(where, one) for key, one in value.items()}
 
 
 def _editor(where: Place, item: Any) -> Editor:
@@ -260,6 +275,9 @@ def _editor(where: Place, item: Any) -> Editor:
         raise PlanError(f"{where}: {name!r} made no editor, but {short(made)}")
     return made
 
+
+_NESTED: Mapping[str, Callable[..., Any]] = {"Endpoint": scoring_models.Endpoint}
+"""What may stand within the arguments of a scorer."""
 
 Known = Mapping[str, Callable[..., Any] | metadata.EntryPoint]
 """Name in YAML -> what is called. An entry point is imported when it is used: a broken one stops no other recipe."""
@@ -276,7 +294,7 @@ def _stages() -> Known:
 
 @functools.cache
 def _scorers() -> Known:
-    return {**_installed("poolsieve.scorers"), **_classes("score", "load")}
+    return {**_installed("poolsieve.scorers"), **_classes("score", "load", "pieces", "parts")}
 
 
 @functools.cache
