@@ -14,11 +14,13 @@ from poolsieve.scoring_models.base.errors import RowError
 from poolsieve.scoring_models.base.scorer import Scored
 from poolsieve.scoring_models.endpoints import Endpoint, Messages, question
 from poolsieve.scoring_models.feeding.feed import Check
+from poolsieve.scoring_models.marking import Scoring
 from poolsieve.scoring_models.marking.gold import accepted
 from poolsieve.scoring_models.marking.letters import LETTERS, gold_letters
+from poolsieve.scoring_models.marking.ways import ANY
 from poolsieve.scoring_models.panels.asking import COMMIT_ROWS, COMMIT_SECONDS
-from poolsieve.scoring_models.panels.items import Item, value_of, way_of
-from poolsieve.scoring_models.panels.marks import Marks, chosen, marks_made, spoken
+from poolsieve.scoring_models.panels.items import Item, value_of
+from poolsieve.scoring_models.panels.marks import NOT_MARKED, Marks, for_judge, marks_made, spoken
 from poolsieve.scoring_models.panels.prompts import filled, lettered, turned
 
 PROMPT = """You compare an answer with the right answer to a question. The answer is right if it means the same,
@@ -51,11 +53,13 @@ Questions = Mapping[int, list[Messages | RowError]]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class JudgedMarks(Marks):
-    """Marks some answers by a judge, the others as `Marks` does.
+class Judged(Marks):
+    """The judge's marks of the answers of one asking step; null where another way marks.
+
+    A step of its own, so that another way of marking for some other source does not ask the judge again.
 
     Args:
-        judge: who is asked about answers whose source is marked so.
+        judge: who is asked.
     """
 
     judge: Endpoint
@@ -64,6 +68,9 @@ class JudgedMarks(Marks):
     extra: ClassVar[str] = "endpoints"
     commit_rows: ClassVar[int] = COMMIT_ROWS
     commit_seconds: ClassVar[float] = COMMIT_SECONDS
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scoring", judged_alone(self.scoring))
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -84,31 +91,23 @@ class JudgedMarks(Marks):
         return {}
 
     def pieces(self, batch: pa.RecordBatch, check: Check) -> Generator[tuple[list[int], Scored]]:
-        """Marks that need no judge first, then the judge's as they come."""
-        asked: dict[int, list[Messages | RowError]] = {}
-        plain: dict[int, Found] = {}
-        for row in range(batch.num_rows):
-            questions = self._questions(batch, row)
-            if questions:
-                asked[row] = questions
-            else:
-                plain[row] = self.marked(batch, row)
+        """Rows that need no judge first, then the judge's marks as they come."""
+        found = [self._questions(batch, row) for row in range(batch.num_rows)]
+        asked = {row: one for row, one in enumerate(found) if isinstance(one, list)}
+        plain: dict[int, Found] = {row: one for row, one in enumerate(found) if not isinstance(one, list)}
         yield list(plain), marks_made(list(plain.values()))
         yield from self._judged(asked, check)
 
-    def _questions(self, batch: pa.RecordBatch, row: int) -> list[Messages | RowError]:
-        """What the judge is asked about a row: nothing where another way marks it, or nothing was said."""
-        item, said = self.item(batch, row), value_of(batch, self.of, row)
-        if not said or chosen(said) or way_of(item, self.scoring) != "judge":
-            return []
-        texts = [spoken(answer["text"]).strip() for answer in said]
-        return [question(told(item, text, turn)) for turn, text in enumerate(texts)] if all(texts) else []
-
-    def marked(self, batch: pa.RecordBatch, row: int) -> Found:
-        """The mark of a row that no judge is asked about: 0 where he would be, and nothing was said."""
+    def _questions(self, batch: pa.RecordBatch, row: int) -> list[Messages | RowError] | Found:
+        """What the judge is asked about a row, or the mark that it has without: 0 where nothing was said."""
         said = value_of(batch, self.of, row)
-        judged = bool(said) and not chosen(said) and way_of(self.item(batch, row), self.scoring) == "judge"
-        return 0.0 if judged else super().marked(batch, row)
+        if said is None:
+            return NOT_MARKED
+        item = self.item(batch, row)
+        if not said or not for_judge(item, said, self.scoring):
+            return None
+        texts = [spoken(answer["text"]).strip() for answer in said]
+        return [question(told(item, text, turn)) for turn, text in enumerate(texts)] if all(texts) else 0.0
 
     def _judged(self, asked: Questions, check: Check) -> Generator[tuple[list[int], Scored]]:
         places = [(row, one) for row, questions in asked.items() for one in questions]
@@ -125,6 +124,17 @@ class JudgedMarks(Marks):
                     rows.append(row)
             made = marks_made([marks.pop(row) for row in rows])
             yield rows, Scored(made.columns, made.errors, work=tally.take(len(rows)))
+
+
+def judged_alone(scoring: Scoring) -> Scoring:
+    """Which sources a judge marks, and nothing else of how answers are marked.
+
+    >>> judged_alone(Scoring.of({"a": "judge", "b": "anls", "*": "numeric"})).ways
+    {'*': 'exact', 'a': 'judge'}
+    """
+    ways = {source: how if how == "judge" else "exact" for source, how in scoring.ways.items()}
+    rest = ways[ANY]
+    return Scoring.of({ANY: rest} | {source: how for source, how in ways.items() if how != rest})
 
 
 def told(item: Item, said: str, turn: int) -> str:

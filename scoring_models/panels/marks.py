@@ -18,7 +18,7 @@ from poolsieve.scoring_models.panels.prompts import turned
 MARK = pa.struct([("mark", pa.float32())])
 """A mark, 0 to 1; null where nobody was to be asked. In a struct, so that it stands in no ledger."""
 
-NOT_ANSWERED = RowError("not_answered", "the model gave no answer; the asking step says why")
+NOT_MARKED = RowError("not_answered", "there is no answer, or no verdict of the judge; the step before this says why")
 
 _THOUGHT = "</think>"
 """Ends what a model thinks before it answers, in the templates of Qwen, DeepSeek, GLM and their kin."""
@@ -31,17 +31,20 @@ class Marks(ItemScorer):
     Args:
         of: the asking step.
         scoring: how.
+        judged: the step with the judge's marks; None where no judge marks.
     """
 
     of: str = field(metadata={"runtime": True})
     scoring: Scoring
+    judged: str | None = field(default=None, metadata={"runtime": True})
 
     spares: ClassVar[bool] = True
 
     @property
     def reads(self) -> tuple[str, ...]:
         """The answers, and what is right."""
-        return (self.of, *(getattr(self, name) for name in ("answer", "answers", "options", "source")))
+        steps = (self.of,) if self.judged is None else (self.of, self.judged)
+        return (*steps, *(getattr(self, name) for name in ("answer", "answers", "options", "source")))
 
     @property
     def columns(self) -> Mapping[str, pa.DataType]:
@@ -55,7 +58,7 @@ class Marks(ItemScorer):
 
     def check_role(self, where: str, role: str, kind: pa.DataType) -> None:
         """See `ItemScorer`; the answers are what they are."""
-        if role != self.of:
+        if role not in (self.of, self.judged):
             super().check_role(where, role, kind)
 
     def score(self, batch: pa.RecordBatch) -> Scored:
@@ -66,10 +69,13 @@ class Marks(ItemScorer):
         """The mark of one row."""
         said = value_of(batch, self.of, row)
         if said is None:
-            return NOT_ANSWERED
+            return NOT_MARKED
         if not said:
             return None
         item = self.item(batch, row)
+        if self.judged is not None and for_judge(item, said, self.scoring):
+            found = value_of(batch, self.judged, row)
+            return NOT_MARKED if found is None else float(found["mark"])
         how = "letter" if chosen(said) else way_of(item, self.scoring)
         return mark_of(item, [spoken(answer["text"]) for answer in said], how)
 
@@ -84,6 +90,11 @@ def marks_made(found: Sequence[float | RowError | None]) -> Scored:
 def chosen(said: Sequence[Mapping[str, Any]]) -> bool:
     """Whether an option was chosen by its likelihood, so that what was said is a letter."""
     return all(answer["likelihoods"] is not None for answer in said)
+
+
+def for_judge(item: Item, said: Sequence[Mapping[str, Any]], scoring: Scoring) -> bool:
+    """Whether a judge marks what was said of an item."""
+    return not chosen(said) and way_of(item, scoring) == "judge"
 
 
 def spoken(text: str) -> str:

@@ -17,7 +17,7 @@ from poolsieve.scoring_models.marking import Scoring
 from poolsieve.scoring_models.panels.asking import AskModel
 from poolsieve.scoring_models.panels.counts import Counts
 from poolsieve.scoring_models.panels.items import Items
-from poolsieve.scoring_models.panels.judged import JudgedMarks
+from poolsieve.scoring_models.panels.judged import Judged
 from poolsieve.scoring_models.panels.marks import Marks
 from poolsieve.scoring_models.panels.members import Member, members_of
 from poolsieve.scoring_models.panels.prompts import check_prompt
@@ -130,12 +130,17 @@ class Panel(Config):
         return tuple((name, shown) for name, shown, wanted in named if wanted)
 
     def parts(self, name: str) -> Mapping[str, Scorer | Derived]:
-        """The steps: the items, for each model and setting an asking and a marking, and the counts."""
+        """The steps: the items, for each model and setting an asking, maybe a judge, a marking, and the counts."""
         made: dict[str, Scorer | Derived] = {f"{name}.item": self._items()}
         marks = []
         for member, setting, shown in self._each():
-            ask, mark = (f"{name}.{kind}.{member.slug}.{setting}" for kind in ("ask", "mark"))
-            made |= {ask: self._asking(member, shown), mark: self._marks(ask)}
+            ask, judged, mark = (f"{name}.{kind}.{member.slug}.{setting}" for kind in ("ask", "judge", "mark"))
+            made[ask] = self._asking(member, shown)
+            how = {**self._roles(), "of": ask, "scoring": self.scoring}
+            if self.scoring.judged and self.judge is not None:
+                made[judged] = Judged(judge=self.judge, **how)
+                how["judged"] = judged
+            made[mark] = Marks(**how)
             marks.append((mark, member.name, shown))
         return {**made, name: Counts(of=tuple(marks))}
 
@@ -164,7 +169,3 @@ class Panel(Config):
             return AskEndpoint(endpoint=member.made, **how)
         own = {name: getattr(self, name) for name in ("choose", "max_new_tokens", "precision", "threads")}
         return AskModel(model=member.made, place=self.device, **own, **how)
-
-    def _marks(self, ask: str) -> Scorer:
-        how = {**self._roles(), "of": ask, "scoring": self.scoring}
-        return JudgedMarks(judge=self.judge, **how) if self.scoring.judged and self.judge else Marks(**how)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,9 @@ def test_a_judge_marks_what_it_is_asked_to_and_nothing_else(tmp_path: Path) -> N
         ledger = poolsieve.run(recipe(pool, panel), str(out)).ledger()
         assert len(judge.requests) == 3  # the other items have another source
         assert all("it is RED, I think" in text_of(asked) for asked in judge.requests)
+        other = replace(panel, scoring={"Open": "judge", "*": "normalised", "New": "anls"})
+        poolsieve.run(recipe(pool, other), str(out))
+        assert len(judge.requests) == 3 and len(chat.requests) == 6  # another way for others asks nobody
     # 0 and 2, 4 have options: red is right in 0 alone. 3 the judge did not say, so it is not counted.
     assert ledger["panel.right"].to_pylist() == [1, 1, 0, 0, 0, 0]
     assert ledger["panel.asked"].to_pylist() == [1, 1, 1, 0, 1, 1]
