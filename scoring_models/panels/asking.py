@@ -228,7 +228,6 @@ class LoadedAsking:
     def _work(self, found: list[Answer] | RowError, seconds: float, loaded: float) -> ModelWork:
         answers = [] if isinstance(found, RowError) else found
         device = str(self.settings["device"])
-        whole = seconds + loaded
         return ModelWork(
             loads=int(loaded > 0),
             load_seconds=loaded,
@@ -236,11 +235,11 @@ class LoadedAsking:
             batches=len(answers),
             places=len(answers),
             taken=len(answers),
-            seconds=whole,
+            seconds=seconds,
             busy=seconds,
-            core_seconds=whole,
+            core_seconds=seconds,
             infer_seconds=seconds,
-            devices={device: whole},
+            devices={device: seconds},
         )
 
 

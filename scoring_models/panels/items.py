@@ -70,7 +70,7 @@ class ItemScorer(ScorerConfig):
         return ("question", "options", "prefix", "suffix")
 
     @property
-    def optional(self) -> tuple[str, ...]:
+    def optional_reads(self) -> tuple[str, ...]:
         """Roles that are read where the pool has them: those that were not given another name."""
         return tuple(name for name in OPTIONAL if getattr(self, name) == name)
 
