@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,17 @@ def test_one_model_more_asks_that_one_only_and_another_marking_nobody(
     again = poolsieve.run(recipe(pool, other), str(out))
     assert ask_files(out) == after
     assert set(again.ledger()["panel.asked"].to_pylist()) == {2}
+
+
+def test_a_decision_needs_no_model(pool: Path, models: dict[str, str], tmp_path: Path) -> None:
+    folder = tiny_panel.make_text(tmp_path / "gone")
+    asked = recipe(pool, Panel([str(folder)], sighted=False, max_new_tokens=2))
+    run = poolsieve.run(asked, str(tmp_path / "OUT"))
+    shutil.rmtree(folder)
+    stricter = asked | Keep(col("panel.blind_right") > 0, reason="panel.none")
+    decided = poolsieve.open(str(tmp_path / "OUT")).decide(stricter)
+    right = run.ledger()["panel.blind_right"].to_pylist()
+    assert decided.ledger()["keep"].to_pylist() == [one > 0 for one in right]
 
 
 def test_all_turns_must_be_right(pool: Path, models: dict[str, str], tmp_path: Path) -> None:

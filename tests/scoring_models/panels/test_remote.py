@@ -68,7 +68,7 @@ def right(asked: dict[str, Any]) -> Sent:
     return said((lettered or [colour])[0] if sees(asked) else "")
 
 
-def test_an_endpoint_is_asked_with_the_image_and_without(tmp_path: Path) -> None:
+def test_an_endpoint_is_asked_with_the_image_and_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pool, out = write(tmp_path / "pool"), tmp_path / "OUT"
     with Chat(right) as chat:
         panel = Panel([Endpoint(chat.url, "m")])
@@ -78,11 +78,18 @@ def test_an_endpoint_is_asked_with_the_image_and_without(tmp_path: Path) -> None
     # An empty answer is an answer, and not right.
     assert ledger["panel.blind_right"].to_pylist() == [0] * 6
     assert ledger["panel.blind_asked"].to_pylist() == [1] * 6
+    monkeypatch.setenv("OUR_KEY", "sesame-open-4711")
     with Chat(right) as chat:  # at another address, with another key: the same model
-        again = Panel([Endpoint(chat.url, "m", concurrency=2)])
+        again = Panel([Endpoint(chat.url, "m", concurrency=2, key="OUR_KEY")])
         same = poolsieve.run(recipe(pool, again), str(out)).ledger()
         assert not chat.requests
+        more = Panel([Endpoint(chat.url, "m"), Endpoint(chat.url, "n", key="OUR_KEY")])
+        poolsieve.run(recipe(pool, more), str(out))
+        assert {asked["model"] for asked in chat.requests} == {"n"} and len(chat.requests) == 12
     assert same.equals(ledger)
+    for path in out.rglob("*.*"):
+        data = path.read_bytes() if path.is_file() else b""
+        assert not any(secret in data for secret in (b"sesame", b"OUR_KEY", chat.url.encode())), path
 
 
 def test_a_failed_answer_costs_that_answer_and_is_tried_again_when_asked_for(tmp_path: Path) -> None:
