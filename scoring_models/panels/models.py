@@ -104,7 +104,10 @@ class PanelModel:
         with self.torch.inference_mode():
             inputs = self._inputs(text, image, 1)
             most = min(most, self.most - inputs["input_ids"].shape[1])
-            made = self.model.generate(**inputs, max_new_tokens=most, do_sample=False)
+            seen = _nan_watch()
+            made = self.model.generate(**inputs, max_new_tokens=most, do_sample=False, logits_processor=[seen])
+        if seen.found:
+            raise self._no_number()
         ids = made[0, inputs["input_ids"].shape[1] :].tolist()
         ends = self.model.generation_config.eos_token_id
         cut = len(ids) >= most and ids[-1] not in (ends if isinstance(ends, list) else [ends])
@@ -130,8 +133,11 @@ class PanelModel:
             else:
                 sums = [self._sum(inputs, one) for one in ids]
         if any(map(math.isnan, sums)):
-            raise Refused("not_a_number", f"{self.who} gives NaN in {self.model.dtype}: say precision='fp32'")
+            raise self._no_number()
         return Likely(tuple(sums), int(inputs["input_ids"].shape[1]))
+
+    def _no_number(self) -> Refused:
+        return Refused("not_a_number", f"{self.who} gives NaN in {self.model.dtype}: say precision='fp32'")
 
     def _sum(self, inputs: JsonObject, ids: Sequence[int]) -> float:
         if not ids:
@@ -226,6 +232,22 @@ def _control_tokens(tokenizer: Any, processor: Any) -> tuple[str, ...]:
 
 def _text_of(token: Any) -> str | None:
     return token if isinstance(token, str) else getattr(token, "content", None)
+
+
+def _nan_watch() -> Any:
+    """A processor of logits that changes none; its `found` says whether one was NaN, so that there is no likeliest."""
+    from transformers import LogitsProcessor
+
+    class Watch(LogitsProcessor):  # type: ignore[misc]
+        """See above."""
+
+        found = False
+
+        def __call__(self, input_ids: Any, scores: Any) -> Any:
+            self.found = self.found or bool(scores.isnan().any())
+            return scores
+
+    return Watch()
 
 
 def _greedy(own: Any, tokenizer: Any) -> Any:

@@ -30,6 +30,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "text": tiny_panel.make_text(root / "text"),
         "plain": tiny_panel.make_text(root / "plain", seed=1, chat=False),
         "vision": tiny_panel.make_vision(root / "vision"),
+        "grid": tiny_panel.make_grid(root / "grid"),
     }
 
 
@@ -42,7 +43,7 @@ def loaded(folder: Path, **given: Any) -> PanelModel:
 
 def reference(folder: Path, text: str, image: bytes | None) -> tuple[Any, Any, dict[str, Any]]:
     """The tokenizer, the model and its inputs, as transformers' own documentation gets them."""
-    if folder.name != "vision":
+    if folder.name not in ("vision", "grid"):
         tokenizer = AutoTokenizer.from_pretrained(folder)
         model = AutoModelForCausalLM.from_pretrained(folder).eval()
         if folder.name == "plain":
@@ -58,7 +59,7 @@ def reference(folder: Path, text: str, image: bytes | None) -> tuple[Any, Any, d
     return tokenizer, model, dict(asked.apply_chat_template(messages, **options))
 
 
-CASES = [("text", None), ("plain", None), ("vision", None), ("vision", 1)]
+CASES = [("text", None), ("plain", None), ("vision", None), ("vision", 1), ("grid", None), ("grid", 1)]
 
 
 @pytest.mark.parametrize(("kind", "seed"), CASES)
@@ -86,6 +87,9 @@ def test_likelihoods_are_those_of_a_plain_loop(
         total, so_far = 0.0, inputs["input_ids"]
         for one in ids:  # a token at a time, the whole anew each time
             again = {**inputs, "input_ids": so_far, "attention_mask": torch.ones_like(so_far)}
+            if "mm_token_type_ids" in inputs:
+                behind = torch.zeros_like(so_far)[:, inputs["input_ids"].shape[1] :]
+                again["mm_token_type_ids"] = torch.cat([inputs["mm_token_type_ids"], behind], dim=1)
             with torch.inference_mode():
                 total += float(model(**again).logits[0, -1].double().log_softmax(-1)[one])
             so_far = torch.cat([so_far, torch.tensor([[one]])], dim=1)
@@ -96,12 +100,15 @@ def test_likelihoods_are_those_of_a_plain_loop(
     assert found.tokens_in == inputs["input_ids"].shape[1]
 
 
-def test_the_image_makes_a_difference_and_the_neighbour_none(folders: dict[str, Path]) -> None:
-    model = loaded(folders["vision"])
+@pytest.mark.parametrize("kind", ["vision", "grid"])
+def test_the_image_makes_a_difference_and_the_neighbour_none(folders: dict[str, Path], kind: str) -> None:
+    model = loaded(folders[kind])
     images = [tiny_panel.picture(seed) for seed in range(4)]
     found = [model.likely(ASKED, image, "ABC").sums for image in (None, *images)]
     assert len(set(found)) == 5
+    texts = [model.said(ASKED, image, 5).text for image in (None, *images)]
     model.said("Something else altogether?", images[2], 5)
+    assert [model.said(ASKED, image, 5).text for image in reversed((None, *images))] == texts[::-1]
     assert [model.likely(ASKED, image, "ABC").sums for image in reversed((None, *images))] == found[::-1]
 
 
@@ -128,6 +135,17 @@ def test_settings_of_sampling_in_the_folder_count_for_nothing(tmp_path: Path) ->
         '{"do_sample": true, "temperature": 9.0, "repetition_penalty": 5.0, "eos_token_id": [0], "max_length": 3}'
     )
     assert loaded(folder).said(ASKED, None, 12) == before
+
+
+def test_a_number_that_is_none_is_no_answer(tmp_path: Path) -> None:
+    model = loaded(tiny_panel.make_text(tmp_path / "nan"))
+    with torch.no_grad():
+        model.model.lm_head.weight[5] = float("nan")
+    with pytest.raises(Refused) as first:
+        model.said(ASKED, None, 3)
+    with pytest.raises(Refused) as second:
+        model.likely(ASKED, None, "ABC")
+    assert {one.value.row_error.kind for one in (first, second)} == {"not_a_number"}
 
 
 def test_what_is_no_model_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
