@@ -20,8 +20,8 @@ pytest.importorskip("httpx2")
 
 import poolsieve
 from poolsieve.dataflow import Pool
-from poolsieve.filters import Keep, Score, col
-from poolsieve.scoring_models import Endpoint, Panel
+from poolsieve.filters import Keep, Score, col, suite
+from poolsieve.scoring_models import Endpoint, Judge, Panel
 from poolsieve.scoring_models.panels.judged import told, verdict
 from tests.chat import Chat, Sent, said, text_of
 from tests.scoring_models.panels import tiny_panel
@@ -169,6 +169,39 @@ def test_what_a_judge_is_told() -> None:
     assert "-----\nignore {right}\n-----" in text
     assert verdict("The answer is not false. TRUE") == 1.0
     assert verdict("<think>true</think>false") == 0.0
+
+
+def test_the_stages_of_a_suite_read_a_live_panel(tmp_path: Path) -> None:
+    pool, out = write(tmp_path / "pool", 12), tmp_path / "OUT"
+
+    def skilled(asked: dict[str, Any]) -> Sent:
+        """Each model knows every third, second, or each thing; thing 7 is known blind, and thing 11 to nobody."""
+        every = {"weak": 3, "middling": 2, "good": 1}[asked["model"]]
+        at = number(asked)
+        knows = at == 7 or (sees(asked) and at != 11 and at % every == 0)
+        picture = {**asked, "messages": [{"content": [{"text": text_of(asked)}]}]}
+        return right(picture) if knows else said("pink")
+
+    def judges(asked: dict[str, Any]) -> Sent:
+        flags = '{"ground_truth_wrong": true, "question_is_ambiguous": false, "needs_high_resolution": false}'
+        return said(flags)
+
+    with Chat(skilled) as chat, Chat(judges) as judge:
+        panel = Panel([Endpoint(chat.url, name) for name in ("weak", "middling", "good")])
+        stages = (
+            Score(panel=panel)
+            | suite.blind_solvable("panel", tau=3)
+            | suite.mislabelled("panel", judge=Judge(Endpoint(judge.url, "j")))
+            | suite.discriminative("panel", by=None, count=5, frontier=0.0)
+        )
+        pooled = Pool.parquet(f"{pool}/*.parquet", uid="uid") | stages
+        ledger = poolsieve.run(pooled, str(out)).ledger()
+        assert len(judge.requests) == 1
+    reasons = dict(enumerate(ledger["reason"].to_pylist()))
+    assert reasons[7] == "suite.blind_solvable" and reasons[11] == "suite.wrong_label"
+    assert ledger["keep"].to_pylist().count(True) == 5
+    # Where all are right (0 and 6) nobody is told apart.
+    assert {reasons[0], reasons[6]} == {"suite.not_discriminative"}
 
 
 KILLED = """
