@@ -24,7 +24,7 @@ from poolsieve.dataflow.store import layout
 from poolsieve.dataflow.store.job import Job
 from poolsieve.jobs.report.asked import asked_text
 from poolsieve.jobs.report.models import model_line
-from poolsieve.jobs.report.numbers import percent_text
+from poolsieve.jobs.report.numbers import percent_text, rate_text
 from poolsieve.scoring_models.base.work import ModelWork
 
 READ, DECIDE = "read", "decide"
@@ -182,7 +182,9 @@ class Display:
         """The progress as a terminal shows it: a table of steps, and below it a line for each model."""
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
         elapsed = time.monotonic() - self.started
-        lines = self.lines()
+        lines, left = self.newest(self.lines())
+        if left:
+            table.add_row(Text(f"{left} steps before", style="dim"))
         for line in lines:
             if line.rows is not None or line.shards is not None:
                 table.add_row(*self._cells(line))
@@ -192,6 +194,11 @@ class Display:
             Text(_model_words(line), style="dim", no_wrap=True, overflow="ellipsis") for line in lines if line.model
         ]
         return Group(table, *models)
+
+    def newest(self, lines: list[Line]) -> tuple[list[Line], int]:
+        """As many of the last lines as the terminal has room for, and how many come before them."""
+        room = max(self.console.height - sum(1 for line in lines[-self.console.height :] if line.model) - 2, 4)
+        return lines[-room:], max(len(lines) - room, 0)
 
     def _cells(self, line: Line) -> Sequence[RenderableType]:
         done = line.shards is not None and line.shards >= self.shard_count
@@ -203,7 +210,7 @@ class Display:
             bar,
             Text(f"{line.shards:,}/{self.shard_count:,} shards" if known else "", style="dim"),
             Text(f"{line.rows:,} rows" if line.rows is not None else "", justify="right"),
-            Text(f"{line.rate:,.0f} rows/s" if line.rate else "", justify="right", style="cyan"),
+            Text(pace_text(line.rate), justify="right", style="cyan"),
             Text(eta, justify="right"),
         )
 
@@ -223,6 +230,17 @@ class Display:
         return f"poolsieve {elapsed}: {'; '.join([*filter(None, [said]), *map(_words, lines)])}"
 
 
+def pace_text(rate: float | None) -> str:
+    """Rows a second, or a minute where a row takes seconds.
+
+    >>> pace_text(1234.5), pace_text(2.5), pace_text(0.05), pace_text(None)
+    ('1,234 rows/s', '2.5 rows/s', '3 rows/min', '')
+    """
+    if not rate:
+        return ""
+    return f"{rate_text(rate)} rows/s" if rate >= 1 else f"{rate_text(60 * rate)} rows/min"
+
+
 def model_text(work: ModelWork) -> str:
     """`model 78 %, decoding 20 %, no rows 2 %`: of the time of a CPU's cores, or of a device's own, since the start."""
     if work.requests:
@@ -239,7 +257,7 @@ def _model_words(line: Line) -> str:
 def _words(line: Line) -> str:
     if line.model == LOADING:
         return _model_words(line)
-    said = ", ".join(filter(None, [f"{line.rate:,.0f} rows/s" if line.rate else "", line.model]))
+    said = ", ".join(filter(None, [pace_text(line.rate), line.model]))
     return f"{line.step} {line.rows:,} rows{f' ({said})' if said else ''}" if line.rows is not None else line.step
 
 

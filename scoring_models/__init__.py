@@ -12,6 +12,7 @@ from poolsieve.scoring_models.endpoints.judge import Judge
 from poolsieve.scoring_models.fasttext import FastText
 from poolsieve.scoring_models.image_size import ImageSize
 from poolsieve.scoring_models.language import Gcld3, Language
+from poolsieve.scoring_models.panels.panel import Panel
 from poolsieve.scoring_models.tokens import Tokens
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Judge",
     "Language",
     "Loss",
+    "Panel",
     "StoredLosses",
     "Tokens",
     "Verdicts",

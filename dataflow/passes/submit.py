@@ -278,13 +278,13 @@ def _place(pool: Pool) -> str:
 
 
 def _stored_types(found: Manifest) -> dict[str, pa.DataType]:
-    """Arrow type of each role, as the manifest spells it; binary for what is no plain type, which no rule compares."""
+    """Arrow type of each role, as the manifest spells it; null, which is "not known", for what is no plain type."""
     types = {}
     for name, kind in found.role_types.items():
         try:
             types[name] = type_named(kind)
         except ValueError:
-            types[name] = pa.binary()
+            types[name] = pa.null()
     return types
 
 

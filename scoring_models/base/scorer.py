@@ -59,7 +59,9 @@ class Resources:
 class Scorer(Protocol):
     """The part of a scorer that every kind has. `columns` is ordered; see `score_names` for what is stored.
 
-    A class may also have `packages`, names of distributions whose versions the manifest then has (`ScorerConfig`).
+    A class may also have `packages`, names of distributions whose versions the manifest then has (`ScorerConfig`);
+    `optional_reads`, roles of `reads` that a pool need not have: they come as nulls then; and `spares = True`, with
+    which a failed row has null here, is tried again with the others that failed, and is not quarantined.
     """
 
     @property
