@@ -69,7 +69,8 @@ def _tsv(path: Path) -> Iterator[Record]:
     parse = pa.csv.ParseOptions(delimiter="\t", newlines_in_values=True)
     kinds = dict.fromkeys(names, pa.string())
     texts = pa.csv.ConvertOptions(column_types=kinds, null_values=[""], strings_can_be_null=True)
-    table = pa.csv.read_csv(pa.BufferReader(data), read, parse, texts)
+    source: Any = pa.BufferReader(data)  # which pyarrow-stubs does not know
+    table = pa.csv.read_csv(source, read, parse, texts)
     yield from _rows(names, zip(*(column.to_pylist() for column in table.columns), strict=True))
 
 
