@@ -1,5 +1,7 @@
 """Every scorer that loads a model. Nothing here imports torch or transformers before a model is loaded."""
 
+from poolsieve.scoring_models.answers.scorer import Answers
+from poolsieve.scoring_models.answers.verdicts import Verdicts
 from poolsieve.scoring_models.causal.scorer import Color, Loss
 from poolsieve.scoring_models.causal.stored import StoredLosses
 from poolsieve.scoring_models.clip.scorer import Clip
@@ -11,6 +13,7 @@ from poolsieve.scoring_models.language import Gcld3, Language
 from poolsieve.scoring_models.tokens import Tokens
 
 __all__ = [
+    "Answers",
     "Celadon",
     "Classifier",
     "Clip",
@@ -22,4 +25,5 @@ __all__ = [
     "Loss",
     "StoredLosses",
     "Tokens",
+    "Verdicts",
 ]

@@ -120,6 +120,7 @@ def describe_plan(plan: Plan, *, sample_rows: int = 2000, seed: int = 0) -> Plan
             *_replacing(plan),
             *plan.warnings,
             *trivial_cuts(job),
+            *advice(job),
             *stragglers(job, shards),
             *schemas(job, shards),
         ),
@@ -137,6 +138,16 @@ def trivial_cuts(job: Job) -> list[str]:
     """Warnings for cuts that can't drop anything."""
     whole = [top for top in job.program.tops if top.fraction is not None and float(top.fraction) == 1]
     return [f"the cut {top.cut!r} keeps everything (fraction 1)" for top in whole]
+
+
+def advice(job: Job) -> list[str]:
+    """Warnings of rules that know what scores they stand on."""
+    program = job.program
+    made_by: dict[str, Any] = {name: step.scorer for step in program.scorers for name in step.columns}
+    made_by |= {name: step.derived for step in program.derived for name in step.columns}
+    rules = (step.predicate for step in program.steps if isinstance(step, RuleStep))
+    advisers: list[Any] = [part for rule in rules for part in rule.parts() if hasattr(part, "advise")]
+    return [said for part in advisers for said in part.advise(made_by, set(job.pool.roles) | set(job.role_types))]
 
 
 def schemas(job: Job, shards: Sequence[Shard]) -> list[str]:
@@ -219,7 +230,7 @@ def estimates(job: Job, shards: Sequence[Shard], rows: int, seed: int) -> list[S
     chosen = random.Random(seed).sample(list(shards), min(SAMPLED_SHARDS, len(shards)))  # noqa: S311
     steps = [step for step in job.program.scorers if not has_model(step.scorer)]
     roles = tuple(dict.fromkeys(role for step in steps for role in step.pool_roles))
-    types = {role: job.role_types[role] for role in roles}
+    types = job.types_of(roles)
     totals = [[0, 0] for _ in job.program.steps]
     for shard in chosen:
         for batch in islice(job.files.pool_batches(shard, roles, types), 1):
@@ -261,11 +272,11 @@ def _sampled_values(step: DeriveStep, scores: Mapping[str, pa.Array]) -> dict[st
 
 
 def _sampled_scores(step: ScoreStep, values: RoleValues, n: int, scores: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
-    """The step's scores of the first n rows; none of a model, which a plan does not load, nor of what stands on one."""
+    """The step's scores of the first n rows; none of a model (which a plan never asks) or made from one's."""
     plain: Any = step.scorer
     upstream = [source.name for source in step.inputs.values() if isinstance(source, FromScore)]
     asked = step.where.names() if step.where is not None else ()
-    if has_model(plain) or not all(name in scores for name in (*upstream, *asked)):
+    if has_model(plain) or hasattr(plain, "pieces") or not all(name in scores for name in (*upstream, *asked)):
         return {}
     values.scores = scores
     rows = np.arange(n)

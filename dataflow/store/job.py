@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from poolsieve.dataflow import progress
 from poolsieve.dataflow.pools.files import PoolFiles
+from poolsieve.dataflow.pools.formats.base import UID
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.compile import compile_recipe
 from poolsieve.dataflow.recipes.program import Program, ScoreStep, Step
@@ -119,6 +120,10 @@ class Job:
             return step
         files = self.scorer_parts[step.name].files
         return replace(step, scorer=with_artefact(step.scorer, self.out, step.name, files))
+
+    def types_of(self, roles: Iterable[str]) -> dict[str, pa.DataType]:
+        """Arrow type of each of some roles; a uid is a text, declared or derived."""
+        return {role: pa.string() if role == UID else self.role_types[role] for role in roles}
 
     @property
     def uid_source(self) -> str:

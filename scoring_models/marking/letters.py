@@ -90,19 +90,28 @@ def _within(text: str, options: Sequence[str]) -> set[str] | None:
 
 
 def gold_letters(gold: Gold) -> set[str]:
-    """The letters that are right: each answer is a letter, or the text of one option.
+    """The letters that are right: each answer is a letter, the text of one option, or both (`B) a car`).
 
-    Empty where an answer is neither, is the text of several options, or is the letter of one and the text of another.
+    Empty where an answer is none of these, is the text of several options, or is the letter of one and the text of
+    another.
     """
     found: set[str] = set()
     for answer in accepted(gold):
-        whole = _WHOLE.fullmatch(answer.strip())
-        letters = _of(whole.group(1), LETTERS[: len(gold.options) or len(LETTERS)]) if whole else set()
-        meant = letters | with_text(answer, gold.options)
+        meant = _meant(answer.strip(), gold.options)
         if len(meant) != 1:
             return set()
         found |= meant
     return found
+
+
+def _meant(answer: str, options: Sequence[str]) -> set[str]:
+    whole = _WHOLE.fullmatch(answer)
+    letters = _of(whole.group(1), LETTERS[: len(options) or len(LETTERS)]) if whole else set()
+    meant = letters | with_text(answer, options)
+    leading = None if meant else _LEADING.match(answer)
+    if leading is None:
+        return meant
+    return _of(leading.group(1), LETTERS) & with_text(answer[leading.end() :], options)
 
 
 def mark_letter(said: str, gold: Gold, _: float | None = None) -> float:
