@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import pyarrow as pa
 
 from poolsieve.scoring_models.base.errors import PlanError
 
-SCHEMA = pa.schema(
-    [
-        pa.field("item", pa.string()),
-        pa.field("model", pa.string()),
-        pa.field("image", pa.bool_()),
-        pa.field("correct", pa.float32()),
-        pa.field("answer", pa.string()),
-        pa.field("question", pa.string()),
-        pa.field("file", pa.string()),
-        pa.field("line", pa.int64()),
-    ]
-)
+_TYPES: Mapping[str, pa.DataType] = {
+    "item": pa.string(),
+    "model": pa.string(),
+    "image": pa.bool_(),
+    "correct": pa.float32(),
+    "answer": pa.string(),
+    "question": pa.string(),
+    "file": pa.string(),
+    "line": pa.int64(),
+}
+
+SCHEMA = pa.schema(_TYPES)
 """`correct`: the mark, from 0 to 1, null where no answer was given. `answer`: its text, null where there is none.
 
 `question`: null where the log has none. `file` and `line`, from 1, say where it stands (in a sheet the row, in a JSON
