@@ -78,7 +78,7 @@ def _folder(tool: str, name: str, given: str | Path) -> Path:
 
 
 def below(root: Path) -> Iterator[Path]:
-    """The files below a folder, sorted; links to what stands there itself are left out, as it would count twice.
+    """The plain files below a folder, sorted; links to what stands there itself are left out, as it would count twice.
 
     Links to files elsewhere are followed, links to folders are not.
     """
@@ -87,7 +87,8 @@ def below(root: Path) -> Iterator[Path]:
         names.sort()
         for name in sorted(files):
             path = Path(folder, name)
-            if not path.is_symlink() or (path.is_file() and not path.resolve().is_relative_to(true_root)):
+            # A pipe of a log's name would be waited for without end.
+            if path.is_file() and not (path.is_symlink() and path.resolve().is_relative_to(true_root)):
                 yield path
 
 

@@ -87,7 +87,7 @@ def mark_of(value: Any, measure: Measure, where: str) -> float | None:
     """
     if isinstance(value, Mapping):
         if measure.key not in value:
-            keys = ", ".join(map(str, list(value)[:10]))
+            keys = ", ".join(map(str, list(value)[:10])) or "nothing"
             raise PlanError(
                 f"{where}: {measure.metric} has no {measure.key!r}, but {keys}: say measure='{measure.metric}.KEY', or "
                 "another measure"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import pyarrow as pa
 
 from poolsieve.scoring_models.base.errors import PlanError
 
-_COLUMNS: dict[str, pa.DataType] = {
+_TYPES: Mapping[str, pa.DataType] = {
     "item": pa.string(),
     "model": pa.string(),
     "image": pa.bool_(),
@@ -19,7 +19,8 @@ _COLUMNS: dict[str, pa.DataType] = {
     "file": pa.string(),
     "line": pa.int64(),
 }
-SCHEMA = pa.schema(_COLUMNS)
+
+SCHEMA = pa.schema(_TYPES)
 """`correct`: the mark, from 0 to 1, null where no answer was given. `answer`: its text, null where there is none.
 
 `question`: null where the log has none. `file` and `line`, from 1, say where it stands (in a sheet the row, in a JSON

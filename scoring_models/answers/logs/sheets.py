@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import zipfile
@@ -69,8 +70,7 @@ def _tsv(path: Path) -> Iterator[Record]:
     parse = pa.csv.ParseOptions(delimiter="\t", newlines_in_values=True)
     kinds = dict.fromkeys(names, pa.string())
     texts = pa.csv.ConvertOptions(column_types=kinds, null_values=[""], strings_can_be_null=True)
-    source: Any = pa.BufferReader(data)  # which pyarrow-stubs does not know
-    table = pa.csv.read_csv(source, read, parse, texts)
+    table = pa.csv.read_csv(io.BytesIO(data), read, parse, texts)
     yield from _rows(names, zip(*(column.to_pylist() for column in table.columns), strict=True))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections import defaultdict
 from pathlib import Path
@@ -163,6 +164,13 @@ def test_links_to_files_elsewhere_are_followed(tmp_path: Path) -> None:
     for path in (folder / "models__tiny-two").iterdir():
         (tmp_path / "view/m" / path.name).symlink_to(path)
     assert set(marks(lm_eval.read(tmp_path / "view", task="words"))) == {(TWO, True)}
+
+
+def test_a_pipe_is_no_log_and_not_waited_for(tmp_path: Path) -> None:
+    folder = copied("lm_eval", tmp_path)
+    for name in ("samples_words_2099-01-01T00-00-00.jsonl", "results_2099-01-01T00-00-00.json"):
+        os.mkfifo(folder / "models__tiny" / name)
+    assert len(lm_eval.read(folder, task="words")) == 12
 
 
 def test_several_tasks_must_be_told_apart() -> None:
