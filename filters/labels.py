@@ -35,7 +35,7 @@ from poolsieve.filters.labelling.items import (
 )
 from poolsieve.scoring_models.base.arrow import is_float_list
 from poolsieve.scoring_models.base.config import Config
-from poolsieve.scoring_models.base.derived import PATH, ROW, Part, Scores
+from poolsieve.scoring_models.base.derived import PATH, ROW, Alive, Part, Scores, Sums
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, unknown_name
 from poolsieve.scoring_models.base.kinds import short
 from poolsieve.scoring_models.base.packages import need
@@ -75,6 +75,7 @@ class _Labels(Config):
     extra: ClassVar[str] = "labels"
     exact: ClassVar[bool] = False
     """Whether float64 lists stay so."""
+    in_manifest: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.classes is not None:
@@ -140,6 +141,13 @@ class _Labels(Config):
     def values(self, scores: Scores, table: pa.Table) -> Mapping[str, pa.Array]:
         """The lines' columns; null where there is none."""
         return {name: table.column(name).combine_chunks() for name in self.columns}
+
+    def report(self, scores: Scores, kept: Alive) -> Sums:
+        """Rows that were judged, those of them with an issue, and those that stay because nobody could judge them."""
+        issue = scores["issue"]
+        judged, flagged = np.asarray(issue.is_valid()), np.asarray(issue.fill_null(False))
+        counts = {"judged": judged, "issues": flagged, "not judged and kept": kept & ~judged}
+        return {"": {name: int(rows.sum()) for name, rows in counts.items()}}
 
     def _width(self) -> int | None:
         """Numbers of a list; None: as many as most have."""

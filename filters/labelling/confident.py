@@ -48,15 +48,6 @@ def issues(codes: Ints, probabilities: Floats, filter_by: str = FILTERS[0]) -> B
     return found
 
 
-def joint(codes: Ints, probabilities: Floats) -> Ints:
-    """int64 (classes, classes): items by given label and by the class that they confidently are; calibrated."""
-    from cleanlab.count import compute_confident_joint
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return np.asarray(compute_confident_joint(codes, probabilities), dtype=np.int64)
-
-
 def self_confidence(codes: Ints, probabilities: Floats) -> Floats:
     """float64 (n,): the probability of each item's own label; small is suspicious."""
     return probabilities[np.arange(len(codes)), codes].astype(np.float64)

@@ -15,7 +15,6 @@ import pyarrow as pa
 
 from poolsieve.filters.dsl.cuts import tie_hashes
 from poolsieve.filters.labelling.items import Bools, Floats, Ints
-from poolsieve.scoring_models.base.config import JsonObject
 from poolsieve.scoring_models.base.errors import PoolsieveError
 
 FOLDS = 5
@@ -30,11 +29,6 @@ _log = logging.getLogger(__name__)
 def fold_of(uids: pa.Array, folds: int) -> Ints:
     """int64 (n,): the fold of each uid, from 0."""
     return (tie_hashes(uids, 0, b"fold") % np.uint64(folds)).astype(np.int64)
-
-
-def settings() -> JsonObject:
-    """What the classifier is, for the record."""
-    return {"classifier": "logistic regression", "C": INVERSE_REGULARISATION, "tol": TOLERANCE, "max_iter": MOST_STEPS}
 
 
 def out_of_sample(values: Floats, codes: Ints, fold: Ints, classes: int) -> Floats:

@@ -15,6 +15,7 @@ import pytest
 
 from poolsieve.dataflow import Pool
 from poolsieve.dataflow.recipes.source import RecipeSource
+from poolsieve.dataflow.store.manifest import read_manifest
 from poolsieve.filters import Keep, Score, col, labels
 from poolsieve.filters.labelling.confident import FILTERS
 from poolsieve.filters.labels import ConfidentLearning, Neighbours
@@ -133,6 +134,8 @@ def test_what_cannot_be_judged_stays_and_is_named(stage: Any, tmp_path: Path, ca
     assert [found[f"item-{row}"] for row in range(judged)] == [(True, None, None, None)] * judged
     assert all(found[f"item-{row}"][1] is not None for row in range(judged, 400))
     assert 20 < summary.dropped < 120
+    told = {"judged": 400 - judged, "issues": summary.dropped, "not judged and kept": judged}
+    assert read_manifest(str(tmp_path / "out")).tallies == {"labels.issue": {"": told}}
     assert "1 rows are not judged: they have a list of another length" in caplog.text
     assert "(first: 00.parquet, row 2)" in caplog.text and "no label" in caplog.text
 
