@@ -15,7 +15,7 @@ from pyarrow import types
 from poolsieve.scoring_models.base.config import Config
 from poolsieve.scoring_models.base.errors import PlanError, RowError
 from poolsieve.scoring_models.marking.gold import Gold
-from poolsieve.scoring_models.marking.options import choice_of, listing
+from poolsieve.scoring_models.marking.options import OPTIONS, are_options, choice_of, listing
 
 
 class BadOptions(ValueError):
@@ -35,17 +35,10 @@ class _Options(Config):
         Raises:
             PlanError: naming the type.
         """
-        text = types.is_string(kind) or types.is_large_string(kind)
-        if role == self.options:
-            fits, what = types.is_integer(kind) or _is_list(kind), "options (lists of texts, or their number)"
-        else:
-            fits, what = text, "text"
-        if not (fits or types.is_null(kind)):
+        text = types.is_string(kind) or types.is_large_string(kind) or types.is_null(kind)
+        fits, what = (are_options(kind), OPTIONS) if role == self.options else (text, "text")
+        if not fits:
             raise PlanError(f"{where} reads {role!r} as {what}, but it is {kind}: name another column")
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
 
 
 @dataclass(frozen=True, eq=False)

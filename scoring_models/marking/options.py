@@ -11,6 +11,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import pyarrow as pa
+from pyarrow import types
+
 from poolsieve.scoring_models.base.errors import RowError
 from poolsieve.scoring_models.base.outcomes import RIGHT_FROM
 from poolsieve.scoring_models.marking.gold import Gold
@@ -20,6 +23,9 @@ from poolsieve.scoring_models.marking.texts import normal
 FEWEST_INLINE = 3
 """Options in one line without brackets, or with small letters: fewer are initials ("A. Smith or B. Jones") or
 references ("figures (a) and (b)")."""
+
+OPTIONS = "options (lists of texts, or their number)"
+"""What messages call them."""
 
 MOST_LISTS = 10
 """Lists that are looked at in one text, from its end. Options are in the last as a rule."""
@@ -142,6 +148,14 @@ def unlabelled(options: Sequence[str]) -> tuple[str, ...]:
     return tuple(
         option.lstrip()[match.end() :].strip() for option, match in zip(options, matches, strict=True) if match
     )
+
+
+def are_options(kind: pa.DataType) -> bool:
+    """Whether a column of that type can hold options: lists of texts, or how many there are; nulls alone too."""
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        kind = kind.value_type  # type: ignore[attr-defined]  # a list's
+        return types.is_string(kind) or types.is_large_string(kind) or types.is_null(kind)
+    return types.is_integer(kind) or types.is_null(kind)
 
 
 def options_fault(options: Sequence[str]) -> RowError | None:

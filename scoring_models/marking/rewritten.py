@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from poolsieve.scoring_models.base.config import JsonObject
-from poolsieve.scoring_models.base.errors import RowError, unknown_name
+from poolsieve.scoring_models.base.errors import PlanError, RowError, unknown_name
 from poolsieve.scoring_models.marking.gold import Gold, accepted, no_answer
 from poolsieve.scoring_models.marking.letters import LETTERS
 from poolsieve.scoring_models.marking.options import (
+    OPTIONS,
     Choice,
+    are_options,
     choice_of,
     lettered,
     listed_in,
@@ -84,7 +86,7 @@ def rewritten(rows: pa.RecordBatch, how: str, roles: Mapping[str, str] | None = 
         roles: name in `ROLES` -> column, where these differ.
 
     Raises:
-        PlanError: for another `how`, and for a batch without a column that must be there.
+        PlanError: for another `how`, a batch without a column that must be there, and options of another type.
     """
     if how not in WAYS:
         raise unknown_name(f"items can't be rewritten as {how!r}", how, WAYS)
@@ -108,7 +110,11 @@ def _columns(rows: pa.RecordBatch, roles: Mapping[str, str]) -> dict[str, pa.Arr
     for name in NEEDED:
         if names[name] not in rows.schema.names:
             raise unknown_name(f"items have no column {names[name]!r}, for {name}", names[name], rows.schema.names)
-    return {name: rows.column(column) for name, column in names.items() if column in rows.schema.names}
+    found = {name: rows.column(column) for name, column in names.items() if column in rows.schema.names}
+    if "options" in found and not are_options(found["options"].type):
+        kind = found["options"].type
+        raise PlanError(f"items have {names['options']!r} as {OPTIONS}, but it is {kind}: name another column")
+    return found
 
 
 def _batch(made: list[JsonObject], images: pa.Array | None, origins: list[int]) -> pa.RecordBatch:
@@ -122,6 +128,8 @@ def _batch(made: list[JsonObject], images: pa.Array | None, origins: list[int]) 
 def _made(row: JsonObject, how: str) -> list[JsonObject] | RowError:
     gold = Gold(_text(row["answer"]), tuple(map(str, row.get("answers") or ())))
     wrong = no_answer(gold)
+    if row["uid"] is None:
+        return RowError("no_uid", "the row has no uid, which what is made of it would be named after")
     if wrong or not (row["question"] or "").strip():
         return RowError("no_answer", wrong) if wrong else RowError("no_question", "the question is empty")
     options = row.get("options")

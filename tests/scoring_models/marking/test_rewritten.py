@@ -86,6 +86,7 @@ def test_options_in_the_suffix_are_taken_out_as_datbench_has_them(how: str) -> N
     ("change", "kind"),
     [
         ({"question": None}, "no_question"),
+        ({"uid": None}, "no_uid"),
         ({"question": "  "}, "no_question"),
         ({"answer": None}, "no_answer"),
         ({"options": ["a", "a"]}, "double_options"),
@@ -100,7 +101,7 @@ def test_a_bad_row_costs_one_row(how: str, change: dict[str, Any], kind: str) ->
     schema = pa.schema(
         {"uid": pa.string(), "question": pa.string(), "answer": pa.string(), "options": pa.list_(pa.string())}
     )
-    made = rewritten(pa.RecordBatch.from_pylist([good | change | {"uid": "bad"}, good], schema), how)
+    made = rewritten(pa.RecordBatch.from_pylist([good | {"uid": "bad"} | change, good], schema), how)
     assert {place: wrong.kind for place, wrong in made.errors.items()} == {0: kind}
     assert {row["source_info"]["original_idx"] for row in made.rows.to_pylist()} == {"good"}
 
@@ -122,6 +123,8 @@ def test_what_cant_work_is_refused() -> None:
         rewritten(ROWS, "circle")
     with pytest.raises(PlanError, match="no column 'gold', for answer"):
         rewritten(ROWS, "circular", {"answer": "gold"})
+    with pytest.raises(PlanError, match="'source' as options"):
+        rewritten(ROWS, "circular", {"options": "source"})
 
 
 @settings(deadline=None)
