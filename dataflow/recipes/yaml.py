@@ -276,7 +276,7 @@ def _stages() -> Known:
 
 @functools.cache
 def _scorers() -> Known:
-    return {**_installed("poolsieve.scorers"), **_classes("score", "load")}
+    return {**_installed("poolsieve.scorers"), **_classes("score", "load", "pieces")}
 
 
 @functools.cache
