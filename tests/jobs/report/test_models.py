@@ -327,10 +327,10 @@ def test_what_endpoints_were_asked_has_a_line_of_its_own() -> None:
     assert [line.text.replace(NBSP, " ") for line in found.asked] == [said]
     assert not found.models
     assert found.text.replace(NBSP, " ") == (
-        "Scoring edu is the bottleneck: 90 % of the work time at 45.5 rows/s. It waits for its endpoint: a larger "
+        "Scoring edu is the bottleneck: 90 % of the work time at 46 rows/s. It waits for its endpoint: a larger "
         "concurrency would help, if the server has room for it."
     )
     assert msgspec.convert(json.loads(msgspec.json.encode(found)), Throughput) == found
     free = ModelWork(rows=1, requests=1, uncounted=1)
     (line,) = measured(facts("edu"), Work(rows=1, models={"edu": free}, scored={"edu": 1})).asked
-    assert line.text == "edu: 1 request for 1 rows, 1 answers without counts of tokens" and line.cost is None
+    assert line.text == "edu: 1 request for 1 row, 1 answer without counts of tokens" and line.cost is None
