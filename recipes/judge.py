@@ -16,7 +16,14 @@ from poolsieve.filters import Above, Score, gopher
 from poolsieve.scoring_models import Endpoint, Judge
 
 
-def recipe(pool: str, text: str = "text", key: str = "", at_least: float = 3.0, concurrency: int = 16) -> Recipe:
+def recipe(
+    pool: str,
+    text: str = "text",
+    key: str = "",
+    rubric: str = "recipes/rubrics/educational.md",
+    at_least: float = 3.0,
+    concurrency: int = 16,
+) -> Recipe:
     """`text` is the column that holds it; `key` the NAME of an environment variable; the address comes from one too."""
     endpoint = Endpoint(
         os.environ.get("JUDGE_URL", "http://localhost:8000/v1"),
@@ -24,6 +31,6 @@ def recipe(pool: str, text: str = "text", key: str = "", at_least: float = 3.0, 
         key=key or None,
         concurrency=concurrency,
     )
-    judge = Judge(endpoint, "rubrics/educational.md", columns={"quality": "float32"}, least=0, most=5)
+    judge = Judge(endpoint, rubric, columns={"quality": "float32"}, least=0, most=5)
     kind = Pool.jsonl if ".json" in pool else Pool.parquet
     return kind(pool, text=text) | gopher.quality() | Score(edu=judge) | Above("edu.quality", at_least)
