@@ -106,7 +106,7 @@ def _at(value: Any) -> str:
     return str(value)
 
 
-@stage(example='suite.mislabelled("panel", verdicts=Verdicts("verdicts.parquet"))')
+@stage(example='suite.mislabelled("panel", verdicts=Verdicts("verdicts.parquet"))', scorers=("verdicts", "judge"))
 def mislabelled(panel: str = "panel", *, verdicts: Any = None, judge: Any = None, name: str = "verdict") -> Chain:
     """Drops items whose answer is wrong, whose question is ambiguous, or whose image is too small, as a judge says.
 

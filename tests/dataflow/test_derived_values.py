@@ -287,7 +287,7 @@ def test_a_composite_is_several_steps_under_one_name(pool: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("add", "said"),
     [
-        (lambda r: r | Score(twice=Doubled("lenght")), "did you mean 'length'"),
+        (lambda r: r | Score(twice=Doubled("lenght")), "Did you mean 'length'"),
         (lambda r: r | Derive(share=Share("length")) | Score(twice=Doubled("share")), "derived value"),
         (lambda r: r | Derive(length=Share("length")), "exists already"),
         (lambda r: r | Score(where=col("nothing") > 1, twice=Doubled("length")), "nothing"),
