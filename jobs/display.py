@@ -22,6 +22,7 @@ from poolsieve.dataflow import fs, progress
 from poolsieve.dataflow.fs import is_local
 from poolsieve.dataflow.store import layout
 from poolsieve.dataflow.store.job import Job
+from poolsieve.jobs.report.asked import asked_text
 from poolsieve.jobs.report.models import model_line
 from poolsieve.jobs.report.numbers import percent_text, rate_text
 from poolsieve.scoring_models.base.work import ModelWork
@@ -242,6 +243,8 @@ def pace_text(rate: float | None) -> str:
 
 def model_text(work: ModelWork) -> str:
     """`model 78 %, decoding 20 %, no rows 2 %`: of the time of a CPU's cores, or of a device's own, since the start."""
+    if work.requests:
+        return asked_text(work)
     line = model_line("", work)
     shares = {"model": line.in_model, "decoding": line.decoding, "no rows": line.waiting}
     return ", ".join(f"{name} {percent_text(share)}" for name, share in shares.items()) if work.rows else ""

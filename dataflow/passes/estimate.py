@@ -119,6 +119,7 @@ def describe_plan(plan: Plan, *, sample_rows: int = 2000, seed: int = 0) -> Plan
         warnings=(
             *_replacing(plan),
             *plan.warnings,
+            *questions(job, shards),
             *trivial_cuts(job),
             *advice(job),
             *stragglers(job, shards),
@@ -132,6 +133,18 @@ def describe_plan(plan: Plan, *, sample_rows: int = 2000, seed: int = 0) -> Plan
 
 def _replacing(plan: Plan) -> list[str]:
     return [f"{plan.other_pool}: `run` asks for --replace-pool"] if plan.other_pool else []
+
+
+def questions(job: Job, shards: Sequence[Shard]) -> list[str]:
+    """What is said of scorers that ask somebody who may want to be paid, where a shard has no answers yet."""
+    asking = [step for step in job.program.scorers if in_pieces(step.scorer)]
+    todo = {step.name: sum(not job.score_files("plan", step).urls(shard) for shard in shards) for step in asking}
+    return [
+        f"{name!r} asks an endpoint about each row that reaches it: once, and twice where a reply can't be read. "
+        f"{count:,} of {len(shards):,} shards have no answers yet"
+        for name, count in todo.items()
+        if count
+    ]
 
 
 def trivial_cuts(job: Job) -> list[str]:
@@ -280,7 +293,7 @@ def _sampled_scores(step: ScoreStep, values: RoleValues, n: int, scores: Mapping
     plain: Any = step.scorer
     upstream = [source.name for source in step.inputs.values() if isinstance(source, FromScore)]
     asked = step.where.names() if step.where is not None else ()
-    if has_model(plain) or hasattr(plain, "pieces") or not all(name in scores for name in (*upstream, *asked)):
+    if not _costs_little(step) or not all(name in scores for name in (*upstream, *asked)):
         return {}
     values.scores = scores
     rows = np.arange(n)

@@ -45,6 +45,8 @@ def print_work(found: Summary) -> None:
     made = measured(found.facts, found.work, found.wall_seconds)
     for line in made.models:
         click.echo(f"model    {line.text}")
+    for asked in made.asked:
+        click.echo(f"asked    {asked.text}")
     click.echo(f"time     {made.text}")
 
 

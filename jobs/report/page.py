@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.store.layout import report_url
 from poolsieve.dataflow.store.summary import Summary
+from poolsieve.jobs.report.asked import cost_text
 from poolsieve.jobs.report.charts import chart_of
 from poolsieve.jobs.report.data import ReportData, report_data, report_json
 from poolsieve.jobs.report.numbers import (
@@ -87,7 +88,7 @@ def environment() -> Environment:
         finalize=harmless,
     )
     made.filters.update(rows=rows_text, count=count_text, share=share_text, size=size_text)
-    made.filters.update(percent=percent_text, rate=rate_text, cores=cores_text)
+    made.filters.update(percent=percent_text, rate=rate_text, cores=cores_text, cost=cost_text)
     made.filters.update(score=score_text, seconds=seconds_text, json=_json, points=curve_points)
     return made
 

@@ -9,6 +9,7 @@ import msgspec
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.store.layout import report_url
 from poolsieve.dataflow.store.summary import Facts, Summary, Work
+from poolsieve.jobs.report.asked import AskedLine, asked_line
 from poolsieve.jobs.report.models import ModelLine, model_line, remedy
 from poolsieve.jobs.report.numbers import percent_text, rate_text
 from poolsieve.scoring_models.base.work import Amount, Count
@@ -44,6 +45,7 @@ class Throughput(msgspec.Struct, kw_only=True, frozen=True):
         bottleneck: the stage that took longest; None if nothing was done.
         text: the same in a sentence.
         models: what each loaded model did.
+        asked: what endpoints were asked.
         earlier: these are the figures of an earlier run, the one that did the work.
     """
 
@@ -55,6 +57,7 @@ class Throughput(msgspec.Struct, kw_only=True, frozen=True):
     bottleneck: str | None
     text: str
     models: list[ModelLine] = []
+    asked: list[AskedLine] = []
     earlier: bool = False
 
 
@@ -87,7 +90,9 @@ def measured(facts: Facts, work: Work, wall_seconds: float | None = None) -> Thr
         if name in work.seconds
     ]
     slowest = max(stages, key=lambda stage: stage.seconds, default=None)
-    models = [model_line(name, work.models[name]) for name in steps if name in work.models]
+    done = [(name, work.models[name]) for name in steps if name in work.models]
+    models = [model_line(name, made) for name, made in done if not made.requests]
+    asked = [asked_line(name, made) for name, made in done if made.requests]
     return Throughput(
         stages=stages,
         seconds=busy,
@@ -96,7 +101,8 @@ def measured(facts: Facts, work: Work, wall_seconds: float | None = None) -> Thr
         read_bytes=work.read_bytes,
         bottleneck=slowest.step if slowest else None,
         models=models,
-        text=_bottleneck(slowest, stages, models) if slowest else NOTHING,
+        asked=asked,
+        text=_bottleneck(slowest, stages, models, asked) if slowest else NOTHING,
     )
 
 
@@ -110,13 +116,15 @@ def _stage(name: str, seconds: float, rows: int, busy: float) -> Stage:
     )
 
 
-def _bottleneck(stage: Stage, stages: list[Stage], models: list[ModelLine]) -> str:
+def _bottleneck(stage: Stage, stages: list[Stage], models: list[ModelLine], asked: list[AskedLine]) -> str:
     """The slowest stage, and what would help. What a model's own time went to says more than how long it took."""
     rate = f" at {rate_text(stage.rows_per_second)} rows/s" if stage.rows_per_second else ""
     said = f"{_doing(stage)} is the bottleneck: {percent_text(stage.share)} of the work time{rate}"
     own = next((line for line in models if line.step == stage.step and line.cores), None)
     if own is not None:
         return f"{said}. {remedy(own, _waits_for(stage, stages))}"
+    if any(line.step == stage.step for line in asked):
+        return f"{said}. It waits for its endpoint: a larger concurrency would help, if the server has room for it."
     if stage.step == READ and (idle := max(models, key=lambda line: line.waiting, default=None)) and idle.waiting:
         said += f", and the model of {idle.step} waits for rows {percent_text(idle.waiting)} of its time"
     return f"{said}. Twice as fast, it would save {percent_text(stage.share / 2)} of all work."

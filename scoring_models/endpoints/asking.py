@@ -105,7 +105,7 @@ class Question:
             self.tally.asked(self.last is not None and messages is self.messages)
             answer = await self.line.post(self.endpoint.address, self.endpoint.headers(), sent, self.endpoint.timeout)
         reply = await self._read(answer, messages)
-        self.line.answered = time.monotonic()
+        self.line.answered[self.endpoint.model] = time.monotonic()
         self.tally.answered(reply)
         return reply
 
@@ -156,7 +156,7 @@ class Question:
                 f"{self._where} has limited the rate for {self.endpoint.patience:g} s ({failed}): lower concurrency, "
                 "or run again later. What was answered is kept"
             )
-        if self.line.answered >= self.began or await self._answers_at_all():
+        if self.line.answered.get(self.endpoint.model, -1.0) >= self.began or await self._answers_at_all():
             return Unanswered("endpoint_unanswered", f"{failed}, {self.tried} times")
         return EndpointError(
             f"{self._where} does not answer ({failed}, {self.tried} times; a trivial question neither): check that it "
@@ -164,8 +164,8 @@ class Question:
         )
 
     async def _answers_at_all(self) -> bool:
-        """Whether the endpoint answered before, or answers the trivial question."""
-        if self.line.answered >= 0 and self.last is None:
+        """Whether the model answered before, or answers the trivial question."""
+        if self.endpoint.model in self.line.answered and self.last is None:
             return True
         try:
             async with asyncio.timeout(self.endpoint.patience):

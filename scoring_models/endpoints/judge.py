@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import pyarrow as pa
 
 from poolsieve.scoring_models.base.arrow import type_named
-from poolsieve.scoring_models.base.errors import PlanError, RowError
+from poolsieve.scoring_models.base.errors import PlanError, RowError, unknown_name
 from poolsieve.scoring_models.base.kinds import short
 from poolsieve.scoring_models.base.scorer import Resources, Scored, ScorerConfig
 from poolsieve.scoring_models.endpoints.endpoint import Endpoint
@@ -53,7 +53,7 @@ class Judge(ScorerConfig):
     (`judge_unreadable`). Null where a role that is read is null. Answers are stored every 256 rows or 30 seconds.
 
     Args:
-        endpoint: who is asked.
+        endpoint: who is asked; in YAML a mapping of its arguments.
         prompt: a text with a place `{role}` for each role that is read, or the path of a rubric (.md, .txt), whose
             contents are part of the fingerprint. What form the reply should have is added to it.
         columns: name -> type: bool, string, an integer or a float. The name "" is the score's own, for which the model
@@ -86,6 +86,8 @@ class Judge(ScorerConfig):
     extra = "endpoints"
 
     def __post_init__(self) -> None:
+        if isinstance(self.endpoint, Mapping):
+            object.__setattr__(self, "endpoint", _endpoint(self.endpoint))
         if not isinstance(self.endpoint, Endpoint):
             raise PlanError(
                 f"Judge({short(self.endpoint)}): give an endpoint, as Endpoint('http://localhost:8000', 'm')"
@@ -181,7 +183,7 @@ class Judge(ScorerConfig):
             kept = [one.values and {"text": one.reply, "cut": self._is_cut(batch, row)} for row, one in done]
             made[REPLY] = pa.array(kept, REPLY_TYPE)
         errors = {i: one.error for i, (_, one) in enumerate(done) if one.error is not None}
-        return Scored(made, errors, work=tally.take(len(done)))
+        return Scored(made, errors, work=tally.take(sum(map(_was_asked, done))))
 
     def _question(self, batch: pa.RecordBatch, row: int) -> Messages | RowError:
         """What is asked of one row, or why its image can't be sent."""
@@ -199,7 +201,7 @@ class Judge(ScorerConfig):
         if isinstance(answer, RowError):
             return _Read(None, answer, "")
         try:
-            return _Read(read(answer.text, self._asked, self.least, self.most), None, answer.text)
+            return _Read(read(answer.text, self._asked, self.least, self.most, answer.cut), None, answer.text)
         except Unreadable as error:
             cut = " (cut short by max_tokens)" if answer.cut else ""
             said = " ".join(answer.text[:1000].split())[:150]
@@ -209,8 +211,28 @@ class Judge(ScorerConfig):
         return any(len(_text(batch.column(role)[row].as_py())) > self.max_chars for role in self._texts)
 
 
+def _was_asked(one: tuple[int, _Read]) -> bool:
+    """Not of a row with a null, nor of one whose image can't be sent."""
+    _, made = one
+    return made.values is not None or (made.error is not None and not made.error.kind.startswith("image_"))
+
+
 def _repeatable(made: _Read) -> bool:
     return made.error is not None and made.error.kind == UNREADABLE
+
+
+def _endpoint(given: Mapping[Any, Any]) -> Endpoint:
+    """As YAML has it; says no value, since one may be a key."""
+    names = [item.name for item in fields(Endpoint)]
+    for name in given:
+        if name not in names:
+            raise unknown_name("Judge(endpoint=...) has a name that no endpoint knows", str(name)[:20], names)
+    for name in ("url", "model"):
+        if name not in given:
+            raise PlanError(
+                f"Judge(endpoint=...) needs {name!r}, as {{'url': 'http://localhost:8000/v1', 'model': 'm'}}"
+            )
+    return Endpoint(**given)
 
 
 def _text(value: Any) -> str:

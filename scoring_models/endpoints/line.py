@@ -50,8 +50,8 @@ class Line:
         limits = httpx2.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
         self._client = httpx2.AsyncClient(limits=limits, follow_redirects=False)
         self.slots = asyncio.Semaphore(concurrency)
-        self.answered = -1.0
-        """When a question was last answered, by the monotonic clock; negative before the first."""
+        self.answered: dict[str, float] = {}
+        """Model -> when it last answered a question, by the monotonic clock."""
         self._resume = 0.0
 
     def hold(self, seconds: float) -> None:

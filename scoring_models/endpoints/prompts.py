@@ -24,7 +24,7 @@ def prompt_text(prompt: Any, what: str) -> str:
     """The prompt, read from its file where it is the path of one.
 
     Args:
-        prompt: a text, or a path that ends in .md or .txt, relative to the recipe.
+        prompt: a text, or a path that ends in .md or .txt; a relative one starts where the command was run.
         what: who wants it, for messages.
 
     Raises:
@@ -43,7 +43,9 @@ def _read(path: str, what: str) -> str:
             data = file.read(MOST_BYTES + 1)
         text = data.decode("utf-8-sig")
     except (OSError, ValueError) as error:
-        raise PlanError(f"{what} can't read its rubric {path}: {error}") from error
+        raise PlanError(
+            f"{what} can't read its rubric {path}: {error}; a relative path starts where the command was run"
+        ) from error
     if len(data) > MOST_BYTES:
         raise PlanError(f"{what}: the rubric {path} has more than {MOST_BYTES:,} bytes")
     return text.replace("\r\n", "\n")

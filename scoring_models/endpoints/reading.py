@@ -35,7 +35,11 @@ def key_of(column: str) -> str:
 
 
 def read(
-    reply: str, columns: Mapping[str, pa.DataType], least: float | None = None, most: float | None = None
+    reply: str,
+    columns: Mapping[str, pa.DataType],
+    least: float | None = None,
+    most: float | None = None,
+    cut: bool = False,
 ) -> dict[str, Any]:
     """Column -> value, from the first JSON object of a reply that has the columns.
 
@@ -46,13 +50,14 @@ def read(
         reply: what the model wrote.
         columns: column -> type: bool, an integer, a float or string.
         least, most: bounds of numbers, inclusive; None for none.
+        cut: whether the reply was cut short, so that a number at its end may be half of one: objects alone count then.
 
     Raises:
         Unreadable: saying what is missing, or wrong.
     """
     text = reply.rpartition("</think>")[2]
     found = next(_with_keys(text, columns), None)
-    if found is None and len(columns) == 1:
+    if found is None and len(columns) == 1 and not cut:
         found = _alone(text, next(iter(columns)))
     if found is None:
         wanted = ", ".join(f'"{key_of(column)}"' for column in columns)
@@ -95,7 +100,7 @@ def _alone(text: str, column: str) -> dict[str, Any] | None:
     if bare is not None:
         return {key: bare[1]}
     name = "[-_ ]".join(map(re.escape, key.split("_")))
-    lines = re.findall(rf"^[^\w\n]{{0,9}}{name}[^\w\n:=]{{0,9}}[:=][^\w\n+-]{{0,9}}{_ONE}\b", text, re.I | re.M)
+    lines = re.findall(rf"^[ \t*_#>`-]{{0,9}}{name}[ \t*_`]{{0,9}}[:=][^\w\n+-]{{0,9}}{_ONE}\b", text, re.I | re.M)
     return {key: lines[-1]} if lines else None
 
 

@@ -34,9 +34,9 @@ class Tally:
             if self._price is not None:
                 self._work.cost += (tokens_in * self._price[0] + tokens_out * self._price[1]) / 1e6
 
-    def take(self, rows: int = 0) -> ModelWork:
-        """What was added since this was last called, and so many rows: whoever calls has it to add up."""
+    def take(self, rows: int = 0) -> ModelWork | None:
+        """What was added since this was last called, and so many rows; None for nothing. The caller adds it up."""
         with self._lock:
             made, self._work = self._work, ModelWork()
         made.rows = rows
-        return made
+        return made if rows or made.requests else None

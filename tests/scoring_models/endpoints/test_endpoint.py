@@ -60,6 +60,7 @@ def test_four_fields_are_sent_and_the_reply_is_read() -> None:
             }
         ]
         work = tally.take(1)
+        assert work is not None
         assert (work.requests, work.retries, work.tokens_in, work.tokens_out, work.uncounted) == (1, 0, 12, 3, 0)
         assert "Authorization" not in chat.headers[0]
 
@@ -95,6 +96,7 @@ def test_what_may_pass_is_asked_again(bad: Sent) -> None:
         tally = made.tally()
         assert made.ask(question("hi"), tally).text == "fine"
         work = tally.take()
+        assert work is not None and tally.take() is None
         assert (chat.asked["hi"], work.requests, work.retries) == (3, 3, 2)
 
 
@@ -122,9 +124,11 @@ def test_a_question_that_alone_fails_is_the_rows_error() -> None:
 
 
 def test_a_server_that_fails_at_everything_ends_the_run() -> None:
-    with Chat(lambda asked: Sent(500, b"crash")) as chat:
-        with pytest.raises(EndpointError, match=r"does not answer \(500: crash, 3 times; a trivial question neither\)"):
-            endpoint(chat).ask(question("hi"))
+    with (
+        Chat(lambda asked: Sent(500, b"crash")) as chat,
+        pytest.raises(EndpointError, match=r"does not answer \(500: crash, 3 times; a trivial question neither\)"),
+    ):
+        endpoint(chat).ask(question("hi"))
 
 
 def test_nobody_at_the_address_ends_the_run() -> None:
@@ -147,9 +151,21 @@ def test_a_refused_question_is_the_rows_and_is_not_repeated() -> None:
 
 
 def test_a_server_that_refuses_everything_ends_the_run() -> None:
-    with Chat(lambda asked: Sent(400, b"unsupported parameter: max_tokens")) as chat:
-        with pytest.raises(EndpointError, match=r"refuses even a trivial question .400: unsupported parameter"):
-            endpoint(chat).ask(question("hi"))
+    with (
+        Chat(lambda asked: Sent(400, b"unsupported parameter: max_tokens")) as chat,
+        pytest.raises(EndpointError, match=r"refuses even a trivial question .400: unsupported parameter"),
+    ):
+        endpoint(chat).ask(question("hi"))
+
+
+def test_a_model_that_is_not_there_ends_the_run_though_another_answers() -> None:
+    def answer(asked: dict[str, Any]) -> Sent:
+        return said("fine") if asked["model"] == "m" else Sent(400, b"no such model")
+
+    with Chat(answer) as chat:
+        assert endpoint(chat).ask(question("hi")).text == "fine"
+        with pytest.raises(EndpointError, match="no such model"):
+            Endpoint(chat.url, "n").ask(question("hi"))
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 402, 410])
@@ -207,9 +223,11 @@ def test_retry_after_holds_all_questions() -> None:
 def test_a_rate_limit_does_not_count_as_an_attempt_but_ends_some_time() -> None:
     with Chat(first(8, Sent(429, b"slow"))) as chat:
         assert endpoint(chat, attempts=1).ask(question("hi")).text == "fine"
-    with Chat(lambda asked: Sent(429, b"slow")) as chat:
-        with pytest.raises(EndpointError, match=r"has limited the rate for 1 s .429: slow.: lower concurrency"):
-            endpoint(chat, patience=1.0).ask(question("hi"))
+    with (
+        Chat(lambda asked: Sent(429, b"slow")) as chat,
+        pytest.raises(EndpointError, match=r"has limited the rate for 1 s .429: slow.: lower concurrency"),
+    ):
+        endpoint(chat, patience=1.0).ask(question("hi"))
     with Chat(lambda asked: Sent(429, b'{"error": {"code": "insufficient_quota"}}')) as chat:
         with pytest.raises(EndpointError, match="no quota left"):
             endpoint(chat).ask(question("hi"))
@@ -294,6 +312,7 @@ def test_cost_is_added_up() -> None:
         tally = made.tally()
         list(made.ask_all(((i, question(str(i))) for i in range(10)), tally=tally))
     work = tally.take()
+    assert work is not None
     assert (work.tokens_in, work.tokens_out) == (10_000, 5_000)
     assert work.cost == pytest.approx(10_000 * 2e-6 + 5_000 * 8e-6)
 
