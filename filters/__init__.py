@@ -10,6 +10,7 @@ from poolsieve.filters.importance import Dsir, dsir
 from poolsieve.filters.languages import language
 from poolsieve.filters.lists import In
 from poolsieve.filters.networks import dfn
+from poolsieve.filters.open_ended import OpenEnded, RightText
 from poolsieve.filters.pii import Masked, PersonalData
 from poolsieve.filters.toxicity import celadon
 from poolsieve.filters.url_lists import urls
@@ -24,7 +25,9 @@ __all__ = [
     "In",
     "Keep",
     "Masked",
+    "OpenEnded",
     "PersonalData",
+    "RightText",
     "Score",
     "Top",
     "all_of",

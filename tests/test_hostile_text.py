@@ -5,6 +5,7 @@ The limit is on a hang, and so a generous one: a scorer that takes the square of
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import random
 import time
@@ -18,15 +19,18 @@ import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from poolsieve.dataflow import Pool
-from poolsieve.filters import Dsir, Masked, PersonalData, c4, fineweb, gopher
+from poolsieve.filters import Dsir, Masked, OpenEnded, PersonalData, RightText, c4, fineweb, gopher
 from poolsieve.filters.decontamination import LoadedNgrams, Ngrams
 from poolsieve.filters.dsl.edits import Edit
 from poolsieve.filters.dsl.stages import Score, Stage
 from poolsieve.filters.dsl.statistics import Statistic
 from poolsieve.filters.lists import pairs_of
+from poolsieve.filters.open_ended import BadOptions
 from poolsieve.filters.url_lists import UrlParts, UrlWords
 from poolsieve.filters.words.tokenizer import tokenizer
 from poolsieve.scoring_models import Classifier, FastText, Language, Tokens
+from poolsieve.scoring_models.marking import HOWS, Gold, lacking, mark
+from poolsieve.scoring_models.marking.options import choice_of, listing
 from tests.filters.corpus import PROSE
 
 BYTES = 200_000
@@ -106,6 +110,13 @@ UNITS: dict[str, str] = {
     "words that end alike": "a bc ab c ",
     "policies": "lorem ipsu privacy polic ",
     "citations without end": "[citation neede",
+    "boxes": "[1, 2, 3, 4] ",
+    "boxed answers": "\\boxed{",
+    "answers": "answer is (a) ",
+    "labels": "Answer:\n",
+    "options": "A. x B. y ",
+    "options in lines": "(A) x\n(B) y\n",
+    "options without texts": "A. B. ",
 }
 
 
@@ -215,6 +226,28 @@ def captions() -> Callable[[str], object]:
     return lambda text: made([text])
 
 
+def marks(how: str) -> Callable[[str], object]:
+    """A mark of the text, and one of another answer against it."""
+
+    def both(text: str) -> None:
+        mark(how, text, Gold("[1, 2, 3, 4]", ("a red car", "b", "c"), ("a red car", "a dog")))
+        against = Gold(text, (text,) * 3, (text, "a dog"))
+        mark(how, "a red car [1, 2, 3, 4]", against)
+        lacking(how, against)
+
+    return both
+
+
+def options_in(text: str) -> None:
+    """A question that lists options, and options that are long themselves."""
+    question = pa.record_batch({"question": [text], "answer": [text]})
+    OpenEnded(options=None).edit(question)
+    with contextlib.suppress(BadOptions):
+        RightText(options=None).edit(question)
+    listing(text, ["a car", "a dog"])
+    choice_of(text, [f"a{text}", f"b{text}"], Gold("a" + text))
+
+
 def fast_text() -> Callable[[str], object]:
     model = str(Language().files()["lid.176.ftz"])
     return scored(FastText(model, label="en"))
@@ -246,6 +279,8 @@ SCORERS: dict[str, Callable[[Path], Callable[[str], object]]] = {
     "tokens, Unigram": lambda folder: scored(unigrams(folder)),
     "windows": windows,
     "captions": lambda _: captions(),
+    "options": lambda _: options_in,
+    **{f"marks, {how}": lambda _, how=how: marks(how) for how in HOWS if how != "judge"},
 }
 """Name -> what makes the function that is timed."""
 

@@ -6,6 +6,7 @@ can't be marked that way. May import `scoring_models.base`.
 
 from poolsieve.scoring_models.marking.final import final_answer
 from poolsieve.scoring_models.marking.gold import Gold
+from poolsieve.scoring_models.marking.presets import DATBENCH
 from poolsieve.scoring_models.marking.ways import HOWS, Scoring, Way, lacking, mark
 
-__all__ = ["HOWS", "Gold", "Scoring", "Way", "final_answer", "lacking", "mark"]
+__all__ = ["DATBENCH", "HOWS", "Gold", "Scoring", "Way", "final_answer", "lacking", "mark"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import re
 from collections.abc import Iterator
 
@@ -14,6 +13,9 @@ Box = tuple[float, float, float, float]
 """Left, top, right, bottom."""
 
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
+
+LONGEST = 30
+"""Characters of a coordinate; text with a longer one among its four names no box."""
 
 SHARES, THOUSANDTHS = 1.5, 1000.0
 """A box with no number above the first is in shares of the image's sides; one with larger numbers beside such a box is
@@ -48,8 +50,10 @@ def _bracketed(text: str) -> Iterator[str]:
 
 
 def _four(text: str) -> Box | None:
-    found = [float(match.group()) for match in itertools.islice(_NUMBER.finditer(text), 4)]
-    return (found[0], found[1], found[2], found[3]) if len(found) == 4 and all(map(math.isfinite, found)) else None
+    found = [match.group() for match in itertools.islice(_NUMBER.finditer(text), 4)]
+    if len(found) < 4 or max(map(len, found)) > LONGEST:
+        return None
+    return float(found[0]), float(found[1]), float(found[2]), float(found[3])
 
 
 def overlap(one: Box, other: Box) -> float:
@@ -58,7 +62,7 @@ def overlap(one: Box, other: Box) -> float:
     height = max(0.0, min(one[3], other[3]) - max(one[1], other[1]))
     inside = width * height
     whole = _area(one) + _area(other) - inside
-    return min(1.0, inside / whole) if 0 < whole < math.inf else 0.0
+    return min(1.0, inside / whole) if whole > 0 else 0.0
 
 
 def _area(box: Box) -> float:

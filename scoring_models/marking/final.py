@@ -15,6 +15,7 @@ Everything is linear in the text: no pattern is tried at each of a run of blanks
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 _BOX, _BEGIN, _END = "\\boxed{", "<|begin_of_box|>", "<|end_of_box|>"
 _TAGS = ("answer", "final_answer", "final")
@@ -73,22 +74,27 @@ def _closing(said: str, begin: int, stop: int) -> int | None:
 def _labelled(said: str) -> str | None:
     """What follows the last "Answer:" that begins a line, on that line or else on the next that is not blank."""
     after = ""
-    for line in _lines_from_the_end(said):
-        text = line.strip()
-        label = _LABEL.match(text.lstrip("*#> "))
+    for line in _lines_from_the_end(said) if "nswer" in said or "NSWER" in said else ():
+        text = line.strip().lstrip("*#> ")
+        label = _LABEL.match(text)
         if label:
-            rest = text.lstrip("*#> ")[label.end() :].strip("* ")
-            return rest or after
+            return text[label.end() :].strip("* ") or after
         after = text or after
     return None
 
 
-def _lines_from_the_end(said: str) -> list[str]:
-    return said.split("\n")[::-1] if "nswer" in said or "NSWER" in said else []
+def _lines_from_the_end(said: str) -> Iterator[str]:
+    """One at a time: a list of the lines of a long text takes many times its size."""
+    stop = len(said)
+    while stop >= 0:
+        start = said.rfind("\n", 0, stop)
+        yield said[start + 1 : stop]
+        stop = start
 
 
 def _last_line(said: str) -> str:
-    lines = said.rstrip().splitlines()
+    last = next(_lines_from_the_end(said.rstrip()))
+    lines = last[last.rfind("\r") + 1 :].splitlines()
     return lines[-1] if lines else ""
 
 

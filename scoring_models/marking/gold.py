@@ -23,6 +23,14 @@ def accepted(gold: Gold) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text for text in given if text and not text.isspace()))
 
 
+def to_the_letter(said: str, gold: Gold) -> bool:
+    """Whether all of what was said is a right answer, blanks at the ends aside: right however texts are compared.
+
+    So that an answer of several lines, or in quotation marks, is not lost to `final_answer`.
+    """
+    return said.strip() in {answer.strip() for answer in accepted(gold)}
+
+
 def no_answer(gold: Gold) -> str | None:
     """Why nothing can be marked against `gold`; None if something can."""
     return None if accepted(gold) else "the item has no right answer"

@@ -26,11 +26,12 @@ _ALONE = re.compile(rf"(?<![\w'’-])({_CAPITAL})")
 def letter_named(said: str, options: Sequence[str] = (), count: int = 0) -> str | None:
     """The one option that an answer names, as a capital letter; None where it names none, or several.
 
-    The final answer is looked at first, then the whole text. The first of these that names any option decides: the
-    letter alone (`b`, `(B)`, `B.`), the option's text alone, a letter at the beginning (`B) a car`), "answer is B",
-    "option B", letters in brackets, capitals that stand alone, texts of options among other words (an option within a
-    longer one that is there too does not count). A capital A or I before a small letter is a word ("A dog"), except
-    before is, or, and; a small letter counts after "answer is" only where it ends the phrase.
+    The final answer is looked at; where it names none, the whole text is, for "answer is B" alone: what else is said of
+    options there may be said against them. The first of these that names any option decides: the letter alone (`b`,
+    `(B)`, `B.`), the option's text alone, a letter at the beginning (`B) a car`), "answer is B", "option B", letters in
+    brackets, capitals that stand alone, texts of options among other words (an option within a longer one that is there
+    too does not count). A capital A or I before a small letter is a word ("A dog"), except before is, or, and; a small
+    letter counts after "answer is" only where it ends the phrase.
 
     Args:
         said: any text.
@@ -41,7 +42,7 @@ def letter_named(said: str, options: Sequence[str] = (), count: int = 0) -> str 
     final = final_answer(said).replace("*", "").strip()
     named = _named(final, options, known)
     if named is None and len(said) > len(final):
-        named = _in_letters(said.replace("*", ""), known)
+        named = _of(_ANSWER.findall(said.replace("*", "")), known)
     return next(iter(named)) if named is not None and len(named) == 1 else None
 
 
@@ -90,19 +91,28 @@ def _within(text: str, options: Sequence[str]) -> set[str] | None:
 
 
 def gold_letters(gold: Gold) -> set[str]:
-    """The letters that are right: each answer is a letter, or the text of one option.
+    """The letters that are right: each answer is a letter, the text of one option, or both (`B) a car`).
 
-    Empty where an answer is neither, is the text of several options, or is the letter of one and the text of another.
+    Empty where an answer is none of these, is the text of several options, or is the letter of one and the text of
+    another.
     """
     found: set[str] = set()
     for answer in accepted(gold):
-        whole = _WHOLE.fullmatch(answer.strip())
-        letters = _of(whole.group(1), LETTERS[: len(gold.options) or len(LETTERS)]) if whole else set()
-        meant = letters | with_text(answer, gold.options)
+        meant = _meant(answer.strip(), gold.options)
         if len(meant) != 1:
             return set()
         found |= meant
     return found
+
+
+def _meant(answer: str, options: Sequence[str]) -> set[str]:
+    whole = _WHOLE.fullmatch(answer)
+    letters = _of(whole.group(1), LETTERS[: len(options) or len(LETTERS)]) if whole else set()
+    meant = letters | with_text(answer, options)
+    leading = None if meant else _LEADING.match(answer)
+    if leading is None:
+        return meant
+    return _of(leading.group(1), LETTERS) & with_text(answer[leading.end() :], options)
 
 
 def mark_letter(said: str, gold: Gold, _: float | None = None) -> float:

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from poolsieve.scoring_models.marking.final import final_answer
-from poolsieve.scoring_models.marking.gold import Gold, accepted, no_answer
+from poolsieve.scoring_models.marking.gold import Gold, accepted, no_answer, to_the_letter
 from poolsieve.scoring_models.marking.texts import ascii_digits, normal
 
 TOLERANCE = 0.05
@@ -85,17 +85,26 @@ def mark_numeric(said: str, gold: Gold, tolerance: float | None = None) -> float
         tolerance: relative to the right answer.
     """
     exactly = Fraction(repr(TOLERANCE if tolerance is None else float(tolerance)))
-    given = final_answer(said)
+    if to_the_letter(said, gold):
+        return 1.0
+    text = final_answer(said)
+    given = _Read(number_in(text), _items(text), normal(text))
     return float(any(_relaxed(given, answer, exactly) for answer in accepted(gold)))
 
 
-def _relaxed(given: str, answer: str, tolerance: Fraction) -> bool:
-    one, other = number_in(given), number_in(answer)
-    if one is not None and other is not None:
-        return close(one, other, tolerance)
-    if _items(given) and _items(answer):
-        return _items(given) == _items(answer)
-    return bool(given) and normal(given) == normal(answer)
+class _Read(NamedTuple):
+    number: Number | None
+    items: list[str]
+    text: str
+
+
+def _relaxed(given: _Read, answer: str, tolerance: Fraction) -> bool:
+    number, items = number_in(answer), _items(answer)
+    if given.number is not None and number is not None:
+        return close(given.number, number, tolerance)
+    if given.items and items:
+        return given.items == items
+    return bool(given.text) and given.text == normal(answer)
 
 
 def _items(text: str) -> list[str]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import re
-import sys
 import unicodedata
 
 from poolsieve.scoring_models.marking.final import final_answer
-from poolsieve.scoring_models.marking.gold import Gold, accepted
+from poolsieve.scoring_models.marking.gold import Gold, accepted, to_the_letter
 
 ARTICLES = frozenset({"a", "an", "the"})
 """SQuAD 1.1's `normalize_answer` (Rajpurkar et al., evaluate-v1.1.py) and VQA's evaluation have the same three."""
@@ -19,6 +17,7 @@ NUMBER_WORDS = {
 }
 """`manualMap` of VQA's evaluation (GT-Vision-Lab/VQA, vqaEval.py)."""
 
+_FOREIGN = re.compile(r"(?![0-9])\d|\u2212")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _BETWEEN = re.compile(r"(?<=\d)[^\w\s.](?=\d)")
 _MARKS = re.compile(r"[^\w\s.-]|_|\.(?!\d)|(?<=[^\s\d-])\.|-(?!\.?\d)|(?<=\S)-")
@@ -48,22 +47,20 @@ def normal(text: str) -> str:
 
 def ascii_digits(text: str) -> str:
     """The text with decimal digits of any script as 0 to 9, and the minus sign U+2212 as a hyphen."""
-    return text if text.isascii() else text.translate(_digits())
+    return text if text.isascii() else _FOREIGN.sub(_ascii, text)
 
 
-@functools.cache
-def _digits() -> dict[int, str]:
-    found = {code: unicodedata.decimal(chr(code), None) for code in range(128, sys.maxunicode + 1)}
-    return {code: str(value) for code, value in found.items() if value is not None} | {0x2212: "-"}
+def _ascii(found: re.Match[str]) -> str:
+    return "-" if found.group() == "\u2212" else str(unicodedata.decimal(found.group()))
 
 
 def mark_exact(said: str, gold: Gold, _: float | None = None) -> float:
     """1 if the text, or its final answer, is a right answer to the letter; blanks at the ends do not count."""
-    given = {said.strip(), final_answer(said)}
-    return float(any(answer.strip() in given for answer in accepted(gold)))
+    return float(to_the_letter(said, gold) or to_the_letter(final_answer(said), gold))
 
 
 def mark_normalised(said: str, gold: Gold, _: float | None = None) -> float:
-    """1 if the final answer and a right answer are the same once both are `normal`."""
+    """1 if the final answer and a right answer are the same once both are `normal`, or to the letter."""
     given = normal(final_answer(said))
-    return float(bool(given) and any(normal(answer) == given for answer in accepted(gold)))
+    same = bool(given) and any(normal(answer) == given for answer in accepted(gold))
+    return float(same or to_the_letter(said, gold))

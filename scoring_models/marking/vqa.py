@@ -64,11 +64,11 @@ def mark_vqa(said: str, gold: Gold, _: float | None = None) -> float:
     """The mean over people of min(1, m / 3), where m of the *other* people gave the answer that was said (VQA-v2).
 
     With n people of whom c agree, each of those c has c - 1 others who do, each other person c. So a single given
-    answer can't be marked, and two can't reach a half: see `no_people`.
+    answer can't be marked, and two can't reach a half: see `no_people`. An empty answer is wrong.
     """
-    given = vqa_normal(final_answer(said))
-    people = [vqa_normal(answer) for answer in gold.answers]
-    agree = people.count(given)
+    final = final_answer(said)
+    given, people = vqa_normal(final), [vqa_normal(answer) for answer in gold.answers]
+    agree = people.count(given) if final else 0
     total = agree * min(agree - 1, AGREE) + (len(people) - agree) * min(agree, AGREE)
     return total / (AGREE * len(people)) if agree else 0.0
 

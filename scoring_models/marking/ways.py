@@ -91,7 +91,7 @@ def spelling(how: str) -> str:
     """
     way, parameter = way_named(how)
     name = how.partition(":")[0]
-    return name if parameter == way.parameter else f"{name}:{parameter!r}"
+    return name if parameter == way.parameter else f"{name}:{str(parameter).removesuffix('.0')}"
 
 
 def mark(how: str, said: str, gold: Gold) -> float:
