@@ -137,7 +137,7 @@ def _replacing(plan: Plan) -> list[str]:
 
 def questions(job: Job, shards: Sequence[Shard]) -> list[str]:
     """What is said of scorers that ask somebody who may want to be paid, where a shard has no answers yet."""
-    asking = [step for step in job.program.scorers if in_pieces(step.scorer)]
+    asking = [step for step in job.program.scorers if in_pieces(step.scorer) and not has_model(step.scorer)]
     todo = {step.name: sum(not job.score_files("plan", step).urls(shard) for shard in shards) for step in asking}
     return [
         f"{name!r} asks an endpoint about each row that reaches it: once, and twice where a reply can't be read. "

@@ -297,23 +297,23 @@ def _combined(where: Place, name: str, given: dict[str, Any]) -> Rule:
 def _scorer(where: Place, item: Any) -> Scorer | Composite:
     name, arguments = _single(where, item)
     inside = where.at(name)
-    given = {key: _nested(inside.at(key), value) for key, value in _mapping(inside, arguments).items()}
-    made = _called(inside, _lookup(where, name, _scorers()), given)
+    given = {key: _built(inside.at(key), value) for key, value in _mapping(inside, arguments).items()}
+    made: Scorer | Composite = _called(inside, _lookup(where, name, _scorers()), given)
     if not isinstance(made, Scorer) and not is_composite(made):
         raise PlanError(f"{where}: {name!r} made no scorer, but {short(made)}")
     return made
 
 
-def _nested(where: Place, value: Any) -> Any:
-    """An argument of a scorer, with what stands in it as `Endpoint: {...}` made: in a list or a mapping too."""
+def _built(where: Place, value: Any) -> Any:
+    """An argument of a scorer, in which `{Endpoint: {...}}` is one, alone, in a list or under a name."""
     if isinstance(value, list):
-        return [_nested(where, one) for one in value]
+        return [_built(where.at(i), one) for i, one in enumerate(value)]
     if not isinstance(value, dict):
         return value
-    name = next(iter(value)) if len(value) == 1 else ""
-    if name in _NESTED and isinstance(value[name], dict):
-        return _called(where.at(name), _NESTED[name], value[name])
-    return {key: _nested(where, one) for key, one in value.items()}
+    if set(value) - set(_answering()) or len(value) != 1:
+        return {key: _built(where.at(key), one) for key, one in value.items()}
+    name, arguments = _single(where, value)
+    return _called(where.at(name), _answering()[name], _mapping(where.at(name), arguments))
 
 
 def _editor(where: Place, item: Any) -> Editor:
@@ -323,9 +323,6 @@ def _editor(where: Place, item: Any) -> Editor:
         raise PlanError(f"{where}: {name!r} made no editor, but {short(made)}")
     return made
 
-
-_NESTED: Mapping[str, Callable[..., Any]] = {"Endpoint": scoring_models.Endpoint}
-"""What may stand within the arguments of a scorer."""
 
 Known = Mapping[str, Callable[..., Any] | metadata.EntryPoint]
 """Name in YAML -> what is called. An entry point is imported when it is used: a broken one stops no other recipe."""
@@ -342,7 +339,13 @@ def _stages() -> Known:
 
 @functools.cache
 def _scorers() -> Known:
-    return {**_installed("poolsieve.scorers"), **_classes("score", "load", "pieces", "parts")}
+    return {**_installed("poolsieve.scorers"), **_classes("score", "load", "parts", "pieces")}
+
+
+@functools.cache
+def _answering() -> dict[str, Callable[..., Any]]:
+    """What scorers ask: models behind an endpoint."""
+    return _classes("ask")
 
 
 @functools.cache

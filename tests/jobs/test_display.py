@@ -16,7 +16,7 @@ from poolsieve.dataflow.passes.submit import Plan, execute, prepare
 from poolsieve.dataflow.store import layout
 from poolsieve.filters import Keep, col
 from poolsieve.jobs import display
-from poolsieve.jobs.display import Display, Done, Rate, duration
+from poolsieve.jobs.display import Display, Done, Line, Rate, duration, pace_text
 from poolsieve.scoring_models.base.work import ModelWork
 
 
@@ -138,6 +138,23 @@ def test_no_time_left_is_claimed_without_evidence() -> None:
     assert Done(5, 10).eta(10, 60) is None
     assert Done(5, 12).eta(10, 60) is None
     assert Done(5, 6).eta(10, 60) == 240
+
+
+def test_a_panel_has_more_steps_than_a_terminal_has_lines(prepared: Plan) -> None:
+    watcher = Display(prepared.job, 3, console=console(True))
+    watcher.console.height = 10
+    lines = [Line(f"step {i}", rows=i) for i in range(100)]
+    shown, before = watcher.newest(lines)
+    assert shown == lines[-8:] and before == 92
+    assert watcher.newest(lines[:3]) == (lines[:3], 0)
+    telling = [Line(f"step {i}", rows=i, model="model 9 %") for i in range(100)]
+    assert len(watcher.newest(telling)[0]) == 4  # each has a second line
+
+
+def test_slow_steps_have_a_pace() -> None:
+    assert [pace_text(rate) for rate in (None, 0, 4321.0, 12.4, 1.25, 0.5, 0.004)] == [
+        *("", "", "4,321 rows/s", "12 rows/s", "1.2 rows/s", "30 rows/min", "0.24 rows/min")
+    ]
 
 
 def test_durations() -> None:
