@@ -14,12 +14,15 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from poolsieve import filters
+from poolsieve import filters, scoring_models
 from poolsieve.dataflow import Pool
+from poolsieve.filters.dsl.derive import Derive
 from poolsieve.filters.dsl.expr import AllOf, AnyOf, Arithmetic, Column, Compare, IsIn, Literal, Not
 from poolsieve.filters.dsl.ready import Maker, makers, ready_made
 from poolsieve.filters.dsl.stages import Rule, Score, Stage
 from poolsieve.filters.dsl.top import Ranked
+from poolsieve.filters.items.flags import NotTrue
+from poolsieve.filters.items.guessing import NotBlindSolvable
 from poolsieve.filters.lists import Listed
 
 PAGE = Path(__file__).parent / "rules.md"
@@ -65,7 +68,8 @@ def bound(make: Maker, example: str) -> functools.partial[Stage]:
 
 
 def _value(part: ast.expr) -> Any:
-    return eval(compile(ast.Expression(part), "example", "eval"), {**vars(filters), "Pool": Pool})  # noqa: S307
+    names = {**vars(scoring_models), **vars(filters), "Pool": Pool}
+    return eval(compile(ast.Expression(part), "example", "eval"), names)  # noqa: S307
 
 
 def section(function: Maker) -> str:
@@ -79,6 +83,9 @@ def section(function: Maker) -> str:
         if isinstance(part, Score):
             for score, scorer in part.scorers.items():
                 lines += [f"Scores `{score}`: {_text(inspect.getdoc(type(scorer)) or '')}", ""]
+        if isinstance(part, Derive):
+            for derived in part.values.values():
+                lines += [f"Derives {_text(inspect.getdoc(type(derived)) or '')}", ""]
     lines += ["| dropped with | unless | argument |", "|---|---|---|"]
     lines += [
         f"| `{rule.reason}` | `{shown(rule.predicate)}` | {', '.join(limits.get(rule.reason, []))} |"
@@ -174,7 +181,18 @@ def _(part: Listed) -> str:
 
 @shown.register
 def _(part: Ranked) -> str:
-    return f"{part.name} is among the best {part.asked}"
+    rest = f", less those of {part.after}" if part.after else ""
+    return f"{part.name} is among the best {part.asked}{rest}"
+
+
+@shown.register
+def _(part: NotTrue) -> str:
+    return f"{part.score} is false or unknown"
+
+
+@shown.register
+def _(part: NotBlindSolvable) -> str:
+    return f"{part.right} is below {part.tau['*']}"
 
 
 @shown.register

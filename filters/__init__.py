@@ -1,6 +1,6 @@
 """The DSL, every rule, every ready-made stage and the model-free statistics. Never imports Beam."""
 
-from poolsieve.filters import c4, datacomp, fineweb, gopher
+from poolsieve.filters import c4, datacomp, fineweb, gopher, suite
 from poolsieve.filters.decontamination import decontaminate
 from poolsieve.filters.dsl.edits import Edit, editor
 from poolsieve.filters.dsl.expr import col, larger, smaller
@@ -43,5 +43,6 @@ __all__ = [
     "larger",
     "scorer",
     "smaller",
+    "suite",
     "urls",
 ]

@@ -13,7 +13,9 @@ import pyarrow as pa
 from poolsieve.dataflow import fs, progress
 from poolsieve.dataflow.decisions.record import Record
 from poolsieve.dataflow.decisions.samples import samples_of
+from poolsieve.dataflow.decisions.tables import Counts, plain_sums
 from poolsieve.dataflow.pools.shards import Shard
+from poolsieve.dataflow.recipes.program import DeriveStep
 from poolsieve.dataflow.recipes.walk import Cuts, State, quarantined, reasons_count, walk
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.layout import ledger_url, uids_url
@@ -24,6 +26,7 @@ from poolsieve.dataflow.store.tables import write_table
 from poolsieve.filters.dsl.cuts import order_keys
 from poolsieve.filters.lists import hex_pairs, sort_pairs
 from poolsieve.scoring_models.base.config import digest
+from poolsieve.scoring_models.base.derived import Sums
 from poolsieve.scoring_models.base.errors import PoolsieveError
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
@@ -107,6 +110,7 @@ def record_of(job: Job, shard: Shard, source: StoredScores, state: State, cuts: 
         kept_tokens=None if tokens is None else int(tokens[state.alive].sum()),
         histograms=_histograms(state),
         samples=samples_of(job, shard, source, state, cuts),
+        tallies=_tallies(job, state),
         nulls={name: int(values.null_count) for name, values in state.scores.items()},
         shards=[line],
     )
@@ -192,6 +196,20 @@ def _histograms(state: State) -> dict[str, dict[int, list[int]]]:
         dropped = _bins(digits[valid & ~state.alive])
         out[name] = {d: [kept.get(d, 0), dropped.get(d, 0)] for d in sorted({*kept, *dropped})}
     return out
+
+
+def _tallies(job: Job, state: State) -> dict[str, Counts]:
+    """What derived values add up for the report; see `derived.report`."""
+    told = [step for step in job.program.derived if hasattr(step.derived, "report")]
+    return {step.label: plain_sums(reported(step, state)) for step in told}
+
+
+def reported(step: DeriveStep, state: State) -> Sums:
+    """The sums of one derived value: it sees what it read, and its own columns under their short names."""
+    derived: Any = step.derived
+    own = {column: state.scores[name] for column, name in zip(derived.columns, step.columns, strict=True)}
+    found: Sums = derived.report({**{name: state.scores[name] for name in derived.reads}, **own}, state.alive)
+    return found
 
 
 def _bins(digits: np.ndarray[Any, Any]) -> dict[int, int]:

@@ -35,7 +35,7 @@ from poolsieve.filters.dsl.expr import Column, Compare
 FARTHEST = 1e308
 """Limits beyond are in no drawing."""
 
-SHOWN = ("text", "image", "tokens")
+SHOWN = ("text", "question", "image", "tokens")
 """Roles that a report shows of a row although no scorer may read them."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from poolsieve.dataflow.decisions.tables import Counts, add_sums
 from poolsieve.dataflow.store.manifest import ShardLine
 from poolsieve.dataflow.store.summary import FunnelLine, Sample, sum_known
 
@@ -20,6 +21,7 @@ class Record:
         tokens: of the rows that were tokenised; None without a score for them.
         histograms: score -> high 16 bits of the order key -> [kept, dropped].
         samples: group -> the best-ranked few rows.
+        tallies: derived value -> group -> name -> sum, of what its report shows.
         shards: one line a shard, for `shards.parquet`.
     """
 
@@ -37,6 +39,7 @@ class Record:
     nulls: dict[str, int] = field(default_factory=dict)
     hex_uids: bool = True
     overlap: dict[str, int] = field(default_factory=dict)
+    tallies: dict[str, Counts] = field(default_factory=dict)
     shards: list[ShardLine] = field(default_factory=list)
 
     def add(self, other: Record) -> Record:
@@ -49,6 +52,8 @@ class Record:
         add_counts(self.nulls, other.nulls)
         add_counts(self.overlap, other.overlap)
         self._add_funnel(other.funnel)
+        for name, sums in other.tallies.items():
+            add_sums(self.tallies.setdefault(name, {}), sums)
         for score, bins in other.histograms.items():
             _add_bins(self.histograms.setdefault(score, {}), bins)
         for group, rows in other.samples.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pyarrow as pa
 
@@ -9,11 +11,13 @@ from poolsieve.dataflow import fs
 from poolsieve.dataflow.decisions.decide import decision_of
 from poolsieve.dataflow.decisions.record import Record
 from poolsieve.dataflow.decisions.subset import merge_subset
+from poolsieve.dataflow.recipes.program import ScoreStep
 from poolsieve.dataflow.recipes.walk import QUARANTINE, Cuts
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.layout import cuts_url, shards_url
 from poolsieve.dataflow.store.manifest import SHARDS_SCHEMA, pool_id
-from poolsieve.dataflow.store.summary import Summary, Work, cuts_to_json, dumps
+from poolsieve.dataflow.store.rows import read_rows
+from poolsieve.dataflow.store.summary import Summary, Unmatched, Work, cuts_to_json, dumps
 from poolsieve.dataflow.store.tables import write_table
 from poolsieve.filters.dsl.cuts import only_cuts
 from poolsieve.scoring_models.base.errors import PoolsieveError
@@ -44,7 +48,24 @@ def finish_decision(
         fs.write_bytes(cuts_url(job.out, decision), dumps(cuts_to_json(cuts)))
         if record.hex_uids:
             merge_subset(job.out, decision, record, job.run_id)
-    return summary_of(record, cuts, decision, work, sorted(job.frozen))
+    found = summary_of(record, cuts, decision, work, sorted(job.frozen))
+    found.unmatched = unmatched(job, record)
+    return found
+
+
+def unmatched(job: Job, record: Record) -> dict[str, Unmatched]:
+    """What scorers have stored of items that are not in the pool, and of which rows they have nothing.
+
+    One worker looks at the uids of all rows, which pools of the size of a benchmark allow.
+    """
+    asked = [step for step in job.program.scorers if hasattr(step.scorer, "unmatched")]
+    return {step.name: _unmatched(job, record, step) for step in asked}
+
+
+def _unmatched(job: Job, record: Record, step: ScoreStep) -> Unmatched:
+    scorer: Any = step.scorer
+    rows = (read_rows(job.rows_url(line.shard)) for line in record.shards)
+    return msgspec.convert(scorer.unmatched(one.column("uid") for one in rows if one is not None), Unmatched)
 
 
 def check_whole(job: Job, record: Record) -> None:

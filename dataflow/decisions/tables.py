@@ -16,7 +16,7 @@ from poolsieve.dataflow.store.gathered import write_gathered
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.stored import StoredScores, open_stored, require_scored
 from poolsieve.filters.dsl.cuts import Table
-from poolsieve.scoring_models.base.derived import Part
+from poolsieve.scoring_models.base.derived import Part, Sums
 
 Counts = dict[str, dict[str, int]]
 """Group -> name -> sum."""
@@ -55,6 +55,11 @@ def tally_shard(shard: Shard, job: Job, cuts: Cuts, *, at: int) -> Counts:
     derived: Any = _step(job, at).derived
     _, state = _walked(shard, job, cuts, at)
     found = derived.tally({name: state.scores[name] for name in derived.reads}, state.alive)
+    return plain_sums(found)
+
+
+def plain_sums(found: Sums) -> Counts:
+    """Sums as Python's integers, which can't overflow."""
     return {group: {name: int(value) for name, value in sums.items()} for group, sums in found.items()}
 
 

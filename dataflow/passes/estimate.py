@@ -121,6 +121,7 @@ def describe_plan(plan: Plan, *, sample_rows: int = 2000, seed: int = 0) -> Plan
             *plan.warnings,
             *questions(job, shards),
             *trivial_cuts(job),
+            *advice(job),
             *stragglers(job, shards),
             *schemas(job, shards),
         ),
@@ -150,6 +151,16 @@ def trivial_cuts(job: Job) -> list[str]:
     """Warnings for cuts that can't drop anything."""
     whole = [top for top in job.program.tops if top.fraction is not None and float(top.fraction) == 1]
     return [f"the cut {top.cut!r} keeps everything (fraction 1)" for top in whole]
+
+
+def advice(job: Job) -> list[str]:
+    """Warnings of rules that know what scores they stand on."""
+    program = job.program
+    made_by: dict[str, Any] = {name: step.scorer for step in program.scorers for name in step.columns}
+    made_by |= {name: step.derived for step in program.derived for name in step.columns}
+    rules = (step.predicate for step in program.steps if isinstance(step, RuleStep))
+    advisers: list[Any] = [part for rule in rules for part in rule.parts() if hasattr(part, "advise")]
+    return [said for part in advisers for said in part.advise(made_by, set(job.pool.roles) | set(job.role_types))]
 
 
 def schemas(job: Job, shards: Sequence[Shard]) -> list[str]:
@@ -278,7 +289,7 @@ def _costs_little(step: ScoreStep) -> bool:
 
 
 def _sampled_scores(step: ScoreStep, values: RoleValues, n: int, scores: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
-    """The step's scores of the first n rows; none of a model, which a plan does not load, nor of what stands on one."""
+    """The step's scores of the first n rows; none of a model (which a plan never asks) or made from one's."""
     plain: Any = step.scorer
     upstream = [source.name for source in step.inputs.values() if isinstance(source, FromScore)]
     asked = step.where.names() if step.where is not None else ()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from poolsieve.dataflow.recipes.derived import DerivedRole, FromScore, RoleSource
+from poolsieve.dataflow.recipes.derived import DerivedRole, FromScore, NoRole, RoleSource
 from poolsieve.dataflow.recipes.program import DeriveStep, Program, RuleStep, ScoreStep, Step
 from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.filters.dsl.cuts import Cut, Table, key_bits
@@ -88,7 +88,7 @@ class _Builder:
         where = getattr(stage, "place", "") or f"stage {position}"
         if isinstance(stage, Score):
             for name, scorer in stage.scorers.items():
-                self.add_scored(f"{where}, Score({name}=...)", name, scorer, stage.where)
+                self.add_scored(f"{where}, Score({name}=...)", name, scorer, stage)
         elif isinstance(stage, Derive):
             for name, derived in stage.values.items():
                 self.add_derived(f"{where}, Derive({name}=...)", name, derived)
@@ -113,6 +113,11 @@ class _Builder:
         self.edited[role] = DerivedRole(label, editor, {name: self.input(where, name) for name in editor.reads})
         self.role_types[role] = pa.string()
 
+    def input_of(self, where: str, scorer: Scorer, role: str) -> RoleSource:
+        """Where a scorer's role comes from; nowhere, if there is none and the scorer can do without it."""
+        known = role in self.edited or role in self.types or role.removeprefix(POOL) in self.pool_types
+        return self.input(where, role) if known or role not in getattr(scorer, "optional_reads", ()) else NoRole()
+
     def input(self, where: str, role: str) -> RoleSource:
         """Where a role comes from at this point of the recipe."""
         if not isinstance(role, str):
@@ -121,7 +126,9 @@ class _Builder:
             return self.edited[role]
         own = role if role in self.pool_types else role.removeprefix(POOL)
         if own not in self.pool_types and role not in self.types:
-            raise unknown_name(f"{where} reads role {role!r}, which the pool has not", role, self.role_types)
+            raise unknown_name(
+                f"{where} reads role {role!r}, which the pool has not", role, [*self.role_types, *self.types]
+            )
         return own if own in self.pool_types else self.earlier(where, role)
 
     def earlier(self, where: str, name: str) -> FromScore:
@@ -130,18 +137,15 @@ class _Builder:
             raise PlanError(f"{where} reads {name!r}, a derived value: a score made from it would not last")
         return FromScore(name, self.scorer_of[name])
 
-    def add_scored(self, where: str, name: str, made: Scorer | Composite, only: Predicate | None) -> None:
+    def add_scored(self, where: str, name: str, made: Scorer | Composite, stage: Score) -> None:
         """One more score, or those of which a composite is made."""
-        if only is not None:
-            only = self.resolved(where, only)
-        if isinstance(made, Scorer):
-            self.add_scorer(where, name, made, only)
-            return
-        for part, one in made.parts(name).items():
-            if isinstance(one, Derived):
-                self.add_derived(where, part, one)
+        only = None if stage.where is None else self.resolved(where, stage.where)
+        parts = {name: made} if isinstance(made, Scorer) else made.parts(name)
+        for part, one in parts.items():
+            if isinstance(one, Scorer):
+                self.add_scorer(where, part, one, only, stage.optional)
             else:
-                self.add_scorer(where, part, one, only)
+                self.add_derived(where, part, one)
 
     def add_derived(self, where: str, name: str, derived: Derived) -> None:
         """One more derived value, after score steps for the pool columns that it reads."""
@@ -153,12 +157,14 @@ class _Builder:
         self.steps.append(DeriveStep(derived, columns))
         self.types.update(columns)
 
-    def add_scorer(self, where: str, name: str, scorer: Scorer, only: Predicate | None = None) -> None:
+    def add_scorer(
+        self, where: str, name: str, scorer: Scorer, only: Predicate | None = None, optional: bool = False
+    ) -> None:
         """One more score step."""
-        inputs = {role: self.input(where, role) for role in scorer.reads}
+        inputs = {role: self.input_of(where, scorer, role) for role in scorer.reads}
         self.check_inputs(where, scorer)
         columns = self.new_names(where, name, scorer.columns)
-        self.steps.append(ScoreStep(name, scorer, columns, inputs, where=only))
+        self.steps.append(ScoreStep(name, scorer, columns, inputs, where=only, optional=optional))
         self.types.update(columns)
         self.scorer_of.update(dict.fromkeys(columns, name))
 

@@ -40,8 +40,13 @@ class FromScore:
     step: str
 
 
-RoleSource = str | DerivedRole | FromScore
-"""Where a role comes from: the pool's role of that name, an edit, or an earlier score."""
+@dataclass(frozen=True)
+class NoRole:
+    """A role that a scorer can do without, and the pool has not: null in every row."""
+
+
+RoleSource = str | DerivedRole | FromScore | NoRole
+"""Where a role comes from: the pool's role of that name, an edit, an earlier score, or nowhere."""
 
 
 def pool_roles(inputs: Mapping[str, RoleSource]) -> Iterator[str]:
@@ -91,6 +96,8 @@ class RoleValues:
         """A column of the whole batch (right for `rows`), and the failures among `rows`."""
         if isinstance(source, FromScore):
             return self.scores[source.name], {}
+        if isinstance(source, NoRole):
+            return pa.nulls(self.roles.num_rows), {}
         if isinstance(source, DerivedRole):
             values, errors = self._derived(source, rows)
         else:

@@ -21,6 +21,7 @@ class ScoreStep:
 
     `inputs` says where each role that it reads comes from: the pool, an edit, or an earlier score. `whole_pool`: it
     scores every readable row, not only those alive. `where`: of those alive, only the ones for which this is true.
+    `optional`: a failure costs no row.
     """
 
     name: str
@@ -29,6 +30,7 @@ class ScoreStep:
     inputs: Mapping[str, RoleSource]
     whole_pool: bool = False
     where: Predicate | None = None
+    optional: bool = False
 
     @property
     def pool_roles(self) -> tuple[str, ...]:
@@ -158,4 +160,7 @@ def _waits_for(step: Step) -> tuple[str, ...]:
 def _made_by(step: ScoreStep | DeriveStep) -> Any:
     if isinstance(step, DeriveStep):
         return {"derived": step.derived.to_dict(), "version": step.derived.version, "columns": list(step.columns)}
-    return step.name if step.where is None else {"score": step.name, "where": step.where.to_dict()}
+    if step.where is None and not step.optional:
+        return step.name
+    where = None if step.where is None else step.where.to_dict()
+    return {"score": step.name, "where": where, "optional": step.optional}

@@ -194,7 +194,7 @@ def _score(state: State, source: ScoreSource, step: ScoreStep, cuts: Cuts) -> in
     errors = answer.errors
     if step.where is not None and errors is not None:  # rows that another decision asked for, and this one does not
         errors = pc.if_else(mask, errors, pa.scalar(None, pa.string()))
-    return _quarantine(state, errors)
+    return 0 if step.optional else _quarantine(state, errors)
 
 
 def _decide(state: State, source: ScoreSource, step: RuleStep, cuts: Cuts) -> int:

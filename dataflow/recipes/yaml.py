@@ -38,6 +38,7 @@ from poolsieve.filters.dsl.edits import Editor
 from poolsieve.filters.dsl.expr import Compare, Predicate, col, compare
 from poolsieve.filters.dsl.ready import makers, ready_made
 from poolsieve.filters.dsl.stages import Rule, Score, Stage, placed
+from poolsieve.scoring_models.base.derived import Composite, is_composite
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
 from poolsieve.scoring_models.base.kinds import short, wrong_kind
 from poolsieve.scoring_models.base.scorer import Scorer
@@ -163,15 +164,28 @@ def _stage(where: Place, item: Any) -> Stage:
     inside = where.at(name)
     if name in ("keep", "drop"):
         return _keep_or_drop(inside, name, arguments)
-    if name in ("score", "edit"):
+    if name == "score":
+        return _score(where, inside, _mapping(inside, arguments))
+    if name == "edit":
         given = _mapping(inside, arguments)
-        make: Callable[..., Stage] = Score if name == "score" else filters.Edit
-        one = _scorer if name == "score" else _editor
-        made = {key: one(inside.at(key, words=f"{name} {key}"), value) for key, value in given.items()}
-        return _called(where, make, made)
+        made = {key: _editor(inside.at(key, words=f"edit {key}"), value) for key, value in given.items()}
+        return _called(where, filters.Edit, made)
     if name in ("any_of", "all_of"):
         return _combined(inside, name, _mapping(inside, arguments))
     return _made_by(inside, name, _mapping(inside, arguments))
+
+
+def _score(where: Place, inside: Place, given: Mapping[str, Any]) -> Stage:
+    """Scorers by their names; `where` is a comparison as `keep` has it, `optional` true or false."""
+    made: dict[str, Any] = {}
+    for key, value in given.items():
+        at = inside.at(key, words=f"score {key}")
+        if key == "optional":
+            made[key] = value
+        else:
+            made[key] = _predicate(at, _mapping(at, value)) if key == "where" else _scorer(at, value)
+    stage: Stage = _called(where, Score, made)
+    return stage
 
 
 def _made_by(where: Place, name: str, arguments: Mapping[str, Any]) -> Stage:
@@ -185,6 +199,9 @@ def _made_by(where: Place, name: str, arguments: Mapping[str, Any]) -> Stage:
     for key in about.one_pool if about else ():
         if isinstance(given.get(key), dict):
             given[key] = _pool(where.at(key, words=key), given[key])
+    for key in about.scorers if about else ():
+        if isinstance(given.get(key), dict):
+            given[key] = _scorer(where.at(key, words=key), given[key])
     made = _called(where, make, given)
     if not isinstance(made, Stage):
         raise PlanError(f"{where}: {name!r} made no stage, but {short(made)}")
@@ -245,12 +262,24 @@ def _combined(where: Place, name: str, given: dict[str, Any]) -> Rule:
     return made
 
 
-def _scorer(where: Place, item: Any) -> Scorer:
+def _scorer(where: Place, item: Any) -> Scorer | Composite:
     name, arguments = _single(where, item)
-    made = _called(where.at(name), _lookup(where, name, _scorers()), _mapping(where.at(name), arguments))
-    if not isinstance(made, Scorer):
+    inside = where.at(name)
+    given = {key: _built(inside.at(key), value) for key, value in _mapping(inside, arguments).items()}
+    made: Scorer | Composite = _called(inside, _lookup(where, name, _scorers()), given)
+    if not isinstance(made, Scorer) and not is_composite(made):
         raise PlanError(f"{where}: {name!r} made no scorer, but {short(made)}")
     return made
+
+
+def _built(where: Place, value: Any) -> Any:
+    """An argument of a scorer, in which `{Endpoint: {...}}` is one, alone or in a list."""
+    if isinstance(value, list):
+        return [_built(where.at(i), one) for i, one in enumerate(value)]
+    if not isinstance(value, dict) or set(value) - set(_answering()) or len(value) != 1:
+        return value
+    name, arguments = _single(where, value)
+    return _called(where.at(name), _answering()[name], _mapping(where.at(name), arguments))
 
 
 def _editor(where: Place, item: Any) -> Editor:
@@ -276,7 +305,13 @@ def _stages() -> Known:
 
 @functools.cache
 def _scorers() -> Known:
-    return {**_installed("poolsieve.scorers"), **_classes("score", "load", "pieces")}
+    return {**_installed("poolsieve.scorers"), **_classes("score", "load", "parts", "pieces")}
+
+
+@functools.cache
+def _answering() -> dict[str, Callable[..., Any]]:
+    """What scorers ask: models behind an endpoint."""
+    return _classes("ask")
 
 
 @functools.cache

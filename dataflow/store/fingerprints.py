@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from poolsieve.dataflow.pools.files import PoolFiles
-from poolsieve.dataflow.recipes.derived import DerivedRole, FromScore, RoleSource, editors
+from poolsieve.dataflow.recipes.derived import DerivedRole, FromScore, NoRole, RoleSource, editors
 from poolsieve.dataflow.recipes.program import Program, ScoreStep
 from poolsieve.dataflow.store.artefacts import artefact_id, needs_artefact
 from poolsieve.dataflow.store.settings import ScorerParts, StoredScorer
@@ -68,6 +68,8 @@ def _source_of(found: RoleSource, files: PoolFiles, made: Made) -> Any:
     """
     if isinstance(found, FromScore):
         return {"score": found.name.removeprefix(found.step), "fingerprint": made[found.step].fingerprint()}
+    if isinstance(found, NoRole):
+        return None
     if not isinstance(found, DerivedRole):
         return files.sources([found])[found]
     sources = {role: _source_of(source, files, made) for role, source in found.inputs.items()}

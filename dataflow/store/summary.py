@@ -261,6 +261,22 @@ class Facts(msgspec.Struct, kw_only=True, frozen=True):
     derived: Pairs = ()
 
 
+class Unmatched(msgspec.Struct, kw_only=True, frozen=True):
+    """What a scorer has stored of items, against the rows of the pool.
+
+    Attributes:
+        items: stored items that no row has; `first` names a few.
+        rows: rows that nothing is stored of; `first_rows` names the uids of a few.
+        notes: of items that match by name and by nothing else.
+    """
+
+    items: Count = 0
+    first: tuple[str, ...] = ()
+    rows: Count = 0
+    first_rows: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
 class Summary(WithCuts, kw_only=True):
     """The sums of a decision.
 
@@ -275,6 +291,8 @@ class Summary(WithCuts, kw_only=True):
         frozen: cuts that were given and not searched for.
         hex_uids: whether every kept uid is 128-bit hexadecimal, so that there is a `subset.npy`.
         overlap: rows kept by both, only by the new rules, only by the old (what-if).
+        tallies: derived value -> group -> name -> sum, of what its report shows.
+        unmatched: scorer -> what is stored elsewhere and matches no row, and rows that it does not know.
         wall_seconds: of the run that made this; None if it was not measured.
         facts: what a report says of the recipe; None in a what-if, and in an OUT of an older version.
     """
@@ -297,6 +315,8 @@ class Summary(WithCuts, kw_only=True):
     frozen: list[str] = msgspec.field(default_factory=list)
     hex_uids: bool = True
     overlap: dict[str, Count] = msgspec.field(default_factory=dict)
+    tallies: dict[str, dict[str, dict[str, int]]] = msgspec.field(default_factory=dict)
+    unmatched: dict[str, Unmatched] = msgspec.field(default_factory=dict)
     work: Work = msgspec.field(default_factory=Work)
     wall_seconds: Amount | None = None
     facts: Facts | None = None

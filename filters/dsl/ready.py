@@ -26,18 +26,22 @@ class ReadyMade(NamedTuple):
             `poolsieve.filters` and `Pool`; docs/rules.md shows it and says what it keeps.
         pools: the arguments that are pools by name, which YAML spells as it spells a recipe's pool.
         one_pool: the arguments that are one pool each.
+        scorers: the arguments that are scorers, which YAML spells as it spells those of a stage `score`.
     """
 
     example: str
     pools: tuple[str, ...] = ()
     one_pool: tuple[str, ...] = ()
+    scorers: tuple[str, ...] = ()
 
 
-def stage(*, example: str, pools: tuple[str, ...] = (), one_pool: tuple[str, ...] = ()) -> Callable[[M], M]:
+def stage(
+    *, example: str, pools: tuple[str, ...] = (), one_pool: tuple[str, ...] = (), scorers: tuple[str, ...] = ()
+) -> Callable[[M], M]:
     """Marks a function as the maker of a ready-made stage; see `ReadyMade` for the arguments."""
 
     def marked(make: M) -> M:
-        setattr(make, _MARK, ReadyMade(example, pools, one_pool))
+        setattr(make, _MARK, ReadyMade(example, pools, one_pool, scorers))
         return make
 
     return marked

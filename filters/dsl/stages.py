@@ -86,7 +86,8 @@ class Score(Stage):
     """Runs scorers on the rows alive and stores their columns: `Score(dfn=Clip("hf-hub:apple/DFN-public"))`.
 
     With `where`, on those of them alone for which a comparison of earlier scores is true: what costs money is asked
-    only where it matters. The others have null. `where` is therefore no name of a score.
+    only where it matters. The others have null. With `optional`, a failure leaves null as well and costs no row; it is
+    stored as a failure. `where` and `optional` are therefore no names of scores.
 
     >>> from poolsieve.scoring_models import ImageSize
     >>> stages = Score(size=ImageSize()) | Keep(col("size.width") >= 200)
@@ -96,13 +97,17 @@ class Score(Stage):
 
     scorers: Mapping[str, Scorer | Composite]
     where: Predicate | None = None
+    optional: bool = False
 
-    def __init__(self, *, where: Any = None, **scorers: Scorer | Composite) -> None:
+    def __init__(self, *, where: Any = None, optional: Any = False, **scorers: Scorer | Composite) -> None:
         for name, scorer in scorers.items():
             _check_scorer(name, scorer)
         if not scorers:
             raise PlanError("Score() needs at least one scorer, as Score(dfn=Clip(...))")
+        if not isinstance(optional, bool):
+            raise PlanError(f"Score(optional={short(optional)}): write True or False; it is no name of a score")
         object.__setattr__(self, "scorers", dict(scorers))
+        object.__setattr__(self, "optional", optional)
         object.__setattr__(self, "where", None if where is None else _predicate(where, "Score(where=...) | Keep"))
 
 

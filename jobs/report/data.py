@@ -15,6 +15,7 @@ from poolsieve.jobs.report.cuts import CutReport, cut_reports
 from poolsieve.jobs.report.funnel import FunnelStep, ReasonLine, funnel_steps, reason_lines
 from poolsieve.jobs.report.histograms import Histogram, score_histograms
 from poolsieve.jobs.report.samples import Samples, report_samples
+from poolsieve.jobs.report.suites import Suites, suites_of
 from poolsieve.jobs.report.throughput import Throughput, throughput_of
 from poolsieve.jobs.report.truth import Truth, truth_of
 from poolsieve.scoring_models.base.config import JsonObject
@@ -44,6 +45,7 @@ class ReportData(msgspec.Struct, kw_only=True, frozen=True):
         made: when the report was made.
         tokens: None without a score that counts them.
         shards: how many the pool has.
+        suites: what is known of panels of models.
         samples: None where rows are not to be shown.
         truth: None where it is not known which rows are good.
         gaps: names of the pool's range that have no file.
@@ -66,6 +68,7 @@ class ReportData(msgspec.Struct, kw_only=True, frozen=True):
     funnel: list[FunnelStep]
     reasons: list[ReasonLine]
     cuts: list[CutReport]
+    suites: Suites
     histograms: list[Histogram]
     throughput: Throughput
     samples: Samples | None
@@ -101,6 +104,7 @@ def report_data(
         funnel=funnel_steps(facts, summary),
         reasons=reason_lines(summary),
         cuts=cut_reports(facts, summary),
+        suites=suites_of(summary),
         histograms=score_histograms(facts, summary),
         throughput=throughput_of(out, summary, facts),
         samples=report_samples(out, summary, facts, storage_options=storage_options) if samples else None,

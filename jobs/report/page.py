@@ -26,12 +26,16 @@ from poolsieve.jobs.report.numbers import (
     share_text,
     size_text,
 )
+from poolsieve.jobs.report.suites import CURVE_EDGE, CURVE_HEIGHT, CURVE_WIDTH, curve_points
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 CHARTS = 40
 """Most histograms on the page; `report.json` has all of them."""
+
+
+CURVE = {"width": CURVE_WIDTH, "height": CURVE_HEIGHT, "edge": CURVE_EDGE}
 
 
 def write_report(
@@ -68,7 +72,7 @@ def write_report(
 def render(data: ReportData) -> str:
     """The data as one HTML page that loads nothing. Every value is escaped, in attributes and drawings too."""
     drawn = [(item, chart_of(item, item.marks)) for item in data.histograms[:CHARTS]]
-    return environment().get_template("page.html.j2").render(data=data, drawn=drawn, logo=_logo())
+    return environment().get_template("page.html.j2").render(data=data, drawn=drawn, curve=CURVE, logo=_logo())
 
 
 def environment() -> Environment:
@@ -85,7 +89,7 @@ def environment() -> Environment:
     )
     made.filters.update(rows=rows_text, count=count_text, share=share_text, size=size_text)
     made.filters.update(percent=percent_text, rate=rate_text, cores=cores_text, cost=cost_text)
-    made.filters.update(score=score_text, seconds=seconds_text, json=_json)
+    made.filters.update(score=score_text, seconds=seconds_text, json=_json, points=curve_points)
     return made
 
 

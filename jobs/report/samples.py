@@ -331,7 +331,7 @@ def _payloads(place: Place, shard: Shard, rows: set[int], found: Fetched, stop: 
 def _role_types(facts: Facts, files: PoolFiles) -> dict[str, pa.DataType]:
     """The text and the image, under their usual names, else the first of each type that a scorer reads; else tokens."""
     read = [role for role in facts.read if role != UID]
-    texts = [role for role in ("text", *read) if facts.role_types.get(role) == "string"]
+    texts = [role for role in ("text", "question", *read) if facts.role_types.get(role) == "string"]
     images = [role for role in ("image", *read) if facts.role_types.get(role) == "binary"]
     types: dict[str, pa.DataType] = {role: pa.string() for role in texts[:1]}
     types.update({role: pa.binary() for role in images[:1]})

@@ -84,6 +84,14 @@ class Derived(Protocol):
         ...
 
 
+class Reported(Derived, Protocol):
+    """One that the report says more of than its histogram."""
+
+    def report(self, scores: Scores, kept: Alive) -> Sums:
+        """Exact sums over a shard, for the report: `scores` are those it reads, and its own columns by their names."""
+        ...
+
+
 class Pooled(Derived, Protocol):
     """One that needs sums over the pool."""
 

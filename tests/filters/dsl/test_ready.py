@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from poolsieve import filters
+from poolsieve import filters, scoring_models
 from poolsieve.dataflow import Pool
 from poolsieve.filters.dsl.ready import makers, ready_made, stage
 from poolsieve.filters.dsl.stages import Stage
@@ -19,9 +19,9 @@ MAKERS = makers(filters)
 def test_an_example_is_what_a_recipe_writes(name: str) -> None:
     about = ready_made(MAKERS[name])
     assert about is not None and about.example.startswith(f"{name}(")
-    made = eval(about.example, {**vars(filters), "Pool": Pool})
+    made = eval(about.example, {**vars(scoring_models), **vars(filters), "Pool": Pool})
     assert isinstance(made, Stage) and made.flat()
-    assert set(about.pools) <= set(inspect.signature(MAKERS[name]).parameters)
+    assert {*about.pools, *about.one_pool, *about.scorers} <= set(inspect.signature(MAKERS[name]).parameters)
 
 
 def test_no_maker_is_forgotten() -> None:
@@ -49,5 +49,5 @@ def test_marking_changes_nothing_else() -> None:
         return x
 
     assert stage(example="made(1)")(made) is made
-    assert ready_made(made) == ("made(1)", (), ())
+    assert ready_made(made) == ("made(1)", (), (), ())
     assert ready_made(filters.col) is None

@@ -1,0 +1,57 @@
+"""The part of a report on evaluation suites."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import poolsieve
+from poolsieve.jobs.report.data import report_data
+from poolsieve.jobs.report.page import render
+from poolsieve.jobs.report.suites import curve_points, spearman, suites_of
+from tests.conftest import ledger
+from tests.filters.items.answers import write_items
+from tests.filters.test_suite import model_means, whole
+
+
+def test_spearman_shares_ranks_among_equals() -> None:
+    assert spearman([1, 2, 3], [10, 20, 30]) == pytest.approx(1)
+    assert spearman([1, 2, 3], [3, 2, 1]) == pytest.approx(-1)
+    # By hand: ranks 1, 2.5, 2.5, 4 against 1, 2, 3, 4.
+    assert spearman([1, 2, 2, 3], [1, 2, 3, 4]) == pytest.approx(4.5 / (4.5 * 5) ** 0.5)
+    assert spearman([1, 1, 1], [1, 2, 3]) is None
+    assert spearman([], []) is None
+
+
+def test_a_report_says_how_kept_items_tell_models_apart(tmp_path: Path) -> None:
+    rows = write_items(tmp_path / "pool", count=400)
+    made = poolsieve.run(whole(tmp_path / "pool"), str(tmp_path / "out"))
+    summary = poolsieve.open(str(tmp_path / "out")).summary
+    found = suites_of(summary)
+    chart = found.suites[0].groups[0]
+    lines = ledger(tmp_path / "out").to_pylist()
+    of = {row["id"]: row for row in rows}
+    there = [one for one in lines if one["panel.discrimination"] is not None and one["capability"] == "chart"]
+    kept = [one for one in there if one["keep"]]
+    assert (chart.group, chart.items, chart.kept_items) == ("chart", len(there), len(kept))
+    assert chart.total == pytest.approx(sum(one["panel.discrimination"] for one in there), abs=1e-9)
+    assert chart.kept == pytest.approx(sum(one["panel.discrimination"] for one in kept), abs=1e-9)
+    alive = [
+        one for one in lines if one["reason"] in (None, "suite.not_discriminative") and one["capability"] == "chart"
+    ]
+    whole_means = model_means([of[one["uid"]] for one in alive])
+    kept_means = model_means([of[one["uid"]] for one in alive if one["keep"]])
+    models = sorted(whole_means)
+    wanted = spearman([kept_means[model] for model in models], [whole_means[model] for model in models])
+    assert chart.rank_correlation == pytest.approx(wanted)
+    assert chart.curve[-1] == (1.0, 1.0)
+    assert found.flags[0].counts["flagged"] >= found.flags[0].counts["without a verdict"] > 0
+    page = render(report_data(str(tmp_path / "out"), summary, samples=False))
+    assert 'id="suite"' in page and "<polyline" in page
+    assert made.manifest.decision == summary.decision
+
+
+def test_a_curve_stays_in_its_frame() -> None:
+    points = [tuple(map(float, one.split(","))) for one in curve_points([(0, 0), (0.5, 3), (1, 1)]).split()]
+    assert all(8 <= x <= 212 and 8 <= y <= 122 for x, y in points)
