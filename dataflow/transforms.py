@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.utils.shared import Shared
 
+from poolsieve.dataflow.pools.formats.base import UID
 from poolsieve.dataflow.recipes.compile import compile_recipe
 from poolsieve.dataflow.recipes.derived import RoleValues, spread
 from poolsieve.dataflow.recipes.program import Program, ScoreStep
@@ -141,6 +142,8 @@ def program_for(stage: Stage, schema: pa.Schema) -> Program:
         PlanError: for a cut, which needs the whole pool, and for names that the batch has not.
     """
     program = compile_recipe(stage.flat(), schema.names, dict(zip(schema.names, schema.types, strict=True)))
+    if UID in program.roles() and UID not in schema.names:
+        raise PlanError(f"a scorer reads {UID!r}, and the batches have no such column: add one")
     if program.marks:
         raise PlanError(f"{program.marks[0]!r} needs the whole pool; ApplyStages sees one batch at a time")
     return program

@@ -33,7 +33,7 @@ HEAD = """# Rules
 
 What the ready-made stages keep, with their defaults. This page is made from the code by `python docs/make_rules.py`;
 a test fails when it is out of date. Every limit is an argument, and every score is stored, so that a limit can be
-moved afterwards without the pool (`poolsieve decide`). Null and NaN never keep a row.
+moved afterwards without the pool (`poolsieve decide`). Null and NaN never keep a row, but where "unknown" is said.
 """
 
 

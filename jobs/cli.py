@@ -14,6 +14,7 @@ import click
 
 from poolsieve.jobs.commands.decide import decide
 from poolsieve.jobs.commands.export import export
+from poolsieve.jobs.commands.items import items
 from poolsieve.jobs.commands.plan import plan
 from poolsieve.jobs.commands.prune import prune
 from poolsieve.jobs.commands.report import report
@@ -118,7 +119,7 @@ def main() -> None:
     """
 
 
-for command in (plan, run, decide, export, report, tokenize, train, prune):
+for command in (plan, run, decide, export, report, items, tokenize, train, prune):
     main.add_command(command)
 
 

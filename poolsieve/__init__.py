@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from poolsieve.dataflow.recipes.recipe import Pool, Recipe
     from poolsieve.jobs.api import decide, export, open, plan, report, run
+    from poolsieve.jobs.items import items
     from poolsieve.jobs.tokens import tokenize
 
     __version__: str
@@ -27,6 +28,7 @@ _HOMES = {
     "Recipe": "poolsieve.dataflow.recipes.recipe",
     "decide": "poolsieve.jobs.api",
     "export": "poolsieve.jobs.api",
+    "items": "poolsieve.jobs.items",
     "open": "poolsieve.jobs.api",
     "plan": "poolsieve.jobs.api",
     "report": "poolsieve.jobs.api",
@@ -34,7 +36,7 @@ _HOMES = {
     "tokenize": "poolsieve.jobs.tokens",
 }
 
-__all__ = ["Pool", "Recipe", "__version__", "decide", "export", "open", "plan", "report", "run", "tokenize"]
+__all__ = ["Pool", "Recipe", "__version__", "decide", "export", "items", "open", "plan", "report", "run", "tokenize"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,5 +1,7 @@
 """Every scorer that loads a model. Nothing here imports torch or transformers before a model is loaded."""
 
+from poolsieve.scoring_models.answers.scorer import Answers
+from poolsieve.scoring_models.answers.verdicts import Verdicts
 from poolsieve.scoring_models.causal.scorer import Color, Loss
 from poolsieve.scoring_models.causal.stored import StoredLosses
 from poolsieve.scoring_models.clip.scorer import Clip
@@ -14,6 +16,7 @@ from poolsieve.scoring_models.panels.panel import Panel
 from poolsieve.scoring_models.tokens import Tokens
 
 __all__ = [
+    "Answers",
     "Celadon",
     "Classifier",
     "Clip",
@@ -28,4 +31,5 @@ __all__ = [
     "Panel",
     "StoredLosses",
     "Tokens",
+    "Verdicts",
 ]

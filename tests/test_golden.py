@@ -323,6 +323,21 @@ def test_documents_of_json_lines(tmp_path: Path) -> None:
             {"type": "Color", "prior": "a/b", "conditional": "a/c", "tokens": "tokens"},
         ),
         (scoring_models.StoredLosses(prior="/a", conditional="/b"), {"type": "StoredLosses"}),
+        (scoring_models.Answers("/a.csv"), {"type": "Answers"}),
+        (
+            scoring_models.Answers("/a.csv", answer="said", image=True),
+            {"type": "Answers", "answer": "said", "image": True, "scoring": {"*": "exact"}},
+        ),
+        (
+            scoring_models.Answers.lmms_eval("/with", task="t", blind="/without", blind_task="t_blind", question="q"),
+            {
+                "type": "Answers",
+                "tool": "lmms_eval",
+                "settings": {"task": "t", "blind_task": "t_blind"},
+                "question": "q",
+            },
+        ),
+        (scoring_models.Verdicts("/v.csv"), {"type": "Verdicts"}),
         (scoring_models.FastText("q.bin", label="hq"), {"type": "FastText", "model": "q.bin", "label": "hq"}),
         (PersonalData(), {"type": "PersonalData"}),
         (Masked(), {"type": "Masked"}),

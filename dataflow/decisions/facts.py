@@ -6,10 +6,12 @@ written down here as plain values, by the process that has the recipe anyway.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 
 from poolsieve.dataflow import fs
@@ -25,6 +27,7 @@ from poolsieve.dataflow.store.summary import (
     LimitFacts,
     Pairs,
     PoolFacts,
+    PoolPart,
     ScorerFacts,
     SourceFacts,
     StepFacts,
@@ -89,6 +92,7 @@ def _scorers(job: Job) -> Iterator[ScorerFacts]:
             fingerprint=job.fingerprints[step.name],
             scores=tuple((name, str(kind)) for name, kind in step.columns.items()),
             files=_pairs(job.scorer_parts[step.name].files),
+            readings=_pairs(job.readings(step)),
         )
 
 
@@ -109,6 +113,7 @@ def _pool(job: Job) -> PoolFacts:
         max_document_bytes=pool.max_document_bytes,
         fraction=pool.fraction,
         seed=pool.seed,
+        parts=msgspec.convert({name: part.to_dict() for name, part in pool.parts.items()}, dict[str, PoolPart]),
     )
 
 
@@ -139,9 +144,9 @@ def pool_files(facts: Facts, storage_options: fs.StorageOptions | None = None) -
         roles=dict(pool.roles),
         allow_gaps=True,
         split_bytes=pool.split_bytes,
-        storage_options=dict(storage_options or {}),
         max_document_bytes=pool.max_document_bytes,
         fraction=pool.fraction,
         seed=pool.seed,
+        parts={name: dataclasses.replace(part.pool(), allow_gaps=True) for name, part in pool.parts.items()},
     )
-    return made.located()
+    return made.with_options(storage_options or {}).located()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 
 from poolsieve.dataflow import fs
@@ -16,7 +18,7 @@ from poolsieve.dataflow.recipes.walk import QUARANTINE, Cuts
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.layout import cuts_url, shards_url
 from poolsieve.dataflow.store.manifest import SHARDS_SCHEMA, pool_id
-from poolsieve.dataflow.store.rows import read_rows
+from poolsieve.dataflow.store.stored import StoredScores, open_stored
 from poolsieve.dataflow.store.summary import Summary, Unmatched, Work, cuts_to_json, dumps
 from poolsieve.dataflow.store.tables import write_table
 from poolsieve.filters.dsl.cuts import only_cuts
@@ -64,13 +66,25 @@ def unmatched(job: Job, record: Record) -> dict[str, Unmatched]:
 
 def _unmatched(job: Job, record: Record, step: ScoreStep) -> Unmatched:
     scorer: Any = step.scorer
-    rows = (read_rows(job.rows_url(line.shard)) for line in record.shards)
-    return msgspec.convert(scorer.unmatched(one.column("uid") for one in rows if one is not None), Unmatched)
+    sources = [open_stored(job, line.shard, "Unmatched") for line in record.shards]
+    known = _answered(step, sources)
+    made = msgspec.convert(scorer.unmatched([one.uid for one in sources], *known), Unmatched)
+    # What only some rows are asked for says nothing of the others.
+    return made if step.where is None else msgspec.structs.replace(made, rows=0, first_rows=())
+
+
+def _answered(step: ScoreStep, sources: Sequence[StoredScores]) -> list[list[np.ndarray[Any, Any]]]:
+    """Of each shard which rows have an answer, where the step counts them: to know an item's name may not be enough."""
+    counts = [name for name in step.columns if name.endswith("asked")]
+    if not counts:
+        return []
+    found = (source.load(step).columns for source in sources)
+    return [[np.sum([np.asarray(some[name].fill_null(0)) for name in counts], axis=0) > 0 for some in found]]
 
 
 def check_whole(job: Job, record: Record) -> None:
     """Conservation over the run: every shard once, and rows in = kept + dropped + quarantined."""
-    if pool_id([line.shard for line in record.shards], job.files.sample) != job.pool_id:
+    if pool_id([line.shard for line in record.shards], job.files.marks) != job.pool_id:
         raise PoolsieveError(
             f"the run's {len(record.shards)} shard records are not the shards that were planned: one was lost, doubled "
             "or changed. Run again; if it stays, please report it"

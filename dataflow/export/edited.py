@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from poolsieve.dataflow.export.index import ColumnRecord
 from poolsieve.dataflow.pools.files import PoolFiles
-from poolsieve.dataflow.pools.formats.base import Ints, wanted
+from poolsieve.dataflow.pools.formats.base import UID, Ints, wanted
 from poolsieve.dataflow.pools.shards import Batch, Shard
 from poolsieve.dataflow.recipes.compile import compile_recipe
 from poolsieve.dataflow.recipes.derived import DerivedRole, RoleValues, editors, pool_roles
@@ -131,5 +131,5 @@ class EditedRows:
 
     def _batches(self) -> Iterator[Batch]:
         roles = tuple(dict.fromkeys(role for one in self.derived.values() for role in pool_roles({"": one})))
-        types = {role: self.edits.role_types[role] for role in roles}
+        types = {role: pa.string() if role == UID else self.edits.role_types[role] for role in roles}
         yield from self.files.batches(self.shard, roles, types, wanted(self.rows))

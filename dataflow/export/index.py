@@ -81,6 +81,7 @@ class About(msgspec.Struct, kw_only=True, frozen=True):
         scores: names of the scores that go along.
         target_bytes: files close at the first shard boundary past this size.
         columns: edited texts.
+        roles: whether the rows of a union became one table of the roles of its parts.
     """
 
     decision: str
@@ -91,6 +92,7 @@ class About(msgspec.Struct, kw_only=True, frozen=True):
     scores: tuple[str, ...]
     target_bytes: int
     columns: dict[str, ColumnRecord] | msgspec.UnsetType = msgspec.UNSET
+    roles: bool | msgspec.UnsetType = msgspec.UNSET
 
     def to_json(self) -> JsonObject:
         """As JSON values."""

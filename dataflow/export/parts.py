@@ -26,6 +26,7 @@ class ShardExtract:
         whole: whether the shard is a whole file of which every row leaves once.
         fields: what the rows hold, as a serialised Arrow schema, where only rows tell; else empty.
         ledger_sha256: of the shard's ledger.
+        part: of a union that is copied: no file has rows of two.
     """
 
     shard: Shard
@@ -38,6 +39,7 @@ class ShardExtract:
     whole: bool = False
     fields: bytes = b""
     ledger_sha256: str | None = None
+    part: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +53,9 @@ class OutputFile:
 def plan_parts(inputs: Sequence[ShardExtract], target_bytes: int, name: PartName) -> tuple[OutputFile, ...]:
     """Cuts the inputs, in their order, into files: each closes at the first boundary past `target_bytes`.
 
-    It also closes where two samples of one key would become neighbours. Inputs of another schema than the first one's
-    go to a folder of their own, since readers take the files of one folder for one table: `data`, `data-2`, ...
+    It also closes where two samples of one key would become neighbours, and where a part of a union ends. Inputs of
+    another schema than the first one's go to a folder of their own, since readers take the files of one folder for one
+    table: `data`, `data-2`, ...
     """
     groups: dict[str, list[ShardExtract]] = {}
     for item in inputs:
@@ -81,4 +84,6 @@ def _runs(inputs: Sequence[ShardExtract], target_bytes: int) -> list[list[ShardE
 
 
 def _meet(last: ShardExtract, item: ShardExtract) -> bool:
+    if last.part != item.part:
+        return True
     return last.last_key is not None and last.last_key == item.first_key

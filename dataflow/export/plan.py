@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
 import pyarrow as pa
 
 from poolsieve.dataflow import fs
@@ -22,12 +23,12 @@ from poolsieve.dataflow.export.target import Target
 from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.formats import FORMATS
 from poolsieve.dataflow.pools.formats.format import Format
-from poolsieve.dataflow.pools.formats.outgoing import Added, Build, EditedTexts, Outgoing, Picked, names
+from poolsieve.dataflow.pools.formats.outgoing import Added, Build, Copier, EditedTexts, Outgoing, Picked, names
 from poolsieve.dataflow.pools.json_types import schema_of_all
 from poolsieve.dataflow.pools.shards import Shard
+from poolsieve.dataflow.pools.union import UnionFiles
 from poolsieve.dataflow.recipes.recipe import Pool, Recipe
 from poolsieve.dataflow.runners.base import threads_for
-from poolsieve.dataflow.store.job import uid_source_of
 from poolsieve.dataflow.store.layout import check_export_folder, export_folder
 from poolsieve.dataflow.store.manifest import Manifest, ShardLine
 from poolsieve.dataflow.store.out import OutFolder
@@ -179,9 +180,9 @@ def prepare(out: str, wishes: Wishes, workers: int) -> Prepared:
     check_export_folder(run.url, url)
     made = _plan(run, wishes, place, threads=threads_for(workers) > 1)
     size = wishes.target_bytes or made.to.target_bytes
-    about = _about(made, run.manifest, size)
-    if made.to is not place.own:
+    if not _is_copy(wishes.format, made.to, place):
         made = _recast(made, [line.shard for line in run.shards])
+    about = _about(made, run.manifest, size)
     return Prepared(
         plan=made,
         target=Target(url, digest([_LAYOUT, about.to_json()], 8)),
@@ -205,7 +206,7 @@ def _plan(run: OutFolder, wishes: Wishes, place: PoolFiles, *, threads: bool) ->
         )
     added = Added(scores=types, edited=tuple(wishes.columns))
     return ExportPlan(
-        choice=_choice(run, wishes, added, copies=format is place.own),
+        choice=_choice(run, wishes, added, format.copier if _is_copy(wishes.format, format, place) else None),
         files=place,
         format=format.name,
         added=added,
@@ -234,14 +235,22 @@ def _place(scored: PoolFiles, now: Pool | None) -> PoolFiles:
     if now.kind != scored.format:
         raise PlanError(f"the run was made from a {scored.format} pool, but pool= is {now.kind}")
     there = now.located()
-    return dataclasses.replace(scored, root=there.root, patterns=there.patterns, storage_options=there.storage_options)
+    moved = dataclasses.replace(scored, root=there.root, patterns=there.patterns, storage_options=there.storage_options)
+    return _parts_placed(moved, now) if isinstance(moved, UnionFiles) else moved
+
+
+def _parts_placed(moved: UnionFiles, now: Pool) -> PoolFiles:
+    if now.parts.keys() != moved.parts.keys():
+        raise PlanError(f"the run's pool has the parts {', '.join(moved.parts)}, but pool= has {', '.join(now.parts)}")
+    parts = {name: _place(part, now.parts[name]) for name, part in moved.parts.items()}
+    return dataclasses.replace(moved, parts=parts)
 
 
 def _format(name: str, files: PoolFiles) -> Format:
     if name != "same" and name not in FORMATS:
         raise PlanError(f"--format {name!r} is not one of {', '.join(['same', *FORMATS, INDICES])}")
-    found = files.own if name == "same" else FORMATS[name]
-    if found is not files.own:
+    found = files.copied if name == "same" else FORMATS[name]
+    if not _is_copy(name, found, files):
         found.build_with()
     return found
 
@@ -252,18 +261,21 @@ def _outside(files: PoolFiles, lines: Sequence[ShardLine], target: str) -> None:
         raise PlanError(f"{target} holds the pool ({inside}), which an export must not touch: choose another folder")
 
 
-def _choice(run: OutFolder, wishes: Wishes, added: Added, *, copies: bool) -> Choice:
-    scored = run.manifest.pool.pool().located()
-    copier = scored.own.copier
+def _is_copy(asked: str, format: Format, files: PoolFiles) -> bool:
+    """Whether rows leave as they are: the parts of a union have one table only where they are copied."""
+    return format is files.own or asked == "same"
+
+
+def _choice(run: OutFolder, wishes: Wishes, added: Added, copier: Copier | None) -> Choice:
     return Choice(
         out=run.url,
         decision=run.decision,
-        uid_source=uid_source_of(scored),
+        scored=run.manifest.pool.pool().located(),
         select=wishes.select,
         uids=None if wishes.uids is None else fs.absolute(wishes.uids),
         scores=tuple(added.scores),
-        lines=copies and copier.needs_lines,
-        unread=copies and copier.copies_unread and added.nothing,
+        lines=copier is not None and copier.needs_lines,
+        unread=copier is not None and copier.copies_unread and added.nothing,
     )
 
 
@@ -296,4 +308,6 @@ def _about(made: ExportPlan, manifest: Manifest, size: int) -> About:
         scores=choice.scores,
         target_bytes=size,
     )
+    if made.build is not None and isinstance(made.files, UnionFiles):
+        about = msgspec.structs.replace(about, roles=True)
     return about if made.edits is None else about.with_columns(made.edits.about(made.files))

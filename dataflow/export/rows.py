@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.formats.base import Ints
 from poolsieve.dataflow.pools.formats.outgoing import Picked
 from poolsieve.dataflow.pools.shards import Shard
+from poolsieve.dataflow.store.job import uid_source_of
 from poolsieve.dataflow.store.layout import ledger_url, rows_url
 from poolsieve.dataflow.store.rows import ROWS_SCHEMA
 from poolsieve.dataflow.store.tables import one_array, read_promised
@@ -28,7 +30,7 @@ class Choice:
     Attributes:
         out: the folder of the run.
         decision: whose ledger says it.
-        uid_source: what `rows/` are named after, beside the shard.
+        scored: the pool as it was scored: `rows/` are named after how its uids are read.
         select: glob over reasons; None for the kept rows.
         uids: a list's path; takes the rows that it names instead.
         scores: names of the scores that go along.
@@ -38,7 +40,7 @@ class Choice:
 
     out: str
     decision: str
-    uid_source: str
+    scored: PoolFiles
     select: str | None = None
     uids: str | None = None
     scores: tuple[str, ...] = ()
@@ -66,7 +68,7 @@ class Choice:
         copies, listed = self._copies(ledger)
         lines, unreadable = ROWS_SCHEMA.empty_table(), 0
         if self.lines or not self.kept:
-            lines = read_promised(rows_url(self.out, shard, self.uid_source), _LINES)
+            lines = read_promised(rows_url(self.out, shard, uid_source_of(self.scored, shard)), _LINES)
             bad = self._unreadable(lines)
             unreadable, copies = int(copies[bad].sum()), np.where(bad, 0, copies)
         index = pa.array(np.flatnonzero(copies), pa.int64())

@@ -92,7 +92,8 @@ def _copied(plan: ExportPlan, made: ShardExtract) -> ShardExtract:
     look = plan.to.copier.look(plan.files, made.shard, pick, plan.added)
     keys = (made.first_key, made.last_key) if look.keyed else (None, None)
     whole = look.rows == made.rows and plan.choice.uids is None
-    return dataclasses.replace(made, first_key=keys[0], last_key=keys[1], schema=look.schema, whole=whole)
+    part = plan.files.part(made.shard).prefix
+    return dataclasses.replace(made, first_key=keys[0], last_key=keys[1], schema=look.schema, whole=whole, part=part)
 
 
 def _built(plan: ExportPlan, made: ShardExtract) -> ShardExtract:

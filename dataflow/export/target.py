@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.export.index import INDEX, ExportIndex, FileRecord, PlanNote, Whole, read_index, read_record
@@ -54,16 +54,20 @@ class Target:
         Raises:
             PlanError: if another export, or somebody else's data, is here.
         """
-        index, present = read_index(self.url), self._present()
+        index, present = self.index(), self._present()
         others = [name for name in self._others() if not set(present).isdisjoint(self._planned(name))]
-        if replace or not (others or (index and index.export != self.id)):
+        if replace or not (others or (index and index.id != self.id)):
             self._no_strangers(index, others, present)
             return
-        what = "the unfinished export" if index is None else f"an export of decision {index.decision}"
+        what = f"the unfinished {self.maker}" if index is None else self.said(index)
         raise PlanError(
             f"{self.url} holds {what} with another selection or other settings: add --replace to remove its files "
             "first, or write to another folder with --to"
         )
+
+    def said(self, index: Any) -> str:
+        """What is whole here, in words."""
+        return f"an export of decision {index.decision}"
 
     def _others(self) -> list[str]:
         """Other unfinished exports."""

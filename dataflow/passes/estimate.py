@@ -112,7 +112,7 @@ def describe_plan(plan: Plan, *, sample_rows: int = 2000, seed: int = 0) -> Plan
     """
     job, shards = plan.job, plan.shards
     return PlanReport(
-        pool=PoolState(kind=job.pool.kind, urls=job.pool.urls, root=job.files.root),
+        pool=PoolState(kind=job.pool.kind, urls=job.pool.all_urls, root=job.files.root),
         shards=len(shards),
         bytes=Listing(tuple(shards)).nbytes,
         gaps=plan.gaps,
@@ -177,11 +177,12 @@ def stragglers(job: Job, shards: Sequence[Shard]) -> list[str]:
     """Warnings for files that are too big to be one shard, but can't be split."""
     if len(shards) < 2:
         return []
-    big = [shard for shard in shards if shard.extent is None and shard.size > job.files.split_bytes]
+    whole = ((shard, job.files.part(shard)) for shard in shards if shard.extent is None)
     return [
-        f"{shard.path} ({shard.size / 1e9:.3g} GB) {job.files.reader.unsplit}, so it is one shard and one worker's: "
+        f"{shard.path} ({shard.size / 1e9:.3g} GB) {part.reader.unsplit}, so it is one shard and one worker's: "
         "smaller files would finish sooner"
-        for shard in big
+        for shard, part in whole
+        if shard.size > part.split_bytes
     ]
 
 
@@ -243,7 +244,7 @@ def estimates(job: Job, shards: Sequence[Shard], rows: int, seed: int) -> list[S
     chosen = random.Random(seed).sample(list(shards), min(SAMPLED_SHARDS, len(shards)))  # noqa: S311
     steps = [step for step in job.program.scorers if _costs_little(step)]
     roles = tuple(dict.fromkeys(role for step in steps for role in step.pool_roles))
-    types = {role: job.role_types[role] for role in roles}
+    types = job.types_of(roles)
     totals = [[0, 0] for _ in job.program.steps]
     for shard in chosen:
         for batch in islice(job.files.pool_batches(shard, roles, types), 1):

@@ -253,7 +253,7 @@ def _scored_batches(
     program = job.program
     steps = [step for step in program.steps[:stop] if isinstance(step, ScoreStep)] + whole_pool_after(program, stop)
     roles = tuple(dict.fromkeys(role for step in steps for role in step.pool_roles))
-    types = {role: job.role_types[role] for role in roles}
+    types = job.types_of(roles)
 
     def want(start: int, n: int) -> bool:
         if wanted is None or isinstance(known, EarlierScores):

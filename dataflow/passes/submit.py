@@ -17,6 +17,7 @@ from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.formats.base import NoneReadable
 from poolsieve.dataflow.pools.listing import url_of
 from poolsieve.dataflow.pools.shards import Shard
+from poolsieve.dataflow.pools.union import UNION
 from poolsieve.dataflow.recipes.compile import check_frozen, compile_recipe
 from poolsieve.dataflow.recipes.program import Program, ScoreStep
 from poolsieve.dataflow.recipes.recipe import Pool, Recipe
@@ -118,7 +119,7 @@ def prepare(
         role_types=types,
         fingerprints={name: found.fingerprint() for name, found in parts.items()},
         scorer_parts=parts,
-        pool_id=pool_id(listing.shards, files.sample),
+        pool_id=pool_id(listing.shards, files.marks),
         pool=given.pool.absolute(),
         files=files,
         source=source,
@@ -178,9 +179,12 @@ def _look_ahead(recipe: Recipe, files: PoolFiles) -> None:
 def _outside(files: PoolFiles, shards: Sequence[Shard], out: str) -> None:
     inside = [shard.path for shard in shards if files.url(shard).startswith(out.rstrip("/") + "/")]
     system, folder = fs.connect(out)
-    if fs.is_local(system) and "://" not in files.root:  # either may be reached through a link
-        root, folder = os.path.realpath(files.root), os.path.realpath(folder)
-        inside += [shard.path for shard in shards if url_of(root, shard.path).startswith(folder.rstrip("/") + "/")]
+    for part in files.places if fs.is_local(system) else ():
+        if "://" not in part.root:  # either may be reached through a link
+            real = dataclasses.replace(part, root=os.path.realpath(part.root))
+            own = (shard for shard in shards if shard.path.startswith(part.prefix))
+            below = os.path.realpath(folder).rstrip("/") + "/"
+            inside += [shard.path for shard in own if real.url(shard).startswith(below)]
     if inside:
         raise PlanError(f"--out {out} lies inside the pool ({inside[0]}): its own files would be read as rows")
 
@@ -229,7 +233,7 @@ def prepare_stored(
         role_types=types,
         fingerprints={name: kept.fingerprint() for name, kept in parts.items()},
         scorer_parts=parts,
-        pool_id=pool_id(shards, files.sample),
+        pool_id=pool_id(shards, files.marks),
         pool=pool.absolute(),
         files=files,
         source=source,
@@ -248,8 +252,15 @@ def _where_scored(pool: Pool, found: Manifest) -> Pool:
     Storage options stay behind if that is another place: OUT may be anybody's, and must not say who gets keys.
     """
     there = found.pool.pool()
-    pool = dataclasses.replace(pool, fraction=there.fraction, seed=there.seed)
-    if pool.absolute().urls == found.pool.urls:
+    return dataclasses.replace(_at(pool, there), fraction=there.fraction, seed=there.seed)
+
+
+def _at(pool: Pool, there: Pool) -> Pool:
+    """A pool as the recipe reads it, in another place; of a union, each part that the recipe has too."""
+    if UNION in (pool.kind, there.kind):
+        parts = {name: _at(pool.parts.get(name, part), part) for name, part in there.parts.items()}
+        return dataclasses.replace(there, parts=parts)
+    if pool.absolute().urls == there.urls:
         return pool
     return dataclasses.replace(pool, urls=there.urls, allow_gaps=there.allow_gaps, storage_options={})
 
@@ -263,7 +274,7 @@ def _elsewhere(out: str, named: Pool, scored: Pool) -> tuple[str, ...]:
 
 def _place(pool: Pool) -> str:
     part = f" (a sample of {pool.fraction}, seed {pool.seed})" if pool.fraction else ""
-    return ", ".join(pool.absolute().urls[:3]) + part
+    return ", ".join(pool.absolute().all_urls[:3]) + part
 
 
 def _stored_types(found: Manifest) -> dict[str, pa.DataType]:

@@ -15,6 +15,7 @@ from poolsieve.dataflow.pools.braces import count
 from poolsieve.dataflow.pools.formats import FORMATS
 from poolsieve.dataflow.pools.formats.base import INSTANCE, UID, Location, Reader, Want
 from poolsieve.dataflow.pools.formats.format import Format
+from poolsieve.dataflow.pools.formats.outgoing import Copier
 from poolsieve.dataflow.pools.listing import Listing, find, first, gap_message
 from poolsieve.dataflow.pools.sample import Sample, taken
 from poolsieve.dataflow.pools.shards import Batch, Shard, check_names
@@ -51,6 +52,37 @@ class PoolFiles(Location):
         return self.own.reader
 
     @property
+    def copied(self) -> Format:
+        """The format that a loss-free copy of the rows has.
+
+        Raises:
+            PlanError: if there is no one format.
+        """
+        return self.own
+
+    @property
+    def places(self) -> Sequence[PoolFiles]:
+        """The pools that have a root of their own: this one, or the parts of a union."""
+        return (self,)
+
+    def part(self, shard: Shard) -> PoolFiles:
+        """The pool that a shard is read from: this one, or a part of a union."""
+        return self
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """What tells this pool from another over the same shards, where fingerprints don't: which rows are in."""
+        return self.sample.mark if self.sample else ()
+
+    def readings(self, roles: Iterable[str]) -> Mapping[str, str]:
+        """Part of a union -> hash of how it reads these roles: scores of its shards are looked up by that as well."""
+        return {}
+
+    def common_sources(self, roles: Sequence[str]) -> dict[str, str]:
+        """What fingerprints say of roles: their sources, but for those that `readings` says."""
+        return self.sources(roles)
+
+    @property
     def limits(self) -> tuple[str, ...]:
         """What rows and scores are looked up by beside their sources; where a role says what a row is, that too."""
         role = self.own.row_role
@@ -67,7 +99,7 @@ class PoolFiles(Location):
         files, gaps = find(self.patterns, self.root, self.storage_options)
         if gaps and not self.allow_gaps:
             raise PlanError(gap_message(gaps, sum(map(count, self.patterns))))
-        shards = tuple(sorted(self._split(files)))
+        shards = tuple(sorted(self._split(self._placed(files))))
         check_names(shards)
         return Listing(shards, tuple(gaps))
 
@@ -87,7 +119,10 @@ class PoolFiles(Location):
 
     def look_ahead(self) -> list[Shard]:
         """A few of the files, found without listing the pool; none where only the whole listing tells."""
-        return first(self.patterns, self.root, self.storage_options)
+        return self._placed(first(self.patterns, self.root, self.storage_options))
+
+    def _placed(self, files: Sequence[Shard]) -> list[Shard]:
+        return [replace(shard, path=self.prefix + shard.path) for shard in files]
 
     def _split(self, files: Sequence[Shard]) -> Iterator[Shard]:
         large = [shard for shard in files if shard.size > self.split_bytes]
@@ -122,10 +157,13 @@ class PoolFiles(Location):
 
         A cheap look: three footers of a pool of any size, and nothing where files have no schema.
         """
+        return self._two_schemas(self.own.copier, shards)
+
+    def _two_schemas(self, copier: Copier, shards: Sequence[Shard]) -> tuple[str, str] | None:
         found: dict[str, str] = {}
         for shard in [shards[i] for i in (0, len(shards) // 2, -1)] if shards else []:
             with contextlib.suppress(PoolsieveError):
-                found.setdefault(self.own.copier.schema(self, shard), shard.path)
+                found.setdefault(copier.schema(self, shard), shard.path)
         first, *others = found.values() or [""]
         return (first, others[0]) if others else None
 

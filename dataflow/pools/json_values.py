@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pyarrow as pa
@@ -44,6 +44,14 @@ def as_written(data: bytes, path: str) -> Value:
         return field_of(json.loads(text, parse_int=str, parse_float=str, parse_constant=str), path)
     except ValueError as error:
         return RowError("json_decode", str(error)[:200])
+
+
+def list_kind(values: Iterable[Value]) -> pa.DataType | None:
+    """A list of texts, if the first value that is there is a list, and the first that is not empty has texts."""
+    found = [value for value in values if value is not None]
+    told: Value = next((value for value in found if value != []), [])
+    texts = isinstance(told, list) and all(isinstance(one, str) for one in told)
+    return pa.list_(pa.string()) if found and isinstance(found[0], list) and texts else None
 
 
 def fitting(kind: pa.DataType, role: str) -> Callable[[Any], Value]:

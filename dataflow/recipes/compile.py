@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from poolsieve.dataflow.pools.formats.base import UID
 from poolsieve.dataflow.recipes.derived import DerivedRole, FromScore, NoRole, RoleSource
 from poolsieve.dataflow.recipes.program import DeriveStep, Program, RuleStep, ScoreStep, Step
 from poolsieve.dataflow.recipes.walk import Cuts
@@ -125,11 +126,13 @@ class _Builder:
         if role in self.edited:
             return self.edited[role]
         own = role if role in self.pool_types else role.removeprefix(POOL)
-        if own not in self.pool_types and role not in self.types:
+        if own in self.pool_types or (own == UID and role not in self.types):
+            return own  # a uid is derived where the pool has none
+        if role not in self.types:
             raise unknown_name(
                 f"{where} reads role {role!r}, which the pool has not", role, [*self.role_types, *self.types]
             )
-        return own if own in self.pool_types else self.earlier(where, role)
+        return self.earlier(where, role)
 
     def earlier(self, where: str, name: str) -> FromScore:
         """An earlier score as a role of a scorer."""
@@ -150,7 +153,7 @@ class _Builder:
     def add_derived(self, where: str, name: str, derived: Derived) -> None:
         """One more derived value, after score steps for the pool columns that it reads."""
         for score in derived.reads:
-            self.resolve(where, score)
+            self.resolve(where, score, lists=True)
         if hasattr(derived, "check_types"):
             derived.check_types(where, {score: self.types[score] for score in derived.reads})
         columns = self.new_names(where, name, derived.columns)
@@ -231,8 +234,8 @@ class _Builder:
                 self.asked.setdefault(found[name], name)
         return found
 
-    def resolve(self, where: str, name: str) -> None:
-        """Makes sure that a score of this name exists."""
+    def resolve(self, where: str, name: str, lists: bool = False) -> None:
+        """Makes sure that a score of this name exists; for a derived value one of lists of floats will do."""
         if name in self.types:
             return
         asked = self.asked.get(name, name)
@@ -241,7 +244,7 @@ class _Builder:
         self.implicit.add(name)
         if own in self.role_types:
             try:
-                made = pool_column(asked, self.role_types[own])
+                made = pool_column(asked, self.role_types[own], lists)
             except PlanError as error:
                 raise PlanError(f"{where}: {error}") from error
             self.add_scorer(where, name, made)

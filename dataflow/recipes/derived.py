@@ -58,6 +58,15 @@ def pool_roles(inputs: Mapping[str, RoleSource]) -> Iterator[str]:
             yield source
 
 
+def score_steps(inputs: Mapping[str, RoleSource]) -> Iterator[str]:
+    """The steps whose scores some inputs are made from."""
+    for source in inputs.values():
+        if isinstance(source, DerivedRole):
+            yield from score_steps(source.inputs)
+        elif isinstance(source, FromScore):
+            yield source.step
+
+
 def editors(inputs: Mapping[str, RoleSource]) -> Iterator[Editor]:
     """Every editor that some inputs come through."""
     for source in inputs.values():

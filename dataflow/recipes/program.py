@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from poolsieve.dataflow.recipes.derived import DerivedRole, RoleSource, editors, pool_roles
+from poolsieve.dataflow.recipes.derived import DerivedRole, RoleSource, editors, pool_roles, score_steps
 from poolsieve.filters.dsl.expr import Predicate
 from poolsieve.filters.dsl.top import Ranked
 from poolsieve.scoring_models.base.derived import Derived, is_gathered, is_pooled
@@ -122,6 +122,12 @@ class Program:
     def roles(self) -> tuple[str, ...]:
         """Every role of the pool that some scorer needs."""
         return tuple(dict.fromkeys(role for step in self.scorers for role in step.pool_roles))
+
+    def roles_behind(self, step: ScoreStep) -> tuple[str, ...]:
+        """The roles of the pool that a step's scores depend on: its own, and those of the scores that it reads."""
+        named = {made.name: made for made in self.scorers}
+        earlier = (self.roles_behind(named[name]) for name in dict.fromkeys(score_steps(step.inputs)))
+        return tuple(dict.fromkeys([*step.pool_roles, *(role for roles in earlier for role in roles)]))
 
     def barriers(self, known: Iterable[str] = ()) -> tuple[int, ...]:
         """Positions of the rules and derived values that must see the whole pool first.

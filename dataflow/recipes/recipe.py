@@ -6,6 +6,7 @@ Data only: printable, comparable, nothing read yet.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -19,6 +20,7 @@ from poolsieve.dataflow.pools.formats.tokens import layout
 from poolsieve.dataflow.pools.listing import common_root
 from poolsieve.dataflow.pools.sample import Sample, checked_fraction, checked_seed
 from poolsieve.dataflow.pools.shards import DOCUMENT_BYTES
+from poolsieve.dataflow.pools.union import KINDS, PART, UNION, UnionFiles, root_text
 from poolsieve.filters.dsl.edits import Edit
 from poolsieve.filters.dsl.stages import Rule, Score, Stage, not_a_stage
 from poolsieve.scoring_models.base.config import Config, JsonObject
@@ -28,6 +30,26 @@ from poolsieve.scoring_models.base.kinds import short
 SPLIT_BYTES = 1 << 30
 """Files above this size are several shards, where the kind allows it."""
 
+DATBENCH: Mapping[str, str | None] = {
+    "uid": "id",
+    "image": "image",
+    "question": "question",
+    "answer": "answer",
+    "answers": "all_answers",
+    "prefix": "prompt_format.prefix",
+    "suffix": "prompt_format.suffix",
+    "source": "source_info.dataset",
+    "eval_mode": "eval_mode",
+    "judge_prompt": "judge_prompt",
+    "is_circular": "is_circular",
+    "metadata": "metadata",
+}
+"""Role -> column of an item in DatBench's layout."""
+
+_NAME_CHARS = 100
+_PART_NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{_NAME_CHARS - 1}}}")
+"""A part's name is a part of paths."""
+
 _MOST_DOCUMENT_BYTES = (1 << 31) - 1
 
 
@@ -36,7 +58,7 @@ class Pool(Config):
     """The corpus to filter: files and roles, nothing read yet. Equality is by content, without the secrets.
 
     Attributes:
-        kind: `parquet`, `webdataset`, `jsonl` or `tokens`.
+        kind: `parquet`, `webdataset`, `jsonl`, `tokens` or `union`.
         urls: as written; globs (`*`, `?`, `[..]`) and brace ranges (`{00..99}`, `{a,b}`) on any fsspec storage.
         roles: role -> source. In Parquet a column or a nested field (`meta.width`); in WebDataset members by
             extension (`jpg;png`: the first that a sample has), a field of a JSON member (`json:original_width`) or
@@ -47,6 +69,7 @@ class Pool(Config):
         max_document_bytes: a longer document costs its row (`quarantine.too_large`) and no memory: a line of JSON as a
             whole, a text in a role of Parquet, a member of a tar that holds text or JSON. Images are no documents.
         fraction, seed: of a sample; see `sample`.
+        parts: name -> pool, of a union, which has no files or roles but theirs; see `union`.
     """
 
     kind: str
@@ -58,10 +81,24 @@ class Pool(Config):
     max_document_bytes: int = DOCUMENT_BYTES
     fraction: str | None = None
     seed: int = 0
+    parts: Mapping[str, Pool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.fraction is not None:
+            object.__setattr__(self, "fraction", checked_fraction(self.fraction))
+        checked_seed(self.seed)
+        if self.kind == UNION:
+            _check_parts(self)
+            object.__setattr__(self, "parts", dict(sorted(self.parts.items())))
+            object.__setattr__(self, "roles", _roles_of(self.parts))
+        else:
+            self._check_files()
+
+    def _check_files(self) -> None:
         if self.kind not in FORMATS:
-            raise unknown_name(f"there is no kind of pool {self.kind!r}", self.kind, FORMATS)
+            raise unknown_name(f"there is no kind of pool {self.kind!r}", self.kind, KINDS)
+        if self.parts:
+            raise PlanError(f"a {self.kind} pool has no parts: write Pool.union(...)")
         if not self.urls:
             raise PlanError(f"Pool.{self.kind}() needs at least one URL, like 'data/*.parquet'")
         for url in self.urls:
@@ -81,9 +118,6 @@ class Pool(Config):
             raise PlanError(
                 f"a pool of {FORMATS[self.kind].title} is made by Pool.{self.kind}(), which says what a row is"
             )
-        if self.fraction is not None:
-            object.__setattr__(self, "fraction", checked_fraction(self.fraction))
-        checked_seed(self.seed)
         for role, source in self.roles.items():
             if not isinstance(source, str):
                 raise PlanError(
@@ -173,6 +207,46 @@ class Pool(Config):
         layout.check_urls(urls)
         return cls("tokens", tuple(urls), roles, allow_gaps, split_bytes, dict(storage_options or {}))
 
+    @classmethod
+    def datbench(cls, *urls: str, storage_options: fs.StorageOptions | None = None, **roles: str | None) -> Self:
+        """Items in DatBench's layout (`datbench/schema.py` of datologyai/DatBench): `Pool.datbench("math/*.parquet")`.
+
+        Roles: `uid` (id), `image`, `question`, `answer`, `answers` (all_answers), `prefix` and `suffix` of the prompt,
+        `source` (source_info.dataset), `eval_mode`, `judge_prompt`, `is_circular` and `metadata`. The release has a
+        folder for each capability and no column of it: `Pool.union(math=Pool.datbench(...), chart=...)` has it as the
+        role `pool`.
+
+        Args:
+            urls: Parquet files.
+            storage_options: for fsspec.
+            roles: further ones, or others in the place of these; None for none.
+
+        Raises:
+            PlanError: without a URL.
+        """
+        return cls("parquet", urls, _given({**DATBENCH, **roles}), storage_options=dict(storage_options or {}))
+
+    @classmethod
+    def union(cls, *pools: Pool, **named: Pool) -> Pool:
+        """Pools of any kind as one: `Pool.union(docvqa=Pool.parquet(...), chartqa=Pool.jsonl(...))`.
+
+        The parts stand one after the other in the order of their names; parts without a name are "0", "1" and so on.
+        Each has files and a mapping of roles of its own. A row has the roles that some part declares (null where its
+        own part does not), and `pool`, the name of its part. There are no other columns. A role must have one type in
+        all parts; of numbers the wider one is taken. A part that is added later is scored alone.
+
+        >>> Pool.union(a=Pool.parquet("a/*.parquet", text="x"), b=Pool.jsonl("b/*.jsonl", text="y")).roles
+        {'pool': 'pool', 'text': 'text'}
+
+        Raises:
+            PlanError: without parts, for a name that is no part of a path, and for parts that can't stand in a union:
+                token files, unions, samples (take one of the union), and pools with a role `pool`.
+        """
+        numbered = {str(i): pool for i, pool in enumerate(pools)}
+        if twice := sorted(numbered.keys() & named.keys()):
+            raise PlanError(f"Pool.union(): {twice[0]!r} names two parts, since parts without a name are numbered")
+        return cls(UNION, (), parts={**numbered, **named})
+
     def sample(self, fraction: float | str | Decimal, *, seed: int = 0) -> Self:
         """A pool whose rows are about a share of this one's: those whose uid hashes below it.
 
@@ -201,7 +275,24 @@ class Pool(Config):
 
     def absolute(self) -> Self:
         """The same pool with URLs that mean the same from any directory."""
-        return dataclasses.replace(self, urls=tuple(fs.absolute(url) for url in self.urls))
+        parts = {name: part.absolute() for name, part in self.parts.items()}
+        return dataclasses.replace(self, urls=tuple(fs.absolute(url) for url in self.urls), parts=parts)
+
+    @property
+    def all_urls(self) -> tuple[str, ...]:
+        """The URLs, of all parts where it is a union."""
+        return (*self.urls, *(url for part in self.parts.values() for url in part.urls))
+
+    @property
+    def options(self) -> fs.StorageOptions:
+        """The storage options, by part where it is a union."""
+        own = {name: part.storage_options for name, part in self.parts.items() if part.storage_options}
+        return own if self.parts else self.storage_options
+
+    def with_options(self, options: fs.StorageOptions) -> Self:
+        """With other storage options: fsspec's, or those of each part, by its name."""
+        parts = {name: part.with_options(options.get(name, {})) for name, part in self.parts.items()}
+        return dataclasses.replace(self, storage_options={} if self.parts else dict(options), parts=parts)
 
     def located(self) -> PoolFiles:
         """The pool's files: where they are, how they are read. Nothing is listed yet.
@@ -209,8 +300,24 @@ class Pool(Config):
         Raises:
             PlanError: when the URLs share no folder or bucket.
         """
+        return self._located_union() if self.kind == UNION else self._located("")
+
+    def _located_union(self) -> UnionFiles:
+        parts = {name: part._located(f"{name}/") for name, part in self.parts.items()}
+        return UnionFiles(
+            format=UNION,
+            root=root_text(parts),
+            patterns=tuple(pattern for part in parts.values() for pattern in part.patterns),
+            roles={role: role for role in self.roles},
+            storage_options=self.options,
+            sample=None if self.fraction is None else Sample(self.fraction, self.seed),
+            parts=parts,
+        )
+
+    def _located(self, prefix: str) -> PoolFiles:
         patterns = tuple(fs.absolute(url) for url in self.urls)
         return PoolFiles(
+            prefix=prefix,
             format=self.kind,
             root=common_root(patterns),
             patterns=patterns,
@@ -221,6 +328,39 @@ class Pool(Config):
             storage_options=dict(self.storage_options),
             sample=None if self.fraction is None else Sample(self.fraction, self.seed),
         )
+
+
+def _check_parts(pool: Pool) -> None:
+    if pool.urls or pool.storage_options:
+        raise PlanError("a union has no files of its own: give URLs and storage options to its parts")
+    if not pool.parts:
+        raise PlanError("Pool.union() needs pools, as Pool.union(docvqa=Pool.parquet(...), chartqa=Pool.jsonl(...))")
+    for name, part in pool.parts.items():
+        if not isinstance(name, str) or not _PART_NAME.fullmatch(name):
+            raise PlanError(
+                f"Pool.union({short(name)}=...): a name has letters, digits, _, - and ., {_NAME_CHARS} at most"
+            )
+        if not isinstance(part, Pool):
+            raise PlanError(f"Pool.union({name}={short(part)}): give a pool, as Pool.parquet('data/*.parquet')")
+        _check_part(name, part)
+
+
+def _check_part(name: str, part: Pool) -> None:
+    if part.kind == UNION:
+        raise PlanError(f"Pool.union({name}=...) is a union itself: give its parts one by one")
+    if FORMATS[part.kind].row_role:
+        raise PlanError(f"Pool.union({name}=...): {FORMATS[part.kind].title} can't be part of a union")
+    if part.fraction is not None:
+        raise PlanError(
+            f"Pool.union({name}=...) is a sample: take the sample of the union, Pool.union(...).sample(...)"
+        )
+    if PART in part.roles:
+        raise PlanError(f"Pool.union({name}=...) has a role {PART!r}, which names the part here: call it otherwise")
+
+
+def _roles_of(parts: Mapping[str, Pool]) -> dict[str, str]:
+    """What the rows of a union have; each role's source is the parts' name of it."""
+    return {role: role for role in sorted({PART, *(role for part in parts.values() for role in part.roles)})}
 
 
 def _check_url(kind: str, url: Any) -> None:
@@ -252,10 +392,16 @@ class Recipe(Config):
 
     def __str__(self) -> str:
         part = f"{self.pool.fraction} of the rows of the " if self.pool.fraction else ""
-        lines = [f"{part}{self.pool.kind} pool {', '.join(self.pool.urls)}"]
+        lines = [f"{part}{_said(self.pool)}"]
         for stage in self.stages:
             lines.append(f"  | {describe(stage)}")
         return "\n".join(lines)
+
+
+def _said(pool: Pool) -> str:
+    if pool.kind == UNION:
+        return "union of " + "; ".join(f"{name}: {_said(part)}" for name, part in pool.parts.items())
+    return f"{pool.kind} pool {', '.join(pool.urls)}"
 
 
 def describe(stage: Stage) -> str:

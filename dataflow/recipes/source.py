@@ -90,7 +90,7 @@ class RecipeSource:
         key = digest([self.path, self.text, dict(self.parameters), dict(self.includes), self.base], 16)
         with _LOCK, base_folder(self.base):
             made = self._load(key)
-        check_text(made.pool.storage_options, self._texts())
+        check_text(made.pool.options, self._texts())
         return made
 
     def _texts(self) -> dict[str, str]:

@@ -32,6 +32,7 @@ import yaml
 
 from poolsieve import filters, scoring_models
 from poolsieve.dataflow.pools.formats import FORMATS
+from poolsieve.dataflow.pools.union import UNION
 from poolsieve.dataflow.recipes.places import Place, load
 from poolsieve.dataflow.recipes.recipe import Pool, Recipe
 from poolsieve.filters.dsl.edits import Editor
@@ -136,11 +137,42 @@ def _filled(text: str, path: str, parameters: Mapping[str, str]) -> str:
 
 
 def _pool(where: Place, data: Any) -> Pool:
-    kinds = [kind for kind in FORMATS if isinstance(data, dict) and kind in data]
+    union = isinstance(data, dict) and isinstance(data.get(UNION), (dict, list))
+    return _union(where, data) if union else _files(where, data)
+
+
+def _union(where: Place, data: Any) -> Pool:
+    """`union: {name: pool, ...}` or a list of pools, with `sample` beside it."""
+    given, inside = _mapping(where, data), where.at(UNION)
+    if isinstance(given[UNION], list):
+        pools = [_pool(inside.at(i, words=f"part {i}"), pool) for i, pool in enumerate(given[UNION])]
+        return _united(where, given, {}, pools)
+    parts = _mapping(inside, given[UNION])
+    return _united(
+        where, given, {name: _pool(inside.at(name, words=f"part {name}"), one) for name, one in parts.items()}
+    )
+
+
+def _united(where: Place, given: Mapping[str, Any], named: Mapping[str, Pool], pools: Sequence[Pool] = ()) -> Pool:
+    for key in given:
+        if key not in (UNION, "sample"):
+            raise PlanError(f"{where.at(key)}: `{key}` stands in each part of a union, not beside it")
+    made: Pool = _called(where, Pool.union, named, pools)
+    return _sampled(where.at("sample"), made, given["sample"]) if "sample" in given else made
+
+
+_LAYOUTS = ("datbench",)
+"""Kinds of pools that are a format with roles."""
+
+
+def _files(where: Place, data: Any) -> Pool:
+    kinds = [kind for kind in (*FORMATS, *_LAYOUTS) if isinstance(data, dict) and kind in data]
     if len(kinds) > 1:  # `tokens` beside another kind is the role of that name
-        kinds = [kind for kind in kinds if kind != FORMATS[kind].row_role]
+        kinds = [kind for kind in kinds if kind in _LAYOUTS or kind != FORMATS[kind].row_role]
     if len(kinds) != 1:
-        raise PlanError(f"{where}: `pool` needs exactly one of {', '.join(FORMATS)}: a list of files")
+        raise PlanError(
+            f"{where}: `pool` needs exactly one of {', '.join(FORMATS)}: a list of files; or {UNION}: named pools"
+        )
     kind, rest = kinds[0], {key: value for key, value in _mapping(where, data).items() if key != kinds[0]}
     urls = data[kind] if isinstance(data[kind], list) else [data[kind]]
     if not urls or not all(isinstance(url, str) and url for url in urls):

@@ -71,7 +71,7 @@ def _source_of(found: RoleSource, files: PoolFiles, made: Made) -> Any:
     if isinstance(found, NoRole):
         return None
     if not isinstance(found, DerivedRole):
-        return files.sources([found])[found]
+        return files.common_sources([found])[found]
     sources = {role: _source_of(source, files, made) for role, source in found.inputs.items()}
     return {"edit": found.editor.to_dict(), "version": found.editor.version, "sources": sources}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from poolsieve.dataflow import progress
 from poolsieve.dataflow.pools.files import PoolFiles
+from poolsieve.dataflow.pools.formats.base import UID
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.compile import compile_recipe
 from poolsieve.dataflow.recipes.program import Program, ScoreStep, Step
@@ -120,14 +121,13 @@ class Job:
         files = self.scorer_parts[step.name].files
         return replace(step, scorer=with_artefact(step.scorer, self.out, step.name, files))
 
-    @property
-    def uid_source(self) -> str:
-        """Hash of how rows get their uids: what `rows/` depends on beside the shard."""
-        return uid_source_of(self.files)
+    def types_of(self, roles: Iterable[str]) -> dict[str, pa.DataType]:
+        """Arrow type of each of some roles; a uid is a text, declared or derived."""
+        return {role: pa.string() if role == UID else self.role_types[role] for role in roles}
 
     def rows_url(self, shard: Shard) -> str:
         """Where the rows of a shard are kept."""
-        return layout.rows_url(self.out, shard, self.uid_source)
+        return layout.rows_url(self.out, shard, uid_source_of(self.files, shard))
 
     def folder(self, step: ScoreStep) -> str:
         """Where a step's scores are kept."""
@@ -136,7 +136,11 @@ class Job:
     def score_files(self, phase: str, step: ScoreStep) -> FolderListing:
         """The step's score files, listed once for each phase of the run in each process."""
         folder = self.folder(step)
-        return self.session.once(("scores", phase, folder), lambda: FolderListing.of(folder))
+        return self.session.once(("scores", phase, folder), lambda: FolderListing.of(folder, self.readings(step)))
+
+    def readings(self, step: ScoreStep) -> Mapping[str, str]:
+        """What the step's score files are named after beside their shards; see `PoolFiles.readings`."""
+        return self.files.readings(self.program.roles_behind(step))
 
     def scorer(self, step: ScoreStep) -> Any:
         """The step's scorer, ready to score: its model is loaded, its settings are those of the stored scores.
@@ -187,6 +191,7 @@ class Job:
         return {name: dict(parts.files) for name, parts in self.scorer_parts.items() if parts.files}
 
 
-def uid_source_of(files: PoolFiles) -> str:
-    """Hash of how rows of a pool get their uids, and which of them are read."""
-    return digest([files.format, files.roles.get("uid"), *files.limits, *(files.sample.mark if files.sample else ())])
+def uid_source_of(files: PoolFiles, shard: Shard) -> str:
+    """Hash of how a shard's rows get their uids, and which of them are read: what `rows/` depends on beside it."""
+    part = files.part(shard)
+    return digest([part.format, part.roles.get("uid"), *part.limits, *(files.sample.mark if files.sample else ())])

@@ -88,9 +88,14 @@ def settings_url(folder: str) -> str:
     return fs.join(folder, "scorer.json")
 
 
-def score_prefix(shard: Shard) -> str:
-    """What the names of a shard's score files begin with."""
-    return f"{shard.name}.{digest(shard.identity, 6)}"
+def score_prefix(shard: Shard, reading: str = "") -> str:
+    """What the names of a shard's score files begin with.
+
+    Args:
+        shard: of the pool.
+        reading: how its part of a union reads the scorer's roles (`PoolFiles.readings`); empty for other pools.
+    """
+    return f"{shard.name}.{digest([shard.identity, reading] if reading else shard.identity, 6)}"
 
 
 def artefact_url(out: str, name: str, identity: str) -> str:

@@ -11,7 +11,6 @@ import msgspec
 import pyarrow as pa
 
 from poolsieve.dataflow import fs
-from poolsieve.dataflow.pools.sample import Sample
 from poolsieve.dataflow.pools.shards import DOCUMENT_BYTES, Shard
 from poolsieve.dataflow.recipes.derived import editors
 from poolsieve.dataflow.recipes.program import Program
@@ -20,7 +19,7 @@ from poolsieve.dataflow.recipes.source import RecipeSource
 from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.dataflow.store import layout
 from poolsieve.dataflow.store.job import Job
-from poolsieve.dataflow.store.summary import Summary, Unmatched, WithCuts, cuts_from_json, dumps
+from poolsieve.dataflow.store.summary import PoolPart, Summary, Unmatched, WithCuts, cuts_from_json, dumps
 from poolsieve.dataflow.store.tables import read_promised
 from poolsieve.scoring_models.base.config import JsonObject, digest
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
@@ -126,6 +125,7 @@ class PoolRecord(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     max_document_bytes: int = DOCUMENT_BYTES
     fraction: str | None = None
     seed: int = 0
+    parts: dict[str, PoolPart] = msgspec.field(default_factory=dict)
     root: str
     id: str
     shards: int
@@ -135,11 +135,12 @@ class PoolRecord(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
         """The pool, without storage options, which are never stored.
 
         Raises:
-            PoolsieveError: for URLs that are not of plain files.
+            PoolsieveError: for URLs that are not of plain files, and for parts that are no pools.
         """
         for url in self.urls:
             layout.check_pool_url(url)
         return Pool(
+            parts={name: part.pool() for name, part in self.parts.items()},
             kind=self.kind,
             urls=self.urls,
             roles=self.roles,
@@ -211,14 +212,16 @@ class Manifest(WithCuts, kw_only=True):
 
 
 def versions(program: Program | None = None) -> dict[str, str]:
-    """Versions of what a ledger depends on: Python, our own, and those that the scorers and edits of a recipe name."""
-    scorers = program.scorers if program is not None else ()
-    return package_versions([made for step in scorers for made in (step.scorer, *editors(step.inputs))])
+    """Versions of what a ledger depends on: Python, our own, and those that scorers, edits and derived values name."""
+    if program is None:
+        return package_versions(())
+    scored = [made for step in program.scorers for made in (step.scorer, *editors(step.inputs))]
+    return package_versions([*scored, *(step.derived for step in program.derived)])
 
 
-def pool_id(shards: Sequence[Shard], sample: Sample | None = None) -> str:
-    """Hash of a pool's listing: paths, ranges, sizes and tags of all shards, in order, and which rows are in."""
-    return digest([*(shard.identity for shard in sorted(shards)), *(sample.mark if sample else ())], 8)
+def pool_id(shards: Sequence[Shard], marks: Sequence[str] = ()) -> str:
+    """Hash of a pool's listing: paths, ranges, sizes and tags of all shards, in order, and its `PoolFiles.marks`."""
+    return digest([*(shard.identity for shard in sorted(shards)), *marks], 8)
 
 
 def manifest_of(job: Job, found: Summary, gaps: Sequence[str] = ()) -> Manifest:

@@ -12,6 +12,7 @@ from poolsieve.dataflow import fs, leases
 from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.dataflow.store import layout
 from poolsieve.dataflow.store.manifest import Manifest, RowCounts, ShardLine, read_ledger, read_manifest, read_shards
+from poolsieve.dataflow.store.scores import merge_files
 from poolsieve.dataflow.store.summary import Summary
 from poolsieve.filters.dsl.cuts import Table
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, unknown_name
@@ -130,6 +131,8 @@ class OutFolder:
     def remove_older(self) -> list[str]:
         """Removes decisions other than the current one, and what killed runs left half-written; names them.
 
+        Where a shard has many score files, as answers that are committed as they come leave them, one is made of them.
+
         Raises:
             InUse: while another command works in OUT.
             PlanError: if another decision has become the current one since this was opened.
@@ -143,7 +146,12 @@ class OutFolder:
             gone |= {f"derived/{name}" for name in self._unused()}
             for name in sorted(gone):
                 fs.remove(fs.join(self.url, name))
-            return sorted(gone) + fs.remove_leftovers(self.url)
+            return sorted(gone) + self._merge_scores() + fs.remove_leftovers(self.url)
+
+    def _merge_scores(self) -> list[str]:
+        scores = layout.scores_folder(self.url)
+        found = [(name, merge_files(layout.below(scores, name))) for name in fs.names(scores)]
+        return [f"scores/{name}/{file}" for name, gone in found for file in gone]
 
     def _unused(self) -> set[str]:
         """Files of what was gathered for other decisions."""

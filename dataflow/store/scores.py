@@ -6,6 +6,7 @@ ever overwritten by something else, and what belongs to another version of a poo
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,10 @@ from poolsieve.dataflow.store.layout import score_prefix
 from poolsieve.dataflow.store.rows import no_texts
 from poolsieve.dataflow.store.tables import one_array, read_table, write_table
 from poolsieve.scoring_models.base.arrow import nulls
+from poolsieve.scoring_models.base.errors import PoolsieveError
+
+MANY_FILES = 8
+"""Score files of a shard above which `prune` makes one of them."""
 
 
 @dataclass(frozen=True)
@@ -52,29 +57,39 @@ class FolderListing:
     committed, or what this process committed itself and added here.
     """
 
-    def __init__(self, folder: str, found: dict[str, list[str]]) -> None:
+    def __init__(self, folder: str, found: dict[str, list[str]], readings: Mapping[str, str]) -> None:
         self.folder = folder
+        self._readings = readings
         self._found = found
         self._lock = threading.Lock()
 
     @classmethod
-    def of(cls, folder: str) -> FolderListing:
-        """One look at a folder."""
+    def of(cls, folder: str, readings: Mapping[str, str] = {}) -> FolderListing:
+        """One look at a folder; `readings` are the pool's (`PoolFiles.readings`), of the roles that are scored."""
         found: dict[str, list[str]] = {}
         for name in fs.names(folder):
             if name.endswith(".parquet"):
                 found.setdefault(name.rsplit("-", 1)[0], []).append(name)
-        return cls(folder, found)
+        return cls(folder, found, readings)
+
+    def prefix(self, shard: Shard) -> str:
+        """What the names of a shard's files begin with."""
+        return score_prefix(shard, self._readings.get(shard.path.partition("/")[0], "") if self._readings else "")
 
     def urls(self, shard: Shard) -> list[str]:
         """A shard's score files, sorted by name."""
         with self._lock:
-            return [fs.join(self.folder, name) for name in sorted(self._found.get(score_prefix(shard), ()))]
+            return [fs.join(self.folder, name) for name in sorted(self._found.get(self.prefix(shard), ()))]
+
+    def groups(self) -> list[tuple[str, list[str]]]:
+        """What the names of a shard's files begin with, and the names, both sorted."""
+        with self._lock:
+            return sorted((prefix, sorted(names)) for prefix, names in self._found.items())
 
     def add(self, shard: Shard, name: str) -> None:
         """Notes a file that this process has just committed."""
         with self._lock:
-            names = self._found.setdefault(score_prefix(shard), [])
+            names = self._found.setdefault(self.prefix(shard), [])
             if name not in names:
                 names.append(name)
 
@@ -160,10 +175,39 @@ def score_table(
 def write_scores(files: FolderListing, shard: Shard, tables: Sequence[pa.Table]) -> str:
     """Commits newly computed scores of a shard as one file; returns its name. Same rows, same name, same bytes."""
     table = pa.concat_tables(tables).combine_chunks()
-    rows = np.ascontiguousarray(table.column("row").to_numpy())
-    failed = np.packbits(table.column("error").is_valid().to_numpy())
-    prefix = score_prefix(shard)
-    name = f"{prefix}-{hashlib.blake2b(rows.tobytes() + failed.tobytes(), digest_size=6).hexdigest()}.parquet"
+    name = _file_name(files.prefix(shard), table)
     write_table(fs.join(files.folder, name), table)
     files.add(shard, name)
     return name
+
+
+def _file_name(prefix: str, table: pa.Table) -> str:
+    rows = np.ascontiguousarray(table.column("row").to_numpy())
+    failed = np.packbits(table.column("error").is_valid().to_numpy())
+    return f"{prefix}-{hashlib.blake2b(rows.tobytes() + failed.tobytes(), digest_size=6).hexdigest()}.parquet"
+
+
+def merge_files(folder: str) -> list[str]:
+    """Makes one file of a shard's many, as answers that were committed in pieces leave them; names those that go.
+
+    The same lines are read from it. Shards with up to `MANY_FILES` stay as they are, and so does what can't be read:
+    who needs it is told. Nobody else may work in OUT meanwhile.
+    """
+    gone = []
+    for prefix, names in FolderListing.of(folder).groups():
+        if len(names) > MANY_FILES:
+            with contextlib.suppress(PoolsieveError, pa.ArrowException, KeyError):
+                gone += _merged(folder, prefix, names)
+    return gone
+
+
+def _merged(folder: str, prefix: str, names: Sequence[str]) -> list[str]:
+    lines = by_row(_failures_first([read_table(fs.join(folder, name)) for name in names])).combine_chunks()
+    rows = lines.column("row").to_numpy()
+    table = lines.filter(pa.array(np.append(rows[1:] != rows[:-1], True)))  # the last line of a row counts
+    made = _file_name(prefix, table)
+    write_table(fs.join(folder, made), table)
+    old = [name for name in names if name != made]
+    for name in old:
+        fs.remove(fs.join(folder, name))
+    return old

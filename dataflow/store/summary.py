@@ -14,7 +14,9 @@ from typing import Annotated, Any, Literal, Self
 import msgspec
 
 from poolsieve.dataflow.pools.shards import DOCUMENT_BYTES
+from poolsieve.dataflow.recipes.recipe import SPLIT_BYTES, Pool
 from poolsieve.dataflow.recipes.walk import Cuts
+from poolsieve.dataflow.store.layout import check_pool_url
 from poolsieve.filters.dsl.cuts import Cut, Table
 from poolsieve.scoring_models.base.config import JsonObject
 from poolsieve.scoring_models.base.errors import PlanError
@@ -205,12 +207,44 @@ class LimitFacts(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class ScorerFacts(msgspec.Struct, kw_only=True, frozen=True):
-    """A scorer: the Arrow type of each of its scores, and the SHA-256 of each of its model files."""
+    """A scorer: the Arrow type of each of its scores, and the SHA-256 of each of its model files.
+
+    `readings` are those of a union's parts, which its score files are named after.
+    """
 
     name: str
     fingerprint: str
     scores: Pairs
     files: Pairs
+    readings: Pairs = ()
+
+
+class PoolPart(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """A part of a union, as `Pool.to_dict` has it."""
+
+    kind: str
+    urls: tuple[str, ...]
+    roles: dict[str, str] = msgspec.field(default_factory=dict)
+    allow_gaps: bool = False
+    split_bytes: Count = SPLIT_BYTES
+    max_document_bytes: Count = DOCUMENT_BYTES
+
+    def pool(self) -> Pool:
+        """The pool, without storage options, which are never stored.
+
+        Raises:
+            PoolsieveError: for URLs that are not of plain files.
+        """
+        for url in self.urls:
+            check_pool_url(url)
+        return Pool(
+            kind=self.kind,
+            urls=self.urls,
+            roles=self.roles,
+            allow_gaps=self.allow_gaps,
+            split_bytes=self.split_bytes,
+            max_document_bytes=self.max_document_bytes,
+        )
 
 
 class PoolFacts(msgspec.Struct, kw_only=True, frozen=True):
@@ -225,6 +259,7 @@ class PoolFacts(msgspec.Struct, kw_only=True, frozen=True):
     max_document_bytes: Count = DOCUMENT_BYTES
     fraction: str | None = None
     seed: int = 0
+    parts: dict[str, PoolPart] = msgspec.field(default_factory=dict)
 
 
 class SourceFacts(msgspec.Struct, kw_only=True, frozen=True):

@@ -1,25 +1,27 @@
-"""Tokenising as Beam sees it: one step over shard records. Neither documents nor tokens pass between steps."""
+"""Tokenising as Beam sees it: one step over shard records. Neither documents nor tokens pass between steps.
+
+Other jobs that fill a folder shard by shard use the same step.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import apache_beam as beam
 
-from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.runners.engine import Engine
-from poolsieve.dataflow.tokenize.folder import TokensTarget
-from poolsieve.dataflow.tokenize.write import TokensPlan
 
-WriteShard = Callable[[Shard, TokensPlan, TokensTarget], None]
-"""Writes the files of one shard, and leaves a note of them."""
+Some = TypeVar("Some")
+Plan = TypeVar("Plan")
+Folder = TypeVar("Folder")
 
 
 def write_all(
-    engine: Engine, shards: Sequence[Shard], write: WriteShard, plan: TokensPlan, target: TokensTarget
+    engine: Engine, shards: Sequence[Some], write: Callable[[Some, Plan, Folder], None], plan: Plan, target: Folder
 ) -> None:
-    """Writes the files of every shard."""
+    """Has `write` write the files of every shard, and leave a note of them in the folder."""
     pipeline = engine.pipeline()
     spread = pipeline | "Shards" >> beam.Create(list(shards)) | "Spread" >> beam.Reshuffle()
-    _ = spread | "Tokenize" >> beam.Map(write, plan, target)
+    _ = spread | "Write" >> beam.Map(write, plan, target)
     pipeline.run().wait_until_finish()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from poolsieve.scoring_models.base.arrow import type_named
+from poolsieve.scoring_models.base.arrow import is_float_list, type_named
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.scorer import Resources, Scored, ScorerConfig
 
@@ -69,7 +69,7 @@ class Statistic(ScorerConfig):
 
 @dataclass(frozen=True, eq=False)
 class PoolColumn(ScorerConfig):
-    """A numeric or string column of the pool, stored as a score of the same name and type."""
+    """A column of the pool, stored as a score of the same name and type; lists of floats as lists of any length."""
 
     role: str
     kind: str
@@ -92,7 +92,8 @@ class PoolColumn(ScorerConfig):
 
     def score(self, batch: pa.RecordBatch) -> Scored:
         """The column as it is."""
-        return Scored({"": batch.column(self.role)})
+        column = batch.column(self.role)
+        return Scored({"": column.cast(self.columns[""]) if pa.types.is_nested(column.type) else column})
 
 
 def statistic_of(name: str) -> Statistic | None:
@@ -101,14 +102,16 @@ def statistic_of(name: str) -> Statistic | None:
     return Statistic(role, statistic) if role and statistic in STATISTICS else None
 
 
-def pool_column(name: str, kind: pa.DataType) -> PoolColumn:
-    """A pool column as a scorer.
+def pool_column(name: str, kind: pa.DataType, lists: bool = False) -> PoolColumn:
+    """A pool column as a scorer. `lists`: one of lists of floats will do, which no rule can read.
 
     Raises:
         PlanError: if its values are neither numbers, strings nor booleans.
     """
     if pa.types.is_large_string(kind):
         kind = pa.string()
+    if lists and is_float_list(kind):
+        return PoolColumn(name, f"list<{kind.value_type}>")  # type: ignore[attr-defined]
     simple = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_string(kind)
     if not (simple or pa.types.is_boolean(kind)):
         raise PlanError(f"column {name!r} is {kind}: a rule needs a number, a string or a boolean")

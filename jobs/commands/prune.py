@@ -9,7 +9,9 @@ import click
 @click.argument("out", metavar="OUT")
 @click.option("--yes", is_flag=True, help="Don't ask.")
 def prune(out: str, yes: bool) -> None:
-    """Remove older decisions from OUT, and what killed runs left half-written. Scores are never removed."""
+    """Remove older decisions from OUT, and what killed runs left half-written. No score is lost.
+
+    Many small score files of a shard, as answers of endpoints leave them, become one."""
     from poolsieve.dataflow.store.out import OutFolder
 
     found = OutFolder(out)

@@ -48,14 +48,18 @@ def asked_line(step: str, work: ModelWork) -> AskedLine:
 def asked_text(work: ModelWork) -> str:
     """`4,102 requests (6 again) for 4,096 rows, 1.2 M tokens in, 31 k out, cost 1.84`."""
     again = f" ({work.retries:,} again)" if work.retries else ""
-    said = [f"{work.requests:,} request{'s' if work.requests != 1 else ''}{again} for {work.rows:,} rows"]
+    said = [f"{_many(work.requests, 'request')}{again} for {_many(work.rows, 'row')}"]
     if work.tokens_in or work.tokens_out:
         said.append(f"{count_text(work.tokens_in)} tokens in, {count_text(work.tokens_out)} out")
     if work.uncounted:
-        said.append(f"{work.uncounted:,} answers without counts of tokens")
+        said.append(f"{_many(work.uncounted, 'answer')} without counts of tokens")
     if work.cost:
         said.append(f"cost {cost_text(work.cost)}")
     return ", ".join(said)
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' if count != 1 else ''}"
 
 
 def cost_text(cost: float | None) -> str:

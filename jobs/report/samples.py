@@ -159,8 +159,10 @@ class Place:
     @functools.cached_property
     def score_files(self) -> list[FolderListing]:
         """The files of every scorer, listed once."""
-        folders = [scorer_folder(self.out, scorer.name, scorer.fingerprint) for scorer in self.facts.scorers]
-        return [FolderListing.of(folder) for folder in folders]
+        return [
+            FolderListing.of(scorer_folder(self.out, scorer.name, scorer.fingerprint), dict(scorer.readings))
+            for scorer in self.facts.scorers
+        ]
 
 
 def report_samples(
@@ -380,7 +382,9 @@ def _messages(place: Place, shard: Shard, rows: Mapping[int, str], found: Fetche
     kinds = {row: reason.removeprefix(QUARANTINE) for row, reason in rows.items() if reason.startswith(QUARANTINE)}
     if not kinds:
         return
-    read = read_table(rows_url(place.out, shard, uid_source_of(place.files)), ["row", "read_error", "read_message"])
+    read = read_table(
+        rows_url(place.out, shard, uid_source_of(place.files, shard)), ["row", "read_error", "read_message"]
+    )
     _note(shard, kinds, read, found)
     for files in place.score_files:
         missing = {row: kind for row, kind in kinds.items() if (shard.name, row) not in found.messages}

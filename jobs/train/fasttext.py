@@ -18,6 +18,7 @@ import pyarrow as pa
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.pools.casts import is_text
 from poolsieve.dataflow.pools.formats import FORMATS
+from poolsieve.dataflow.pools.formats.format import Format
 from poolsieve.dataflow.pools.shards import Batch
 from poolsieve.dataflow.recipes.recipe import Pool
 from poolsieve.dataflow.store.manifest import pool_id
@@ -89,12 +90,22 @@ def pool_of(url: str, text: str | None) -> Pool:
     Raises:
         PlanError: for another ending.
     """
+    kind = kind_of(url)
+    return Pool(kind.name, (url,), {TEXT: text or kind.text})
+
+
+def kind_of(url: str) -> Format:
+    """The format that files' names tell.
+
+    Raises:
+        PlanError: for another ending.
+    """
     able = [kind for kind in FORMATS.values() if kind.text]
     kind = next((kind for kind in able if url.endswith(kind.endings)), None)
     if kind is None:
         endings = ", ".join(ending for kind in able for ending in kind.endings)
         raise PlanError(f"can't tell what {url!r} holds: its name should end with one of {endings}")
-    return Pool(kind.name, (url,), {TEXT: text or kind.text})
+    return kind
 
 
 def train_fasttext(
@@ -154,7 +165,7 @@ def _of_pool(given: Pool, label: str) -> Kind:
         for shard in shards:
             yield from pool.pool_batches(shard, (TEXT,), types)
 
-    about = {**given.absolute().to_dict(), "id": pool_id(shards, pool.sample), "shards": len(shards)}
+    about = {**given.absolute().to_dict(), "id": pool_id(shards, pool.marks), "shards": len(shards)}
     return Kind(label, ", ".join(given.urls), about, batches)
 
 

@@ -17,10 +17,10 @@ import numpy as np
 import pyarrow as pa
 
 from poolsieve.dataflow.decisions.selection import DigitCounts, Searches, advance, count_rows, cuts_of, levels
-from poolsieve.dataflow.pools.formats import FORMATS
 from poolsieve.dataflow.pools.formats.base import wanted
 from poolsieve.dataflow.pools.sample import only
 from poolsieve.dataflow.pools.shards import Batch
+from poolsieve.dataflow.pools.union import KINDS, UNION
 from poolsieve.dataflow.recipes.recipe import Pool
 from poolsieve.dataflow.store.manifest import ShardLine
 from poolsieve.dataflow.store.out import OutFolder
@@ -122,7 +122,9 @@ def _check_shares(top: float | str, bottom: float | str) -> None:
 
 def _pool(run: OutFolder, text: str | None) -> Pool:
     pool = run.manifest.pool.pool()
-    source = text or pool.roles.get(TEXT) or FORMATS[pool.kind].text
+    if pool.kind == UNION and text not in (None, TEXT):
+        raise PlanError(f"--text {text}: the parts of a union say themselves where their text is, by the role {TEXT!r}")
+    source = text or pool.roles.get(TEXT) or KINDS[pool.kind].text
     return dataclasses.replace(pool, roles={**pool.roles, TEXT: source})
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, cast
 
 import numpy as np
@@ -21,12 +22,26 @@ def nulls(count: int, kind: pa.DataType) -> pa.Array:
     return pa.nulls(count, kind)  # type: ignore[call-overload]  # pyarrow-stubs: one overload a type, none for any type
 
 
+_FLOATS = r"<(?:\w{1,100}: )?(halffloat|float|double)(?: not null)?>"
+_LIST = re.compile(rf"(list|large_list){_FLOATS}|fixed_size_list{_FLOATS}\[([0-9]{{1,9}})\]")
+
+
 def type_named(name: str) -> pa.DataType:
-    """The type of which Arrow's spelling is `name`, as `float32`.
+    """The type of which Arrow's spelling is `name`, as `float32`; also that of lists of floats.
+
+    >>> type_named("list<float>") == type_named("list<item: float>") == pa.list_(pa.float32())
+    True
+    >>> type_named("fixed_size_list<item: halffloat not null>[512]").list_size
+    512
 
     Raises:
-        ValueError: it has no such type, or one with parameters.
+        ValueError: it has no such type, or another one with parameters.
     """
+    found = _LIST.fullmatch(name)
+    if found:
+        kind, value, fixed, size = found.groups()
+        item = type_named(value or fixed)
+        return pa.large_list(item) if kind == "large_list" else pa.list_(item, int(size or -1))
     return pa.type_for_alias(name)  # type: ignore[call-overload]  # pyarrow-stubs: literal names alone, no `str`
 
 
@@ -57,8 +72,20 @@ def is_id_list(kind: pa.DataType) -> bool:
     >>> is_id_list(pa.list_(pa.uint16(), 512)), is_id_list(pa.list_(pa.string())), is_id_list(pa.int32())
     (True, False, False)
     """
-    of_lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    return of_lists and pa.types.is_integer(kind.value_type)  # type: ignore[attr-defined]
+    return _is_list(kind) and pa.types.is_integer(kind.value_type)  # type: ignore[attr-defined]
+
+
+def is_float_list(kind: pa.DataType) -> bool:
+    """Whether a column holds lists of floats, such as embeddings, by any of Arrow's three kinds of list.
+
+    >>> is_float_list(pa.list_(pa.float16(), 512)), is_float_list(pa.list_(pa.int8())), is_float_list(pa.float32())
+    (True, False, False)
+    """
+    return _is_list(kind) and pa.types.is_floating(kind.value_type)  # type: ignore[attr-defined]
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
 
 
 def without_columns(count: int) -> pa.RecordBatch:

@@ -51,6 +51,7 @@ class Location:
 
     Attributes:
         root: absolute URL of the folder that shards' paths are relative to.
+        prefix: what shards' paths begin with before that: the name of a part of a union, with a slash.
         roles: role -> source.
         split_bytes: files above this are several shards, where the format allows it.
         max_document_bytes: a longer line, or text of a role, is not looked at; its row is quarantined (`too_large`).
@@ -59,6 +60,7 @@ class Location:
     """
 
     root: str
+    prefix: str = ""
     roles: Mapping[str, str] = field(default_factory=dict)
     split_bytes: int = 1 << 30
     max_document_bytes: int = DOCUMENT_BYTES
@@ -73,7 +75,7 @@ class Location:
 
     def url(self, shard: Shard) -> str:
         """The absolute URL of a shard's file."""
-        return url_of(self.root, shard.path)
+        return url_of(self.root, shard.path.removeprefix(self.prefix))
 
     def connect(self, shard: Shard) -> tuple[Any, str]:
         """The file system that holds a shard, and the shard's path in it."""

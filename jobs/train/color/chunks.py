@@ -61,7 +61,7 @@ class Listed:
     def about(self) -> JsonObject:
         """What the record says of the pool: how it is read, and the hash of its listing."""
         pool = self.pool.absolute().to_dict()
-        return {**pool, "id": pool_id(self.shards, self.files.sample), "shards": len(self.shards)}
+        return {**pool, "id": pool_id(self.shards, self.files.marks), "shards": len(self.shards)}
 
 
 def listed(pool: Pool, what: str) -> Listed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,6 +34,7 @@ POOLSIEVE = str(Path(sys.executable).parent / "poolsieve")
 
 RECIPE = """
 import os
+import shutil
 from poolsieve.dataflow import Pool
 from poolsieve.filters import Above, Score
 from poolsieve.scoring_models import Endpoint, Judge
@@ -227,3 +229,20 @@ def test_a_missing_key_is_refused_before_anything_is_read(
     with pytest.raises(PlanError, match="CHAT_KEY"):
         run(pool | Score(edu=judge(chat, key="CHAT_KEY")) | Above("edu.quality", 2.5), tmp_path / "out")
     assert not chat.requests and issubclass(EndpointError, PoolsieveError)
+
+
+def test_prune_makes_one_file_of_many(chat: Chat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Judge, "commit_rows", 4)
+    pool = Pool.parquet(write(tmp_path / "pool", (60,)), uid="uid", text="text")
+    recipe, out = pool | Score(edu=judge(chat)) | Above("edu.quality", 2.5), tmp_path / "out"
+    run(recipe, out)
+    before, many = files_of(out), list(out.glob("scores/*/*.parquet"))
+    assert len(many) > 8
+    told = cli("prune", out, "--yes")
+    (one,) = out.glob("scores/*/*.parquet")
+    assert told.count("removed scores/edu-") >= len(many) - 1
+    assert pq.read_table(one)["row"].to_pylist() == list(range(60))
+    shutil.rmtree(out / "decisions")
+    run(recipe, out)
+    assert files_of(out) == before and len(chat.requests) == 60
+    assert cli("prune", out, "--yes").strip() == "nothing to remove"

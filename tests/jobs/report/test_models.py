@@ -317,3 +317,20 @@ def test_there_are_as_many_copies_as_processes_that_scored(tmp_path: Path, monke
     assert (made.loads, made.rows, made.taken, made.places) == (processes, 120, 120, 3 * made.batches)
     assert (" copies)" in done.output) == (processes > 1)
     assert made.infer_seconds >= 0.01 * made.batches  # `sleep` never returns early
+
+
+def test_what_endpoints_were_asked_has_a_line_of_its_own() -> None:
+    work = ModelWork(rows=4096, requests=4102, retries=6, tokens_in=1_200_000, tokens_out=31_000, cost=1.844)
+    done = Work(rows=4096, seconds={"edu": 90.0, "read": 10.0}, scored={"edu": 4096}, models={"edu": work})
+    found = measured(facts("edu"), done)
+    said = "edu: 4,102 requests (6 again) for 4,096 rows, 1.2 M tokens in, 31 k out, cost 1.84"
+    assert [line.text.replace(NBSP, " ") for line in found.asked] == [said]
+    assert not found.models
+    assert found.text.replace(NBSP, " ") == (
+        "Scoring edu is the bottleneck: 90 % of the work time at 46 rows/s. It waits for its endpoint: a larger "
+        "concurrency would help, if the server has room for it."
+    )
+    assert msgspec.convert(json.loads(msgspec.json.encode(found)), Throughput) == found
+    free = ModelWork(rows=1, requests=1, uncounted=1)
+    (line,) = measured(facts("edu"), Work(rows=1, models={"edu": free}, scored={"edu": 1})).asked
+    assert line.text == "edu: 1 request for 1 row, 1 answer without counts of tokens" and line.cost is None

@@ -27,7 +27,7 @@ from poolsieve.dataflow.pools.formats.base import (
 from poolsieve.dataflow.pools.formats.jsonl.lines import Line, lines_of
 from poolsieve.dataflow.pools.formats.jsonl.salvage import good_bytes
 from poolsieve.dataflow.pools.json_types import DEEPEST, KeyTypes, first_of
-from poolsieve.dataflow.pools.json_values import Value, array_of, as_written, field_of, fitting
+from poolsieve.dataflow.pools.json_values import Value, array_of, as_written, field_of, fitting, list_kind
 from poolsieve.dataflow.pools.shards import BATCH_BYTES, BATCH_ROWS, Batch, Shard
 from poolsieve.dataflow.watched import is_damage
 from poolsieve.scoring_models.base.errors import PlanError, RowError, unknown_name
@@ -392,7 +392,7 @@ def _role_type(role: str, source: str, rows: Sequence[Mapping[str, Any]]) -> pa.
     if value is None and len(rows) >= _EVIDENCE and not any(_has(row, source) for row in rows):
         asked = f"role {role!r} reads key {source!r}, which" if role != source else f"key {source!r}"
         raise unknown_name(f"{asked} none of the first {len(rows)} rows has", source, _fields(rows))
-    kind = pa.string() if role == UID else _kind(value)
+    kind = pa.string() if role == UID else _kind(value) or list_kind(field_of(dict(row), source) for row in rows)
     if kind is None:
         raise PlanError(f"role {role!r} reads key {source!r}, which holds a {type(value).__name__}: name a field in it")
     return kind

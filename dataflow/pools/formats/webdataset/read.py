@@ -24,7 +24,7 @@ from poolsieve.dataflow.pools.formats.base import (
 )
 from poolsieve.dataflow.pools.formats.webdataset.archive import Sample, samples
 from poolsieve.dataflow.pools.json_text import object_of
-from poolsieve.dataflow.pools.json_values import Value, as_written, field_of, fitting
+from poolsieve.dataflow.pools.json_values import Value, array_of, as_written, field_of, fitting, list_kind
 from poolsieve.dataflow.pools.shards import BATCH_BYTES, BATCH_ROWS, Batch, Shard
 from poolsieve.scoring_models.base.errors import PlanError, RowError, unknown_name
 
@@ -265,7 +265,8 @@ def _column(values: list[Value], source: MemberSource, role: str, kind: pa.DataT
             values[row] = fitted = fit(value)
             if isinstance(fitted, RowError):
                 errors[row], values[row] = fitted, None
-    return pa.array(values, kind), errors
+    made, wrong = array_of(values, kind)
+    return made, {**errors, **wrong}
 
 
 @dataclass
@@ -323,7 +324,7 @@ def _role_type(role: str, source: MemberSource, seen: _Seen) -> pa.DataType:
         return pa.float64() if role in _SIZES else pa.string()
     if isinstance(value, bool):
         return pa.bool_()
-    return pa.float64() if isinstance(value, (int, float)) else pa.string()
+    return pa.float64() if isinstance(value, (int, float)) else list_kind([value]) or pa.string()
 
 
 def _member_field(extension: str, image: bool) -> pa.Field:

@@ -301,7 +301,8 @@ def test_remote_pools() -> None:
     [
         (b'{"text": "a"}\n' * 30, {"text": "txet"}, "reads key 'txet', which none of the first 30 rows has.*'text'"),
         (b'{"text": {"b": "a"}}\n' * 30, {"text": "text"}, "holds a dict: name a field in it"),
-        (b'{"text": ["a"]}\n', {"text": "text"}, "holds a list"),
+        (b'{"text": [{"a": 1}]}\n', {"text": "text"}, "holds a list"),
+        (b'{"text": ["a"]}\n', {"text": "text"}, "it is list<item: string>: name a column of text"),
         (b"not json\n", {"text": "text"}, "none of the pool's first 1 shards has a JSON object.*json_decode"),
         (b"", {"text": ""}, "needs the name of a key"),
     ],
