@@ -26,10 +26,10 @@ from poolsieve.scoring_models.devices.gpu import runner_of
 from poolsieve.scoring_models.feeding.feed import Check
 from poolsieve.scoring_models.hub.checkpoints import CONFIG, loading, shown
 from poolsieve.scoring_models.marking.letters import LETTERS
+from poolsieve.scoring_models.marking.options import turned
 from poolsieve.scoring_models.panels.items import Item, ItemScorer, wording
 from poolsieve.scoring_models.panels.members import Local, model_files, sees_images
 from poolsieve.scoring_models.panels.models import PanelModel, Refused, weight_bytes
-from poolsieve.scoring_models.panels.prompts import turned
 from poolsieve.scoring_models.panels.shelf import shelf_of
 
 ANSWER = pa.struct(

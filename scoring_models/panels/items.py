@@ -18,9 +18,9 @@ from poolsieve.scoring_models.base.images_io import decode_image
 from poolsieve.scoring_models.base.scorer import Resources, Scored, ScorerConfig
 from poolsieve.scoring_models.marking import Gold, Scoring, lacking
 from poolsieve.scoring_models.marking.gold import accepted
-from poolsieve.scoring_models.marking.letters import LETTERS
+from poolsieve.scoring_models.marking.options import Listed, are_options, lettered, listing, turned
 from poolsieve.scoring_models.panels.members import Member, sees
-from poolsieve.scoring_models.panels.prompts import CHOICE, OPEN, OWN_CHOICE, OWN_OPEN, filled, lettered, turned
+from poolsieve.scoring_models.panels.prompts import CHOICE, OPEN, OWN_CHOICE, OWN_OPEN, filled
 
 LONGEST = 100_000
 """Characters of an item's texts, all together. No model of today's panels reads so many, and an answer is compared with
@@ -80,7 +80,7 @@ class ItemScorer(ScorerConfig):
         Raises:
             PlanError: naming the type.
         """
-        wanted = {self.options: (_is_options, "options (lists of texts, or their number)")}
+        wanted = {self.options: (are_options, "options (lists of texts, or their number)")}
         wanted |= {self.answers: (_is_texts, "right answers (lists of texts)")}
         fits, what = wanted.get(role, (_is_value, "text" if role != self.image else "images (bytes)"))
         if not types.is_null(kind) and not fits(kind):
@@ -92,7 +92,20 @@ class ItemScorer(ScorerConfig):
         listed = of("options")
         gold = Gold(of("answer"), _texts(of("answers")), _texts(listed if isinstance(listed, list) else None))
         image = None if self.image is None else value_of(batch, self.image, row)
-        return Item(of("question") or "", gold, of("source"), of("prefix") or "", of("suffix") or "", image)
+        return _unlisted(Item(of("question") or "", gold, of("source"), of("prefix") or "", of("suffix") or "", image))
+
+
+def _unlisted(item: Item) -> Item:
+    """The item without letters before its options, and without these in its question: they are shown once."""
+    if not item.gold.options or length_of(item) > LONGEST:
+        return item
+    found = listing(item.question, item.gold.options)
+    if not isinstance(found, Listed):
+        return item
+    plain = dict(zip(item.gold.options, found.options, strict=True))  # an answer may bear its letter too
+    right = item.gold.answer and plain.get(item.gold.answer, item.gold.answer)
+    answers = tuple(plain.get(answer, answer) for answer in item.gold.answers)
+    return item._replace(question=found.question, gold=Gold(right, answers, found.options))
 
 
 def value_of(batch: pa.RecordBatch, role: str, row: int) -> Any:
@@ -110,13 +123,7 @@ def _is_value(kind: pa.DataType) -> bool:
 
 
 def _is_texts(kind: pa.DataType) -> bool:
-    return (types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)) and _is_value(
-        kind.value_type  # type: ignore[attr-defined]  # a list's
-    )
-
-
-def _is_options(kind: pa.DataType) -> bool:
-    return types.is_integer(kind) or _is_texts(kind)
+    return types.is_nested(kind) and are_options(kind)
 
 
 def wording(item: Item, prompt: str | None, choice: str | None, turn: int = 0) -> str:
@@ -140,35 +147,28 @@ def way_of(item: Item, scoring: Scoring) -> str:
     return "letter" if item.gold.options and how != "judge" else how
 
 
+def length_of(item: Item) -> int:
+    """Characters of an item's texts."""
+    texts = [item.question, item.prefix, item.suffix, item.gold.answer or "", *item.gold.answers, *item.gold.options]
+    return sum(map(len, texts))
+
+
 def fault(item: Item, scoring: Scoring) -> RowError | None:
     """What is wrong with an item's texts; None if it can be asked and marked."""
-    texts = [item.question, item.prefix, item.suffix, item.gold.answer or "", *item.gold.answers, *item.gold.options]
-    if sum(map(len, texts)) > LONGEST:
-        return RowError("too_long", f"the item's texts have {sum(map(len, texts)):,} characters: at most {LONGEST:,}")
+    if length_of(item) > LONGEST:
+        return RowError("too_long", f"the item's texts have {length_of(item):,} characters: at most {LONGEST:,}")
     if not item.question.strip():
         return RowError("no_question", "the question is empty")
-    wrong = _options_fault(item.gold.options)
-    if wrong is not None:
-        return wrong
-    ways = {"letter", way_of(item, scoring)} if item.gold.options else {way_of(item, scoring)}
-    missing = next(filter(None, (lacking(how, item.gold) for how in sorted(ways))), None)
-    if missing is None:
-        return None
-    return RowError("not_markable" if accepted(item.gold) else "no_answer", missing)
+    found = listing(item.question, item.gold.options) if item.gold.options else None
+    return found if isinstance(found, RowError) else _gold_fault(item, scoring)
 
 
-def _options_fault(options: Sequence[str]) -> RowError | None:
-    if not options:
-        return None
-    if len(options) == 1 or len(options) > len(LETTERS):
-        return RowError("bad_options", f"{len(options)} options: from 2 to {len(LETTERS)} can be asked by letter")
-    plain = [option.strip() for option in options]
-    if "" in plain:
-        return RowError("bad_options", f"option {LETTERS[plain.index('')]} is empty")
-    double = next((option for place, option in enumerate(plain) if option in plain[:place]), None)
-    if double is not None:
-        letters = " and ".join(letter for letter, option in zip(LETTERS, plain, strict=False) if option == double)
-        return RowError("double_options", f"options {letters} are the same: {double!r:.80}")
+def _gold_fault(item: Item, scoring: Scoring) -> RowError | None:
+    for how in dict.fromkeys(["letter"] * bool(item.gold.options) + [way_of(item, scoring)]):
+        missing = lacking(how, item.gold)
+        if missing is not None:
+            kind = "answer_not_an_option" if item.gold.options else "not_markable"
+            return RowError(kind if accepted(item.gold) else "no_answer", missing)
     return None
 
 

@@ -17,11 +17,12 @@ from poolsieve.scoring_models.feeding.feed import Check
 from poolsieve.scoring_models.marking import Scoring
 from poolsieve.scoring_models.marking.gold import accepted
 from poolsieve.scoring_models.marking.letters import LETTERS, gold_letters
+from poolsieve.scoring_models.marking.options import lettered, turned
 from poolsieve.scoring_models.marking.ways import ANY
 from poolsieve.scoring_models.panels.asking import COMMIT_ROWS, COMMIT_SECONDS
 from poolsieve.scoring_models.panels.items import Item, value_of
 from poolsieve.scoring_models.panels.marks import NOT_MARKED, Marks, for_judge, marks_made, spoken
-from poolsieve.scoring_models.panels.prompts import filled, lettered, turned
+from poolsieve.scoring_models.panels.prompts import filled
 
 PROMPT = """You compare an answer with the right answer to a question. The answer is right if it means the same,
 whatever its words, units or length; it is wrong if it differs, says several things, or says nothing. What stands

@@ -12,8 +12,8 @@ from poolsieve.scoring_models.base.errors import RowError
 from poolsieve.scoring_models.base.scorer import Resources, Scored
 from poolsieve.scoring_models.marking import Gold, Scoring, mark
 from poolsieve.scoring_models.marking.letters import LETTERS, gold_letters, letter_named
+from poolsieve.scoring_models.marking.options import turned
 from poolsieve.scoring_models.panels.items import Item, ItemScorer, value_of, way_of
-from poolsieve.scoring_models.panels.prompts import turned
 
 MARK = pa.struct([("mark", pa.float32())])
 """A mark, 0 to 1; null where nobody was to be asked. In a struct, so that it stands in no ledger."""

@@ -43,7 +43,7 @@ class Panel(Config):
     What fails costs that answer, not the item: it counts as not asked, its reason stands in the step's scores, and
     `--retry-quarantined` tries again. An empty answer counts as asked, and not as right. An item that nobody could
     answer or mark is quarantined before anyone is asked: `no_question`, `no_answer`, `no_image`, `double_options`,
-    `not_markable` and the like.
+    `answer_not_an_option` and the like.
 
     An item with a list of options has them shown with letters. A model that is loaded here takes the option whose
     continuation it finds likeliest, of equals the first; an endpoint writes. Such items are marked by letter, unless

@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
-from poolsieve.scoring_models.marking.letters import LETTERS
 
 FIELDS = ("prefix", "question", "options", "suffix")
 
@@ -47,21 +46,3 @@ def filled(template: str, values: Mapping[str, str]) -> str:
     'What is {options}? {x}'
     """
     return _FIELD.sub(lambda found: values.get(found.group(1), found.group(0)), template)
-
-
-def lettered(options: Sequence[str]) -> str:
-    """The options as lines.
-
-    >>> lettered(["a car", "a dog"])
-    'A. a car\\nB. a dog'
-    """
-    return "\n".join(f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False))
-
-
-def turned(options: Sequence[str], by: int) -> tuple[str, ...]:
-    """The options, `by` places to the left: what was number `by` comes first.
-
-    >>> turned(("a", "b", "c"), 1)
-    ('b', 'c', 'a')
-    """
-    return (*options[by:], *options[:by])

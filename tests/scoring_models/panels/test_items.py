@@ -14,7 +14,7 @@ from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.feeding.driver import score_rows
 from poolsieve.scoring_models.marking import Gold, Scoring
 from poolsieve.scoring_models.panels.items import LONGEST, Item, Items, fault, image_fault, wording
-from poolsieve.scoring_models.panels.prompts import CHOICE, check_prompt, turned
+from poolsieve.scoring_models.panels.prompts import CHOICE, check_prompt
 from tests.scoring_models.panels import tiny_panel
 
 EXACT = Scoring.of("exact")
@@ -38,8 +38,8 @@ def png(width: int, height: int) -> bytes:
         ({"question": "  "}, "no_question", "empty"),
         ({"answer": None}, "no_answer", "no right answer"),
         ({"answer": None, "options": ()}, "no_answer", "no right answer"),
-        ({"answer": "pink"}, "not_markable", "pink.*not one of the 3"),
-        ({"answer": "D"}, "not_markable", "not one of the 3"),
+        ({"answer": "pink"}, "answer_not_an_option", "pink.*not one of the 3"),
+        ({"answer": "D"}, "answer_not_an_option", "not one of the 3"),
         ({"options": ("red", "green", " red ")}, "double_options", "A and C"),
         ({"options": ("red",)}, "bad_options", "1 options"),
         ({"options": ("red", "")}, "bad_options", "B is empty"),
@@ -62,7 +62,7 @@ def test_a_good_item_has_no_fault(changes: dict[str, Any]) -> None:
 
 def test_options_need_a_right_one_even_where_a_judge_marks() -> None:
     found = fault(item(answer="pink"), Scoring.of("judge"))
-    assert found is not None and found.kind == "not_markable"
+    assert found is not None and found.kind == "answer_not_an_option"
 
 
 @pytest.mark.parametrize(
@@ -98,12 +98,17 @@ def test_a_template_is_checked(template: str, said: str) -> None:
     check_prompt("prompt", 'Say {"answer": ...} to {question}', ["question"])
 
 
-def test_turning_goes_round() -> None:
-    assert [turned(COLOURS, by) for by in range(3)] == [
-        ("red", "green", "blue"),
-        ("green", "blue", "red"),
-        ("blue", "red", "green"),
-    ]
+def test_options_that_the_question_lists_are_shown_once() -> None:
+    """Else their turns would stand behind a list that does not turn."""
+    step = Items(scoring=EXACT, image=None)
+    question = "What colour?\nA. red\nB. green\nC. blue\nAnswer with the letter."
+    for options in (list(COLOURS), ["A. red", "B. green", "C. blue"]):
+        columns = {"question": [question], "answer": ["B"], "options": pa.array([options], pa.list_(pa.string()))}
+        found = step.item(pa.record_batch(columns), 0)
+        assert (found.question, found.gold.options) == ("What colour?", COLOURS)
+        assert wording(found, None, None, turn=2).count("red") == 1
+    columns = {"question": ["What?"], "answer": ["B. green"], "options": pa.array([["A. red", "B. green"]])}
+    assert fault(step.item(pa.record_batch(columns), 0), EXACT) is None
 
 
 def test_the_step_reads_what_is_there_and_one_bad_row_costs_one_row() -> None:

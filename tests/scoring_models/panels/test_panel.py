@@ -222,7 +222,7 @@ def test_a_bad_item_is_quarantined_and_costs_no_question(pool: Path, models: dic
     out = tmp_path / "OUT"
     ledger = poolsieve.run(recipe(pool, panel), str(out)).ledger()
     assert ledger["reason"].to_pylist()[:4] == [
-        f"quarantine.{kind}" for kind in ("not_markable", "image_decode", "no_image", "no_answer")
+        f"quarantine.{kind}" for kind in ("answer_not_an_option", "image_decode", "no_image", "no_answer")
     ]
     assert len(stored(out, f"panel.ask.{panel.members[0].slug}.blind")) == 5
 
