@@ -1,6 +1,6 @@
 """Logs of evaluation tools as tables of answers: one module a tool, `lm_eval`, `lmms_eval` and `vlmevalkit`.
 
-Each has two functions with the same arguments, `path`, `task`, `measure`, `blind`, `blind_task` and `marks`:
+Each has two functions with the same arguments, `path` and the other fields of `folders.Wanted`:
 
 * `files(...) -> Mapping[str, Path]`: a name that does not depend on the machine -> each file that is read;
 * `read(...) -> pa.Table`: a line for each answer, with the columns of `rows.SCHEMA`.

@@ -42,31 +42,56 @@ class Run(NamedTuple):
     expected: int | None = None
 
 
-def settings_of(
-    tool: str, path: str | Path | None, task: str | None, blind: str | Path | None, blind_task: str | None
-) -> list[Setting]:
-    """The settings that a reader was asked for; `blind_task` without `blind` is another task of `path`.
+class Wanted(NamedTuple):
+    """What a reader of logs is asked for.
 
-    Raises:
-        PlanError: for none at all, a path that is no folder, and for both settings from the same logs.
+    Attributes:
+        path: folder with the answers to items as they are.
+        task: which of the tasks (or datasets) in it; None if there is one.
+        measure: what says that an answer is right; None leaves the choice to the reader.
+        blind: folder with the answers without the image: those of a model that reads text alone belong here.
+        blind_task: `task`, unless said. Without `blind`, another task of `path`.
+        marks: False leaves `correct` null, where texts are marked by somebody else.
     """
-    for name, given in (("task", task), ("blind_task", blind_task)):
-        if given is not None and (not isinstance(given, str) or not given):
-            raise PlanError(f"Answers.{tool}({name}={short(given)}): expected the name of a task")
-    found = [] if path is None else [Setting(True, _folder(tool, "path", path), task)]
-    if blind is not None or blind_task is not None:
-        place = blind if blind is not None else path
+
+    path: str | Path | None = None
+    task: str | None = None
+    measure: str | None = None
+    blind: str | Path | None = None
+    blind_task: str | None = None
+    marks: bool = True
+
+    def settings(self, tool: str) -> list[Setting]:
+        """The settings: with the image, without it, or both.
+
+        Raises:
+            PlanError: for none at all, a path that is no folder, and for both settings from the same logs.
+        """
+        self._check_tasks(tool)
+        found = [] if self.path is None else [Setting(True, _folder(tool, "path", self.path), self.task)]
+        if self.blind is not None or self.blind_task is not None:
+            found.append(self._blind(tool))
+        if not found:
+            raise PlanError(f"Answers.{tool}: say where the logs are: the tool's output folder, or blind=..., or both")
+        if len(found) == 2 and found[0].root.resolve() == found[1].root.resolve() and found[0].task == found[1].task:
+            raise PlanError(
+                f"Answers.{tool}: answers with and without the image are both task {self.task!r} of {found[0].root}: "
+                "they would be the same. Say blind_task=..., or another folder"
+            )
+        return found
+
+    def _check_tasks(self, tool: str) -> None:
+        for name, given in (("task", self.task), ("blind_task", self.blind_task)):
+            if given is not None and (not isinstance(given, str) or not given):
+                raise PlanError(f"Answers.{tool}({name}={short(given)}): expected the name of a task")
+
+    def _blind(self, tool: str) -> Setting:
+        place = self.path if self.blind is None else self.blind
         if place is None:
-            raise PlanError(f"Answers.{tool}(blind_task={blind_task!r}): say blind=..., the folder of these answers")
-        found.append(Setting(False, _folder(tool, "blind", place), blind_task if blind_task is not None else task))
-    if not found:
-        raise PlanError(f"Answers.{tool}: say where the logs are: the tool's output folder, or blind=..., or both")
-    if len(found) == 2 and found[0].root.resolve() == found[1].root.resolve() and found[0].task == found[1].task:
-        raise PlanError(
-            f"Answers.{tool}: answers with and without the image are both task {task!r} of {found[0].root}: they would "
-            "be the same. Say blind_task=..., or another folder"
-        )
-    return found
+            raise PlanError(
+                f"Answers.{tool}(blind_task={self.blind_task!r}): say blind=..., the folder of these answers"
+            )
+        return Setting(False, _folder(tool, "blind", place), self.task if self.blind_task is None else self.blind_task)
 
 
 def _folder(tool: str, name: str, given: str | Path) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import orjson
 import pyarrow as pa
 
-from poolsieve.scoring_models.answers.logs.folders import Run, Setting, below, newest, settings_of, task_of
+from poolsieve.scoring_models.answers.logs.folders import Run, Setting, Wanted, below, newest, task_of
 from poolsieve.scoring_models.answers.logs.measures import Measure, chosen, mark_of, same
 from poolsieve.scoring_models.answers.logs.rows import Row, once, table_of
 from poolsieve.scoring_models.base.config import JsonObject
@@ -61,32 +61,19 @@ class Tool:
         logs = _Logs(self, setting)
         return newest(self.name, logs.runs())
 
-    def read(self, settings: Iterable[Setting], measure: str | None, *, marks: bool) -> pa.Table:
-        """The answers of some settings; without `marks`, their texts alone."""
-        read = [(setting, run) for setting in settings for run in self.runs(setting)]
+    def read(self, wanted: Wanted) -> pa.Table:
+        """The answers; without `marks`, their texts alone."""
+        read = [(setting, run) for setting in wanted.settings(self.name) for run in self.runs(setting)]
         loaded = [(setting, run, _Log(self, setting, run)) for setting, run in read]
-        measures = {str(run.paths[0]): log.measure(measure) for _, run, log in loaded}
-        if measure is None:
+        measures = {str(run.paths[0]): log.measure(wanted.measure) for _, run, log in loaded}
+        if wanted.measure is None:
             same(self.name, measures)
         rows = (
             row
             for setting, run, log in loaded
-            for row in log.rows(measures[str(run.paths[0])], setting, run, marks=marks)
+            for row in log.rows(measures[str(run.paths[0])], setting, run, marks=wanted.marks)
         )
         return table_of(rows)
-
-
-def read_tool(
-    tool: Tool,
-    path: str | Path | None,
-    task: str | None,
-    measure: str | None,
-    blind: str | Path | None,
-    blind_task: str | None,
-    marks: bool,
-) -> pa.Table:
-    """`read` of a tool's module."""
-    return tool.read(settings_of(tool.name, path, task, blind, blind_task), measure, marks=marks)
 
 
 class _Logs:

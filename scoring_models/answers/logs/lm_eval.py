@@ -14,8 +14,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from poolsieve.scoring_models.answers.logs.folders import files_of, settings_of
-from poolsieve.scoring_models.answers.logs.json_logs import Line, Tool, item_of, json_lines, read_tool, text_of
+from poolsieve.scoring_models.answers.logs.folders import Wanted, files_of
+from poolsieve.scoring_models.answers.logs.json_logs import Line, Tool, item_of, json_lines, text_of
 from poolsieve.scoring_models.answers.logs.measures import Measure
 from poolsieve.scoring_models.base.config import JsonObject
 from poolsieve.scoring_models.base.errors import PlanError
@@ -27,42 +27,22 @@ QUESTIONS = ("question", "query", "problem", "prompt", "input")
 """Keys by which tasks have the question in a document; the first of them that holds a text counts."""
 
 
-def files(
-    path: str | Path | None = None,
-    *,
-    task: str | None = None,
-    measure: str | None = None,
-    blind: str | Path | None = None,
-    blind_task: str | None = None,
-    marks: bool = True,
-) -> Mapping[str, Path]:
+def files(path: str | Path | None = None, **how: Any) -> Mapping[str, Path]:
     """The logs and results that `read` reads, by their places in the folders.
 
     Raises:
         PlanError: as `read`, but for what stands inside logs.
     """
-    return files_of(settings_of(TOOL.name, path, task, blind, blind_task), TOOL.runs)
+    return files_of(Wanted(path, **how).settings(TOOL.name), TOOL.runs)
 
 
-def read(
-    path: str | Path | None = None,
-    *,
-    task: str | None = None,
-    measure: str | None = None,
-    blind: str | Path | None = None,
-    blind_task: str | None = None,
-    marks: bool = True,
-) -> pa.Table:
+def read(path: str | Path | None = None, **how: Any) -> pa.Table:
     """Answers from lm-eval's logs; an item's name is its `doc_id`.
 
     Args:
         path: folder with the answers to items as they are.
-        task: which of the tasks in it; None if there is one.
-        measure: `acc`, or `exact_match,strict-match` where the task has several filters; None takes the first that the
-            log lists.
-        blind: folder with the answers without the image: those of a model that reads text alone belong here.
-        blind_task: `task`, unless said. Without `blind`, another task of `path`.
-        marks: False leaves `correct` null, where texts are marked by somebody else.
+        how: the other fields of `Wanted`. Of its `measure`: `acc`, or `exact_match,strict-match` where the task has
+            several filters; None takes the first that the log lists.
 
     Returns:
         A line for each answer (`rows.SCHEMA`).
@@ -71,7 +51,7 @@ def read(
         PlanError: for folders without logs, for several tasks, for a measure that is not there or is no mark from 0 to
             1, for logs cut short, and for two answers of one model to one item; with the place.
     """
-    return read_tool(TOOL, path, task, measure, blind, blind_task, marks)
+    return TOOL.read(Wanted(path, **how))
 
 
 def _lines(path: Path, results: JsonObject, task: str) -> list[Line]:

@@ -16,11 +16,11 @@ import re
 import string
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from poolsieve.scoring_models.answers.logs.folders import Run, Setting, below, files_of, newest, settings_of, task_of
+from poolsieve.scoring_models.answers.logs.folders import Run, Setting, Wanted, below, files_of, newest, task_of
 from poolsieve.scoring_models.answers.logs.measures import Measure, chosen, mark_of, same
 from poolsieve.scoring_models.answers.logs.rows import Row, once, table_of
 from poolsieve.scoring_models.answers.logs.sheets import KINDS, Record, records
@@ -57,43 +57,23 @@ _LETTER = Measure("letter", "none")
 """The option that the prediction names, marked here."""
 
 
-def files(
-    path: str | Path | None = None,
-    *,
-    task: str | None = None,
-    measure: str | None = None,
-    blind: str | Path | None = None,
-    blind_task: str | None = None,
-    marks: bool = True,
-) -> Mapping[str, Path]:
+def files(path: str | Path | None = None, **how: Any) -> Mapping[str, Path]:
     """The tables that `read` may read, by their places in the folders.
 
     Raises:
         PlanError: as `read`, but for what stands inside tables.
     """
-    return files_of(settings_of(NAME, path, task, blind, blind_task), runs)
+    return files_of(Wanted(path, **how).settings(NAME), runs)
 
 
-def read(
-    path: str | Path | None = None,
-    *,
-    task: str | None = None,
-    measure: str | None = None,
-    blind: str | Path | None = None,
-    blind_task: str | None = None,
-    marks: bool = True,
-) -> pa.Table:
+def read(path: str | Path | None = None, **how: Any) -> pa.Table:
     """Answers from VLMEvalKit's tables; an item's name is its `index`.
 
     Args:
         path: folder with the answers to items as they are.
-        task: which dataset; None if there is one.
-        measure: `hit`, the tool's own mark (`hit,gpt-4o` where several judges left one), or `letter`: the option that
-            the prediction names, marked here; one that names no single option is wrong. None takes `hit` where the tool
-            has left marks, else `letter`.
-        blind: folder with the answers without the image.
-        blind_task: `task`, unless said. Without `blind`, another dataset of `path`.
-        marks: False leaves `correct` null, where texts are marked by somebody else.
+        how: the other fields of `Wanted`. Of its `measure`: `hit`, the tool's own mark (`hit,gpt-4o` where several
+            judges left one), or `letter`: the option that the prediction names, marked here; one that names no single
+            option is wrong. None takes `hit` where the tool has left marks, else `letter`.
 
     Returns:
         A line for each item (`rows.SCHEMA`); `correct` is null where any of its predictions says that there is none.
@@ -102,14 +82,15 @@ def read(
         PlanError: for folders without tables, for several datasets, for a newest run that left a pickle alone, for
             marks that are not there, and for two rows of one index; with the place.
     """
-    read = [(setting, run) for setting in settings_of(NAME, path, task, blind, blind_task) for run in runs(setting)]
-    measures = {str(run.paths[0]): _measure(run, measure) for _, run in read}
-    if measure is None:
+    wanted = Wanted(path, **how)
+    read = [(setting, run) for setting in wanted.settings(NAME) for run in runs(setting)]
+    measures = {str(run.paths[0]): _measure(run, wanted.measure) for _, run in read}
+    if wanted.measure is None:
         same(NAME, measures)
     return table_of(
         row
         for setting, run in read
-        for row in once(_Sheet(run, measures[str(run.paths[0])], marks=marks).rows(setting))
+        for row in once(_Sheet(run, measures[str(run.paths[0])], marks=wanted.marks).rows(setting))
     )
 
 
