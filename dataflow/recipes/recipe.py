@@ -21,8 +21,8 @@ from poolsieve.dataflow.pools.listing import common_root
 from poolsieve.dataflow.pools.sample import Sample, checked_fraction, checked_seed
 from poolsieve.dataflow.pools.shards import DOCUMENT_BYTES
 from poolsieve.dataflow.pools.union import KINDS, PART, UNION, UnionFiles, root_text
-from poolsieve.filters.dsl.edits import Edit
-from poolsieve.filters.dsl.stages import Rule, Score, Stage, not_a_stage
+from poolsieve.dataflow.recipes.shown import describe
+from poolsieve.filters.dsl.stages import Stage, not_a_stage
 from poolsieve.scoring_models.base.config import Config, JsonObject
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
 from poolsieve.scoring_models.base.kinds import short
@@ -402,14 +402,3 @@ def _said(pool: Pool) -> str:
     if pool.kind == UNION:
         return "union of " + "; ".join(f"{name}: {_said(part)}" for name, part in pool.parts.items())
     return f"{pool.kind} pool {', '.join(pool.urls)}"
-
-
-def describe(stage: Stage) -> str:
-    """One line for people: what a stage scores, or the reason that it drops rows with."""
-    if isinstance(stage, Score):
-        return ", ".join(f"score {name} = {scorer!r}" for name, scorer in stage.scorers.items())
-    if isinstance(stage, Rule):
-        return f"rule  {stage.reason}"
-    if isinstance(stage, Edit):
-        return ", ".join(f"edit  {role} = {editor!r}" for role, editor in stage.editors.items())
-    return repr(stage)

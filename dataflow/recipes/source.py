@@ -77,7 +77,7 @@ class RecipeSource:
         return self.path.endswith((".yaml", ".yml"))
 
     def _filled_in(self) -> bool:
-        from poolsieve.dataflow.recipes.yaml import only_values
+        from poolsieve.dataflow.recipes.yaml_parameters import only_values
 
         return only_values(self.text, self.parameters)
 

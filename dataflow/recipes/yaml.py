@@ -20,21 +20,18 @@ the groups for what `score` and `edit` take (as in `edit: {text: {Masked: {}}}`)
 
 from __future__ import annotations
 
-import datetime
 import functools
 import inspect
-import string
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import metadata
 from typing import Any
-
-import yaml
 
 from poolsieve import filters, scoring_models
 from poolsieve.dataflow.pools.formats import FORMATS
 from poolsieve.dataflow.pools.union import UNION
 from poolsieve.dataflow.recipes.places import Place, load
 from poolsieve.dataflow.recipes.recipe import Pool, Recipe
+from poolsieve.dataflow.recipes.yaml_parameters import filled_in
 from poolsieve.filters.dsl.edits import Editor
 from poolsieve.filters.dsl.expr import Compare, Predicate, col, compare
 from poolsieve.filters.dsl.ready import makers, ready_made
@@ -65,7 +62,7 @@ def recipe_from_yaml(text: str, path: str, parameters: Mapping[str, str]) -> Rec
     Raises:
         PlanError: naming the file, the line, and the nearest valid name.
     """
-    data, where = load(_filled(text, path, parameters), path)
+    data, where = load(filled_in(text, path, parameters), path)
     if not isinstance(data, dict) or set(data) != {"pool", "stages"}:
         raise PlanError(f"{where}: a recipe has two keys: `pool` (a mapping) and `stages` (a list)")
     if not isinstance(data["stages"], list):
@@ -76,64 +73,6 @@ def recipe_from_yaml(text: str, path: str, parameters: Mapping[str, str]) -> Rec
         for stage in _stage(place, item).flat():
             recipe = recipe | placed(stage, str(place))
     return recipe
-
-
-_SINGLE = (str, int, float, bool, datetime.date, type(None))
-"""What YAML has beside collections."""
-
-_MARK = "poolsieve-parameter"
-"""Stands where a parameter will, when only the shape of the text is asked for."""
-
-
-def only_values(text: str, parameters: Mapping[str, str]) -> bool:
-    """Whether parameters only fill in values, single ones or flat lists: they add no keys and no stages.
-
-    Each by itself as well: two of them might hide what one says, until the other is set anew.
-    """
-    marks = dict.fromkeys(parameters, _MARK)
-    fillings = [{**marks, name: value} for name, value in parameters.items()]
-    try:
-        asked, *filled = (
-            yaml.safe_load(string.Template(text).substitute(given)) for given in (marks, parameters, *fillings)
-        )
-    except (yaml.YAMLError, KeyError, ValueError, RecursionError):
-        return False
-    return all(_same_shape(asked, one) for one in filled)
-
-
-def _same_shape(asked: Any, filled: Any) -> bool:
-    if isinstance(asked, dict):
-        same = isinstance(filled, dict) and len(asked) == len(filled)
-        return same and all(
-            _same_shape(a, b) for a, b in zip([*asked, *asked.values()], [*filled, *filled.values()], strict=True)
-        )
-    if isinstance(asked, list):
-        return isinstance(filled, list) and len(asked) == len(filled) and all(map(_same_shape, asked, filled))
-    if not isinstance(asked, str) or _MARK not in asked:
-        return bool(asked == filled)
-    return all(isinstance(one, _SINGLE) for one in (filled if isinstance(filled, list) else [filled]))
-
-
-def _filled(text: str, path: str, parameters: Mapping[str, str]) -> str:
-    """The text with its parameters in their places."""
-    template = string.Template(text)
-    try:
-        made = template.substitute(parameters)
-        known = template.get_identifiers()
-    except KeyError as error:
-        name = str(error.args[0])
-        lines = enumerate(text.splitlines(), 1)
-        line = next((n for n, one in lines if f"${{{name}}}" in one or f"${name}" in one), 1)
-        raise PlanError(
-            f"{path}, line {line}: the recipe needs a parameter {name!r}: add -p {name}=VALUE ($$ is a plain $)"
-        ) from error
-    except ValueError as error:
-        number = str(error).rpartition("line ")[2].partition(",")[0]
-        raise PlanError(f"{path}, line {number}: a $ begins a parameter, as ${{name}}; $$ is a plain $") from error
-    for name in parameters:
-        if name not in known:
-            raise unknown_name(f"{path}: the recipe has no parameter {name!r}", name, known)
-    return made
 
 
 def _pool(where: Place, data: Any) -> Pool:

@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 import poolsieve
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.source import RecipeSource
-from poolsieve.dataflow.recipes.yaml import only_values
+from poolsieve.dataflow.recipes.yaml_parameters import only_values
 from poolsieve.dataflow.store import layout
 from poolsieve.dataflow.store.manifest import SHARDS_SCHEMA, read_manifest, read_shards
 from poolsieve.jobs import api
