@@ -51,7 +51,7 @@ def filled_in(text: str, path: str, parameters: Mapping[str, str]) -> str:
     """The text with its parameters in their places.
 
     Raises:
-        PlanError: for one that is not given, for one that the text has not, and for a `$` that begins none; with the line.
+        PlanError: for one that is not given, for one that the text has not, and for a stray `$`; with the line.
     """
     template = string.Template(text)
     try:
