@@ -8,7 +8,7 @@ of the group.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -40,6 +40,18 @@ class Answered(NamedTuple):
     model: Array
     right: Array
     models: tuple[str, ...]
+
+
+class Groups(NamedTuple):
+    """The names of groups, sorted, and of each row its group's place among them; -1 for a row without one."""
+
+    names: tuple[str, ...]
+    codes: Array
+
+    def masks(self, rows: Alive) -> Iterator[tuple[str, Alive]]:
+        """Each group with its rows, among some rows."""
+        for code, name in enumerate(self.names):
+            yield name, (self.codes == code) & rows
 
 
 def answered(answers: Any) -> Answered:
@@ -90,11 +102,14 @@ class Discrimination(Config):
         if kind != OUTCOMES:
             raise PlanError(f"{where} reads {self.reads[0]!r} as the answers of a panel, but it is {kind}")
 
-    def groups(self, scores: Scores) -> list[str | None]:
-        """The group of each row; None for none."""
+    def groups(self, scores: Scores) -> Groups:
+        """The group of each row."""
         if self.by is None:
-            return [""] * len(scores[self.reads[0]])
-        return scores[self.by].cast(pa.string()).to_pylist()
+            return Groups(("",), np.zeros(len(scores[self.reads[0]]), dtype=np.int64))
+        values: Any = scores[self.by].cast(pa.string())
+        names = tuple(sorted(pc.unique(values.drop_null()).to_pylist()))
+        codes = pc.index_in(values, value_set=pa.array(names, pa.string())).fill_null(-1)
+        return Groups(names, np.asarray(codes, dtype=np.int64))
 
     def tally(self, scores: Scores, alive: Alive) -> Sums:
         """Group -> `right <model>`, `asked <model>` -> answers over the rows alive."""
@@ -103,7 +118,7 @@ class Discrimination(Config):
     def _counts(self, scores: Scores, rows: Alive) -> dict[str, dict[str, int]]:
         found, groups = answered(scores[self.reads[0]]), self.groups(scores)
         out: dict[str, dict[str, int]] = {}
-        for group, mask in _masks(groups, rows):
+        for group, mask in groups.masks(rows):
             inside = mask[found.row]
             right, asked = (
                 np.bincount(found.model[inside & some], minlength=len(found.models)) for some in (found.right, True)
@@ -119,8 +134,7 @@ class Discrimination(Config):
     def values(self, scores: Scores, table: Sums) -> Mapping[str, pa.Array]:
         """The two columns (n,)."""
         found, groups = answered(scores[self.reads[0]]), self.groups(scores)
-        means = {group: _means(sums) for group, sums in table.items()}
-        r = point_biserial(found, [means.get(group) if group is not None else None for group in groups])
+        r = point_biserial(found, groups.codes, [_means(table.get(name, {})) for name in groups.names])
         right, asked = (scores[name] for name in self.reads[1:3])
         frontier = pc.and_(pc.equal(right, pa.scalar(0)), pc.greater(asked, pa.scalar(0)))
         ones = pc.if_else(frontier, pa.scalar(1, pa.int8()), pa.scalar(None, pa.int8()))
@@ -134,7 +148,7 @@ class Discrimination(Config):
         """
         r = np.asarray(scores["discrimination"].to_numpy(zero_copy_only=False), dtype=np.float64)
         out = self._counts(scores, kept)
-        for group, rows in _masks(self.groups(scores), ~np.isnan(r)):
+        for group, rows in self.groups(scores).masks(~np.isnan(r)):
             into = out.setdefault(group, {})
             bins = np.minimum(((r[rows] + 1) / 2 * BINS).astype(np.int64), BINS - 1)
             units = np.round(r[rows] * UNIT).astype(np.int64)
@@ -146,35 +160,25 @@ class Discrimination(Config):
         return out
 
 
-def _masks(groups: list[str | None], rows: Alive) -> Iterator[tuple[str, Alive]]:
-    """Each group with its rows, among some rows."""
-    names = sorted({group for group in groups if group is not None})
-    places = {name: number for number, name in enumerate(names)}
-    codes = np.array([-1 if group is None else places[group] for group in groups], dtype=np.int64)
-    for number, name in enumerate(names):
-        yield name, (codes == number) & rows
-
-
 def _means(sums: Mapping[str, int]) -> dict[str, float]:
     """Model -> its share of right answers."""
     models = [name.removeprefix(ASKED) for name in sums if name.startswith(ASKED)]
     return {model: sums.get(RIGHT + model, 0) / sums[ASKED + model] for model in models if sums[ASKED + model]}
 
 
-def point_biserial(found: Answered, means: list[dict[str, float] | None]) -> Array:
+def point_biserial(found: Answered, codes: Array, means: Sequence[Mapping[str, float]]) -> Array:
     """float64 (n,): r of each row, NaN where there is none.
 
     Args:
         found: answers of the n rows.
-        means: of each row the scores of the models in its group; None: the row has no group.
+        codes: int64 (n,), the group of each row; -1 for none.
+        means: of each group the scores of its models.
 
     Models are added one by one in the order of their names, so that a row's r depends on the row and the table alone.
     """
-    n = len(means)
-    score = np.full((len(found.models), n), np.nan)
-    for i, model in enumerate(found.models):
-        score[i] = [np.nan if one is None else one.get(model, np.nan) for one in means]
-    right, there = (np.zeros((len(found.models), n), dtype=bool) for _ in range(2))
+    known = [[one.get(model, np.nan) for one in means] + [np.nan] for model in found.models]
+    score = np.array(known, dtype=np.float64).reshape(len(found.models), len(means) + 1)[:, codes]
+    right, there = (np.zeros(score.shape, dtype=bool) for _ in range(2))
     right[found.model, found.row] = found.right
     there[found.model, found.row] = True
     there &= ~np.isnan(score)
