@@ -38,7 +38,7 @@ from poolsieve.filters.dsl.expr import Column, Compare
 FARTHEST = 1e308
 """Limits beyond are in no drawing."""
 
-SHOWN = ("text", "question", "image", "tokens")
+SHOWN = ("text", "question", "answer", "image", "tokens")
 """Roles that a report shows of a row although no scorer may read them."""
 
 

@@ -51,6 +51,9 @@ TOKEN_IDS = 40
 _IDS = re.compile(r"(large_|fixed_size_)?list<\w+: u?int\d+( not null)?>(\[\d+\])?")
 """Arrow's spelling of a list of integers."""
 
+ANSWERED = "\N{RIGHTWARDS ARROW}"
+"""Between a question and the answer that is stored."""
+
 GROUPS = 12
 """Groups of one cut (`Top(..., by=...)`) with samples of their own."""
 
@@ -62,8 +65,8 @@ class SampleRow(msgspec.Struct, kw_only=True, frozen=True):
         path: of its file in the pool; its shard's name where the list of shards can't be read.
         reason: why it was dropped; "" for a kept row.
         scores: score -> value, of the scores that are no lists.
-        caption, image: its text, shortened, and its thumbnail as a data URI; None where it has none, or none was read.
-            Without a thumbnail on purpose (`without_images`) there is no `image` at all.
+        caption, image: its text, shortened (of a question with the answer), and its thumbnail as a data URI; None where
+            it has none, or none was read. Without a thumbnail on purpose (`without_images`) there is no `image` at all.
         note: why there is no thumbnail.
         message: the error that quarantined it.
     """
@@ -331,11 +334,16 @@ def _payloads(place: Place, shard: Shard, rows: set[int], found: Fetched, stop: 
 
 
 def _role_types(facts: Facts, files: PoolFiles) -> dict[str, pa.DataType]:
-    """The text and the image, under their usual names, else the first of each type that a scorer reads; else tokens."""
+    """The text and the image, under their usual names, else the first of each type that a scorer reads; else tokens.
+
+    With a question its answer as well.
+    """
     read = [role for role in facts.read if role != UID]
-    texts = [role for role in ("text", "question", *read) if facts.role_types.get(role) == "string"]
+    texts = [role for role in ("text", "question", *read) if facts.role_types.get(role) == "string"][:1]
+    if texts == ["question"] and facts.role_types.get("answer") == "string":
+        texts.append("answer")
     images = [role for role in ("image", *read) if facts.role_types.get(role) == "binary"]
-    types: dict[str, pa.DataType] = {role: pa.string() for role in texts[:1]}
+    types: dict[str, pa.DataType] = {role: pa.string() for role in texts}
     types.update({role: pa.binary() for role in images[:1]})
     if not types:
         ids = [role for role in ("tokens", *read) if _IDS.fullmatch(facts.role_types.get(role, ""))]
@@ -356,7 +364,7 @@ def _payload(batch: Batch, i: int, roles: list[str]) -> Payload:
     for role in roles:
         value = batch.roles.column(role)[i].as_py()
         if isinstance(value, str):
-            made.caption = clipped(value)
+            made.caption = clipped(value) if made.caption is None else f"{made.caption}\n{ANSWERED} {clipped(value)}"
         elif isinstance(value, bytes):
             made.image, made.note = picture_uri(value)
         elif isinstance(value, list):

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import poolsieve
+from poolsieve.dataflow import Pool
+from poolsieve.filters import Keep, col
 from poolsieve.jobs.report.data import report_data
 from poolsieve.jobs.report.page import render
 from poolsieve.jobs.report.suites import curve_points, spearman, suites_of
@@ -55,3 +59,15 @@ def test_a_report_says_how_kept_items_tell_models_apart(tmp_path: Path) -> None:
 def test_a_curve_stays_in_its_frame() -> None:
     points = [tuple(map(float, one.split(","))) for one in curve_points([(0, 0), (0.5, 3), (1, 1)]).split()]
     assert all(8 <= x <= 212 and 8 <= y <= 122 for x, y in points)
+
+
+def test_samples_of_items_show_the_answer_that_is_stored(tmp_path: Path) -> None:
+    (tmp_path / "pool").mkdir()
+    items = {"question": ["How many?", "Which?", None], "answer": ["4", None, "x"], "n": [1, 1, 1]}
+    pq.write_table(pa.table(items), tmp_path / "pool" / "a.parquet")
+    pool = Pool.parquet(f"{tmp_path}/pool/*.parquet", question="question", answer="answer", n="n")
+    made = poolsieve.run(pool | Keep(col("n") > 1, reason="a.b"), str(tmp_path / "out"))
+    samples = report_data(str(tmp_path / "out"), made.summary).samples
+    assert samples is not None
+    captions = {row.row: row.caption for row in samples.reasons[0].rows}
+    assert captions == {0: "How many?\n\N{RIGHTWARDS ARROW} 4", 1: "Which?", 2: "x"}
