@@ -8,7 +8,7 @@ DEMO   := demo
 # beside the real `poolsieve/__init__.py` lead to them. Git does not track them; a wheel is made without them.
 LINKS  := $(addprefix poolsieve/,filters scoring_models dataflow jobs)
 
-.PHONY: help venv demo demo-text demo-color demo-pool docs test check lint types clean
+.PHONY: help venv demo demo-text demo-color demo-suite demo-pool docs test check lint types clean
 
 help:  ## what there is
 	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "make %-10s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,18 @@ demo-color: $(DEMO)/texts  ## train a tiny pair of language models, and choose t
 		--target $(DEMO)/texts/target.jsonl --out $(DEMO)/pair
 	$(BIN)/poolsieve run recipes/color.py --out $(DEMO)/out-color --truth $(DEMO)/texts/truth.parquet \
 		-p 'pool=$(DEMO)/texts/pool/*.jsonl.zst' -p uid=id -p pair=$(DEMO)/pair -p tau=10
+
+$(DEMO)/suite: | $(BIN)/poolsieve
+	$(BIN)/python recipes/demo/make_suite.py $@
+
+SUITE := -p 'pool=$(DEMO)/suite/items/*.parquet' -p answers=$(DEMO)/suite/answers.parquet -p verdicts=$(DEMO)/suite/verdicts.parquet
+
+demo-suite: $(DEMO)/suite  ## a benchmark with planted ills: plan, run, decide with another tau, export what is left
+	$(BIN)/poolsieve plan recipes/suite.py --out $(DEMO)/out-suite $(SUITE)
+	$(BIN)/poolsieve run recipes/suite.py --out $(DEMO)/out-suite --truth $(DEMO)/suite/truth.parquet $(SUITE)
+	$(BIN)/poolsieve decide --out $(DEMO)/out-suite -p tau=6 --what-if
+	$(BIN)/poolsieve export $(DEMO)/out-suite --to $(DEMO)/suite-kept --replace --scores
+	$(BIN)/python recipes/demo/look_at_suite.py $(DEMO)/suite $(DEMO)/out-suite $(DEMO)/suite-kept
 
 docs: | $(BIN)/poolsieve  ## the pages that are made from the code: docs/rules.md, docs/cli.md
 	$(BIN)/python docs/make_rules.py
