@@ -1,4 +1,4 @@
-"""Curves of held-out loss as an SVG that needs nothing: a line for each seed, and one for their median."""
+"""Curves as an SVG that needs nothing: a line for each seed, and one for their median; across by the logarithm."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-from effect_training import Curve
-
 from poolsieve.jobs.report.charts import axis_count, nice_ticks, tick_text
+
+Curve = list[tuple[int, float]]
+"""(tokens or items, measured there), in their order."""
 
 WIDTH, HEIGHT = 760, 460
 LEFT, RIGHT, TOP, BOTTOM = 62, 232, 46, 54
@@ -21,7 +22,10 @@ COLOURS = {
     "dsir": "#1f77b4",
     "distilled": "#8a2be2",
     "label": "#2e8b57",
+    "discriminative": "#c8102e",
 }
+
+ACROSS, UP = "tokens seen in training (logarithmic)", "held-out loss, nats a token"
 
 LABEL_ROOM = 17.0
 """Height of a line's name."""
@@ -59,11 +63,17 @@ def median(curves: Sequence[Curve]) -> Curve:
     return [(tokens, statistics.median(one[tokens] for one in found)) for tokens in common]
 
 
-def svg(curves: Mapping[str, Sequence[Curve]], names: Mapping[str, str], title: str) -> str:
-    """The drawing of each way's curves, one for each seed."""
+def svg(
+    curves: Mapping[str, Sequence[Curve]],
+    names: Mapping[str, str],
+    title: str,
+    across: str = ACROSS,
+    up: str = UP,
+) -> str:
+    """The drawing of each way's curves, one for each seed; `across` and `up` name the axes."""
     frame = Frame(curve for some in curves.values() for curve in some)
     ends = spaced({way: frame.y(median(some)[-1][1]) for way, some in curves.items()})
-    parts = [_head(title), *_axes(frame)]
+    parts = [_head(title), *_axes(frame, across, up)]
     for way, some in curves.items():
         parts += [_line(frame, curve, COLOURS[way], 0.8, 0.45) for curve in some]
     for way, some in curves.items():
@@ -91,7 +101,7 @@ def _head(title: str) -> str:
     )
 
 
-def _axes(frame: Frame) -> list[str]:
+def _axes(frame: Frame, across: str, up: str) -> list[str]:
     right, floor = WIDTH - RIGHT, HEIGHT - BOTTOM
     parts = []
     for loss in nice_ticks(frame.low, frame.high, 6):
@@ -104,13 +114,10 @@ def _axes(frame: Frame) -> list[str]:
         parts.append(f'<text x="{x}" y="{floor + 18}" text-anchor="middle" fill="#444">{axis_count(tokens)}</text>')
     middle = (LEFT + right) / 2
     parts.append(f'<line x1="{LEFT}" x2="{right}" y1="{floor}" y2="{floor}" stroke="#888"/>')
-    parts.append(
-        f'<text x="{middle}" y="{HEIGHT - 14}" text-anchor="middle" fill="#222">tokens seen in training (logarithmic)'
-        "</text>"
-    )
+    parts.append(f'<text x="{middle}" y="{HEIGHT - 14}" text-anchor="middle" fill="#222">{escape(across)}</text>')
     parts.append(
         f'<text transform="translate(16 {(TOP + floor) / 2}) rotate(-90)" text-anchor="middle" fill="#222">'
-        "held-out loss, nats a token</text>"
+        f"{escape(up)}</text>"
     )
     return parts
 

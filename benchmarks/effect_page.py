@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import effect_chart
+from effect_tables import spread, table
 
 NAME = "color-effect"
 
@@ -42,20 +43,6 @@ def page(result: Result) -> str:
     """The Markdown."""
     sections = (_head, _said, _ways, _costs, _rows, _pool, _limits)
     return "\n\n".join(section(result) for section in sections) + "\n"
-
-
-def spread(values: Iterable[float], form: str = "{:.1f}") -> str:
-    """Median, and least to most."""
-    given = list(values)
-    texts = [form.format(value) for value in (statistics.median(given), min(given), max(given))]
-    return f"{texts[0]} ({texts[1]} to {texts[2]})"
-
-
-def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Markdown."""
-    names = list(head)
-    lines = [names, ["---"] * len(names), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _each(result: Result, get: Callable[[Result], float]) -> str:

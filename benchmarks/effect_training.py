@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from effect_chart import Curve
 
 from poolsieve.jobs.train.color.chunks import encoder
 from poolsieve.jobs.train.color.presets import PRESETS, Preset
@@ -17,9 +18,6 @@ WARMUP = 20
 """Steps. The rate is constant after them, so that each point of a curve is a training of its own."""
 
 Ids = np.ndarray[Any, np.dtype[np.int64]]
-
-Curve = list[tuple[int, float]]
-"""(tokens seen, held-out loss in nats a token), in order."""
 
 
 @dataclass(frozen=True, kw_only=True)
