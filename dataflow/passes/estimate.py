@@ -24,6 +24,7 @@ from poolsieve.dataflow.recipes.schedule import Schedule
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.layout import rows_folder
 from poolsieve.filters.dsl.env import Env
+from poolsieve.filters.dsl.expr import Predicate
 from poolsieve.scoring_models.base.scorer import has_model, in_pieces
 from poolsieve.scoring_models.feeding.driver import score_rows
 
@@ -264,17 +265,20 @@ def _add_sample(job: Job, shard: Shard, batch: Batch, rows: int, totals: list[li
     alive = np.array([i not in batch.read_errors for i in range(n)], dtype=bool)
     scores: dict[str, pa.Array] = {}
     for step, total in zip(job.program.steps, totals, strict=True):
+        env = Env(scores, functools.partial(batch.uid.slice, 0, n), np.arange(n), shard.path, {}, alive)
         if isinstance(step, ScoreStep):
-            scores.update(_sampled_scores(step, values, n, scores))
+            scores.update(_sampled_scores(step, values, n, env))
         elif isinstance(step, DeriveStep):
             scores.update(_sampled_values(step, scores))
         elif not step.tops and all(name in scores for name in step.predicate.names()):
-            env = Env(scores, functools.partial(batch.uid.slice, 0, n), np.arange(n), shard.path, {}, alive)
-            truth = step.predicate.truth(env).fill_null(False).to_numpy(zero_copy_only=False)
-            kept = alive & np.array(truth, dtype=bool)
+            kept = alive & _true(step.predicate, env)
             total[0] += int(alive.sum())
             total[1] += int(kept.sum())
             alive = kept
+
+
+def _true(predicate: Predicate, env: Env) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    return np.array(predicate.truth(env).fill_null(False).to_numpy(zero_copy_only=False), dtype=bool)
 
 
 def _sampled_values(step: DeriveStep, scores: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
@@ -289,19 +293,19 @@ def _costs_little(step: ScoreStep) -> bool:
     return not has_model(step.scorer) and not in_pieces(step.scorer)
 
 
-def _sampled_scores(step: ScoreStep, values: RoleValues, n: int, scores: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
+def _sampled_scores(step: ScoreStep, values: RoleValues, n: int, env: Env) -> dict[str, pa.Array]:
     """The step's scores of the first n rows; none of a model (which a plan never asks) or made from one's."""
     plain: Any = step.scorer
     upstream = [source.name for source in step.inputs.values() if isinstance(source, FromScore)]
     asked = step.where.names() if step.where is not None else ()
-    if not _costs_little(step) or not all(name in scores for name in (*upstream, *asked)):
+    if not _costs_little(step) or not all(name in env.scores for name in (*upstream, *asked)):
         return {}
-    values.scores = scores
-    rows = np.arange(n)
+    values.scores = env.scores
+    rows = np.arange(n) if step.where is None else np.flatnonzero(env.alive & _true(step.where, env))
     inputs, good, _ = values.batch(step.inputs, rows)
     made = score_rows(plain, inputs, plain.columns, threads=1)
     columns = zip(step.columns, made.columns.values(), strict=True)
-    return {name: spread(array, good, rows) for name, array in columns}
+    return {name: spread(array, good, np.arange(n)) for name, array in columns}
 
 
 def _estimate(step: RuleStep, seen: int, kept: int) -> StageEstimate:

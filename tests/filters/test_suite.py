@@ -302,3 +302,14 @@ def test_ledger_has_counts_and_no_single_answers(items: tuple[Path, Items], tmp_
     assert "panel.answers" not in columns
     assert columns["panel.right"] == pa.int32()
     assert columns["panel.discrimination"] == pa.float64()
+
+
+def test_a_plan_judges_only_the_flagged_rows_of_its_sample(items: tuple[Path, Items], tmp_path: Path) -> None:
+    folder, rows = items
+    made = prepare(recipe(folder, suite.mislabelled("panel", verdicts=Said())), str(tmp_path / "out"))
+    found = {one.reason: one for one in describe_plan(made, sample_rows=600).stages}
+    sampled = rows[:50] + rows[200:250] + rows[400:450]  # a batch, a row group, of each of three files
+    assert found["suite.unanswered"].sampled == len(sampled)
+    flagged = [one for one in sampled if answers(one, True) and not any(answers(one, True).values())]
+    wrong = sum("wrong" in (one["verdict"] or "") for one in flagged)
+    assert wrong and found["suite.wrong_label"].keeps == 1 - wrong / len(sampled)
