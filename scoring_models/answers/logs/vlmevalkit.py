@@ -57,6 +57,10 @@ _LETTER = Measure("letter", "none")
 """The option that the prediction names, marked here."""
 
 
+PACKAGES = ("python-calamine",)
+"""Distributions that numbers from `.xlsx` depend on."""
+
+
 def files(
     path: str | Path | None = None,
     *,
