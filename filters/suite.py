@@ -56,6 +56,7 @@ def blind_solvable(
     at: str | Mapping[str, str] = ">=",
     by: str | None = None,
     options: str = "options",
+    reason: str = "suite.blind_solvable",
 ) -> Chain:
     """Drops items that so many models solve without the image that guessing does not explain it.
 
@@ -68,6 +69,7 @@ def blind_solvable(
         at: ">=" (an item at tau goes) or ">" (one above it); or a table as `tau`.
         by: score or column with the groups of a table.
         options: role with the options of an item, or their number; a pool need not have it.
+        reason: of what is dropped; a second panel's rule needs another.
 
     Raises:
         PlanError: for a limit that is no count, and for a table without `by` or without `"*"`.
@@ -76,9 +78,18 @@ def blind_solvable(
     taus, ats = (_table("tau", given, by, _tau), _table("at", at, by, _at))
     if CHANCE in taus.values() and ats != {OTHERS: ">="}:
         raise PlanError("suite.blind_solvable: tau='chance' is the count from which an item goes: leave at='>='")
-    counted = f"{panel}.options"
+    counted = f"{_named('blind_solvable', panel)}.options"
     rule = NotBlindSolvable(f"{panel}.blind_right", f"{panel}.blind_asked", counted, taus, ats, by)
-    return Chain((Score(**{counted: OptionCount(options)}), Rule(rule, "suite.blind_solvable")))
+    return Chain((Score(**{counted: OptionCount(options)}), Rule(rule, reason)))
+
+
+def _named(rule: str, panel: Any) -> str:
+    if not isinstance(panel, str) or not panel:
+        raise PlanError(
+            f"suite.{rule}({short(panel)}): give the name of the score with the answers, as 'panel' after "
+            "Score(panel=Answers(...))"
+        )
+    return panel
 
 
 def _table(what: str, given: Any, by: str | None, one: Any) -> dict[str, Any]:
@@ -95,7 +106,7 @@ def _table(what: str, given: Any, by: str | None, one: Any) -> dict[str, Any]:
 def _tau(value: Any) -> int | str:
     if value == CHANCE:
         return CHANCE
-    if type(value) is not int or value < 0:
+    if type(value) is not int or not 0 <= value < 1 << 31:
         raise PlanError(f"suite.blind_solvable(tau={short(value)}): give a number of models, 'chance' or 'datbench'")
     return value
 
@@ -125,7 +136,7 @@ def mislabelled(panel: str = "panel", *, verdicts: Any = None, judge: Any = None
     given = [one for one in (verdicts, judge) if one is not None]
     if len(given) != 1:
         raise PlanError("suite.mislabelled takes one of verdicts=Verdicts(...) and judge=Judge(...)")
-    flagged = f"{panel}.flagged"
+    flagged = f"{_named('mislabelled', panel)}.flagged"
     rules = (Rule(NotTrue(f"{name}.{said}"), reason) for said, reason in zip(VERDICTS, _REASONS, strict=True))
     return Chain(
         (
@@ -145,6 +156,7 @@ def discriminative(
     by: str | None = "capability",
     count: int | Mapping[str, int] = 5000,
     frontier: float | str | Decimal = 0.2,
+    reason: str = "suite.not_discriminative",
 ) -> Chain:
     """Keeps the items that tell models apart best, and some that no model solves yet.
 
@@ -154,16 +166,17 @@ def discriminative(
         count: of items that stay in each group, or a table by group, with `"*"` for the others.
         frontier: of `count`, the share that items may take which no model got right. The rest, and what they leave
             free, goes to the items with the highest `<panel>.discrimination`.
+        reason: of what is dropped; a second panel's rule needs another.
 
     Raises:
         PlanError: for a share outside 0 to 1, and a count that is no number of rows.
     """
-    best = Top(f"{panel}.discrimination", count=count, by=by, reason="suite.not_discriminative").predicate
+    best = Top(f"{_named('discriminative', panel)}.discrimination", count=count, by=by, reason=reason).predicate
     share = Top(f"{panel}.frontier", fraction=frontier, by=by, reason="suite.frontier").predicate
     assert isinstance(best, Ranked) and isinstance(share, Ranked)
     first = _of_count(best, share)
     rest = dataclasses.replace(best, after=first.cut)
-    rule = Rule(AnyOf((first, rest)), "suite.not_discriminative")
+    rule = Rule(AnyOf((first, rest)), reason)
     return Chain((Derive(**{panel: Discrimination(panel, by)}), rule))
 
 

@@ -16,7 +16,7 @@ from poolsieve.dataflow.decisions.summary import empty_budgets
 from poolsieve.dataflow.export.export import export as export_rows
 from poolsieve.dataflow.export.index import ExportIndex
 from poolsieve.dataflow.fs import StorageOptions
-from poolsieve.dataflow.passes.estimate import PlanReport, describe_plan, trivial_cuts
+from poolsieve.dataflow.passes.estimate import PlanReport, advice, describe_plan, trivial_cuts
 from poolsieve.dataflow.passes.flight import shards_in_flight
 from poolsieve.dataflow.passes.submit import Plan, carry_out, prepare, prepare_stored
 from poolsieve.dataflow.passes.submit import what_if as compare_with_current
@@ -198,7 +198,7 @@ def run(
     if workers is None and runner == "local":
         engine = replaced(engine, workers=shards_in_flight(made.job.program, made.shards))
     with ending(made.job.run_id):
-        for text in [*made.warnings, *trivial_cuts(made.job), *_gaps(made)]:
+        for text in [*made.warnings, *trivial_cuts(made.job), *advice(made.job), *_gaps(made)]:
             say(text)
         reporter = _reporter(samples=samples, truth=truth)
         found = carry_out(made, engine=engine, watch=_watch(made, progress), before_manifest=reporter)

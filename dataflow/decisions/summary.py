@@ -15,14 +15,15 @@ from poolsieve.dataflow.decisions.record import Record
 from poolsieve.dataflow.decisions.subset import merge_subset
 from poolsieve.dataflow.recipes.program import ScoreStep
 from poolsieve.dataflow.recipes.walk import QUARANTINE, Cuts
+from poolsieve.dataflow.store.fingerprints import files_of
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.layout import cuts_url, shards_url
-from poolsieve.dataflow.store.manifest import SHARDS_SCHEMA, pool_id
+from poolsieve.dataflow.store.manifest import SHARDS_SCHEMA, pool_id, read_manifest
 from poolsieve.dataflow.store.stored import StoredScores, open_stored
 from poolsieve.dataflow.store.summary import Summary, Unmatched, Work, cuts_to_json, dumps
 from poolsieve.dataflow.store.tables import write_table
 from poolsieve.filters.dsl.cuts import only_cuts
-from poolsieve.scoring_models.base.errors import PoolsieveError
+from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 
 
 class ErrorRateExceeded(PoolsieveError):
@@ -58,28 +59,55 @@ def finish_decision(
 def unmatched(job: Job, record: Record) -> dict[str, Unmatched]:
     """What scorers have stored of items that are not in the pool, and of which rows they have nothing.
 
-    One worker looks at the uids of all rows, which pools of the size of a benchmark allow.
+    One worker looks at the uids of all rows, which pools of the size of a benchmark allow. A decision takes what the
+    manifest says of the same scores and rows: the scorers' files may be gone, or others by now.
     """
     asked = [step for step in job.program.scorers if hasattr(step.scorer, "unmatched")]
-    return {step.name: _unmatched(job, record, step) for step in asked}
+    known = _told(job) if job.compare else {}
+    missing = [step for step in asked if step.name not in known and not (job.compare and _changed(job, step))]
+    found = {**known, **{step.name: _unmatched(job, record, step) for step in missing}}
+    return {step.name: _of_asked(step, found[step.name]) for step in asked if step.name in found}
+
+
+def _told(job: Job) -> dict[str, Unmatched]:
+    """What the current manifest says of scores that are the job's, if its rows are as well."""
+    there = read_manifest(job.out)
+    if there.pool.id != job.pool_id or there.unmatched is msgspec.UNSET:
+        return {}
+    marks = job.fingerprints
+    return {name: one for name, one in there.unmatched.items() if there.fingerprints.get(name) == marks.get(name)}
+
+
+def _changed(job: Job, step: ScoreStep) -> bool:
+    """Whether a scorer's files are no longer those that its scores were made with."""
+    try:
+        return files_of(step.scorer) != job.scorer_parts[step.name].files
+    except PlanError:
+        return True
 
 
 def _unmatched(job: Job, record: Record, step: ScoreStep) -> Unmatched:
     scorer: Any = step.scorer
     sources = [open_stored(job, line.shard, "Unmatched") for line in record.shards]
     known = _answered(step, sources)
-    made = msgspec.convert(scorer.unmatched([one.uid for one in sources], *known), Unmatched)
-    # What only some rows are asked for says nothing of the others.
-    return made if step.where is None else msgspec.structs.replace(made, rows=0, first_rows=())
+    return msgspec.convert(scorer.unmatched([one.uid for one in sources], *known), Unmatched)
+
+
+def _of_asked(step: ScoreStep, found: Unmatched) -> Unmatched:
+    """What only some rows are asked for says nothing of the others."""
+    return found if step.where is None else msgspec.structs.replace(found, rows=0, first_rows=())
 
 
 def _answered(step: ScoreStep, sources: Sequence[StoredScores]) -> list[list[np.ndarray[Any, Any]]]:
-    """Of each shard which rows have an answer, where the step counts them: to know an item's name may not be enough."""
+    """Of each shard which rows have an answer, where the step counts them: to know an item's name may not be enough.
+
+    Of rows that were out before nobody looked at the answers; for them the name must do.
+    """
     counts = [name for name in step.columns if name.endswith("asked")]
     if not counts:
         return []
     found = (source.load(step).columns for source in sources)
-    return [[np.sum([np.asarray(some[name].fill_null(0)) for name in counts], axis=0) > 0 for some in found]]
+    return [[np.any([np.asarray(some[name].fill_null(1)) > 0 for name in counts], axis=0) for some in found]]
 
 
 def check_whole(job: Job, record: Record) -> None:

@@ -18,7 +18,7 @@ from poolsieve.dataflow.pools.formats.base import NoneReadable
 from poolsieve.dataflow.pools.listing import url_of
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.pools.union import UNION
-from poolsieve.dataflow.recipes.compile import check_frozen, compile_recipe
+from poolsieve.dataflow.recipes.compile import Facts, check_frozen, compile_recipe
 from poolsieve.dataflow.recipes.program import Program, ScoreStep
 from poolsieve.dataflow.recipes.recipe import Pool, Recipe
 from poolsieve.dataflow.recipes.source import RecipeSource
@@ -27,7 +27,7 @@ from poolsieve.dataflow.runners.base import import_beam
 from poolsieve.dataflow.runners.engine import Engine
 from poolsieve.dataflow.runners.supervise import Watch, supervised
 from poolsieve.dataflow.store.artefacts import build, missing
-from poolsieve.dataflow.store.fingerprints import changed_functions, scorer_parts, stored_parts
+from poolsieve.dataflow.store.fingerprints import changed_functions, scorer_parts, stored_facts, stored_parts
 from poolsieve.dataflow.store.job import Job, Options
 from poolsieve.dataflow.store.layout import leases_folder, retried_url, run_folder, summary_url
 from poolsieve.dataflow.store.manifest import Manifest, pool_id, read_manifest, read_shards, write_manifest
@@ -189,8 +189,10 @@ def _outside(files: PoolFiles, shards: Sequence[Shard], out: str) -> None:
         raise PlanError(f"--out {out} lies inside the pool ({inside[0]}): its own files would be read as rows")
 
 
-def _compiled(recipe: Recipe, files: PoolFiles, types: dict[str, pa.DataType], frozen: Cuts | None) -> Program:
-    program = compile_recipe(recipe.stages, files.roles, types)
+def _compiled(
+    recipe: Recipe, files: PoolFiles, types: dict[str, pa.DataType], frozen: Cuts | None, *facts: Facts
+) -> Program:
+    program = compile_recipe(recipe.stages, files.roles, types, *facts)
     check_frozen(program, frozen or {})
     known = set(program.marks)
     unknown = sorted(set(frozen or {}) - known)
@@ -226,8 +228,9 @@ def prepare_stored(
     pool = _where_scored(given.pool, found)
     shards = tuple(line.shard for line in read_shards(out, found.decision))
     files, types = pool.located().numbered(shards), _stored_types(found)
-    program = _compiled(given, files, types, frozen)
-    parts = stored_parts(program, files, stored_scorers(out), found.fingerprints)
+    scorers = stored_scorers(out)
+    program = _compiled(given, files, types, frozen, stored_facts(scorers, found.fingerprints))
+    parts = stored_parts(program, files, scorers, found.fingerprints)
     job = Job(
         out=out,
         role_types=types,

@@ -6,7 +6,7 @@ pool column, which becomes a scorer of its own just before the rule that first r
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,28 +25,47 @@ from poolsieve.filters.dsl.limits import typed_limit
 from poolsieve.filters.dsl.stages import Rule, Score, Stage, not_a_stage
 from poolsieve.filters.dsl.statistics import PoolColumn, pool_column, statistic_of
 from poolsieve.filters.dsl.top import Ranked
+from poolsieve.scoring_models.base.config import JsonObject
 from poolsieve.scoring_models.base.derived import Composite, Derived
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
 from poolsieve.scoring_models.base.functions import FunctionScorer
 from poolsieve.scoring_models.base.kinds import short
-from poolsieve.scoring_models.base.scorer import Scorer, score_names
+from poolsieve.scoring_models.base.outcomes import BLIND, SIGHTED
+from poolsieve.scoring_models.base.scorer import Scorer, is_scorer, knows_facts, score_names
+
+LEDGER = ("path", "row", "uid", "keep", "reason")
+"""Columns that a ledger has, or is given when it is read, whatever the recipe: no score is called so."""
 
 POOL = "pool."
 """`pool.text` is the pool's own text, whatever edits there are."""
 
 
-def compile_recipe(stages: Sequence[Stage], roles: Collection[str], role_types: Mapping[str, pa.DataType]) -> Program:
+Facts = Callable[[str, Scorer], JsonObject]
+"""(name of a score, its scorer) -> what is known of its files; empty where they must be looked at."""
+
+
+def _no_facts(name: str, scorer: Scorer) -> JsonObject:
+    return {}
+
+
+def compile_recipe(
+    stages: Sequence[Stage],
+    roles: Collection[str],
+    role_types: Mapping[str, pa.DataType],
+    facts: Facts = _no_facts,
+) -> Program:
     """Checks a recipe and resolves its names.
 
     Args:
         stages: the recipe's.
         roles: the roles that the pool declares.
         role_types: Arrow type of every role and readable pool column.
+        facts: what is known of scorers' files; see `KnowsFacts`.
 
     Raises:
         PlanError: for an unknown role, column or score, a name or reason given twice, or a type that a rule can't use.
     """
-    builder = _Builder(roles, role_types)
+    builder = _Builder(roles, role_types, facts)
     for position, stage in enumerate(stages, 1):
         builder.add(position, stage)
     if not builder.steps:
@@ -71,8 +90,8 @@ class _Builder:
         asked: name of such a score over an edited role (`text.edited.word_count`) -> the name in the rule.
     """
 
-    def __init__(self, roles: Collection[str], role_types: Mapping[str, pa.DataType]) -> None:
-        self.declared, self.role_types = roles, dict(role_types)
+    def __init__(self, roles: Collection[str], role_types: Mapping[str, pa.DataType], facts: Facts) -> None:
+        self.declared, self.role_types, self.facts = roles, dict(role_types), facts
         self.steps: list[Step] = []
         self.types: dict[str, pa.DataType] = {}
         self.scorer_of: dict[str, str] = {}
@@ -143,9 +162,10 @@ class _Builder:
     def add_scored(self, where: str, name: str, made: Scorer | Composite, stage: Score) -> None:
         """One more score, or those of which a composite is made."""
         only = None if stage.where is None else self.resolved(where, stage.where)
-        parts = {name: made} if isinstance(made, Scorer) else made.parts(name)
+        given: Any = made
+        parts: Mapping[str, Any] = {name: made} if is_scorer(made) else given.parts(name)
         for part, one in parts.items():
-            if isinstance(one, Scorer):
+            if is_scorer(one):
                 self.add_scorer(where, part, one, only, stage.optional)
             else:
                 self.add_derived(where, part, one)
@@ -164,6 +184,8 @@ class _Builder:
         self, where: str, name: str, scorer: Scorer, only: Predicate | None = None, optional: bool = False
     ) -> None:
         """One more score step."""
+        if knows_facts(scorer) and (known := self.facts(name, scorer)):
+            scorer = scorer.with_facts(known)
         inputs = {role: self.input_of(where, scorer, role) for role in scorer.reads}
         self.check_inputs(where, scorer)
         columns = self.new_names(where, name, scorer.columns)
@@ -174,6 +196,12 @@ class _Builder:
     def new_names(self, where: str, name: str, columns: Mapping[str, pa.DataType]) -> dict[str, pa.DataType]:
         """Full names of columns, which nobody has yet."""
         named = score_names(name, columns)
+        own = [column for column in named if column in LEDGER]
+        if own:
+            raise PlanError(
+                f"{where}: the ledger has a column {own[0]!r} of its own; give the score another name (a column of the "
+                f"pool is {POOL + own[0]!r})"
+            )
         taken = [column for column in named if column in self.types]
         if taken:
             raise PlanError(f"{where}: a score named {taken[0]!r} exists already; give this one another name")
@@ -226,6 +254,9 @@ class _Builder:
         """Names in a rule that mean an edited role or a statistic of one -> what is stored under a name of its own."""
         found = {}
         for name in names:
+            if name in LEDGER and name in self.pool_types and name not in self.edited:
+                found[name] = POOL + name  # the ledger has a column of that name
+                continue
             statistic = statistic_of(name)
             role = name if name in self.edited else statistic.role if statistic else ""
             if role in self.edited and (name not in self.types or name in self.implicit):
@@ -252,9 +283,8 @@ class _Builder:
             self.add_scorer(where, name, statistic)
         else:
             known = [*self.types, *self.role_types]
-            raise unknown_name(
-                f"{where} reads {name!r}, which is no score made before it and no column of the pool", name, known
-            )
+            said = f"{where} reads {name!r}, which is no score made before it and no column of the pool"
+            raise unknown_name(said, name, known, _of_answers(name, self.types))
 
     def check_types(self, where: str, predicate: Predicate) -> None:
         """Refuses comparisons of text with numbers, which would be false for every row, and sums of texts."""
@@ -299,6 +329,17 @@ class _Builder:
             replace(step, whole_pool=True) if isinstance(step, ScoreStep) and step.name in self.whole_pool else step
             for step in self.steps
         ]
+
+
+def _of_answers(name: str, types: Collection[str]) -> str:
+    """What to do where a count of models' answers is missing; empty for another name."""
+    panel, _, column = name.rpartition(".")
+    if not panel or column not in (*BLIND, *SIGHTED, "answers"):
+        return ""
+    if f"{panel}.answers" in types:
+        setting = "without the image" if column in BLIND else "with the image"
+        return f"No model in {panel!r} was asked {setting}: add such answers, or leave out what needs them"
+    return f"Before it must stand a score {panel!r} of answers, as Answers(...) and Panel(...) make it"
 
 
 def _comparable(part: Compare, kind: pa.DataType) -> bool:

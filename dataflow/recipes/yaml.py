@@ -39,7 +39,7 @@ from poolsieve.filters.dsl.stages import Rule, Score, Stage, placed
 from poolsieve.scoring_models.base.derived import Composite, is_composite
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
 from poolsieve.scoring_models.base.kinds import short, wrong_kind
-from poolsieve.scoring_models.base.scorer import Scorer
+from poolsieve.scoring_models.base.scorer import Scorer, is_scorer
 
 LIMITS = {
     "at_most": "less_equal",
@@ -238,7 +238,7 @@ def _scorer(where: Place, item: Any) -> Scorer | Composite:
     inside = where.at(name)
     given = {key: _built(inside.at(key), value) for key, value in _mapping(inside, arguments).items()}
     made: Scorer | Composite = _called(inside, _lookup(where, name, _scorers()), given)
-    if not isinstance(made, Scorer) and not is_composite(made):
+    if not is_scorer(made) and not is_composite(made):
         raise PlanError(f"{where}: {name!r} made no scorer, but {short(made)}")
     return made
 

@@ -11,14 +11,16 @@ from typing import Any
 import msgspec
 
 from poolsieve.dataflow.pools.files import PoolFiles
+from poolsieve.dataflow.recipes.compile import Facts
 from poolsieve.dataflow.recipes.derived import DerivedRole, FromScore, NoRole, RoleSource, editors
 from poolsieve.dataflow.recipes.program import Program, ScoreStep
 from poolsieve.dataflow.store.artefacts import artefact_id, needs_artefact
-from poolsieve.dataflow.store.settings import ScorerParts, StoredScorer
+from poolsieve.dataflow.store.settings import ScorerParts, StoredScorer, plain
 from poolsieve.filters.dsl.edits import FunctionEditor
-from poolsieve.scoring_models.base.config import digest
+from poolsieve.scoring_models.base.config import JsonObject, digest
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.provenance import records
+from poolsieve.scoring_models.base.scorer import Scorer, knows_facts
 from poolsieve.scoring_models.hub.files import check_hash
 
 
@@ -47,7 +49,8 @@ def _parts_of(step: ScoreStep, files: PoolFiles, hashes: dict[Path, str], made: 
         found |= {f"edit {number}: {name}": _sha256(path, hashes) for name, path in read.items()}
     if needs_artefact(step.scorer):
         found["artefact"] = artefact_id(step.scorer)
-    return msgspec.structs.replace(_identity_of(step, files, found, made), training=records(files_of))
+    facts = step.scorer.facts() if knows_facts(step.scorer) else {}
+    return msgspec.structs.replace(_identity_of(step, files, found, made), training=records(files_of), facts=facts)
 
 
 def _identity_of(step: ScoreStep, files: PoolFiles, hashes: Mapping[str, str], made: Made) -> ScorerParts:
@@ -91,6 +94,15 @@ def _code_hash(made: Any) -> str | None:
         return digest(inspect.getsource(function), 8)
     except (OSError, TypeError):
         return digest([code.co_code.hex(), [repr(c) for c in code.co_consts], list(code.co_names)], 8)
+
+
+def files_of(scorer: Scorer) -> dict[str, str]:
+    """Name -> SHA-256 of each of a scorer's files, as they are now.
+
+    Raises:
+        PlanError: if one is missing or can't be read.
+    """
+    return {name: _sha256(path, {}) for name, path in scorer.files().items()}
 
 
 def _sha256(path: Path, hashes: dict[Path, str]) -> str:
@@ -143,6 +155,18 @@ def _stored_parts(
             "them; use `poolsieve run`, which hashes the model"
         )
     return (current or same)[0].parts()
+
+
+def stored_facts(stored: Sequence[StoredScorer], preferred: Mapping[str, str]) -> Facts:
+    """What the files of scorers said when they were run in OUT; `preferred` as in `stored_parts`."""
+
+    def of(name: str, scorer: Scorer) -> JsonObject:
+        mine = plain((name, scorer.to_dict(), scorer.version))
+        same = [one for one in stored if plain((one.name, one.scorer, one.version)) == mine]
+        current = [one for one in same if one.fingerprint() == preferred.get(name)]
+        return next((dict(one.facts) for one in current or same), {})
+
+    return of
 
 
 def changed_functions(parts: Mapping[str, ScorerParts], stored: Sequence[StoredScorer]) -> tuple[str, ...]:

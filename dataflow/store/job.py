@@ -112,8 +112,12 @@ class Job:
 
     def _compiled(self) -> Program:
         use_commits(self.commits)
-        program = compile_recipe(self.recipe.stages, self.pool.roles, self.role_types)
+        program = compile_recipe(self.recipe.stages, self.pool.roles, self.role_types, self._facts)
         return replace(program, steps=tuple(self._with_artefact(step) for step in program.steps))
+
+    def _facts(self, name: str, scorer: Any) -> JsonObject:
+        parts = self.scorer_parts.get(name)
+        return {} if parts is None else dict(parts.facts)
 
     def _with_artefact(self, step: Step) -> Step:
         if not isinstance(step, ScoreStep):
@@ -152,9 +156,11 @@ class Job:
 
     def _ready(self, step: ScoreStep) -> Any:
         made: Any = step.scorer
+        settings: JsonObject = {}
         if has_model(made):
             made, _ = self._model(step)
-        check_settings(self.folder(step), self.scorer_parts[step.name], getattr(made, "settings", {}))
+            settings = getattr(made, "settings", {})
+        check_settings(self.folder(step), self.scorer_parts[step.name], settings)
         return made
 
     def meter(self, step: ScoreStep) -> tuple[str, Meter] | None:

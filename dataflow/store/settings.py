@@ -28,6 +28,7 @@ class ScorerParts(msgspec.Struct, kw_only=True, frozen=True):
         sources: role -> where it comes from: the pool's source in its one spelling, or an edit with its own sources.
         files: model file -> SHA-256; `artefact` -> the hash of what it is made from.
         training: how its models were made, where they say so: see `provenance.records`. No part of the fingerprint.
+        facts: what its files say of its columns, where these depend on them: see `Scorer`. No part of the fingerprint.
         source: hash of a user's function, to warn when it changed and its version did not; None for our own scorers.
     """
 
@@ -38,6 +39,7 @@ class ScorerParts(msgspec.Struct, kw_only=True, frozen=True):
     files: dict[str, str] = msgspec.field(default_factory=dict)
     source: str | None = None
     training: JsonObject = msgspec.field(default_factory=dict)
+    facts: JsonObject = msgspec.field(default_factory=dict)
 
     def fingerprint(self) -> str:
         """Hexadecimal hash of what the numbers depend on."""

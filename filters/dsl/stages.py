@@ -28,7 +28,7 @@ from poolsieve.scoring_models.base.config import Config
 from poolsieve.scoring_models.base.derived import Composite, is_composite
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.kinds import check_fields, short
-from poolsieve.scoring_models.base.scorer import Scorer
+from poolsieve.scoring_models.base.scorer import Scorer, is_scorer
 
 
 class Stage(Config):
@@ -114,7 +114,7 @@ class Score(Stage):
 def _check_scorer(name: str, scorer: Any) -> None:
     if isinstance(scorer, type):
         raise PlanError(f"Score({name}={scorer.__name__}) takes a scorer: call it, as {scorer.__name__}(...)")
-    if not isinstance(scorer, Scorer) and not is_composite(scorer):
+    if not is_scorer(scorer) and not is_composite(scorer):
         raise PlanError(f"Score({name}=...) takes a scorer, not {short(scorer)}; wrap a function with scorer(...)")
     check_fields(scorer, f"Score({name}={type(scorer).__name__}(...))")
 

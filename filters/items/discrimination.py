@@ -101,6 +101,8 @@ class Discrimination(Config):
         kind = types[self.reads[0]]
         if kind != OUTCOMES:
             raise PlanError(f"{where} reads {self.reads[0]!r} as the answers of a panel, but it is {kind}")
+        if self.by is not None and pa.types.is_nested(types[self.by]):
+            raise PlanError(f"{where} groups by {self.by!r}, but it is {types[self.by]}: name a column with few values")
 
     def groups(self, scores: Scores) -> Groups:
         """The group of each row."""

@@ -57,6 +57,14 @@ class Flags(msgspec.Struct, kw_only=True, frozen=True):
     counts: dict[str, int]
 
 
+class Tally(msgspec.Struct, kw_only=True, frozen=True):
+    """What another derived value counted in one group ("" without groups)."""
+
+    name: str
+    group: str
+    counts: dict[str, int]
+
+
 class Strays(msgspec.Struct, kw_only=True, frozen=True):
     """What a scorer has stored, against the rows of the pool."""
 
@@ -65,11 +73,12 @@ class Strays(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Suites(msgspec.Struct, kw_only=True, frozen=True):
-    """Everything of panels; all empty for a recipe without any."""
+    """Everything of panels, and of other derived values; all empty for a recipe without any."""
 
     suites: list[Suite]
     flags: list[Flags]
     strays: list[Strays]
+    tallies: list[Tally]
 
 
 def suites_of(summary: Summary) -> Suites:
@@ -77,7 +86,14 @@ def suites_of(summary: Summary) -> Suites:
     suites = [Suite(name=name, groups=list(_groups(summary, name))) for name in _ending(summary, ".discrimination")]
     flags = [Flags(name=name, counts=summary.tallies[name].get("", {})) for name in _ending(summary, ".unjudged")]
     strays = [Strays(name=name, found=found) for name, found in summary.unmatched.items() if found.items or found.rows]
-    return Suites(suites=suites, flags=flags, strays=strays)
+    shown = {*(one.name for one in suites), *(one.name for one in flags)}
+    tallies = [
+        Tally(name=name, group=group, counts=dict(counts))
+        for name, groups in summary.tallies.items()
+        if name not in shown
+        for group, counts in sorted(groups.items())
+    ]
+    return Suites(suites=suites, flags=flags, strays=strays, tallies=tallies)
 
 
 def _ending(summary: Summary, ending: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib
 import threading
@@ -10,15 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 
 from poolsieve.scoring_models.answers import files, marked
 from poolsieve.scoring_models.answers.keys import UID, check_names
-from poolsieve.scoring_models.answers.table import AnswerTable, index
+from poolsieve.scoring_models.answers.table import AnswerTable, index, outcome_columns
 from poolsieve.scoring_models.answers.values import Tell, flags_of, marks_of, names_of, texts_of
 from poolsieve.scoring_models.base.config import JsonObject, absolute_path, canonical_json
-from poolsieve.scoring_models.base.errors import PlanError, unknown_name
+from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, unknown_name
 from poolsieve.scoring_models.base.kinds import short
 from poolsieve.scoring_models.base.scorer import Resources, Scored, ScorerConfig
 from poolsieve.scoring_models.marking import Scoring
@@ -28,6 +30,13 @@ TOOLS = ("lm_eval", "lmms_eval", "vlmevalkit")
 
 _PLACES = ("blind",)
 """Settings of a tool's reader that are places: what stands there enters the fingerprint by its contents."""
+
+
+class _Known(msgspec.Struct, frozen=True):
+    """What a recipe must know of the answers: settings that some model has, and the models, sorted."""
+
+    shown: tuple[bool, ...]
+    models: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,13 +91,17 @@ class Answers(ScorerConfig):
             object.__setattr__(self, "path", files.checked_paths("Answers", self.path))
         else:
             self._check_tool()
+        object.__setattr__(self, "packages", self._packages())
         if self.marker is None:
             return
-        object.__setattr__(self, "packages", self.marker.scoring.packages)
         if self.marker.scoring.judged:
             raise PlanError("Answers(scoring=...): a judge must be asked, and stored answers are marked without one")
         if self.gold is None and self.golds is None:
             raise PlanError("Answers: texts are marked against a role with the right answer: say gold=... or golds=...")
+
+    def _packages(self) -> tuple[str, ...]:
+        marking = () if self.marker is None else self.marker.scoring.packages
+        return (*marking, *getattr(self._reader(), "PACKAGES", ())) if self.tool is not None else marking
 
     def _check_columns(self) -> None:
         if self.correct is not None and self.answer is not None:
@@ -205,12 +218,35 @@ class Answers(ScorerConfig):
     @property
     def columns(self) -> Mapping[str, pa.DataType]:
         """Counts of the settings that some model has, int32, and `answers`. Loads the answers, and so checks them."""
-        return self._table().columns
+        return self._table().columns if self._known is None else outcome_columns(self._known.shown)
 
     @property
     def models(self) -> tuple[str, ...]:
         """Names of the models, sorted."""
-        return self._table().models
+        return self._table().models if self._known is None else self._known.models
+
+    @property
+    def _known(self) -> _Known | None:
+        return vars(self).get("_facts")
+
+    def facts(self) -> JsonObject:
+        """The settings that some model has (whether the image was shown), and the models."""
+        table = self._table()
+        return {"shown": list(table.settings), "models": list(table.models)}
+
+    def with_facts(self, found: JsonObject) -> Answers:
+        """The same answers, of which settings and models are known.
+
+        Raises:
+            PoolsieveError: for facts of something else.
+        """
+        try:
+            known = msgspec.convert(found, _Known)
+        except msgspec.ValidationError as error:
+            raise PoolsieveError(f"what scorer.json says of the answers is damaged ({error}): run again") from error
+        made = copy.copy(self)
+        vars(made)["_facts"] = known
+        return made
 
     @property
     def resources(self) -> Resources:
@@ -243,7 +279,7 @@ class Answers(ScorerConfig):
         Raises:
             PlanError: if one is missing.
         """
-        super().files()
+        # No package is asked for here: marking has asked for its own, and a tool's sheets ask where one is read.
         if self.tool is not None:
             found = dict(self._reader().files(self.path, **self._asked))
         else:
@@ -320,7 +356,13 @@ class Answers(ScorerConfig):
         """
         by_text = self.marker is not None
         if self.tool is not None:
-            return index(self._reader().read(self.path, **self._asked), f"Answers.{self.tool}", by_text=by_text)
+            reader = self._reader()
+            return index(
+                reader.read(self.path, **self._asked),
+                f"Answers.{self.tool}",
+                by_text=by_text,
+                first_lines=getattr(reader, "FIRST_LINES", False),
+            )
         wanted = {"item": self.item, "model": self.model}
         wanted |= {"image": self.image} if isinstance(self.image, str) else {}
         wanted |= {"answer": self.answer} if self.answer is not None else {"correct": self.correct or "correct"}

@@ -43,6 +43,7 @@ class AnswerTable:
             which of them an answer has.
         question: int32 (L,), positions in `questions` (large_string, blanks collapsed), -1 for none; None where no
             line has one.
+        first_lines: whether `questions` are the first lines of what was asked: a row's first line is compared then.
     """
 
     keys: Keys
@@ -55,6 +56,7 @@ class AnswerTable:
     origin: Ints | None
     question: Codes | None = None
     questions: pa.Array | None = None
+    first_lines: bool = False
 
     @property
     def settings(self) -> tuple[bool, ...]:
@@ -91,7 +93,9 @@ class AnswerTable:
         if questions is None or self.question is None or self.questions is None:
             return found
         codes = self.question[found.lines]
-        asked = collapsed(questions).take(pa.array(found.rows, pa.int64()))
+        asked = collapsed(first_lines(questions) if self.first_lines else questions).take(
+            pa.array(found.rows, pa.int64())
+        )
         stored = self.questions.take(pa.array(codes, pa.int32(), mask=codes < 0))
         same = np.asarray(pc.equal(stored, asked).fill_null(False), dtype=bool)
         return found.where(same | (codes < 0))
@@ -139,7 +143,20 @@ def collapsed(values: Any) -> Any:
     )
 
 
-def index(table: pa.Table, where: str, place: Tell | None = None, *, by_text: bool | None = None) -> AnswerTable:
+def first_lines(values: Any) -> Any:
+    """The first line of each text that is not blank: large_string, as array or chunks."""
+    trimmed = pc.utf8_ltrim_whitespace(values.cast(pa.large_string()))
+    return pc.replace_substring_regex(trimmed, pattern=r"(?s)\n.*", replacement="")
+
+
+def index(
+    table: pa.Table,
+    where: str,
+    place: Tell | None = None,
+    *,
+    by_text: bool | None = None,
+    first_lines: bool = False,
+) -> AnswerTable:
     """Stored answers, checked and sorted.
 
     Args:
@@ -149,6 +166,7 @@ def index(table: pa.Table, where: str, place: Tell | None = None, *, by_text: bo
         where: what the answers are from, for messages.
         place: row of the table -> where it stands, if the table does not say it.
         by_text: whether answers are to be marked by their texts; None: if there is no `correct`.
+        first_lines: whether a `question` is the first line alone.
 
     Raises:
         PlanError: for a table without lines or without answers, a null item, model or setting, a model without an
@@ -180,6 +198,7 @@ def index(table: pa.Table, where: str, place: Tell | None = None, *, by_text: bo
         origin=lines if by_text else None,
         question=codes,
         questions=questions,
+        first_lines=first_lines,
     )
 
 

@@ -13,10 +13,11 @@ alive keeps its traceback, and with it the whole batch.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -94,6 +95,37 @@ class Scorer(Protocol):
         Raises `PlanError` when the model can't be found. May download (the hub's cache is used).
         """
         ...
+
+
+class KnowsFacts(Scorer, Protocol):
+    """A scorer whose columns depend on what its files say. A decision over its stored scores needs no file of it."""
+
+    def facts(self) -> JsonObject:
+        """What the files say of the columns, as JSON values; kept in `scorer.json`."""
+        ...
+
+    def with_facts(self, found: JsonObject) -> Scorer:
+        """The same scorer, which knows its columns from these facts and looks at no file for them.
+
+        Raises `PoolsieveError` for facts that are none of its own.
+        """
+        ...
+
+
+def is_scorer(made: object) -> TypeGuard[Scorer]:
+    """Whether it has what every scorer has. What `columns` says is not asked: a scorer may look at files for that."""
+    nothing = object()
+    return all(
+        inspect.getattr_static(made, name, nothing) is not nothing or hasattr(made, name) for name in _OF_SCORERS
+    )
+
+
+_OF_SCORERS = ("reads", "columns", "version", "resources", "to_dict", "files")
+
+
+def knows_facts(scorer: Scorer) -> TypeGuard[KnowsFacts]:
+    """Whether it is one of these."""
+    return hasattr(type(scorer), "with_facts")
 
 
 class BatchScorer(Scorer, Protocol):

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+import poolsieve
 from poolsieve.dataflow import Pool
 from poolsieve.dataflow.passes.estimate import describe_plan
 from poolsieve.dataflow.passes.submit import prepare
@@ -252,6 +254,9 @@ def test_the_published_table_is_a_preset() -> None:
         (lambda: suite.blind_solvable(tau=-1), "number of models"),
         (lambda: suite.blind_solvable(tau=1.5), "number of models"),
         (lambda: suite.blind_solvable(tau=True), "number of models"),
+        (lambda: suite.blind_solvable(tau=1 << 64), "number of models"),
+        (lambda: suite.blind_solvable(Kept()), "name of the score with the answers"),
+        (lambda: suite.discriminative(""), "name of the score with the answers"),
         (lambda: suite.blind_solvable(at="<"), "at='<'"),
         (lambda: suite.blind_solvable(at=">"), "leave at"),
         (lambda: suite.mislabelled(), "one of verdicts"),
@@ -270,6 +275,8 @@ def test_a_limit_within_guessing_is_warned_of(items: tuple[Path, Items], tmp_pat
     folder, _ = items
     low = describe_plan(prepare(recipe(folder, suite.blind_solvable(tau=2)), str(tmp_path / "out")), sample_rows=0)
     assert any("70%" in said and "only guess" in said for said in low.warnings)
+    with pytest.warns(UserWarning, match="only guess"):
+        poolsieve.run(recipe(folder, suite.blind_solvable(tau=2)), str(tmp_path / "run"))
     high = describe_plan(prepare(recipe(folder, suite.blind_solvable(tau=7)), str(tmp_path / "out")), sample_rows=0)
     assert not any("guess" in said for said in high.warnings)
     open_items = Pool.parquet(f"{folder}/*.parquet", uid="id", outcomes="outcomes") | Score(panel=Kept())
@@ -313,3 +320,25 @@ def test_a_plan_judges_only_the_flagged_rows_of_its_sample(items: tuple[Path, It
     flagged = [one for one in sampled if answers(one, True) and not any(answers(one, True).values())]
     wrong = sum("wrong" in (one["verdict"] or "") for one in flagged)
     assert wrong and found["suite.wrong_label"].keeps == 1 - wrong / len(sampled)
+
+
+def test_a_rule_without_a_panel_before_it_says_so(items: tuple[Path, Items], tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match=r"must stand a score 'panel' of answers, as Answers"):
+        run(pool(items[0]) | suite.discriminative("panel"), tmp_path / "out")
+
+
+def test_groups_are_no_lists(items: tuple[Path, Items], tmp_path: Path) -> None:
+    made = pa.table({"id": ["a"], "outcomes": ["[]"], "vector": pa.array([[0.5]], pa.list_(pa.float32()))})
+    pq.write_table(made, tmp_path / "p.parquet")
+    some = Pool.parquet(f"{tmp_path}/p.parquet", uid="id", outcomes="outcomes") | Score(panel=Kept())
+    with pytest.raises(PlanError, match="groups by 'vector', but it is list"):
+        run(some | suite.discriminative("panel", by="vector"), tmp_path / "out")
+
+
+def test_a_second_panel_has_reasons_of_its_own(items: tuple[Path, Items], tmp_path: Path) -> None:
+    made = pool(items[0]) | Score(panel=Kept(), other=Kept())
+    made = made | suite.blind_solvable("panel", tau=2) | suite.blind_solvable("other", tau=1, reason="other.solvable")
+    made = made | suite.discriminative("panel", count=50) | suite.discriminative("other", count=9, reason="other.alike")
+    run(made, tmp_path / "out")
+    reasons = set(read_manifest(str(tmp_path / "out")).reasons)
+    assert reasons == {"suite.blind_solvable", "other.solvable", "suite.not_discriminative", "other.alike"}

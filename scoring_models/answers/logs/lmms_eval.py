@@ -29,6 +29,10 @@ _OTHERS = frozenset(
 """Keys of a line that are no measures."""
 
 
+FIRST_LINES = True
+"""Questions are first lines alone."""
+
+
 def files(path: str | Path | None = None, **how: Any) -> Mapping[str, Path]:
     """The logs and results that `read` reads, by their places in the folders.
 

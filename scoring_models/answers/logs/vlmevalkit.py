@@ -57,6 +57,10 @@ _LETTER = Measure("letter", "none")
 """The option that the prediction names, marked here."""
 
 
+PACKAGES = ("python-calamine",)
+"""Distributions that numbers from `.xlsx` depend on."""
+
+
 def files(path: str | Path | None = None, **how: Any) -> Mapping[str, Path]:
     """The tables that `read` may read, by their places in the folders.
 

@@ -10,10 +10,10 @@ import pytest
 
 import poolsieve
 from poolsieve.dataflow import Pool
-from poolsieve.filters import Keep, col
+from poolsieve.filters import Keep, col, labels
 from poolsieve.jobs.report.data import report_data
 from poolsieve.jobs.report.page import render
-from poolsieve.jobs.report.suites import curve_points, spearman, suites_of
+from poolsieve.jobs.report.suites import Tally, curve_points, spearman, suites_of
 from tests.conftest import ledger
 from tests.filters.items.answers import write_items
 from tests.filters.test_suite import model_means, whole
@@ -54,6 +54,21 @@ def test_a_report_says_how_kept_items_tell_models_apart(tmp_path: Path) -> None:
     page = render(report_data(str(tmp_path / "out"), summary, samples=False))
     assert 'id="suite"' in page and "<polyline" in page
     assert made.manifest.decision == summary.decision
+
+
+def test_counts_of_other_derived_values_are_shown(tmp_path: Path) -> None:
+    pytest.importorskip("faiss")
+    rows = [{"id": str(n), "kind": f"<{n % 2}>", "vector": [n % 2 + n / 500, 1.0]} for n in range(40)]
+    rows[0]["kind"], rows[1]["kind"] = "<1>", None
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "p.parquet")
+    pool = Pool.parquet(f"{tmp_path}/p.parquet", uid="id")
+    made = poolsieve.run(
+        pool | labels.neighbours(label="kind", embedding="vector", method="vote"), str(tmp_path / "out")
+    )
+    counts = {"judged": 39, "issues": 1, "not judged and kept": 1}
+    assert suites_of(made.summary).tallies == [Tally(name="labels.issue", group="", counts=counts)]
+    page = render(report_data(str(tmp_path / "out"), made.summary, samples=False))
+    assert "<h2>Counts</h2>" in page and "1 issues, 39 judged, 1 not judged and kept." in page
 
 
 def test_a_curve_stays_in_its_frame() -> None:

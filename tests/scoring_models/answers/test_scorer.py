@@ -17,7 +17,7 @@ from poolsieve.dataflow import Pool
 from poolsieve.dataflow.recipes.yaml import recipe_from_yaml
 from poolsieve.filters import Keep, Score, Top, col, scorer
 from poolsieve.scoring_models import Answers
-from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 from tests.conftest import decide, derived_uid, fingerprint_of, ledger, run
 from tests.scoring_models.answers.builder import by_loop, line, rows_of, write
 
@@ -310,3 +310,40 @@ def test_unmatched_is_told_on_both_sides(tmp_path: Path) -> None:
     found = panel.unmatched(uids, answered)
     assert (found["items"], found["rows"], found["first_rows"]) == (29, 4, ["i3", "other", "silent", "i3"])
     assert found["first"][3] == "i3"
+
+
+def test_a_decision_needs_no_file_of_answers(tmp_path: Path) -> None:
+    """Nor does it look at one that has changed meanwhile; a run does."""
+    lines = [line(f"i{n}", f"m{k}", bool(s), (n + k + s) % 2) for n in range(40) for k in range(3) for s in (0, 1)]
+    path, out = write(tmp_path / "a.parquet", lines), tmp_path / "out"
+    pool = items_pool(tmp_path / "pool", [f"i{n}" for n in range(5, 50)])
+
+    def recipe(limit: int) -> Any:
+        return pool | Score(panel=Answers(path)) | Keep(col("panel.blind_right") <= limit, reason="suite.blind")
+
+    first = poolsieve.run(recipe(1), str(out))
+    told = first.manifest.unmatched
+    assert told["panel"].rows == 10 and told["panel"].items == 5
+    Path(path).unlink()
+    moved = poolsieve.decide(recipe(0), str(out))
+    assert moved.manifest.unmatched == told and 0 < moved.counts.kept < first.counts.kept
+    write(Path(path), [one for one in lines if one["image"]])
+    again = poolsieve.decide(recipe(1), str(out))
+    assert again.decision == first.decision and again.manifest.unmatched == told
+    with pytest.raises(PlanError, match="No model in 'panel' was asked without the image: add such answers"):
+        poolsieve.run(recipe(1), str(out))
+
+
+def test_facts_of_something_else_are_damage(tmp_path: Path) -> None:
+    panel = Answers(write(tmp_path / "a.csv", [line("a", "m", True, 1)]))
+    assert panel.with_facts(panel.facts()).columns == panel.columns
+    with pytest.raises(PoolsieveError, match="damaged"):
+        panel.with_facts({"shown": 1, "models": []})
+
+
+def test_rows_that_are_out_before_are_not_unmatched(tmp_path: Path) -> None:
+    lines = [line(f"i{n}", "m", True, 1) for n in range(30)]
+    pool = items_pool(tmp_path / "pool", [f"i{n}" for n in range(32)], size=list(range(32)))
+    recipe = pool | Keep(col("size") >= 10, reason="too.small") | Score(panel=Answers(write(tmp_path / "a.csv", lines)))
+    found = poolsieve.run(recipe, str(tmp_path / "out")).manifest.unmatched["panel"]
+    assert (found.items, found.rows, found.first_rows) == (0, 2, ("i30", "i31"))

@@ -157,3 +157,10 @@ def test_a_dictionary_with_a_value_twice_and_some_unused_is_no_trap() -> None:
 def test_no_lines_are_refused() -> None:
     with pytest.raises(PlanError, match="here has no lines"):
         index(pa.Table.from_pylist(QUESTIONS).slice(0, 0), "here")
+
+
+def test_first_lines_agree_with_questions_of_several() -> None:
+    table = index(pa.Table.from_pylist(QUESTIONS[1:]), "here", first_lines=True)
+    uids = pa.array(["0", "0", "1"])
+    asked = table.outcomes(uids, pa.array(["\n Who  is it?\r\nA. a\nB. b", "Who is\nit?", "Why?\n"]))
+    assert asked["asked"].to_pylist() == [2, 1, 0] and asked["blind_asked"].to_pylist() == [0, 0, 1]

@@ -135,3 +135,38 @@ def test_a_log_that_has_been_removed_is_looked_for_again(tmp_path: Path) -> None
     for path in folder.glob(f"{newest}*"):
         path.unlink()
     assert list(panel.columns) and set(panel.files()) != before
+
+
+def test_a_question_of_several_lines_agrees_by_its_first() -> None:
+    panel = Answers.lmms_eval(str(LOGS / "lmms_eval"), task="tiny_color", question="question")
+    logs = newest("lmms_eval", "*_samples_tiny_color.jsonl")["models/seer"]
+    batch = pa.record_batch({"uid": [str(one["doc_id"]) for one in logs], "question": [one["input"] for one in logs]})
+    assert any("\n" in one["input"] for one in logs)
+    assert panel.score(batch).columns["asked"].to_pylist() == [2] * len(logs)
+
+
+def test_the_version_of_what_reads_sheets_is_told() -> None:
+    assert Answers.vlmevalkit(str(LOGS / "vlmevalkit"), task="tiny_choice").packages == ("python-calamine",)
+    assert Answers.vlmevalkit(str(LOGS / "vlmevalkit"), task="tiny_choice", scoring="anls").packages == (
+        "rapidfuzz",
+        "python-calamine",
+    )
+    assert Answers.lm_eval(str(LOGS / "lm_eval"), task="words").packages == ()
+
+
+def test_logs_of_a_grown_pool_may_stand_elsewhere(tmp_path: Path) -> None:
+    """What scores were made with are the logs, not where they stood."""
+
+    def recipe(logs: str) -> Any:
+        shutil.copytree(LOGS / "lmms_eval", tmp_path / logs)
+        panel = Answers.lmms_eval(
+            str(tmp_path / logs), task="tiny_color", blind=str(tmp_path / logs), blind_task="tiny_color_blank"
+        )
+        return Pool.parquet(f"{tmp_path}/p*.parquet", uid="id") | Score(panel=panel)
+
+    pq.write_table(pa.table({"id": UIDS[:6]}), tmp_path / "p1.parquet")
+    run(recipe("here"), tmp_path / "out")
+    pq.write_table(pa.table({"id": UIDS[6:]}), tmp_path / "p2.parquet")
+    run(recipe("there"), tmp_path / "out")
+    assert ledger(tmp_path / "out").num_rows == len(UIDS)
+    assert len(list((tmp_path / "out" / "scores").glob("panel-*"))) == 1
