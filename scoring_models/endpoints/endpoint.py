@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 from urllib.parse import urlsplit
 
 from poolsieve.scoring_models.base.config import Config
-from poolsieve.scoring_models.base.errors import PlanError, RowError
+from poolsieve.scoring_models.base.errors import PlanError, RowError, unknown_name
 from poolsieve.scoring_models.base.kinds import short
 from poolsieve.scoring_models.base.packages import need
 from poolsieve.scoring_models.endpoints.asking import Question
@@ -82,6 +82,26 @@ class Endpoint(Config):
         object.__setattr__(self, "temperature", float(self.temperature))  # 0 and 0.0 are one fingerprint
         if self.price is not None:
             object.__setattr__(self, "price", _price(self.price))
+
+    @classmethod
+    def of(cls, given: Mapping[Any, Any], where: str) -> Endpoint:
+        """From a mapping of its arguments, as YAML has it.
+
+        Args:
+            given: the arguments.
+            where: what it is for, as messages call it.
+
+        Raises:
+            PlanError: naming an argument that is missing or unknown. Says no value, since one may be a key.
+        """
+        names = [item.name for item in fields(cls)]
+        for name in given:
+            if name not in names:
+                raise unknown_name(f"{where} has a name that no endpoint knows", str(name)[:20], names)
+        for name in ("url", "model"):
+            if name not in given:
+                raise PlanError(f"{where} needs {name!r}, as {{'url': 'http://localhost:8000/v1', 'model': 'm'}}")
+        return cls(**given)
 
     @property
     def host(self) -> str:
