@@ -159,7 +159,8 @@ class Panel(Config):
 
     def _items(self) -> Items:
         sighted = self.sighted and self.image is not None
-        return Items(scoring=self.scoring, sighted=sighted, members=self.members, **self._roles())
+        how = {"sighted": sighted, "circular": self.circular, "members": self.members}
+        return Items(scoring=self.scoring, **how, **self._roles())
 
     def _asking(self, member: Member, shown: bool) -> Scorer:
         how = {

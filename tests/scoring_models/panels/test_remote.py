@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import replace
+from math import comb
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ pytest.importorskip("httpx2")
 import poolsieve
 from poolsieve.dataflow import Pool
 from poolsieve.filters import Keep, Score, col, suite
+from poolsieve.filters.items.guessing import chance_limit
 from poolsieve.scoring_models import Endpoint, Judge, Panel
 from poolsieve.scoring_models.panels.judged import told, verdict
 from tests.chat import Chat, Sent, said, text_of
@@ -202,6 +204,27 @@ def test_the_stages_of_a_suite_read_a_live_panel(tmp_path: Path) -> None:
     assert ledger["keep"].to_pylist().count(True) == 5
     # Where all are right (0 and 6) nobody is told apart.
     assert {reasons[0], reasons[6]} == {"suite.not_discriminative"}
+
+
+def test_guessing_is_harder_where_all_turns_must_be_right(tmp_path: Path) -> None:
+    """Two of three models know the items with options blind: guessers do so in 7 of 27 cases, or in 79 of 19,683."""
+    pool = write(tmp_path / "pool", 4)
+
+    def leaks(asked: dict[str, Any]) -> Sent:
+        picture = {**asked, "messages": [{"content": [{"text": text_of(asked)}]}]}
+        return right(picture) if asked["model"] != "c" and number(asked) % 2 == 0 else said("pink")
+
+    with Chat(leaks) as chat:
+        for circular, ways, dropped, warned in ((False, 3, [], True), (True, 27, [0, 2], False)):
+            panel = Panel([Endpoint(chat.url, name) for name in "abc"], circular=circular)
+            scored = Pool.parquet(f"{pool}/*.parquet", uid="uid") | Score(panel=panel)
+            ledger = poolsieve.run(scored | suite.blind_solvable(), str(tmp_path / f"out-{circular}")).ledger()
+            assert ledger["panel.options"].to_pylist() == [ways, None, ways, None]
+            assert [row for row, keep in enumerate(ledger["keep"].to_pylist()) if not keep] == dropped
+            limit = chance_limit(3, ways)
+            assert sum(comb(3, c) * (ways - 1) ** (3 - c) for c in range(limit, 4)) <= 0.01 * ways**3
+            plan = poolsieve.plan(scored | suite.blind_solvable(tau=1), str(tmp_path / "plan"), sample_rows=0)
+            assert any("only guess" in one for one in plan.warnings) == warned
 
 
 KILLED = """
