@@ -13,7 +13,6 @@ import pyarrow.compute as pc
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.scorer import Resources, Scored, ScorerConfig
 
-
 TURNS = "turns"
 """Field of a panel's item: how often it was asked, each time with its options turned."""
 

@@ -101,7 +101,9 @@ class Panel(Config):
         if isinstance(self.judge, Mapping):
             object.__setattr__(self, "judge", Endpoint.of(self.judge, "Panel(judge=...)"))
         if self.judge is not None and not isinstance(self.judge, Endpoint):
-            raise PlanError(f"Panel(judge={short(self.judge)}): give an Endpoint, as Endpoint('http://localhost:8000', 'm')")
+            raise PlanError(
+                f"Panel(judge={short(self.judge)}): give an Endpoint, as Endpoint('http://localhost:8000', 'm')"
+            )
         check_prompt("prompt", self.prompt, ["question"])
         check_prompt("choice_prompt", self.choice_prompt, ["question", "options"])
         check_precision("Panel", self.precision)

@@ -279,8 +279,13 @@ def test_an_endpoint_may_be_a_mapping_as_in_yaml() -> None:
     made = Panel([given], judge=given)  # type: ignore[arg-type]
     assert made == Panel([Endpoint("http://localhost:9", "m")], judge=Endpoint("http://localhost:9", "m"))
     secret = {**given, "key": "sk-a-key-itself"}
-    for wrong in ([secret], secret, [{**secret, "modell": 1}], [{"url": "http://localhost:9", "key": "sk-a-key-itself"}]):
-        with pytest.raises(PlanError, match="Endpoint|endpoint|list of models|needs 'model'") as told:
+    for wrong in (
+        [secret],
+        secret,
+        [{**secret, "modell": 1}],
+        [{"url": "http://localhost:9", "key": "sk-a-key-itself"}],
+    ):
+        with pytest.raises(PlanError, match=r"Endpoint|list of models|an endpoint|needs") as told:
             Panel(wrong)
         assert "sk-a" not in str(told.value)
 

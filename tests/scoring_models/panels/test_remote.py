@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -107,6 +108,8 @@ def test_a_failed_answer_costs_that_answer_and_is_tried_again_when_asked_for(tmp
         run = poolsieve.run(recipe(pool, panel), str(out))
         assert run.ledger()["keep"].to_pylist() == [True] * 6
         assert run.ledger()["panel.asked"].to_pylist() == [2, 2, 2, 0, 2, 2]
+        told = json.loads(Path(run.report).with_suffix(".json").read_text())["throughput"]["asked"]
+        assert sorted(line["failed"] for line in told) == [0, 0, 1, 1]
         asked, broken = len(chat.requests), False
         poolsieve.run(recipe(pool, panel), str(out))
         assert len(chat.requests) == asked
