@@ -69,7 +69,8 @@ class OptionCount(ScorerConfig):
 
     def score(self, batch: pa.RecordBatch) -> Scored:
         """The count of each row."""
-        counts, item = option_count(batch.column(self.role)), batch.column(self.item)
+        counts = option_count(batch.column(self.role))
+        item: Any = batch.column(self.item)
         turns = item.field(TURNS) if _has_turns(item.type) else None
         return Scored({"": counts if turns is None else _ways(counts, turns)})
 

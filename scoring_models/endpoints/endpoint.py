@@ -41,7 +41,7 @@ class Endpoint(Config):
     Sends `model`, `messages`, `max_tokens` and `temperature`, and nothing else. What may pass (408, 409, 425, 429, 5xx,
     no connection, no answer, garbage) is asked again, with growing pauses or as `Retry-After` says (at most 120 s);
     after a 429 with it all questions of this process wait. Only model, max_tokens and temperature are in a
-    fingerprint: address, key, limits and price are nowhere in OUT.
+    fingerprint: the key is nowhere in OUT, and address, limits and price only where a recipe's text has them.
 
     Args:
         url: with or without `/v1`, or the whole address up to `/chat/completions`.
@@ -127,13 +127,12 @@ class Endpoint(Config):
         return "key= (none is given)" if self.key is None else f"the key in the environment variable {self.key}"
 
     def check(self) -> None:
-        """Refuses to go on without the client, or with a key that is not there.
+        """Refuses to go on without the client. The key is not needed before something is asked: see `secret`.
 
         Raises:
-            PlanError: naming the package, or the variable.
+            PlanError: naming the package.
         """
         need("Endpoint", "httpx2", extra="endpoints")
-        self.secret()
 
     def secret(self) -> str | None:
         """The key.

@@ -138,7 +138,7 @@ class Judge(ScorerConfig):
         """No files.
 
         Raises:
-            PlanError: without the client, or without the key in its environment variable.
+            PlanError: without the client.
         """
         self.endpoint.check()
         return super().files()
@@ -153,6 +153,14 @@ class Judge(ScorerConfig):
         if not pa.types.is_null(kind) and binary != (role == self.image):
             what = "an image" if role == self.image else "text"
             raise PlanError(f"{where} reads {role!r} as {what}, but it is {kind}")
+
+    def check_access(self) -> None:
+        """See `PieceScorer`.
+
+        Raises:
+            PlanError: without the key in its environment variable.
+        """
+        self.endpoint.secret()
 
     def pieces(self, batch: pa.RecordBatch, check: Callable[[], object]) -> Generator[tuple[list[int], Scored]]:
         """Verdicts as they come; see `PieceScorer`."""

@@ -161,8 +161,8 @@ class Panel(Config):
 
     def _items(self) -> Items:
         sighted = self.sighted and self.image is not None
-        how = {"sighted": sighted, "circular": self.circular, "members": self.members}
-        return Items(scoring=self.scoring, **how, **self._roles())
+        how: dict[str, Any] = {"sighted": sighted, "circular": self.circular, **self._roles()}
+        return Items(scoring=self.scoring, members=self.members, **how)
 
     def _asking(self, member: Member, shown: bool) -> Scorer:
         how = {

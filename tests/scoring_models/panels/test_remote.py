@@ -25,6 +25,7 @@ from poolsieve.dataflow import Pool
 from poolsieve.filters import Keep, Score, col, suite
 from poolsieve.filters.items.guessing import chance_limit
 from poolsieve.scoring_models import Endpoint, Judge, Panel
+from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.panels.judged import told, verdict
 from tests.chat import Chat, Sent, said, text_of
 from tests.scoring_models.panels import tiny_panel
@@ -93,6 +94,24 @@ def test_an_endpoint_is_asked_with_the_image_and_without(tmp_path: Path, monkeyp
     for path in out.rglob("*.*"):
         data = path.read_bytes() if path.is_file() else b""
         assert not any(secret in data for secret in (b"sesame", b"OUR_KEY", chat.url.encode())), path
+
+
+def test_a_key_is_needed_only_where_something_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool, out = write(tmp_path / "pool"), tmp_path / "OUT"
+    monkeypatch.setenv("PANEL_KEY", "sk-secret")
+    with Chat(right) as chat:
+        scored = recipe(pool, Panel([Endpoint(chat.url, "m", key="PANEL_KEY")]))
+        poolsieve.run(scored, str(out))
+        monkeypatch.delenv("PANEL_KEY")
+        again = scored | Keep(col("panel.right") > 0, reason="now.drops")
+        assert poolsieve.run(again, str(out)).ledger()["panel.right"].to_pylist() == [1] * 6
+        assert len(chat.requests) == 12
+        for elsewhere, options in ((tmp_path / "other", {}), (out, {"retry_quarantined": True})):
+            with pytest.raises(PlanError, match="variable PANEL_KEY with the key"):
+                poolsieve.run(scored, str(elsewhere), **options)
+        pq.write_table(pq.read_table(pool / "a.parquet"), pool / "b.parquet", compression="none")
+        with pytest.raises(PlanError, match="variable PANEL_KEY with the key"):
+            poolsieve.plan(scored, str(out), sample_rows=0)
 
 
 def test_a_failed_answer_costs_that_answer_and_is_tried_again_when_asked_for(tmp_path: Path) -> None:
