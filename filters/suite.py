@@ -63,7 +63,8 @@ def blind_solvable(
     Args:
         panel: score with the answers: `<panel>.blind_right` and `<panel>.blind_asked` are read.
         tau: the number of models from which an item goes. "chance": the least number that at most 1 % of as many
-            guessers reach, where the role `options` says how many options there are (1 for an open question).
+            guessers reach, where the role `options` says how many options there are (1 for an open question). A panel
+            that asks in all turns of the options (`circular`) is known to be harder to guess.
             "datbench": the published table for 27 models, by data set. A table has a limit for each group of `by`,
             and `"*"` for the others.
         at: ">=" (an item at tau goes) or ">" (one above it); or a table as `tau`.
@@ -80,7 +81,7 @@ def blind_solvable(
         raise PlanError("suite.blind_solvable: tau='chance' is the count from which an item goes: leave at='>='")
     counted = f"{_named('blind_solvable', panel)}.options"
     rule = NotBlindSolvable(f"{panel}.blind_right", f"{panel}.blind_asked", counted, taus, ats, by)
-    return Chain((Score(**{counted: OptionCount(options)}), Rule(rule, reason)))
+    return Chain((Score(**{counted: OptionCount(options, f"{panel}.item")}), Rule(rule, reason)))
 
 
 def _named(rule: str, panel: Any) -> str:

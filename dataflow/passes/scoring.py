@@ -157,6 +157,7 @@ class FreshScores:
     def _worked(self, name: str, made: Scored) -> None:
         """Adds up what a model did."""
         if made.work is not None:
+            made.work.failed += len(made.errors)
             self.made.work.models.setdefault(name, ModelWork()).add(made.work)
             progress.add_model(name, made.work)
 

@@ -129,6 +129,7 @@ def prepare(
         retried=options.retry_quarantined or fs.exists(retried_url(out)),
         commits=commits(),
     )
+    _check_access(job, listing.shards)
     return Plan(
         job,
         listing.shards,
@@ -136,6 +137,14 @@ def prepare(
         changed_functions(parts, stored_scorers(out)),
         _other_pool(out, files, listing.shards),
     )
+
+
+def _check_access(job: Job, shards: Sequence[Shard]) -> None:
+    """Refuses a plan that would ask somebody without the key for it."""
+    for step in job.program.scorers:
+        check = getattr(step.scorer, "check_access", None)
+        if check and (job.options.retry_quarantined or not all(map(job.score_files("plan", step).urls, shards))):
+            check()
 
 
 def _other_pool(out: str, files: PoolFiles, shards: Sequence[Shard]) -> str:

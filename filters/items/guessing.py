@@ -113,8 +113,9 @@ class NotBlindSolvable(Predicate):
             made_by: score -> what makes it.
             declared: roles of the pool.
         """
-        models = len(getattr(made_by.get(self.right), "models", ()))
-        if getattr(made_by.get(self.options), "role", "") not in declared:
+        models, counted = len(getattr(made_by.get(self.right), "models", ())), made_by.get(self.options)
+        turned = getattr(made_by.get(getattr(counted, "item", "")), "circular", False)
+        if getattr(counted, "role", "") not in declared or turned:
             return
         for group, tau in self.tau.items():
             least = 0 if tau == CHANCE else int(tau) + int(self.at.get(group, self.at[OTHERS]) == ">")

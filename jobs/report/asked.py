@@ -14,6 +14,7 @@ class AskedLine(msgspec.Struct, kw_only=True, frozen=True):
     Attributes:
         rows: that have an answer now, or an error for good.
         requests: all that were sent; `retries` of them repeated one that failed.
+        failed: rows of these that have an error; a panel's stay in the pool, and the step's scores say why.
         uncounted: answers that came without counts of tokens.
         cost: of the tokens, in the currency of the endpoint's price; None where nothing is known of it.
         text: the same as one line.
@@ -23,6 +24,7 @@ class AskedLine(msgspec.Struct, kw_only=True, frozen=True):
     rows: Count
     requests: Count
     retries: Count
+    failed: Count
     uncounted: Count
     tokens_in: Count
     tokens_out: Count
@@ -37,6 +39,7 @@ def asked_line(step: str, work: ModelWork) -> AskedLine:
         rows=work.rows,
         requests=work.requests,
         retries=work.retries,
+        failed=work.failed,
         uncounted=work.uncounted,
         tokens_in=work.tokens_in,
         tokens_out=work.tokens_out,
@@ -46,9 +49,11 @@ def asked_line(step: str, work: ModelWork) -> AskedLine:
 
 
 def asked_text(work: ModelWork) -> str:
-    """`4,102 requests (6 again) for 4,096 rows, 1.2 M tokens in, 31 k out, cost 1.84`."""
+    """`4,102 requests (6 again) for 4,096 rows, 12 failed, 1.2 M tokens in, 31 k out, cost 1.84`."""
     again = f" ({work.retries:,} again)" if work.retries else ""
     said = [f"{_many(work.requests, 'request')}{again} for {_many(work.rows, 'row')}"]
+    if work.failed:
+        said.append(f"{work.failed:,} failed")
     if work.tokens_in or work.tokens_out:
         said.append(f"{count_text(work.tokens_in)} tokens in, {count_text(work.tokens_out)} out")
     if work.uncounted:

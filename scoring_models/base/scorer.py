@@ -141,6 +141,9 @@ class PieceScorer(Scorer, Protocol):
 
     A pass commits what has come after `commit_rows` rows or `commit_seconds` seconds, whichever is first. A run that is
     killed loses what came since; what is stored is never asked for again.
+
+    One may have `check_access()`, which raises `PlanError` where a key is missing. A plan calls it only if some shard
+    has no scores yet, since nobody needs a key for answers that are there.
     """
 
     @property

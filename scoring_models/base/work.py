@@ -33,6 +33,7 @@ class ModelWork(msgspec.Struct, kw_only=True):
         devices: name of a device ("cpu") -> `seconds` on it.
         requests, retries: to an endpoint, and how many of them asked again.
         tokens_in, tokens_out: that the endpoint counted; answers to `uncounted` requests came without counts.
+        failed: rows that have an error in place of an answer.
         cost: of those tokens, in the currency of the endpoint's price; 0 where none is given.
     """
 
@@ -55,6 +56,7 @@ class ModelWork(msgspec.Struct, kw_only=True):
     uncounted: Count = 0
     tokens_in: Count = 0
     tokens_out: Count = 0
+    failed: Count = 0
     cost: Amount = 0.0
     devices: dict[str, Amount] = msgspec.field(default_factory=dict)
 

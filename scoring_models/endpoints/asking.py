@@ -128,7 +128,9 @@ class Question:
         if answer.status not in OF_ROW:
             raise self._stopping(answer.status, said)
         if messages is not _TRIVIAL and not await self._answers_at_all():
-            raise EndpointError(f"{self._where} refuses even a trivial question ({answer.status}: {said})")
+            raise EndpointError(
+                f"{self._where} refuses even a trivial question to {self.endpoint.model!r} ({answer.status}: {said})"
+            )
         raise Unanswered("endpoint_refused", f"{answer.status}: {said}")
 
     def _passing(self, answer: Answer, said: str) -> Passing:
@@ -153,14 +155,14 @@ class Question:
         """Whose failure it is: the question's, if the endpoint answers others, or a trivial one."""
         if failed.limited:
             return EndpointError(
-                f"{self._where} has limited the rate for {self.endpoint.patience:g} s ({failed}): lower concurrency, "
-                "or run again later. What was answered is kept"
+                f"{self._where} has limited the rate of {self.endpoint.model!r} for {self.endpoint.patience:g} s "
+                f"({failed}): lower concurrency, or run again later. What was answered is kept"
             )
         if self.line.answered.get(self.endpoint.model, -1.0) >= self.began or await self._answers_at_all():
             return Unanswered("endpoint_unanswered", f"{failed}, {self.tried} times")
         return EndpointError(
-            f"{self._where} does not answer ({failed}, {self.tried} times; a trivial question neither): check that it "
-            "runs. What was answered is kept; the same command goes on from there"
+            f"{self._where} does not answer for {self.endpoint.model!r} ({failed}, {self.tried} times; a trivial "
+            "question neither): check that it runs. What was answered is kept; the same command goes on from there"
         )
 
     async def _answers_at_all(self) -> bool:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 from urllib.parse import urlsplit
 
 from poolsieve.scoring_models.base.config import Config
-from poolsieve.scoring_models.base.errors import PlanError, RowError
+from poolsieve.scoring_models.base.errors import PlanError, RowError, unknown_name
 from poolsieve.scoring_models.base.kinds import short
 from poolsieve.scoring_models.base.packages import need
 from poolsieve.scoring_models.endpoints.asking import Question
@@ -41,7 +41,7 @@ class Endpoint(Config):
     Sends `model`, `messages`, `max_tokens` and `temperature`, and nothing else. What may pass (408, 409, 425, 429, 5xx,
     no connection, no answer, garbage) is asked again, with growing pauses or as `Retry-After` says (at most 120 s);
     after a 429 with it all questions of this process wait. Only model, max_tokens and temperature are in a
-    fingerprint: address, key, limits and price are nowhere in OUT.
+    fingerprint: the key is nowhere in OUT, and address, limits and price only where a recipe's text has them.
 
     Args:
         url: with or without `/v1`, or the whole address up to `/chat/completions`.
@@ -83,6 +83,26 @@ class Endpoint(Config):
         if self.price is not None:
             object.__setattr__(self, "price", _price(self.price))
 
+    @classmethod
+    def of(cls, given: Mapping[Any, Any], where: str) -> Endpoint:
+        """From a mapping of its arguments, as YAML has it.
+
+        Args:
+            given: the arguments.
+            where: what it is for, as messages call it.
+
+        Raises:
+            PlanError: naming an argument that is missing or unknown. Says no value, since one may be a key.
+        """
+        names = [item.name for item in fields(cls)]
+        for name in given:
+            if name not in names:
+                raise unknown_name(f"{where} has a name that no endpoint knows", str(name)[:20], names)
+        for name in ("url", "model"):
+            if name not in given:
+                raise PlanError(f"{where} needs {name!r}, as {{'url': 'http://localhost:8000/v1', 'model': 'm'}}")
+        return cls(**given)
+
     @property
     def host(self) -> str:
         """The server's name and port: what messages say of the address."""
@@ -107,13 +127,12 @@ class Endpoint(Config):
         return "key= (none is given)" if self.key is None else f"the key in the environment variable {self.key}"
 
     def check(self) -> None:
-        """Refuses to go on without the client, or with a key that is not there.
+        """Refuses to go on without the client. The key is not needed before something is asked: see `secret`.
 
         Raises:
-            PlanError: naming the package, or the variable.
+            PlanError: naming the package.
         """
         need("Endpoint", "httpx2", extra="endpoints")
-        self.secret()
 
     def secret(self) -> str | None:
         """The key.

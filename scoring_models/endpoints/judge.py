@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import pyarrow as pa
 
 from poolsieve.scoring_models.base.arrow import type_named
-from poolsieve.scoring_models.base.errors import PlanError, RowError, unknown_name
+from poolsieve.scoring_models.base.errors import PlanError, RowError
 from poolsieve.scoring_models.base.kinds import short
 from poolsieve.scoring_models.base.scorer import Resources, Scored, ScorerConfig
 from poolsieve.scoring_models.endpoints.endpoint import Endpoint
@@ -87,7 +87,7 @@ class Judge(ScorerConfig):
 
     def __post_init__(self) -> None:
         if isinstance(self.endpoint, Mapping):
-            object.__setattr__(self, "endpoint", _endpoint(self.endpoint))
+            object.__setattr__(self, "endpoint", Endpoint.of(self.endpoint, "Judge(endpoint=...)"))
         if not isinstance(self.endpoint, Endpoint):
             raise PlanError(
                 f"Judge({short(self.endpoint)}): give an endpoint, as Endpoint('http://localhost:8000', 'm')"
@@ -138,7 +138,7 @@ class Judge(ScorerConfig):
         """No files.
 
         Raises:
-            PlanError: without the client, or without the key in its environment variable.
+            PlanError: without the client.
         """
         self.endpoint.check()
         return super().files()
@@ -153,6 +153,14 @@ class Judge(ScorerConfig):
         if not pa.types.is_null(kind) and binary != (role == self.image):
             what = "an image" if role == self.image else "text"
             raise PlanError(f"{where} reads {role!r} as {what}, but it is {kind}")
+
+    def check_access(self) -> None:
+        """See `PieceScorer`.
+
+        Raises:
+            PlanError: without the key in its environment variable.
+        """
+        self.endpoint.secret()
 
     def pieces(self, batch: pa.RecordBatch, check: Callable[[], object]) -> Generator[tuple[list[int], Scored]]:
         """Verdicts as they come; see `PieceScorer`."""
@@ -219,20 +227,6 @@ def _was_asked(one: tuple[int, _Read]) -> bool:
 
 def _repeatable(made: _Read) -> bool:
     return made.error is not None and made.error.kind == UNREADABLE
-
-
-def _endpoint(given: Mapping[Any, Any]) -> Endpoint:
-    """As YAML has it; says no value, since one may be a key."""
-    names = [item.name for item in fields(Endpoint)]
-    for name in given:
-        if name not in names:
-            raise unknown_name("Judge(endpoint=...) has a name that no endpoint knows", str(name)[:20], names)
-    for name in ("url", "model"):
-        if name not in given:
-            raise PlanError(
-                f"Judge(endpoint=...) needs {name!r}, as {{'url': 'http://localhost:8000/v1', 'model': 'm'}}"
-            )
-    return Endpoint(**given)
 
 
 def _text(value: Any) -> str:

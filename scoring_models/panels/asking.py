@@ -27,7 +27,7 @@ from poolsieve.scoring_models.feeding.feed import Check
 from poolsieve.scoring_models.hub.checkpoints import CONFIG, loading, shown
 from poolsieve.scoring_models.marking.letters import LETTERS
 from poolsieve.scoring_models.marking.options import turned
-from poolsieve.scoring_models.panels.items import Item, ItemScorer, wording
+from poolsieve.scoring_models.panels.items import Item, ItemScorer, turns_of, wording
 from poolsieve.scoring_models.panels.members import Local, model_files, sees_images
 from poolsieve.scoring_models.panels.models import PanelModel, Refused, weight_bytes
 from poolsieve.scoring_models.panels.shelf import shelf_of
@@ -87,7 +87,7 @@ class Asking(ItemScorer):
 
     def turns(self, item: Item) -> range:
         """By how many places its options are turned, one asking each."""
-        return range(len(item.gold.options) if self.circular and item.gold.options else 1)
+        return turns_of(item, self.circular)
 
     def wording(self, item: Item, turn: int) -> str:
         """What is asked."""

@@ -35,6 +35,11 @@ class Counts(Config):
         return tuple(step for step, _, _ in self.of)
 
     @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the models that are asked without the image: what rules reckon guessers by."""
+        return tuple(name for _, name, image in self.of if not image)
+
+    @property
     def columns(self) -> Mapping[str, pa.DataType]:
         """The counts of each setting that somebody is asked in, int32, and `answers` (`OUTCOMES`)."""
         shown = {image for _, _, image in self.of}

@@ -141,6 +141,11 @@ def wording(item: Item, prompt: str | None, choice: str | None, turn: int = 0) -
     return filled(template, {**texts, "options": lettered(options)})
 
 
+def turns_of(item: Item, circular: bool) -> range:
+    """By how many places an item's options are turned, one asking each."""
+    return range(len(item.gold.options) if circular and item.gold.options else 1)
+
+
 def way_of(item: Item, scoring: Scoring) -> str:
     """How an answer to the item is marked: by letter where it has options, unless a judge marks its source."""
     how = scoring.how(item.source)
@@ -192,11 +197,13 @@ class Items(ItemScorer):
     Args:
         scoring: how answers are marked.
         sighted: whether the image is shown to somebody.
+        circular: whether it is asked once for each turn of its options.
         members: who is asked; what can't work is refused when a plan is made.
     """
 
     scoring: Scoring
     sighted: bool = True
+    circular: bool = False
     members: tuple[Member, ...] = field(default=(), metadata={"runtime": True})
 
     @property
@@ -208,8 +215,8 @@ class Items(ItemScorer):
 
     @property
     def columns(self) -> Mapping[str, pa.DataType]:
-        """How many options the item has, in a struct, so that it stands in no ledger."""
-        return {"": pa.struct([("options", pa.int32())])}
+        """How many options the item has, and how often it is asked; in a struct, so that it stands in no ledger."""
+        return {"": pa.struct([("options", pa.int32()), ("turns", pa.int32())])}
 
     @property
     def resources(self) -> Resources:
@@ -235,5 +242,6 @@ class Items(ItemScorer):
             wrong = fault(item, self.scoring) or (image_fault(item.image) if self.sighted and self.image else None)
             if wrong is not None:
                 errors[row] = wrong
-            found.append(None if wrong else {"options": len(item.gold.options)})
+            count = len(item.gold.options)
+            found.append(None if wrong else {"options": count, "turns": len(turns_of(item, self.circular))})
         return Scored({"": pa.array(found, self.columns[""])}, errors)

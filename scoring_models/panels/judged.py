@@ -86,10 +86,18 @@ class Judged(Marks):
         """None.
 
         Raises:
-            PlanError: without the client, or the variable that holds the key.
+            PlanError: without the client.
         """
         self.judge.check()
         return {}
+
+    def check_access(self) -> None:
+        """See `PieceScorer`.
+
+        Raises:
+            PlanError: without the key in its environment variable.
+        """
+        self.judge.secret()
 
     def pieces(self, batch: pa.RecordBatch, check: Check) -> Generator[tuple[list[int], Scored]]:
         """Rows that need no judge first, then the judge's marks as they come."""

@@ -70,11 +70,13 @@ def members_of(given: Any) -> tuple[Member, ...]:
     """The members of a panel, sorted by name: in whatever order they are given, the steps are the same.
 
     Args:
-        given: models as they are, or under names of their own.
+        given: models as they are, or under names of their own; an endpoint may be a mapping of its arguments.
 
     Raises:
         PlanError: for none, one twice, two of one name, and what is no model.
     """
+    if isinstance(given, Mapping) and {"url", "model"} <= given.keys():  # no names, and one value may be a key
+        raise PlanError("Panel: give a list of models, as [{'url': 'http://localhost:8000/v1', 'model': 'm'}]")
     named = list(given.items()) if isinstance(given, Mapping) else [(None, one) for one in _listed(given)]
     if not named:
         raise PlanError("Panel([]): name at least one model: a folder, a Hub repository, or an Endpoint(...)")
@@ -94,6 +96,8 @@ def _member(name: Any, given: Any) -> Member:
         made: Local | Endpoint = Local.of(given)
     elif isinstance(given, (Local, Endpoint)):
         made = given
+    elif isinstance(given, Mapping):
+        made = Endpoint.of(given, "Panel: one of its models")
     else:
         raise PlanError(f"Panel: {short(given)} is no model: name a folder, a Hub repository, or give an Endpoint(...)")
     if name is not None and not (isinstance(name, str) and name.strip()):

@@ -98,6 +98,12 @@ class Panel(Config):
     def __post_init__(self) -> None:
         object.__setattr__(self, "models", {member.name: member.made for member in members_of(self.models)})
         object.__setattr__(self, "scoring", Scoring.of(self.scoring))
+        if isinstance(self.judge, Mapping):
+            object.__setattr__(self, "judge", Endpoint.of(self.judge, "Panel(judge=...)"))
+        if self.judge is not None and not isinstance(self.judge, Endpoint):
+            raise PlanError(
+                f"Panel(judge={short(self.judge)}): give an Endpoint, as Endpoint('http://localhost:8000', 'm')"
+            )
         check_prompt("prompt", self.prompt, ["question"])
         check_prompt("choice_prompt", self.choice_prompt, ["question", "options"])
         check_precision("Panel", self.precision)
@@ -155,7 +161,8 @@ class Panel(Config):
 
     def _items(self) -> Items:
         sighted = self.sighted and self.image is not None
-        return Items(scoring=self.scoring, sighted=sighted, members=self.members, **self._roles())
+        how: dict[str, Any] = {"sighted": sighted, "circular": self.circular, **self._roles()}
+        return Items(scoring=self.scoring, members=self.members, **how)
 
     def _asking(self, member: Member, shown: bool) -> Scorer:
         how = {

@@ -42,10 +42,18 @@ class AskEndpoint(Asking):
         """None.
 
         Raises:
-            PlanError: without the client, or the variable that holds the key.
+            PlanError: without the client.
         """
         self.endpoint.check()
         return {}
+
+    def check_access(self) -> None:
+        """See `PieceScorer`.
+
+        Raises:
+            PlanError: without the key in its environment variable.
+        """
+        self.endpoint.secret()
 
     def pieces(self, batch: pa.RecordBatch, check: Check) -> Generator[tuple[list[int], Scored]]:
         """The answers as they come, an item's turns together."""

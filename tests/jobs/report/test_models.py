@@ -320,10 +320,10 @@ def test_there_are_as_many_copies_as_processes_that_scored(tmp_path: Path, monke
 
 
 def test_what_endpoints_were_asked_has_a_line_of_its_own() -> None:
-    work = ModelWork(rows=4096, requests=4102, retries=6, tokens_in=1_200_000, tokens_out=31_000, cost=1.844)
+    work = ModelWork(rows=4096, requests=4102, retries=6, failed=12, tokens_in=1_200_000, tokens_out=31_000, cost=1.844)
     done = Work(rows=4096, seconds={"edu": 90.0, "read": 10.0}, scored={"edu": 4096}, models={"edu": work})
     found = measured(facts("edu"), done)
-    said = "edu: 4,102 requests (6 again) for 4,096 rows, 1.2 M tokens in, 31 k out, cost 1.84"
+    said = "edu: 4,102 requests (6 again) for 4,096 rows, 12 failed, 1.2 M tokens in, 31 k out, cost 1.84"
     assert [line.text.replace(NBSP, " ") for line in found.asked] == [said]
     assert not found.models
     assert found.text.replace(NBSP, " ") == (

@@ -126,7 +126,9 @@ def test_a_question_that_alone_fails_is_the_rows_error() -> None:
 def test_a_server_that_fails_at_everything_ends_the_run() -> None:
     with (
         Chat(lambda asked: Sent(500, b"crash")) as chat,
-        pytest.raises(EndpointError, match=r"does not answer \(500: crash, 3 times; a trivial question neither\)"),
+        pytest.raises(
+            EndpointError, match=r"does not answer for 'm' \(500: crash, 3 times; a trivial question neither\)"
+        ),
     ):
         endpoint(chat).ask(question("hi"))
 
@@ -135,7 +137,9 @@ def test_nobody_at_the_address_ends_the_run() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with pytest.raises(EndpointError, match=rf"127.0.0.1:{port} does not answer .the connection failed .ConnectError"):
+    with pytest.raises(
+        EndpointError, match=rf"127.0.0.1:{port} does not answer for .m. .the connection failed .ConnectError"
+    ):
         Endpoint(f"http://127.0.0.1:{port}", "m", attempts=2, timeout=2.0).ask(question("hi"))
 
 
@@ -153,7 +157,7 @@ def test_a_refused_question_is_the_rows_and_is_not_repeated() -> None:
 def test_a_server_that_refuses_everything_ends_the_run() -> None:
     with (
         Chat(lambda asked: Sent(400, b"unsupported parameter: max_tokens")) as chat,
-        pytest.raises(EndpointError, match=r"refuses even a trivial question .400: unsupported parameter"),
+        pytest.raises(EndpointError, match=r"refuses even a trivial question to 'm' .400: unsupported parameter"),
     ):
         endpoint(chat).ask(question("hi"))
 
@@ -225,7 +229,7 @@ def test_a_rate_limit_does_not_count_as_an_attempt_but_ends_some_time() -> None:
         assert endpoint(chat, attempts=1).ask(question("hi")).text == "fine"
     with (
         Chat(lambda asked: Sent(429, b"slow")) as chat,
-        pytest.raises(EndpointError, match=r"has limited the rate for 1 s .429: slow.: lower concurrency"),
+        pytest.raises(EndpointError, match=r"has limited the rate of 'm' for 1 s .429: slow.: lower concurrency"),
     ):
         endpoint(chat, patience=1.0).ask(question("hi"))
     with Chat(lambda asked: Sent(429, b'{"error": {"code": "insufficient_quota"}}')) as chat:
@@ -352,10 +356,10 @@ def test_a_key_that_is_not_there_or_is_none_is_refused_by_its_name(monkeypatch: 
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
     made = Endpoint("http://a", "m", key="NO_SUCH_KEY")
     with pytest.raises(PlanError, match="variable NO_SUCH_KEY with the key of a is not set"):
-        made.check()
+        made.secret()
     monkeypatch.setenv("NO_SUCH_KEY", "geheim\u00fc")
     with pytest.raises(PlanError) as caught:
-        made.check()
+        made.secret()
     assert "geheim" not in str(caught.value)
 
 

@@ -116,7 +116,7 @@ def test_the_step_reads_what_is_there_and_one_bad_row_costs_one_row() -> None:
     batch = pa.record_batch({"image": images, "question": ["a?", None, "c?", "d?"], "answer": ["1"] * 4})
     step = Items(scoring=EXACT)
     made = score_rows(step, batch, step.columns, threads=1)
-    assert made.columns[""].to_pylist() == [{"options": 0}, None, None, None]
+    assert made.columns[""].to_pylist() == [{"options": 0, "turns": 1}, None, None, None]
     assert {row: error.kind for row, error in made.errors.items()} == {
         1: "no_question",
         2: "image_decode",

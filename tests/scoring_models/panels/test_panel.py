@@ -274,6 +274,22 @@ def test_a_plan_that_can_not_work_is_refused(
     assert not (tmp_path / "OUT" / "scores").exists()
 
 
+def test_an_endpoint_may_be_a_mapping_as_in_yaml() -> None:
+    given = {"url": "http://localhost:9", "model": "m"}
+    made = Panel([given], judge=given)  # type: ignore[arg-type]
+    assert made == Panel([Endpoint("http://localhost:9", "m")], judge=Endpoint("http://localhost:9", "m"))
+    secret = {**given, "key": "sk-a-key-itself"}
+    for wrong in (
+        [secret],
+        secret,
+        [{**secret, "modell": 1}],
+        [{"url": "http://localhost:9", "key": "sk-a-key-itself"}],
+    ):
+        with pytest.raises(PlanError, match=r"Endpoint|list of models|no endpoint knows|needs") as told:
+            Panel(wrong)
+        assert "sk-a" not in str(told.value)
+
+
 def test_steps_do_not_depend_on_the_order_of_models() -> None:
     models = ["org/b", "org/a@main", LOCAL]
     one, other = (list(Panel(some).parts("p")) for some in (models, models[::-1]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import replace
+from math import comb
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,9 @@ pytest.importorskip("httpx2")
 import poolsieve
 from poolsieve.dataflow import Pool
 from poolsieve.filters import Keep, Score, col, suite
+from poolsieve.filters.items.guessing import chance_limit
 from poolsieve.scoring_models import Endpoint, Judge, Panel
+from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.panels.judged import told, verdict
 from tests.chat import Chat, Sent, said, text_of
 from tests.scoring_models.panels import tiny_panel
@@ -92,6 +96,24 @@ def test_an_endpoint_is_asked_with_the_image_and_without(tmp_path: Path, monkeyp
         assert not any(secret in data for secret in (b"sesame", b"OUR_KEY", chat.url.encode())), path
 
 
+def test_a_key_is_needed_only_where_something_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool, out = write(tmp_path / "pool"), tmp_path / "OUT"
+    monkeypatch.setenv("PANEL_KEY", "sk-secret")
+    with Chat(right) as chat:
+        scored = recipe(pool, Panel([Endpoint(chat.url, "m", key="PANEL_KEY")]))
+        poolsieve.run(scored, str(out))
+        monkeypatch.delenv("PANEL_KEY")
+        again = scored | Keep(col("panel.right") > 0, reason="now.drops")
+        assert poolsieve.run(again, str(out)).ledger()["panel.right"].to_pylist() == [1] * 6
+        assert len(chat.requests) == 12
+        for elsewhere, options in ((tmp_path / "other", {}), (out, {"retry_quarantined": True})):
+            with pytest.raises(PlanError, match="variable PANEL_KEY with the key"):
+                poolsieve.run(scored, str(elsewhere), **options)
+        pq.write_table(pq.read_table(pool / "a.parquet"), pool / "b.parquet", compression="none")
+        with pytest.raises(PlanError, match="variable PANEL_KEY with the key"):
+            poolsieve.plan(scored, str(out), sample_rows=0)
+
+
 def test_a_failed_answer_costs_that_answer_and_is_tried_again_when_asked_for(tmp_path: Path) -> None:
     pool, out = write(tmp_path / "pool"), tmp_path / "OUT"
     broken = True
@@ -105,6 +127,8 @@ def test_a_failed_answer_costs_that_answer_and_is_tried_again_when_asked_for(tmp
         run = poolsieve.run(recipe(pool, panel), str(out))
         assert run.ledger()["keep"].to_pylist() == [True] * 6
         assert run.ledger()["panel.asked"].to_pylist() == [2, 2, 2, 0, 2, 2]
+        told = json.loads(Path(run.report).with_suffix(".json").read_text())["throughput"]["asked"]
+        assert sorted(line["failed"] for line in told) == [0, 0, 1, 1]
         asked, broken = len(chat.requests), False
         poolsieve.run(recipe(pool, panel), str(out))
         assert len(chat.requests) == asked
@@ -202,6 +226,27 @@ def test_the_stages_of_a_suite_read_a_live_panel(tmp_path: Path) -> None:
     assert ledger["keep"].to_pylist().count(True) == 5
     # Where all are right (0 and 6) nobody is told apart.
     assert {reasons[0], reasons[6]} == {"suite.not_discriminative"}
+
+
+def test_guessing_is_harder_where_all_turns_must_be_right(tmp_path: Path) -> None:
+    """Two of three models know the items with options blind: guessers do so in 7 of 27 cases, or in 79 of 19,683."""
+    pool = write(tmp_path / "pool", 4)
+
+    def leaks(asked: dict[str, Any]) -> Sent:
+        picture = {**asked, "messages": [{"content": [{"text": text_of(asked)}]}]}
+        return right(picture) if asked["model"] != "c" and number(asked) % 2 == 0 else said("pink")
+
+    with Chat(leaks) as chat:
+        for circular, ways, dropped, warned in ((False, 3, [], True), (True, 27, [0, 2], False)):
+            panel = Panel([Endpoint(chat.url, name) for name in "abc"], circular=circular)
+            scored = Pool.parquet(f"{pool}/*.parquet", uid="uid") | Score(panel=panel)
+            ledger = poolsieve.run(scored | suite.blind_solvable(), str(tmp_path / f"out-{circular}")).ledger()
+            assert ledger["panel.options"].to_pylist() == [ways, None, ways, None]
+            assert [row for row, keep in enumerate(ledger["keep"].to_pylist()) if not keep] == dropped
+            limit = chance_limit(3, ways)
+            assert sum(comb(3, c) * (ways - 1) ** (3 - c) for c in range(limit, 4)) <= 0.01 * ways**3
+            plan = poolsieve.plan(scored | suite.blind_solvable(tau=1), str(tmp_path / "plan"), sample_rows=0)
+            assert any("only guess" in one for one in plan.warnings) == warned
 
 
 KILLED = """
