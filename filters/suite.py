@@ -45,6 +45,7 @@ Section 3.2 discards from tau = 1 on (`>=`), the captions of figure 4 and table 
 """
 
 AT = (">=", ">")
+_ALIKE = "suite.not_discriminative"
 _REASONS = ("suite.wrong_label", "suite.ambiguous", "suite.needs_resolution")
 
 
@@ -157,7 +158,7 @@ def discriminative(
     by: str | None = "capability",
     count: int | Mapping[str, int] = 5000,
     frontier: float | str | Decimal = 0.2,
-    reason: str = "suite.not_discriminative",
+    reason: str = _ALIKE,
 ) -> Chain:
     """Keeps the items that tell models apart best, and some that no model solves yet.
 
@@ -173,7 +174,8 @@ def discriminative(
         PlanError: for a share outside 0 to 1, and a count that is no number of rows.
     """
     best = Top(f"{_named('discriminative', panel)}.discrimination", count=count, by=by, reason=reason).predicate
-    share = Top(f"{panel}.frontier", fraction=frontier, by=by, reason="suite.frontier").predicate
+    cut = "suite.frontier" if reason == _ALIKE else f"{reason}.frontier"
+    share = Top(f"{panel}.frontier", fraction=frontier, by=by, reason=cut).predicate
     assert isinstance(best, Ranked) and isinstance(share, Ranked)
     first = _of_count(best, share)
     rest = dataclasses.replace(best, after=first.cut)
