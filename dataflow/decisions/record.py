@@ -12,6 +12,9 @@ from poolsieve.dataflow.store.summary import FunnelLine, Sample, sum_known
 SAMPLES = 8
 """Rows kept for the report on each side of a cut and for each reason."""
 
+SAMPLED_GROUPS = 12
+"""Groups of a cut, the first by name, of which a report has rows."""
+
 
 @dataclass
 class Record:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from poolsieve.dataflow.decisions.record import SAMPLES
+from poolsieve.dataflow.decisions.record import SAMPLED_GROUPS, SAMPLES
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.walk import Cuts, State
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.stored import StoredScores
 from poolsieve.dataflow.store.summary import Sample
-from poolsieve.filters.dsl.cuts import only_cuts, tie_hashes
+from poolsieve.filters.dsl.cuts import Cut, only_cuts, tie_hashes
 from poolsieve.filters.dsl.top import Ranked
+
+Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 
 def samples_of(job: Job, shard: Shard, source: StoredScores, state: State, cuts: Cuts) -> dict[str, list[Sample]]:
@@ -31,24 +34,34 @@ def samples_of(job: Job, shard: Shard, source: StoredScores, state: State, cuts:
                 _sample(int(h), shard, source, state, i) for h, i in zip(np.sort(hashes), best, strict=False)
             ]
     for top in job.program.tops:
-        for group, cut in only_cuts(cuts).get(top.cut, {}).items():
-            if cut.value is not None:
-                out |= _beside(top, group, cut.value, shard, source, state)
+        out |= _beside_cuts(top, only_cuts(cuts).get(top.cut, {}), shard, source, state)
+    return out
+
+
+def _beside_cuts(
+    top: Ranked, cuts: Mapping[str, Cut], shard: Shard, source: StoredScores, state: State
+) -> dict[str, list[Sample]]:
+    assert state.env is not None
+    out: dict[str, list[Sample]] = {}
+    first = set(list(cuts)[:SAMPLED_GROUPS])
+    # Rows of another group are judged by another cut, and may be kept far below this one.
+    for group, rows in top.grouped(state.env).rows():
+        value = cuts[group].value if group in first else None
+        if value is not None:
+            out |= _beside(top, group, rows, value, shard, source, state)
     return out
 
 
 def _beside(
-    top: Ranked, group: str, value: float, shard: Shard, source: StoredScores, state: State
+    top: Ranked, group: str, inside: Ints, value: float, shard: Shard, source: StoredScores, state: State
 ) -> dict[str, list[Sample]]:
-    assert state.env is not None
     values = state.scores[top.name].cast(pa.float64()).to_numpy(zero_copy_only=False)
-    # Rows of another group are judged by another cut, and may be kept far below this one.
-    known = top.members(state.env, group) & ~np.isnan(values)
+    known = inside[~np.isnan(values[inside])]
     step = f"{top.cut}/{group}"
     out = {}
     code = state.reasons.index(top.cut) if top.cut in state.reasons else -2
     for side, mask in (("kept", state.alive), ("dropped", state.reason == code)):
-        rows = np.flatnonzero(mask & known)
+        rows = known[mask[known]]
         distance = np.abs(values[rows] - value)
         best = np.argpartition(distance, SAMPLES)[:SAMPLES] if len(distance) > SAMPLES else np.arange(len(distance))
         out[f"cut/{step}/{side}"] = [_sample(float(distance[b]), shard, source, state, rows[b]) for b in best]

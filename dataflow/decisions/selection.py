@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.walk import Cuts, walk
@@ -161,25 +160,18 @@ class _Counter:
             self.valid = self.valid & env.alive
         self.weights = top.weights(env)
 
-    def groups(self) -> list[str]:
-        if self.top.by is None:
-            return [""]
-        values = self.env.scores[self.top.by].cast(pa.string())
-        return sorted(value for value in pc.unique(values).to_pylist() if value is not None)
-
     def counts(self, searches: Searches | None, number: int) -> dict[str, DigitCounts]:
         out = {}
-        for group in self.groups():
+        for group, rows in self.top.grouped(self.env).rows():
             search = CutSearch() if searches is None else searches.get(group)
             if search is not None and search.cut is None:
-                out[group] = self._group(group, search, number)
+                out[group] = self._group(group, rows, search, number)
         return out
 
-    def _group(self, group: str, search: CutSearch, number: int) -> DigitCounts:
-        inside = self.top.members(self.env, group)
-        rows = np.flatnonzero(self.valid & inside & self.top.fitting(self.env, group))
+    def _group(self, group: str, inside: Array, search: CutSearch, number: int) -> DigitCounts:
+        rows = inside[self.valid[inside] & self.top.fitting(group, self.weights[inside])]
         counts = DigitCounts(
-            of=int(inside.sum()) if self.top.of == "pool" else int((inside & self.env.alive).sum()),
+            of=len(inside) if self.top.of == "pool" else int(self.env.alive[inside].sum()),
             competing=len(rows),
             total=int(self.weights[rows].sum()),
         )

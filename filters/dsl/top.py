@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from poolsieve.filters.dsl.cuts import kept_by
+from poolsieve.filters.dsl.cuts import Cut, Mask, kept_by
 from poolsieve.filters.dsl.env import SCORE, Env
 from poolsieve.filters.dsl.expr import Predicate
+from poolsieve.filters.dsl.groups import Groups
 from poolsieve.filters.dsl.limits import nan_to_null
 from poolsieve.filters.dsl.stages import OTHERS, Rule, group_table
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
@@ -65,22 +65,34 @@ class Ranked(Predicate):
 
     def truth(self, env: Env) -> pa.Array:
         """True for competing rows on the good side of the cut (of their group)."""
-        kept = np.zeros(len(env.rows), dtype=bool)
-        for group, cut in env.cuts[self.cut].items():
-            inside = kept_by(cut, env.scores[self.name], env.uid_of, env.rows, env.path, self.seed)
-            kept |= inside & self.members(env, group) & self.fitting(env, group)
+        kept, weights, cuts = np.zeros(len(env.rows), dtype=bool), self.weights(env), env.cuts[self.cut]
+        for group, rows in self.grouped(env).rows():
+            if group in cuts:
+                kept[rows] = self._inside(env, cuts[group], rows) & self.fitting(group, weights[rows])
         return pa.array(kept)
 
-    def fitting(self, env: Env, group: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """bool (n,): rows that the group's budget could hold alone; every row where there is no budget.
+    def _inside(self, env: Env, cut: Cut, rows: np.ndarray[Any, np.dtype[np.int64]]) -> Mask:
+        """bool (m,): which of some rows are on the good side of their cut."""
+        if len(rows) == len(env.rows):
+            return kept_by(cut, env.scores[self.name], env.uid_of, env.rows, env.path, self.seed)
+        index = pa.array(rows, pa.int64())
+        scores = env.scores[self.name].take(index)
+        return kept_by(cut, scores, lambda: env.uid.take(index), env.rows[rows], env.path, self.seed)
+
+    def grouped(self, env: Env) -> Groups:
+        """The group of each row: one of all rows without `by`."""
+        return Groups.of(None if self.by is None else env.scores[self.by], len(env.rows))
+
+    def fitting(self, group: str, weights: np.ndarray[Any, np.dtype[np.int64]]) -> Mask:
+        """bool (m,): rows that the group's budget could hold alone; every row where there is no budget.
 
         The others don't compete: the first of them in rank order would end the budget before the rows after it.
         Said here alone, for the search of a cut and for the verdict, so that one threshold tells both.
         """
         budget = self.of_group(group).budget
         if budget is None:
-            return np.ones(len(env.rows), dtype=bool)
-        return self.weights(env) <= min(budget, _MOST)
+            return np.ones(len(weights), dtype=bool)
+        return weights <= min(budget, _MOST)
 
     def weights(self, env: Env) -> np.ndarray[Any, np.dtype[np.int64]]:
         """int64 (n,): what each row takes of a budget: 1 without one, 0 where it is not known or below 0."""
@@ -94,14 +106,6 @@ class Ranked(Predicate):
         # A float of 2^63 and above has no int64; what a cast makes of it differs between processors.
         whole, most = np.maximum(known.astype(np.float64), 0), 2.0**63
         return np.where(whole < most, np.where(whole < most, whole, 0).astype(np.int64), _MOST)
-
-    def members(self, env: Env, group: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """bool (n,): rows of a group; every row where there are no groups."""
-        if self.by is None:
-            return np.ones(len(env.rows), dtype=bool)
-        values = env.scores[self.by].cast(pa.string())
-        here = pc.equal(values, pa.scalar(group)).fill_null(False)
-        return np.asarray(here.to_numpy(zero_copy_only=False), dtype=bool)
 
     def target(self, rows: int, taken: int = 0) -> int:
         """How many of `rows` rows (or how much of the budget) the cut keeps, in exact integers.

@@ -8,7 +8,7 @@ of the group.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from poolsieve.filters.dsl.groups import Groups
 from poolsieve.scoring_models.base.config import Config
 from poolsieve.scoring_models.base.derived import Alive, Scores, Sums
 from poolsieve.scoring_models.base.errors import PlanError
@@ -40,18 +41,6 @@ class Answered(NamedTuple):
     model: Array
     right: Array
     models: tuple[str, ...]
-
-
-class Groups(NamedTuple):
-    """The names of groups, sorted, and of each row its group's place among them; -1 for a row without one."""
-
-    names: tuple[str, ...]
-    codes: Array
-
-    def masks(self, rows: Alive) -> Iterator[tuple[str, Alive]]:
-        """Each group with its rows, among some rows."""
-        for code, name in enumerate(self.names):
-            yield name, (self.codes == code) & rows
 
 
 def answered(answers: Any) -> Answered:
@@ -106,31 +95,21 @@ class Discrimination(Config):
 
     def groups(self, scores: Scores) -> Groups:
         """The group of each row."""
-        if self.by is None:
-            return Groups(("",), np.zeros(len(scores[self.reads[0]]), dtype=np.int64))
-        values: Any = scores[self.by].cast(pa.string())
-        names = tuple(sorted(pc.unique(values.drop_null()).to_pylist()))
-        codes = pc.index_in(values, value_set=pa.array(names, pa.string())).fill_null(-1)
-        return Groups(names, np.asarray(codes, dtype=np.int64))
+        return Groups.of(None if self.by is None else scores[self.by], len(scores[self.reads[0]]))
 
     def tally(self, scores: Scores, alive: Alive) -> Sums:
         """Group -> `right <model>`, `asked <model>` -> answers over the rows alive."""
-        return self._counts(scores, alive)
-
-    def _counts(self, scores: Scores, rows: Alive) -> dict[str, dict[str, int]]:
         found, groups = answered(scores[self.reads[0]]), self.groups(scores)
+        among = alive[found.row] & (groups.codes[found.row] >= 0)
+        cells = groups.codes[found.row] * len(found.models) + found.model
+        shape = (len(groups.names), len(found.models))
+        size = shape[0] * shape[1]
+        asked = np.bincount(cells[among], minlength=size).reshape(shape)
+        right = np.bincount(cells[among & found.right], minlength=size).reshape(shape)
         out: dict[str, dict[str, int]] = {}
-        for group, mask in groups.masks(rows):
-            inside = mask[found.row]
-            right, asked = (
-                np.bincount(found.model[inside & some], minlength=len(found.models)) for some in (found.right, True)
-            )
-            out[group] = {
-                before + model: int(counts[i])
-                for before, counts in ((RIGHT, right), (ASKED, asked))
-                for i, model in enumerate(found.models)
-                if asked[i]
-            }
+        for group, model in zip(*np.nonzero(asked), strict=True):
+            into, name = out.setdefault(groups.names[group], {}), found.models[model]
+            into[RIGHT + name], into[ASKED + name] = int(right[group, model]), int(asked[group, model])
         return out
 
     def values(self, scores: Scores, table: Sums) -> Mapping[str, pa.Array]:
@@ -149,17 +128,21 @@ class Discrimination(Config):
         in `BINS` bins of equal width from -1 on, r in units of 1/UNIT; `kept items`, `kept r`.
         """
         r = np.asarray(scores["discrimination"].to_numpy(zero_copy_only=False), dtype=np.float64)
-        out = self._counts(scores, kept)
-        for group, rows in self.groups(scores).masks(~np.isnan(r)):
-            into = out.setdefault(group, {})
-            bins = np.minimum(((r[rows] + 1) / 2 * BINS).astype(np.int64), BINS - 1)
-            units = np.round(r[rows] * UNIT).astype(np.int64)
-            for one in np.unique(bins):
-                into[f"items {one}"] = int((bins == one).sum())
-                into[f"r {one}"] = int(units[bins == one].sum())
-            into["kept items"] = int((rows & kept).sum())
-            into["kept r"] = int(units[kept[rows]].sum())
+        out = {group: dict(sums) for group, sums in self.tally(scores, kept).items()}
+        for group, rows in self.groups(scores).rows(~np.isnan(r)):
+            out.setdefault(group, {}).update(_curve(r[rows], kept[rows]))
         return out
+
+
+def _curve(r: Array, kept: Alive) -> dict[str, int]:
+    bins = np.minimum(((r + 1) / 2 * BINS).astype(np.int64), BINS - 1)
+    units = np.round(r * UNIT).astype(np.int64)
+    some, places, items = np.unique(bins, return_inverse=True, return_counts=True)
+    sums = np.zeros(len(some), dtype=np.int64)
+    np.add.at(sums, places, units)
+    made = {f"items {one}": int(n) for one, n in zip(some, items, strict=True)}
+    made |= {f"r {one}": int(total) for one, total in zip(some, sums, strict=True)}
+    return {**made, "kept items": int(kept.sum()), "kept r": int(units[kept].sum())}
 
 
 def _means(sums: Mapping[str, int]) -> dict[str, float]:

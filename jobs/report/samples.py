@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.decisions.facts import pool_files
-from poolsieve.dataflow.decisions.record import SAMPLES
+from poolsieve.dataflow.decisions.record import SAMPLED_GROUPS, SAMPLES
 from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.formats.base import UID, ShardGone, wanted
 from poolsieve.dataflow.pools.shards import Batch, Shard
@@ -53,9 +53,6 @@ _IDS = re.compile(r"(large_|fixed_size_)?list<\w+: u?int\d+( not null)?>(\[\d+\]
 
 ANSWERED = "\N{RIGHTWARDS ARROW}"
 """Between a question and the answer that is stored."""
-
-GROUPS = 12
-"""Groups of one cut (`Top(..., by=...)`) with samples of their own."""
 
 
 class SampleRow(msgspec.Struct, kw_only=True, frozen=True):
@@ -207,7 +204,7 @@ def _shown(summary: Summary) -> list[str]:
     """Names of sample groups in the order of the page; only the first groups of a cut with many."""
     names = []
     for cut, by_group in only_cuts(summary.cuts).items():
-        for group in list(by_group)[:GROUPS]:
+        for group in list(by_group)[:SAMPLED_GROUPS]:
             names += [f"cut/{cut}/{group}/{side}" for side in ("kept", "dropped")]
     reasons = sorted(summary.reasons, key=lambda reason: (-summary.reasons[reason], reason))
     names += ["reason/kept", *(f"reason/{reason}" for reason in reasons)]
