@@ -46,7 +46,7 @@ Section 3.2 discards from tau = 1 on (`>=`), the captions of figure 4 and table 
 
 AT = (">=", ">")
 _ALIKE = "suite.not_discriminative"
-_REASONS = ("suite.wrong_label", "suite.ambiguous", "suite.needs_resolution")
+_REASONS = ("wrong_label", "ambiguous", "needs_resolution")
 
 
 @stage(example='suite.blind_solvable("panel")')
@@ -120,7 +120,9 @@ def _at(value: Any) -> str:
 
 
 @stage(example='suite.mislabelled("panel", verdicts=Verdicts("verdicts.parquet"))', scorers=("verdicts", "judge"))
-def mislabelled(panel: str = "panel", *, verdicts: Any = None, judge: Any = None, name: str = "verdict") -> Chain:
+def mislabelled(
+    panel: str = "panel", *, verdicts: Any = None, judge: Any = None, name: str = "verdict", family: str = "suite"
+) -> Chain:
     """Drops items whose answer is wrong, whose question is ambiguous, or whose image is too small, as a judge says.
 
     Only items that every model misses with the image (`<panel>.flagged`) are judged. The first verdict that is true, in
@@ -130,7 +132,8 @@ def mislabelled(panel: str = "panel", *, verdicts: Any = None, judge: Any = None
         panel: score with the answers: `<panel>.right` and `<panel>.asked` are read. Items without any answer go.
         verdicts: stored verdicts, `Verdicts(...)`.
         judge: a model that is asked, `Judge(...)`; one of the two.
-        name: of the verdicts' score.
+        name: of the verdicts' score; another one for a second panel in a recipe.
+        family: what its reasons begin with: `suite.wrong_label`; another one for a second panel.
 
     Raises:
         PlanError: without verdicts or a judge, and for both.
@@ -139,10 +142,11 @@ def mislabelled(panel: str = "panel", *, verdicts: Any = None, judge: Any = None
     if len(given) != 1:
         raise PlanError("suite.mislabelled takes one of verdicts=Verdicts(...) and judge=Judge(...)")
     flagged = f"{_named('mislabelled', panel)}.flagged"
-    rules = (Rule(NotTrue(f"{name}.{said}"), reason) for said, reason in zip(VERDICTS, _REASONS, strict=True))
+    reasons = [f"{family}.{said}" for said in _REASONS]
+    rules = (Rule(NotTrue(f"{name}.{said}"), reason) for said, reason in zip(VERDICTS, reasons, strict=True))
     return Chain(
         (
-            Keep(col(f"{panel}.asked") > 0, reason="suite.unanswered"),
+            Keep(col(f"{panel}.asked") > 0, reason=f"{family}.unanswered"),
             Derive(**{flagged: Flagged(panel)}),
             Score(where=col(flagged), optional=True, **{name: given[0]}),
             Derive(**{f"{panel}.unjudged": Unjudged(flagged, name)}),

@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import tenacity
 
@@ -23,10 +23,8 @@ from poolsieve.scoring_models.endpoints.failures import (
 from poolsieve.scoring_models.endpoints.line import Answer, Line, the_loop
 from poolsieve.scoring_models.endpoints.messages import Messages
 from poolsieve.scoring_models.endpoints.reply import Reply, reply_of
+from poolsieve.scoring_models.endpoints.server import Server
 from poolsieve.scoring_models.endpoints.tally import Tally
-
-if TYPE_CHECKING:
-    from poolsieve.scoring_models.endpoints.endpoint import Endpoint
 
 FIRST_PAUSE, LAST_PAUSE = 0.5, 30.0
 """Seconds before the second attempt; each further pause is twice as long, up to the last."""
@@ -51,7 +49,7 @@ class Question:
         tally: takes requests, retries, tokens and cost.
     """
 
-    def __init__(self, endpoint: Endpoint, messages: Messages, tally: Tally) -> None:
+    def __init__(self, endpoint: Server, messages: Messages, tally: Tally) -> None:
         self.endpoint, self.messages, self.tally = endpoint, messages, tally
         self.line: Line = the_loop().line(endpoint.line_key, endpoint.concurrency)
         self.tried, self.began = 0, time.monotonic()

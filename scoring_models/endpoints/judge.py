@@ -22,8 +22,11 @@ from poolsieve.scoring_models.endpoints.reply import Reply
 from poolsieve.scoring_models.endpoints.tally import Tally
 
 REPLY = "reply"
-REPLY_TYPE = pa.struct([pa.field("text", pa.string()), pa.field("cut", pa.bool_())])
-"""What the model wrote, and whether a text of the row was cut before it was shown."""
+REPLY_TYPE = pa.struct([pa.field("text", pa.large_string()), pa.field("cut", pa.bool_())])
+"""What the model wrote, and whether a text of the row was cut before it was shown.
+
+A large text, since those of a whole shard are one array.
+"""
 
 UNREADABLE = "judge_unreadable"
 

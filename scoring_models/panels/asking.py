@@ -34,7 +34,7 @@ from poolsieve.scoring_models.panels.shelf import shelf_of
 
 ANSWER = pa.struct(
     [
-        ("text", pa.string()),
+        ("text", pa.large_string()),
         ("cut", pa.bool_()),
         ("tokens_in", pa.int64()),
         ("tokens_out", pa.int64()),
@@ -46,7 +46,7 @@ the tokens that were read and written, null where nobody counted; of options the
 
 ANSWERS = pa.list_(ANSWER)
 """What a model said of one item: one answer, or one for each turn of the options. Empty where it was not to be asked
-(a model of text, with the image); null where it failed."""
+(a model of text, with the image); null where it failed. Texts are large: those of a whole shard are one array."""
 
 Answer = dict[str, Any]
 

@@ -24,7 +24,7 @@ from poolsieve.dataflow.store.manifest import read_cuts, read_manifest
 from poolsieve.dataflow.store.out import OutFolder
 from poolsieve.filters import Keep, Score, col, suite
 from poolsieve.filters.dsl.cuts import Cut, Table, tie_hashes
-from poolsieve.filters.dsl.stages import Stage
+from poolsieve.filters.dsl.stages import Rule, Stage
 from poolsieve.filters.items.guessing import chance_limit, tail
 from poolsieve.scoring_models.base.errors import PlanError
 from tests.conftest import decide, ledger, run
@@ -339,6 +339,9 @@ def test_a_second_panel_has_reasons_of_its_own(items: tuple[Path, Items], tmp_pa
     made = pool(items[0]) | Score(panel=Kept(), other=Kept())
     made = made | suite.blind_solvable("panel", tau=2) | suite.blind_solvable("other", tau=1, reason="other.solvable")
     made = made | suite.discriminative("panel", count=50) | suite.discriminative("other", count=9, reason="other.alike")
+    made = made | suite.mislabelled("panel", verdicts=Said())
+    made = made | suite.mislabelled("other", verdicts=Said(), name="said", family="other")
     run(made, tmp_path / "out")
     reasons = set(read_manifest(str(tmp_path / "out")).reasons)
-    assert reasons == {"suite.blind_solvable", "other.solvable", "suite.not_discriminative", "other.alike"}
+    assert reasons >= {"suite.blind_solvable", "other.solvable", "suite.not_discriminative", "other.alike"}
+    assert {"other.wrong_label", "other.unanswered"} <= {rule.reason for rule in made.stages if isinstance(rule, Rule)}
