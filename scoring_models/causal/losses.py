@@ -17,6 +17,7 @@ from typing import Any
 
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.causal.units import NOTHING
+from poolsieve.scoring_models.hub.checkpoints import load_pretrained
 
 AT_ONCE = {"cpu": 1 << 24, "cuda": 1 << 28}
 """Logits that are there at a time, by kind of device: 64 MiB and 1 GiB in fp32. Fewer rows make the head slower: at 128
@@ -216,31 +217,5 @@ def _shell(model: Any) -> Any:
 
 
 def load_causal(folder: str, precision: str, who: str) -> Any:
-    """A model of transformers with its weights, in evaluation mode, on the CPU.
-
-    Loaded in its precision: to cast it afterwards would cast its tables of positions too.
-
-    Raises:
-        PlanError: if the folder holds no causal model, or one of which weights are missing.
-    """
-    import torch
-    from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()  # it would tear the run's own display
-    try:
-        model, about = AutoModelForCausalLM.from_pretrained(
-            folder,
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            output_loading_info=True,
-            dtype=getattr(torch, precision),
-        )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        said = " ".join(str(error).split())[:400]
-        raise PlanError(f"{who}: can't load {folder} as a causal language model: {said}") from error
-    if about["missing_keys"]:
-        missing = ", ".join(sorted(about["missing_keys"])[:4])
-        raise PlanError(f"{who}: {folder} has no weights for {missing}: it is no causal language model of that kind")
-    return model.eval()
+    """A causal language model; see `load_pretrained`."""
+    return load_pretrained("AutoModelForCausalLM", folder, precision, who, "causal language model")

@@ -118,6 +118,38 @@ def load_tokenizer(files: Mapping[str, Path]) -> Any:
     return made
 
 
+def load_pretrained(auto: str, folder: str, dtype: str, who: str, what: str) -> Any:
+    """A model of transformers with its weights, in evaluation mode, on the CPU.
+
+    Loaded in its precision: to cast it afterwards would cast its tables of positions too.
+
+    Args:
+        auto: transformers' class, as `AutoModelForCausalLM`.
+        folder: with configuration and weights in safetensors; no code of it is run.
+        dtype: name of torch's.
+        who: the scorer, for messages.
+        what: the folder was to hold, for messages.
+
+    Raises:
+        PlanError: if the folder holds no such model, or one of which weights are missing.
+    """
+    import torch
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()  # it would tear the run's own display
+    options = {"local_files_only": True, "trust_remote_code": False, "use_safetensors": True}
+    options |= {"output_loading_info": True, "dtype": getattr(torch, dtype)}
+    try:
+        model, about = getattr(transformers, auto).from_pretrained(folder, **options)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        said = " ".join(str(error).split())[:400]
+        raise PlanError(f"{who}: can't load {folder} as a {what}: {said}") from error
+    if about["missing_keys"]:
+        missing = ", ".join(sorted(about["missing_keys"])[:4])
+        raise PlanError(f"{who}: {folder} has no weights for {missing}: it is no {what} of that kind")
+    return model.eval()
+
+
 def placed(model: str) -> str:
     """A model as a scorer keeps it: a folder by its absolute path, else the name of a repository.
 

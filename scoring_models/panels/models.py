@@ -18,7 +18,7 @@ from poolsieve.scoring_models.base.images_io import decode_image
 from poolsieve.scoring_models.causal.files import context_of
 from poolsieve.scoring_models.causal.losses import load_causal
 from poolsieve.scoring_models.devices.runner import Runner
-from poolsieve.scoring_models.hub.checkpoints import CONFIG, load_tokenizer
+from poolsieve.scoring_models.hub.checkpoints import CONFIG, load_pretrained, load_tokenizer
 from poolsieve.scoring_models.hub.files import read_json
 from poolsieve.scoring_models.panels.prompts import PLAIN
 
@@ -271,32 +271,8 @@ def _processor(folder: str, who: str) -> Any:
 
 
 def load_vision(folder: str, dtype: str, who: str) -> Any:
-    """A model that sees, in evaluation mode, on the CPU.
-
-    Raises:
-        PlanError: if the folder holds none that is built into transformers, or one of which weights are missing.
-    """
-    import torch
-    from transformers import AutoModelForImageTextToText
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()  # it would tear the run's own display
-    try:
-        model, about = AutoModelForImageTextToText.from_pretrained(
-            folder,
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            output_loading_info=True,
-            dtype=getattr(torch, dtype),
-        )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        said = " ".join(str(error).split())[:400]
-        raise PlanError(f"{who}: can't load {folder} as a model that sees: {said}") from error
-    if about["missing_keys"]:
-        missing = ", ".join(sorted(about["missing_keys"])[:4])
-        raise PlanError(f"{who}: {folder} has no weights for {missing}: it is no model of that kind")
-    return model.eval()
+    """A model that sees; see `load_pretrained`."""
+    return load_pretrained("AutoModelForImageTextToText", folder, dtype, who, "model that sees")
 
 
 def weight_bytes(files: Mapping[str, Path], dtype: str) -> int:
