@@ -11,7 +11,7 @@ LINKS  := $(addprefix poolsieve/,filters scoring_models dataflow jobs)
 .PHONY: help venv demo demo-text demo-color demo-suite demo-pool docs test check lint types clean
 
 help:  ## what there is
-	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "make %-10s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(LINKS) | $(BIN)/poolsieve  ## .venv with everything in it, and the links that editors and type checkers follow
 
