@@ -95,7 +95,10 @@ def test_text_scorers_differ_by_what_they_say_alone() -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    [*(one for one in vars(scoring_models).values() if hasattr(one, "packages")), *OF_FILTERS],
+    [
+        *(one for one in vars(scoring_models).values() if isinstance(one, type) and hasattr(one, "packages")),
+        *OF_FILTERS,
+    ],
     ids=lambda kind: kind.__name__,
 )
 def test_packages_are_in_the_extra_that_a_refusal_names(kind: type[ScorerConfig]) -> None:
