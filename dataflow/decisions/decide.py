@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -26,7 +26,7 @@ from poolsieve.dataflow.store.tables import write_table
 from poolsieve.filters.dsl.cuts import order_keys
 from poolsieve.filters.lists import hex_pairs, sort_pairs
 from poolsieve.scoring_models.base.config import digest
-from poolsieve.scoring_models.base.derived import Sums
+from poolsieve.scoring_models.base.derived import Reported, Sums
 from poolsieve.scoring_models.base.errors import PoolsieveError
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
@@ -206,10 +206,9 @@ def _tallies(job: Job, state: State) -> dict[str, Counts]:
 
 def reported(step: DeriveStep, state: State) -> Sums:
     """The sums of one derived value: it sees what it read, and its own columns under their short names."""
-    derived: Any = step.derived
+    derived = cast("Reported", step.derived)
     own = {column: state.scores[name] for column, name in zip(derived.columns, step.columns, strict=True)}
-    found: Sums = derived.report({**{name: state.scores[name] for name in derived.reads}, **own}, state.alive)
-    return found
+    return derived.report({**{name: state.scores[name] for name in derived.reads}, **own}, state.alive)
 
 
 def _bins(digits: np.ndarray[Any, Any]) -> dict[int, int]:

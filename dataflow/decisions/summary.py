@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -88,9 +87,10 @@ def _changed(job: Job, step: ScoreStep) -> bool:
 
 def _unmatched(job: Job, record: Record, step: ScoreStep) -> Unmatched:
     scorer: Any = step.scorer
-    sources = [open_stored(job, line.shard, "Unmatched") for line in record.shards]
-    known = _answered(step, sources)
-    return msgspec.convert(scorer.unmatched([one.uid for one in sources], *known), Unmatched)
+    # Of each shard no more is kept than this: its single answers may be many.
+    rows = [_answered(step, open_stored(job, line.shard, "Unmatched")) for line in record.shards]
+    known = [[mask for _, mask in rows]] if any(mask is not None for _, mask in rows) else []
+    return msgspec.convert(scorer.unmatched([uids for uids, _ in rows], *known), Unmatched)
 
 
 def _of_asked(step: ScoreStep, found: Unmatched) -> Unmatched:
@@ -98,16 +98,16 @@ def _of_asked(step: ScoreStep, found: Unmatched) -> Unmatched:
     return found if step.where is None else msgspec.structs.replace(found, rows=0, first_rows=())
 
 
-def _answered(step: ScoreStep, sources: Sequence[StoredScores]) -> list[list[np.ndarray[Any, Any]]]:
-    """Of each shard which rows have an answer, where the step counts them: to know an item's name may not be enough.
+def _answered(step: ScoreStep, source: StoredScores) -> tuple[pa.Array, np.ndarray[Any, Any] | None]:
+    """A shard's uids, and which rows have an answer where the step counts them: to know a name may not be enough.
 
     Of rows that were out before nobody looked at the answers; for them the name must do.
     """
     counts = [name for name in step.columns if name.endswith("asked")]
     if not counts:
-        return []
-    found = (source.load(step).columns for source in sources)
-    return [[np.any([np.asarray(some[name].fill_null(1)) > 0 for name in counts], axis=0) for some in found]]
+        return source.uid, None
+    found = source.load(step).columns
+    return source.uid, np.any([np.asarray(found[name].fill_null(1)) > 0 for name in counts], axis=0)
 
 
 def check_whole(job: Job, record: Record) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,7 @@ from poolsieve.dataflow.store.gathered import write_gathered
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.stored import StoredScores, open_stored, require_scored
 from poolsieve.filters.dsl.cuts import Table
-from poolsieve.scoring_models.base.derived import Part, Sums
+from poolsieve.scoring_models.base.derived import Gathered, Part, Pooled, Sums
 
 Counts = dict[str, dict[str, int]]
 """Group -> name -> sum."""
@@ -52,7 +52,7 @@ def tally_shard(shard: Shard, job: Job, cuts: Cuts, *, at: int) -> Counts:
         NotScored: if rows of the shard need scores that are not stored.
     """
     progress.check()
-    derived: Any = _step(job, at).derived
+    derived = cast("Pooled", _step(job, at).derived)
     _, state = _walked(shard, job, cuts, at)
     found = derived.tally({name: state.scores[name] for name in derived.reads}, state.alive)
     return plain_sums(found)
@@ -75,11 +75,11 @@ def with_gathered(_: Any, shards: Sequence[Shard], job: Job, cuts: Cuts, *, at: 
 
     Raises:
         NotScored: if rows need scores that are not stored.
-        PoolsieveError: if a line is of no row that was there.
+        PoolsieveError: if a line does not say of which row it is, or is a second one of a row.
     """
     step = _step(job, at)
-    derived: Any = step.derived
-    made = derived.gather(_parts(sorted(shards, key=lambda shard: (shard.path.encode(), shard.start)), job, cuts, at))
+    parts = _parts(sorted(shards, key=lambda shard: (shard.path.encode(), shard.start)), job, cuts, at)
+    made = cast("Gathered", step.derived).gather(parts)
     return {**cuts, step.label: {"": write_gathered(job, step.label, made)}}
 
 

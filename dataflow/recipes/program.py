@@ -21,7 +21,7 @@ class ScoreStep:
 
     `inputs` says where each role that it reads comes from: the pool, an edit, or an earlier score. `whole_pool`: it
     scores every readable row, not only those alive. `where`: of those alive, only the ones for which this is true.
-    `optional`: a failure costs no row.
+    `optional`: see `spares`.
     """
 
     name: str
@@ -31,6 +31,11 @@ class ScoreStep:
     whole_pool: bool = False
     where: Predicate | None = None
     optional: bool = False
+
+    @property
+    def spares(self) -> bool:
+        """Whether a failure costs no row: the recipe says so, or the scorer does."""
+        return self.optional or bool(getattr(self.scorer, "spares", False))
 
     @property
     def pool_roles(self) -> tuple[str, ...]:

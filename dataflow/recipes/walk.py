@@ -191,12 +191,12 @@ def _score(state: State, source: ScoreSource, step: ScoreStep, cuts: Cuts) -> in
     if answer.unknown is not None and answer.unknown.any():
         state.unknown = answer.unknown if state.unknown is None else state.unknown | answer.unknown
         state.alive &= ~answer.unknown
-    if getattr(step.scorer, "spares", False):
+    if step.spares:
         return 0
     errors = answer.errors
     if step.where is not None and errors is not None:  # rows that another decision asked for, and this one does not
         errors = pc.if_else(mask, errors, pa.scalar(None, pa.string()))
-    return 0 if step.optional else _quarantine(state, errors)
+    return _quarantine(state, errors)
 
 
 def _decide(state: State, source: ScoreSource, step: RuleStep, cuts: Cuts) -> int:

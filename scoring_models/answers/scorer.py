@@ -17,11 +17,12 @@ import pyarrow as pa
 
 from poolsieve.scoring_models.answers import files, marked
 from poolsieve.scoring_models.answers.keys import UID, check_names
-from poolsieve.scoring_models.answers.table import AnswerTable, index, outcome_columns
+from poolsieve.scoring_models.answers.table import AnswerTable, index
 from poolsieve.scoring_models.answers.values import Tell, flags_of, marks_of, names_of, texts_of
 from poolsieve.scoring_models.base.config import JsonObject, absolute_path, canonical_json
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, unknown_name
 from poolsieve.scoring_models.base.kinds import short
+from poolsieve.scoring_models.base.outcomes import outcome_columns
 from poolsieve.scoring_models.base.scorer import Resources, Scored, ScorerConfig
 from poolsieve.scoring_models.marking import Scoring
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from poolsieve.scoring_models.answers.keys import Ints, Keys, Mask, Unmatched, k
 from poolsieve.scoring_models.answers.values import Codes, Names, Tell, flags_of, marks_of, names_of, texts_of
 from poolsieve.scoring_models.base.arrow import texts
 from poolsieve.scoring_models.base.errors import PlanError
-from poolsieve.scoring_models.base.outcomes import BLIND, OUTCOMES, RIGHT_FROM, SIGHTED
+from poolsieve.scoring_models.base.outcomes import BLIND, RIGHT_FROM, SIGHTED, outcome_columns, outcomes_of
 
 
 class Lines(NamedTuple):
@@ -113,23 +113,12 @@ class AnswerTable:
             of_setting = image == setting
             for name, mask in zip(SIGHTED if setting else BLIND, (of_setting & right, of_setting), strict=True):
                 made[name] = pa.array(np.bincount(found.rows[mask], minlength=count).astype(np.int32))
-        return {**made, "answers": self._answers(found, image, right, count)}
-
-    def _answers(self, found: Lines, image: Mask, right: Mask, count: int) -> pa.Array:
-        names = pa.array(self.models, pa.string()).take(pa.array(self.model[found.lines], pa.int32()))
-        answers = pa.StructArray.from_arrays([names, pa.array(image), pa.array(right)], ["model", "image", "right"])
         starts = np.searchsorted(found.rows, np.arange(count + 1))
-        return pa.ListArray.from_arrays(pa.array(starts, pa.int32()), answers, type=OUTCOMES)
+        return {**made, "answers": outcomes_of(starts, self.models, self.model[found.lines], image, right)}
 
     def unmatched(self) -> Unmatched:
         """A fresh count of what these items and a pool have not in common."""
         return Unmatched(self.keys, np.diff(self.starts) == 0)
-
-
-def outcome_columns(settings: Sequence[bool]) -> dict[str, pa.DataType]:
-    """Counts of the settings (False: without the image) that somebody has, int32, and the answers."""
-    counts = [name for setting in settings for name in (SIGHTED if setting else BLIND)]
-    return {**dict.fromkeys(counts, pa.int32()), "answers": OUTCOMES}
 
 
 _BLANKS = r"[\s\v\x1c-\x1f\x{85}\p{Z}]+"

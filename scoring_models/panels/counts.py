@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from poolsieve.scoring_models.base.config import Config
-from poolsieve.scoring_models.base.outcomes import BLIND, OUTCOMES, RIGHT_FROM, SIGHTED
+from poolsieve.scoring_models.base.outcomes import BLIND, RIGHT_FROM, SIGHTED, outcome_columns, outcomes_of
 
 Masks = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -42,9 +42,7 @@ class Counts(Config):
     @property
     def columns(self) -> Mapping[str, pa.DataType]:
         """The counts of each setting that somebody is asked in, int32, and `answers` (`OUTCOMES`)."""
-        shown = {image for _, _, image in self.of}
-        names = [*(BLIND if False in shown else ()), *(SIGHTED if True in shown else ())]
-        return {**dict.fromkeys(names, pa.int32()), "answers": OUTCOMES}
+        return outcome_columns(sorted({image for _, _, image in self.of}))
 
     def values(self, scores: Mapping[str, pa.Array], table: Any) -> Mapping[str, pa.Array]:
         """The columns for n rows: counts are 0, and `answers` is empty, where nobody answered."""
@@ -55,20 +53,9 @@ class Counts(Config):
         for (right_name, asked_name), which in ((BLIND, ~image), (SIGHTED, image)):
             if which.any():
                 made |= {right_name: _counted(right[:, which]), asked_name: _counted(asked[:, which])}
-        return {**made, "answers": self._answers(asked, right)}
-
-    def _answers(self, asked: Masks, right: Masks) -> pa.Array:
         rows, places = np.nonzero(asked)
-        offsets = np.concatenate([[0], np.cumsum(asked.sum(axis=1))])
-        names, images = [name for _, name, _ in self.of], [image for _, _, image in self.of]
-        whose = pa.array(places, pa.int64())
-        fields: list[pa.Array] = [
-            pa.array(names, pa.string()).take(whose),
-            pa.array(images, pa.bool_()).take(whose),
-            pa.array(right[rows, places], pa.bool_()),
-        ]
-        outcomes = pa.StructArray.from_arrays(fields, names=["model", "image", "right"])
-        return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), outcomes)
+        starts, models = np.concatenate([[0], np.cumsum(asked.sum(axis=1))]), [name for _, name, _ in self.of]
+        return {**made, "answers": outcomes_of(starts, models, places, image[places], right[rows, places])}
 
 
 def _marks(step: pa.Array) -> np.ndarray[Any, np.dtype[np.float32]]:

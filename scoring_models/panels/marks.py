@@ -12,7 +12,7 @@ from poolsieve.scoring_models.base.errors import RowError
 from poolsieve.scoring_models.base.scorer import Resources, Scored
 from poolsieve.scoring_models.marking import Gold, Scoring, mark
 from poolsieve.scoring_models.marking.letters import LETTERS, gold_letters, letter_named
-from poolsieve.scoring_models.marking.options import turned
+from poolsieve.scoring_models.marking.options import credit, turned
 from poolsieve.scoring_models.panels.items import Item, ItemScorer, value_of, way_of
 
 MARK = pa.struct([("mark", pa.float32())])
@@ -110,7 +110,7 @@ def mark_of(item: Item, said: Sequence[str], how: str) -> float:
     """The mark of an item's answers: of the one, or the lowest of those to all turns of its options."""
     if how != "letter" or not item.gold.options:
         return min(mark(how, text, item.gold) for text in said)
-    return min(_chosen(item.gold, text, turn) for turn, text in enumerate(said))
+    return credit([_chosen(item.gold, text, turn) for turn, text in enumerate(said)], len(said))
 
 
 def _chosen(gold: Gold, said: str, turn: int) -> float:
