@@ -163,6 +163,24 @@ def test_who_only_reads_goes_on_where_nothing_can_be_written() -> None:
         pass
 
 
+def test_a_lease_is_taken_while_others_remove_the_empty_folder(folder: str) -> None:
+    over = threading.Event()
+
+    def leave() -> None:
+        while not over.is_set():
+            leases._remove_empty(folder)
+
+    leaving = threading.Thread(target=leave)
+    leaving.start()
+    try:
+        for _ in range(300):
+            with held(folder, CLOSE, "a") as lease:
+                assert lease is not None and fs.exists(lease.url)
+    finally:
+        over.set()
+        leaving.join()
+
+
 def test_nothing_is_counted_twice_by_four_processes(folder: str, tmp_path: Path) -> None:
     counter = tmp_path / "counter"
     counter.write_text("0")
