@@ -132,6 +132,12 @@ def read_bytes(url: str) -> bytes:
         return whole(bytes(file.read()), getattr(file, "size", None))
 
 
+@retrying
+def download(system: fsspec.AbstractFileSystem, path: str, local: str) -> None:
+    """Copies a file of `system` to a path on this machine."""
+    system.get_file(path, local)
+
+
 def whole(data: bytes, size: Any) -> bytes:
     """`data`, which should be `size` bytes where that is known.
 

@@ -9,7 +9,7 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace as replaced
-from typing import Any, Literal, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 from poolsieve.dataflow import leases
 from poolsieve.dataflow.decisions.summary import empty_budgets
@@ -38,6 +38,9 @@ from poolsieve.jobs.report.page import write_report
 from poolsieve.jobs.report.truth import read_truth
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
 from poolsieve.scoring_models.devices.replicas import devices_of
+
+if TYPE_CHECKING:
+    from poolsieve.dataflow.publish.publish import Publication
 
 Say = Callable[[str], None]
 """Is told what the user should know: one warning at a time."""
@@ -102,6 +105,17 @@ class Run(OutFolder):
         # What this process ran already may be run again, whatever has become of its file.
         own = self._recipe is not None and self._recipe == self.manifest.source
         return export(self.url, **{"trust_recipe": own, **how})
+
+    def publish(self, repo: str, **how: Any) -> Publication:
+        """`poolsieve.publish` of this folder.
+
+        Raises:
+            PlanError: if another decision has become the current one since this was opened.
+        """
+        from poolsieve.jobs.publish import publish
+
+        self.check_current()
+        return publish(self.url, repo, **how)
 
     def __repr__(self) -> str:
         return f"<run in {self.url}: {self.counts.kept:,} of {self.counts.rows_in:,} rows kept>"

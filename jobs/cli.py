@@ -17,6 +17,7 @@ from poolsieve.jobs.commands.export import export
 from poolsieve.jobs.commands.items import items
 from poolsieve.jobs.commands.plan import plan
 from poolsieve.jobs.commands.prune import prune
+from poolsieve.jobs.commands.publish import publish
 from poolsieve.jobs.commands.report import report
 from poolsieve.jobs.commands.run import run
 from poolsieve.jobs.commands.tokenize import tokenize
@@ -116,10 +117,11 @@ def main() -> None:
       poolsieve run recipe.py --out OUT       score, decide, ledger, manifest, report
       poolsieve decide recipe.py --out OUT    moved limits, from stored scores; no model, no pool
       poolsieve export OUT                    write the kept rows
+      poolsieve publish OUT --repo ORG/NAME   put them on the Hugging Face Hub
     """
 
 
-for command in (plan, run, decide, export, report, items, tokenize, train, prune):
+for command in (plan, run, decide, export, publish, report, items, tokenize, train, prune):
     main.add_command(command)
 
 

@@ -6,6 +6,7 @@
     out.counts, out.cuts, out.ledger(columns=["uid", "keep", "reason"])
     out.decide(params={"fraction": 0.2}, what_if=True)
     out.export()
+    out.publish("org/name", license="cc-by-4.0")
 
 Stages and scorers are in `poolsieve.filters` and `poolsieve.scoring_models`. Nothing is imported before it is used.
 """
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from poolsieve.dataflow.recipes.recipe import Pool, Recipe
     from poolsieve.jobs.api import decide, export, open, plan, report, run
     from poolsieve.jobs.items import items
+    from poolsieve.jobs.publish import publish
     from poolsieve.jobs.tokens import tokenize
 
     __version__: str
@@ -31,12 +33,26 @@ _HOMES = {
     "items": "poolsieve.jobs.items",
     "open": "poolsieve.jobs.api",
     "plan": "poolsieve.jobs.api",
+    "publish": "poolsieve.jobs.publish",
     "report": "poolsieve.jobs.api",
     "run": "poolsieve.jobs.api",
     "tokenize": "poolsieve.jobs.tokens",
 }
 
-__all__ = ["Pool", "Recipe", "__version__", "decide", "export", "items", "open", "plan", "report", "run", "tokenize"]
+__all__ = [
+    "Pool",
+    "Recipe",
+    "__version__",
+    "decide",
+    "export",
+    "items",
+    "open",
+    "plan",
+    "publish",
+    "report",
+    "run",
+    "tokenize",
+]
 
 
 def __getattr__(name: str) -> Any:

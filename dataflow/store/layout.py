@@ -9,7 +9,8 @@ OUT/scores/<scorer>-<fingerprint>/    scorer.json, and <shard>.<identity>-<rows>
 OUT/artefacts/<scorer>-<id>.parquet   made from other pools before the first pass
 OUT/derived/<content>.parquet         what derived values gathered of all rows
 OUT/decisions/<id>/                   ledger/<shard>.parquet, shards.parquet, cuts.json, summary.json,
-                                          subset.npy, report.html, report.json
+                                          subset.npy, report.html, report.json; published/, the ledger as a
+                                          table for the Hub, where that was asked for
 OUT/runs/<run>/                       what workers of one run leave for one another, for a moment
 OUT/leases/                           who works here right now (see `leases.py`)
 OUT/export/                           the kept rows
@@ -151,6 +152,11 @@ def summary_url(out: str, decision: str) -> str:
 def subset_url(out: str, decision: str) -> str:
     """The sorted uids of the kept rows, as DataComp has them."""
     return fs.join(decision_folder(out, decision), "subset.npy")
+
+
+def published_folder(out: str, decision: str) -> str:
+    """The ledger as files for the Hub."""
+    return fs.join(decision_folder(out, decision), "published")
 
 
 def ledger_name(decision: str) -> str:

@@ -128,6 +128,10 @@ class OutFolder:
         first = self.ledger_of(self.shards[0])
         return {item.name: item.type for item in first.schema}
 
+    def has_subset(self) -> bool:
+        """Whether the decision has a `subset.npy`: where uids are 128-bit hexadecimal numbers."""
+        return fs.exists(layout.subset_url(self.url, self.decision))
+
     def remove_older(self) -> list[str]:
         """Removes decisions other than the current one, and what killed runs left half-written; names them.
 
