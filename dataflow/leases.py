@@ -58,7 +58,7 @@ SETTLE = 2.0
 """Seconds for which even who won't wait tries: of two that begin at once, both may withdraw the first time."""
 
 _MADE_AGAIN = 20
-"""Times that the folder is made again: whoever leaves last removes it, perhaps right before the next one writes there."""
+"""Times that the folder is made again: whoever leaves last removes it, perhaps right before others write there."""
 
 _SAY_AFTER = 3.0
 """Seconds of waiting after which the user is told what for."""
@@ -129,7 +129,8 @@ class Lease:
         data = json.dumps(msgspec.to_builtins(self.holder)).encode()
         for _ in range(_MADE_AGAIN):
             with contextlib.suppress(FileNotFoundError):
-                return fs.write_bytes(self.url, data)
+                fs.write_bytes(self.url, data)
+                return
         fs.write_bytes(self.url, data)
 
     def check(self) -> None:
