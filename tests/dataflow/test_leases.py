@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -169,6 +170,7 @@ def test_a_lease_is_taken_while_others_remove_the_empty_folder(folder: str) -> N
     def leave() -> None:
         while not over.is_set():
             leases._remove_empty(folder)
+            time.sleep(random.uniform(0.0, 0.0004))
 
     leaving = threading.Thread(target=leave)
     leaving.start()
