@@ -128,24 +128,10 @@ def _shown() -> Iterator[Callable[[Changes], None]]:
         bar.update(task, total=sum(item.size for item in made.add), visible=bool(made.add))
 
     watcher = threading.Thread(target=follow, daemon=True, name="poolsieve-publish")
-    with bar, _quiet_client():
+    with bar:
         watcher.start()
         try:
             yield began
         finally:
             over.set()
             watcher.join()
-
-
-@contextlib.contextmanager
-def _quiet_client() -> Iterator[None]:
-    """Without the client's own bars, which would stand between ours."""
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
-
-    before = are_progress_bars_disabled()
-    disable_progress_bars()
-    try:
-        yield
-    finally:
-        if not before:
-            enable_progress_bars()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -52,6 +53,8 @@ def passes(error: BaseException) -> bool:
     """Whether trying again may help: busy, broken, a lost connection, or somebody else's commit."""
     if isinstance(error, PoolsieveError):
         return False
+    if any(isinstance(one, json.JSONDecodeError) for one in chain(error)):
+        return True  # the client asks an answer for its JSON before its status, and a gateway's is HTML
     return status(error) in (CONFLICT, STALE) or transient(error)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from poolsieve.dataflow.publish.patience import status
-from poolsieve.dataflow.storage_errors import StorageAway, chain, is_away, transient
+from poolsieve.dataflow.publish.patience import passes, status
+from poolsieve.dataflow.storage_errors import StorageAway, chain, is_away
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 
 LOGIN = "run `hf auth login`, or set HF_TOKEN to a token that may write"
@@ -29,7 +29,7 @@ def in_words(error: BaseException, repo: str, endpoint: str, what: str) -> Pools
     found = next((text for hit, text in _refused(error, repo, endpoint, said) if hit), None)
     if found is not None:
         return PlanError(found)
-    if is_away(error) or transient(error):
+    if is_away(error) or passes(error):
         return StorageAway(
             f"the Hub at {endpoint} can't be reached, or goes on failing ({said}), at: {what}. Run the same command "
             "again: what has arrived is not sent twice"
@@ -67,4 +67,5 @@ def _refused(error: BaseException, repo: str, endpoint: str, said: str) -> Itera
         f"your token may not write to {repo} ({said}): ask for the right, name another repository, or {LOGIN}",
     )
     yield code == 402, f"the Hub refuses {repo} for its quota ({said})"
+    yield "Invalid metadata in README" in str(error), f"the Hub does not take the card's front matter: {said}"
     yield code == 400, f"the Hub at {endpoint} refuses what was sent for {repo}: {said}"

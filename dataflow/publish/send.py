@@ -52,7 +52,6 @@ class Sending:
         message: of commits.
         clear: whether what other people put there may go.
         pull: whether it waits in a pull request.
-        commit_files: most operations of one commit.
         copies: whether files of other repositories are copied; given up where the Hub does not.
         commits: that were made.
         sent: bytes that went over the line; where the Hub has Xet, bytes of the files that were offered.
@@ -64,7 +63,6 @@ class Sending:
     message: Message
     clear: bool = False
     pull: bool = False
-    commit_files: int = COMMIT_FILES
     copies: bool = True
     commits: int = 0
     sent: int = 0
@@ -83,9 +81,9 @@ class Sending:
         """
         if not first.made:
             return first.remote.head
-        if self.pull or len(first.made) > self.commit_files:
+        if self.pull or len(first.made) > COMMIT_FILES:
             return self._by_pull_request()
-        return self._bring(self.repository, len(first.made))
+        return self._bring(self.repository)
 
     def look(self, repository: Repository | None = None) -> Look:
         """Looks at the repository, and refuses what other people put there.
@@ -100,8 +98,8 @@ class Sending:
         made = changes(repository.name, remote, items, copies=self.copies)
         return Look(remote=remote, items=items, made=made)
 
-    def _bring(self, repository: Repository, most: int) -> str:
-        """Commits parts until nothing is left to do."""
+    def _bring(self, repository: Repository, most: int | None = None) -> str:
+        """Commits parts of so many operations until nothing is left to do; all at once if `most` is None."""
         uploads = Uploads(repository, repository.has_xet())
         while True:
             try:
@@ -113,13 +111,13 @@ class Sending:
             if is_last:
                 return commit
 
-    def _step(self, repository: Repository, uploads: Uploads, most: int) -> tuple[str, bool]:
+    def _step(self, repository: Repository, uploads: Uploads, most: int | None) -> tuple[str, bool]:
         """A look, and a commit of what is missing: the commit, and whether that was all."""
         with repository.told("commit"):
             for attempt in attempts(repository.say):
                 with attempt:
                     found = self.look(repository)
-                    part = first_of(found.made, most)
+                    part = found.made if most is None else first_of(found.made, most)
                     commit = self._commit(repository, part, uploads, found.remote.head) if part else found.remote.head
         return commit, len(part) == len(found.made)
 
@@ -139,11 +137,11 @@ class Sending:
         """Parts on a pull request, which readers see none of; merged when all of them are there."""
         if self.repository.revision != MAIN:
             raise PlanError(
-                f"there is more to change than one commit on a branch takes ({self.commit_files} files): export again "
+                f"there is more to change than one commit on a branch takes ({COMMIT_FILES} files): export again "
                 "with a larger --target-mb, or publish without --revision"
             )
         self.request = begun(self.repository, self.message.title, self.message.description)
-        commit = self._bring(replace(self.repository, revision=self.request.revision), self.commit_files)
+        commit = self._bring(replace(self.repository, revision=self.request.revision), COMMIT_FILES)
         show(self.repository, self.request)
         return commit if self.pull else self._merged(self.request)
 
@@ -162,11 +160,10 @@ class _NotCopied(PoolsieveError):
 
 
 def first_of(made: Changes, most: int) -> Changes:
-    """The first `most` operations: what is new before what goes, and the record last, since it says what is there."""
-    if len(made) <= most:
-        return made
+    """The first `most` operations: copies before their sources may go, and what goes last."""
     copy = made.copy[:most]
-    return Changes(add=made.add[: most - len(copy)], copy=copy, delete=(), same=())
+    add = made.add[: most - len(copy)]
+    return Changes(add=add, copy=copy, delete=made.delete[: most - len(copy) - len(add)], same=())
 
 
 def refuse_strangers(repository: Repository, remote: Remote, items: Sequence[Item], *, clear: bool) -> None:

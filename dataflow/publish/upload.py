@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -97,7 +98,7 @@ class Uploads:
 
     def _arrive(self, batch: Sequence[Item], made: Sequence[Any]) -> None:
         repository = self.repository
-        with repository.told("upload"):
+        with repository.told("upload"), _quiet_client():
             patiently(
                 lambda: repository.api.preupload_lfs_files(
                     repository.name,
@@ -122,6 +123,23 @@ class Uploads:
             return item.source if self.xet else _Counted(io.BytesIO(item.source), self._count)
         path = stack.enter_context(local(item.source))
         return path if self.xet else stack.enter_context(_Counted(io.FileIO(path, "rb"), self._count))
+
+
+@contextlib.contextmanager
+def _quiet_client() -> Iterator[None]:
+    """Without the client's bars, and its hint at each batch that open files don't go by Xet: that is why they are."""
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    logger, barless = logging.getLogger("huggingface_hub._commit_api"), are_progress_bars_disabled()
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+        if not barless:
+            enable_progress_bars()
 
 
 def _small(item: Item) -> Any:
