@@ -6,6 +6,8 @@ template escapes whatever is no number and not escaped yet (`markdown`).
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +17,8 @@ from urllib.parse import quote
 import pyarrow as pa
 
 from poolsieve.dataflow.pools.formats import FORMATS
-from poolsieve.dataflow.publish.contents import Parent, Subject, Table
-from poolsieve.dataflow.store.summary import Facts
+from poolsieve.dataflow.publish.contents import SPLIT, Parent, Subject, Table
+from poolsieve.dataflow.store.summary import Facts, LimitFacts
 from poolsieve.jobs.card.markdown import Markdown, cell, code, fenced, one_line, prose
 from poolsieve.jobs.card.metadata import features_of
 from poolsieve.jobs.card.pictures import shown
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 MOST_LINES = 100
 """Most lines of a table; a line below it says how many more there are, and where."""
+
+_VARIABLE = re.compile(r"\W+")
 
 _LEDGER = {
     "path": "the row's file in the pool",
@@ -56,7 +60,7 @@ class Limit:
 
     score: str
     sign: str
-    limit: float
+    limit: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,12 +105,13 @@ def body(subject: Subject) -> str:
         command=command(run.manifest, subject.index, bool(data.frozen)),
         tables=[(table, columns_of(table, subject, facts)) for table in subject.tables],
         roles=_roles(subject, facts),
-        limits=[Limit(score=one.score, sign=SIGNS[one.op], limit=one.limit) for one in facts.limits],
+        limits=[_limit(one) for one in facts.limits],
         images=[Image(path=path, words=words) for path, words in subject.pictures.items()],
         undrawn=[one for one in undrawn if drawn],
         funnel=[line for line in data.funnel if line.kind in ("read", "rule") or line.quarantined],
         cuts=[(cut, group) for cut in data.cuts for group in cut.groups],
         grouped=any(cut.by for cut in data.cuts),
+        loading=_loading(subject),
         models=_models(run.manifest.recipe, data.models),
     )
     return str(text).strip() + "\n"
@@ -153,7 +158,7 @@ def _exact(value: Any) -> Markdown:
 
 def _alt(words: str) -> Markdown:
     """What an image shows: of the characters that could end it, or begin another, none."""
-    kept = "".join(char if char.isalnum() or char in " .,;:%()<>=/+-_≤≥≠\u00a0" else " " for char in one_line(words, 400))
+    kept = "".join(char if char.isalnum() or char in " .,;:%()<>=+-_≤≥≠\u00a0" else " " for char in one_line(words, 400))
     return Markdown(kept.replace("<", "&lt;").replace(">", "&gt;").replace("_", "\\_"))
 
 
@@ -208,6 +213,22 @@ def _whence(subject: Subject, data: ReportData) -> Markdown:
 
 def _listed(parts: list[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _limit(part: LimitFacts) -> Limit:
+    """All digits, as `repr` has them; a whole number without its zero."""
+    return Limit(score=part.score, sign=SIGNS[part.op], limit=repr(part.limit).removesuffix(".0"))
+
+
+def _loading(subject: Subject) -> str:
+    """Python that loads each table."""
+    lines = ["from datasets import load_dataset", ""]
+    for table in subject.tables:
+        name = "data" if table.name == "default" else _VARIABLE.sub("_", f"data_{table.name}")
+        named = "" if table.name == "default" else f", {json.dumps(table.name)}"
+        split = f"split={json.dumps(SPLIT)}"
+        lines.append(f"{name} = load_dataset({json.dumps(subject.repo)}{named}, {split})  # {table.rows:,} rows")
+    return "\n".join(lines)
 
 
 def columns_of(table: Table, subject: Subject, facts: Facts) -> list[Column]:

@@ -39,7 +39,8 @@ def card_text(subject: Subject, existing: str | None = None) -> str:
     front, note = _front(subject, readme.front or "", marked.note)
     text = block(f"{_HINT}\n\n{body(subject)}", note)
     around = _around(subject, marked, text.replace("\n", readme.line_end), readme.line_end)
-    gap = "" if readme.front is not None else readme.line_end
+    # A README that had no front matter begins below one now, after an empty line.
+    gap = readme.line_end if readme.front is None and marked.before.strip() else ""
     return joined(front, gap + around, readme.line_end)
 
 

@@ -77,7 +77,8 @@ def dataset_info(tables: Iterable[Table]) -> dict[str, Any] | list[dict[str, Any
     from datasets.info import DatasetInfosDict
     from huggingface_hub import DatasetCardData
 
-    order = {table.name: place for place, table in enumerate(tables := list(tables))}
+    tables = list(tables)
+    order = {table.name: place for place, table in enumerate(tables)}
     data = DatasetCardData()
     DatasetInfosDict({table.name: _info(table) for table in tables}).to_dataset_card_data(data)
     found: dict[str, Any] | list[dict[str, Any]] = data["dataset_info"]
