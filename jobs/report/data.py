@@ -92,7 +92,7 @@ def report_data(
     storage_options: fs.StorageOptions | None = None,
 ) -> ReportData:
     """Collects it. Thumbnails are data URIs. Arguments and errors as for `page.write_report`."""
-    facts = _facts(out, summary)
+    facts = facts_of(out, summary)
     return ReportData(
         decision=summary.decision,
         out=out,
@@ -120,7 +120,12 @@ def report_data(
     )
 
 
-def _facts(out: str, summary: Summary) -> Facts:
+def facts_of(out: str, summary: Summary) -> Facts:
+    """What was noted of the recipe.
+
+    Raises:
+        PlanError: for a decision of an older version, which noted nothing.
+    """
     if summary.facts is None:
         raise PlanError(
             f"decision {summary.decision!r} in {out} was made by an older version, which noted nothing for a report. "

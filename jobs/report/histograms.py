@@ -17,7 +17,8 @@ LINES = 12
 
 _INTEGERS = {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 
-_SIGNS = {"less_equal": "≤", "less": "<", "greater_equal": "≥", "greater": ">", "equal": "=", "not_equal": "≠"}
+SIGNS = {"less_equal": "≤", "less": "<", "greater_equal": "≥", "greater": ">", "equal": "=", "not_equal": "≠"}
+"""Arrow's name of a comparison -> its sign."""
 
 
 class Mark(msgspec.Struct, kw_only=True, frozen=True):
@@ -88,4 +89,4 @@ def _cut_marks(facts: Facts, summary: Summary, score: str) -> list[Mark]:
 
 
 def _limit_mark(part: LimitFacts) -> Mark:
-    return Mark(kind="limit", value=part.limit, label=f"{_SIGNS[part.op]} {score_text(part.limit)}")
+    return Mark(kind="limit", value=part.limit, label=f"{SIGNS[part.op]} {score_text(part.limit)}")
