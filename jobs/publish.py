@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace as replaced
 
 from poolsieve.dataflow import progress as counters
 from poolsieve.dataflow.publish.contents import Item, Subject
@@ -18,7 +19,7 @@ from poolsieve.dataflow.runners.engine import Engine
 from poolsieve.jobs.api import Say, warn
 from poolsieve.jobs.card.card import card_text
 from poolsieve.jobs.card.croissant import croissant
-from poolsieve.jobs.card.pictures import pictures
+from poolsieve.jobs.card.pictures import captions, pictures
 
 CROISSANT = "croissant.json"
 
@@ -98,8 +99,8 @@ def publish(
 
 def described(subject: Subject, card: str | None) -> Sequence[Item]:
     """Pictures, Croissant and the card, which comes last."""
-    drawn = pictures(subject.run)
-    made = [Item.of(path, data) for path, data in drawn.items()]
+    subject = replaced(subject, pictures=captions(subject.run))
+    made = [Item.of(path, data) for path, data in pictures(subject.run).items()]
     made.append(Item.of(CROISSANT, croissant(subject)))
     return [*made, Item.of(CARD, card_text(subject, card).encode())]
 

@@ -36,8 +36,8 @@ CONFLICT, STALE = 409, 412
 """Another commit is being made; the branch has moved on since it was looked at."""
 
 
-class Gone(PoolsieveError):
-    """The Hub went on failing."""
+_FINAL = frozenset({"LocalTokenNotFoundError", "OfflineModeIsEnabled"})
+"""The client's errors that are a ConnectionError or OSError, and yet no trouble of a network."""
 
 
 def status(error: BaseException) -> int | None:
@@ -51,7 +51,7 @@ def status(error: BaseException) -> int | None:
 
 def passes(error: BaseException) -> bool:
     """Whether trying again may help: busy, broken, a lost connection, or somebody else's commit."""
-    if isinstance(error, PoolsieveError):
+    if isinstance(error, PoolsieveError) or _FINAL & {type(one).__name__ for one in chain(error)}:
         return False
     if any(isinstance(one, json.JSONDecodeError) for one in chain(error)):
         return True  # the client asks an answer for its JSON before its status, and a gateway's is HTML
