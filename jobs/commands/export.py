@@ -28,7 +28,7 @@ def _formats() -> list[str]:
     "columns",
     multiple=True,
     metavar="COLUMN=ROLE",
-    help="Put what the recipe's edits made of ROLE into COLUMN, as text=text (Parquet, JSON lines, megatron). Repeatable.",
+    help="Put what the recipe's edits made of ROLE into COLUMN, as text=text (not in tars). Repeatable.",
 )
 @trust_option
 @click.option("--tokenizer", metavar="T", help="megatron: a repository of the Hub, or a folder; makes ids of texts.")

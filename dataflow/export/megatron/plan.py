@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -144,7 +143,7 @@ def _of_chunks(found: Scene, wishes: Wishes, kind: pa.FixedSizeListType) -> Mega
     if name is not None:
         raise PlanError(f"{name} is for texts, and this pool's rows are ids already: leave it out")
     ids = IdsRecord(dtype=stored_as(str(kind.value_type)), text=None, tokenizer=None)
-    return _plan(found, wishes, ids, found.place, chunk=kind)
+    return dataclasses.replace(_plan(found, wishes, ids, found.place), chunk=kind)
 
 
 def _of_texts(found: Scene, wishes: Wishes) -> tuple[MegatronPlan, Tokenizer]:
@@ -164,18 +163,18 @@ def _of_texts(found: Scene, wishes: Wishes) -> tuple[MegatronPlan, Tokenizer]:
         text=None if edits is not None else place.sources((TEXT,))[TEXT],
         tokenizer=tokenizer.about,
     )
-    return _plan(found, wishes, ids, place, edits=edits, types=types), tokenizer
+    return dataclasses.replace(_plan(found, wishes, ids, place), edits=edits, types=types), tokenizer
 
 
-def _plan(found: Scene, wishes: Wishes, ids: IdsRecord, place: PoolFiles, **more: Any) -> MegatronPlan:
+def _plan(found: Scene, wishes: Wishes, ids: IdsRecord, place: PoolFiles) -> MegatronPlan:
     return MegatronPlan(
         choice=choice_of(found.run, wishes, Added(), None),
         files=place,
         format=MEGATRON,
+        added=Added(edited=tuple(wishes.columns)),
         build=Build(columns={}, types={}),
         same_place=is_same_place(found.run, found.place),
         ids=ids,
-        **more,
     )
 
 
