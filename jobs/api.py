@@ -327,6 +327,10 @@ def export(
     pool: Pool | None = None,
     recipe: Recipe | None = None,
     trust_recipe: bool = False,
+    tokenizer: str | None = None,
+    revision: str | None = None,
+    eos: str | None = None,
+    text: str | None = None,
     workers: int | None = None,
     runner: str = "local",
     beam_flags: Sequence[str] = (),
@@ -339,16 +343,22 @@ def export(
         to: folder to write to; `OUT/export` if not given.
         format: `parquet`, `webdataset`, `jsonl`, or `same` as the pool; every pair works, but token files come of token
             files alone. `indices` writes the numbers of a token pool's kept chunks, best last, by the score of the
-            recipe's last `Top`.
+            recipe's last `Top`. `megatron` writes ids as Megatron-LM's indexed datasets: of texts, by `tokenizer`, or
+            the chunks of a token pool.
         reason: export what was dropped for the reasons that this glob matches, instead of the kept rows.
         uids: path of a list (`.npy` `u8,u8`, Parquet or text); export the rows that it names instead.
         scores: add every score, or those named.
-        columns: column or key -> role: what the recipe's edits made of the role.
+        columns: column or key -> role: what the recipe's edits made of the role. In `megatron` files the column is
+            `text`.
         target_bytes: a file closes at the first shard boundary past this size.
         replace: remove the files of another export in the folder first.
         pool: where the pool is now, if it has moved, and how to reach it.
         recipe: for `columns`, of a run that was made in Python, or in place of the recipe that OUT holds.
         trust_recipe: for `columns`, run the recipe that OUT holds whatever its file says on this machine.
+        tokenizer: for `megatron`: a Hub repository, or a folder, as `poolsieve.tokenize` takes it.
+        revision: of the repository.
+        eos: the token that ends documents; the tokenizer's own end-of-text token if not given.
+        text: for `megatron`: source of the texts, in place of the pool's role `text`.
         workers: files at a time (local runner); one if not given.
         runner: a name of `runners.engine.RUNNERS`.
         beam_flags: further Beam options.
@@ -374,6 +384,10 @@ def export(
         pool=pool,
         recipe=recipe,
         trust_recipe=trust_recipe,
+        tokenizer=tokenizer,
+        revision=revision,
+        eos=eos,
+        text=text,
         engine=Engine(runner, _one_unless_given(workers), beam_flags),
         say=say,
     )

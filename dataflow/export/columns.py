@@ -51,7 +51,7 @@ def score_types(run: OutFolder, asked: bool | Sequence[str], *, beside: bool) ->
 def edited_columns(
     run: OutFolder,
     files: PoolFiles,
-    format: Format,
+    format: Format | None,
     columns: Mapping[str, str],
     recipe: Recipe | None,
     *,
@@ -62,7 +62,7 @@ def edited_columns(
     Args:
         run: whose recipe it is.
         files: the pool's, where they are now.
-        format: that is written.
+        format: that is written; None for a kind of export that has seen to it that it can hold the columns.
         columns: column -> role.
         recipe: an object, in place of the recipe that OUT holds.
         trust: whether what OUT holds may be run whatever its file on this machine says.
@@ -72,7 +72,7 @@ def edited_columns(
     """
     if not columns:
         return None
-    if format is not files.own or not format.copier.takes_edits:
+    if format is not None and (format is not files.own or not format.copier.takes_edits):
         able = [other.title for other in FORMATS.values() if other.copier.takes_edits]
         ways = " and ".join(f"from {title} to {title}" for title in able)
         raise PlanError(f"--column goes {ways}, not from {files.own.title} to {format.title}")

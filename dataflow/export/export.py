@@ -15,6 +15,7 @@ since readers take one folder for one table; a warning says so.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
 
@@ -22,8 +23,9 @@ import pyarrow as pa
 
 from poolsieve.dataflow import fs, leases, progress
 from poolsieve.dataflow.export.carry import carried_out
-from poolsieve.dataflow.export.index import INDICES, About, ExportIndex, FileRecord, InputRecord
+from poolsieve.dataflow.export.index import INDICES, MEGATRON, About, ExportIndex, FileRecord, InputRecord
 from poolsieve.dataflow.export.indices import IndicesPlan, IndicesWork, prepare_indices
+from poolsieve.dataflow.export.megatron.plan import prepare_megatron
 from poolsieve.dataflow.export.parts import OutputFile, ShardExtract, plan_parts
 from poolsieve.dataflow.export.plan import ExportPlan, Prepared, Wishes, prepare
 from poolsieve.dataflow.export.recast import rows_of
@@ -37,7 +39,6 @@ from poolsieve.dataflow.runners.base import import_beam
 from poolsieve.dataflow.runners.engine import Engine
 from poolsieve.dataflow.runners.supervise import Watch
 from poolsieve.dataflow.store.layout import leases_folder
-from poolsieve.dataflow.store.manifest import versions
 from poolsieve.dataflow.store.out import OutFolder
 from poolsieve.filters.lists import load_list
 from poolsieve.scoring_models.base.errors import PoolsieveError
@@ -62,6 +63,10 @@ def export(
     columns: Mapping[str, str] | None = None,
     recipe: Recipe | None = None,
     trust_recipe: bool = False,
+    tokenizer: str | None = None,
+    revision: str | None = None,
+    eos: str | None = None,
+    text: str | None = None,
     watch: Watch | None = None,
     say: Callable[[str], None] = _quiet,
 ) -> ExportIndex:
@@ -70,7 +75,7 @@ def export(
     Args:
         out: the folder of a whole run.
         target: the folder to write to; `OUT/export` if not given.
-        format: a name of `pools.formats.FORMATS`, `same` as the pool, or `indices`.
+        format: a name of `pools.formats.FORMATS`, `same` as the pool, or one of `export.index.KINDS`.
         select: export what was dropped for the reasons that this glob matches, instead of the kept rows.
         uids: path of a list (see `filters.lists.load_list`); export the rows that it names instead, each as often as
             it is listed.
@@ -83,6 +88,7 @@ def export(
             value of that name.
         recipe: for `columns`, of a run that was made from Python and not from a recipe file.
         trust_recipe: for `columns`, run the recipe that OUT holds whatever its file says on this machine.
+        tokenizer, revision, eos, text: for `megatron`, as `tokenize` takes them.
         watch: called in the calling thread while the export runs; returns once the event is set.
         say: is told what should be known before work starts: what the format can't hold.
 
@@ -105,10 +111,14 @@ def export(
         columns=columns or {},
         recipe=recipe,
         trust_recipe=trust_recipe,
+        tokenizer=tokenizer,
+        revision=revision,
+        eos=eos,
+        text=text,
     )
     folder = leases_folder(OutFolder(out).url)
     with leases.held(folder, leases.WORK, "poolsieve export", patience=leases.PRUNE_SECONDS, read_only=True):
-        made = prepare_indices(out, wishes) if wishes.format == INDICES else prepare(out, wishes, engine.workers)
+        made = _KINDS.get(wishes.format, prepare)(out, wishes, engine.workers)
         fs.check_writable(made.target.url)
         with leases.held(made.target.path(LEASES), leases.SOLE, "poolsieve export") as lease:
             made.target.check(replace)
@@ -116,6 +126,13 @@ def export(
                 say(warning)
             work = IndicesWork(made, lease) if isinstance(made, IndicesPlan) else _Work(made, engine, lease)
             return carried_out(work, made.target.url, watch)
+
+
+_KINDS: Mapping[str, Callable[[str, Wishes, int], Prepared | IndicesPlan]] = {
+    INDICES: lambda out, wishes, workers: prepare_indices(out, wishes),
+    MEGATRON: prepare_megatron,
+}
+"""How a kind of export that is no format is checked."""
 
 
 class _Work:
@@ -135,29 +152,37 @@ class _Work:
         inputs = survey_all(self.engine, made.lines, self.plan, target.work())
         if self.plan.columns_vary:
             self.plan = self.plan.typed([item.fields for item in inputs], [line.shard for line in made.lines])
-        parts = plan_parts(_taken(self.plan, inputs), made.target_bytes, self.plan.to.part_name)
+        taken = _taken(self.plan, inputs, never_empty=made.never_empty)
+        parts = plan_parts(taken, made.target_bytes, made.part_name)
         self._still_ours()
-        target.claim([*(part.name for part in parts), *self.plan.to.side_files({part.name: 0 for part in parts})])
-        there = target.whole(parts)
-        todo = [part for part in parts if part.name not in there]
+        files = self._files(parts)
+        target.claim([*(file.name for file in files), *made.side_files({part.name: 0 for part in parts})])
+        there = target.whole(files)
+        todo = [part for part in parts if any(file.name not in there for file in self._files([part]))]
         if todo:
-            write_all(self.engine, todo, write_part, self.plan, target)
+            made.begin()
+            write_all(self.engine, todo, made.write or write_part, self.plan, target)
         self.index = self._finish(inputs, parts)
 
     def _finish(self, inputs: Sequence[ShardExtract], parts: Sequence[OutputFile]) -> ExportIndex:
-        target = self.made.target
-        records = target.whole(parts)
-        lost = [part.name for part in parts if part.name not in records]
+        target, expected = self.made.target, self._files(parts)
+        records = target.whole(expected)
+        lost = [file.name for file in expected if file.name not in records]
         if lost:
             raise PoolsieveError(f"{target.url}/{lost[0]} vanished while the export went on: run the same export again")
-        files = tuple(records[part.name] for part in parts)
-        also = self.plan.to.side_files({record.name: record.rows for record in files})
+        files = tuple(records[file.name] for file in expected)
+        also = self.made.side_files({record.name: record.rows for record in files})
         self._still_ours()
         for name, data in also.items():
             fs.write_bytes(target.path(name), data)
         index = self._index(files, tuple(also), inputs)
         target.finish(index)
         return index
+
+    def _files(self, parts: Sequence[OutputFile]) -> list[OutputFile]:
+        """All files that have records, in order."""
+        some = ((part, *(OutputFile(name=name, inputs=()) for name in self.made.beside(part.name))) for part in parts)
+        return list(itertools.chain.from_iterable(some))
 
     def _still_ours(self) -> None:
         """Before what would undo another export: this process may have been stopped for longer than a lease lasts."""
@@ -186,7 +211,7 @@ class _Work:
             files=files,
             also=also,
             left_out=plan.build.left_out if plan.build is not None else (),
-            versions=versions(),
+            versions=made.versions(),
         )
 
 
@@ -205,6 +230,8 @@ def _warnings(files: Sequence[FileRecord], unreadable: int, absent: int) -> list
         out.append(f"{absent} of the list's uids are not in the pool")
     if unreadable:
         out.append(f"{unreadable} rows could not be read and were left out")
+    if blank := sum(record.blank or 0 for record in files):
+        out.append(f"{blank} documents gave no token and were left out")
     if renamed := sum(record.renamed for record in files):
         out.append(f"{renamed} samples got a new key: they would have stood beside another sample of the same key")
     total = Written()
@@ -231,10 +258,10 @@ def _of_schemas(plan: ExportPlan, schemas: int) -> list[str]:
     return out
 
 
-def _taken(plan: ExportPlan, inputs: Sequence[ShardExtract]) -> list[ShardExtract]:
+def _taken(plan: ExportPlan, inputs: Sequence[ShardExtract], *, never_empty: bool) -> list[ShardExtract]:
     """Inputs that give rows. Nothing at all still makes one file where its readers need a schema."""
     taken = [item for item in inputs if item.rows]
-    if taken or not plan.to.never_empty:
+    if taken or not never_empty:
         return taken
     return [item for item in inputs if plan.build is not None or _readable(plan, item)][:1]
 

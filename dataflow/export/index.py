@@ -8,11 +8,13 @@ from typing import Any, Protocol, Self, TypeVar
 import msgspec
 
 from poolsieve.dataflow import fs
+from poolsieve.dataflow.tokenizers.record import TokenizerRecord
 from poolsieve.scoring_models.base.config import JsonObject
 from poolsieve.scoring_models.base.errors import PlanError
 
-INDICES = "indices"
-"""A kind of export that is no format of pools; see `export.indices`."""
+INDICES, MEGATRON = "indices", "megatron"
+KINDS = (INDICES, MEGATRON)
+"""Kinds of export that are no formats of pools; see `export.indices` and `export.megatron`."""
 
 INDEX = "_export.json"
 """The index's name. pyarrow takes every file of a folder for data unless its name begins with `_` or `.`."""
@@ -38,6 +40,8 @@ class FileRecord(msgspec.Struct, kw_only=True, frozen=True):
         bytes, sha256: of the file.
         inputs: where its rows come from, in this order.
         rows, unreadable, renamed, empty: see `Written`.
+        blank: documents without a token, left out; unset where no tokens are made.
+        tokens: ids in the file, ends of documents counted; unset where it has none.
     """
 
     @property
@@ -53,6 +57,29 @@ class FileRecord(msgspec.Struct, kw_only=True, frozen=True):
     unreadable: int
     renamed: int
     empty: dict[str, int]
+    blank: int | msgspec.UnsetType = msgspec.UNSET
+    tokens: int | msgspec.UnsetType = msgspec.UNSET
+
+
+class IdsRecord(msgspec.Struct, kw_only=True, frozen=True):
+    """How rows became ids.
+
+    Attributes:
+        dtype: of an id, as it stands in the files.
+        text: source of the texts; None where rows were ids already.
+        tokenizer: that made them; None likewise.
+    """
+
+    dtype: str
+    text: str | None
+    tokenizer: TokenizerRecord | None
+
+    @property
+    def settings(self) -> JsonObject:
+        """What makes an id what it is, whatever the tokenizer's files are called."""
+        made = self.tokenizer
+        same = {} if made is None else {"tokenizer": made.sha256, "eos": made.eos_id}
+        return {"dtype": self.dtype, "text": self.text, **same}
 
 
 class ListRecord(msgspec.Struct, kw_only=True, frozen=True):
@@ -82,6 +109,7 @@ class About(msgspec.Struct, kw_only=True, frozen=True):
         target_bytes: files close at the first shard boundary past this size.
         columns: edited texts.
         roles: whether the rows of a union became one table of the roles of its parts.
+        ids: how rows became ids, where the files are made of those.
     """
 
     decision: str
@@ -93,6 +121,7 @@ class About(msgspec.Struct, kw_only=True, frozen=True):
     target_bytes: int
     columns: dict[str, ColumnRecord] | msgspec.UnsetType = msgspec.UNSET
     roles: bool | msgspec.UnsetType = msgspec.UNSET
+    ids: IdsRecord | msgspec.UnsetType = msgspec.UNSET
 
     def to_json(self) -> JsonObject:
         """As JSON values."""
@@ -139,6 +168,11 @@ class ExportIndex(About, kw_only=True, frozen=True):
     def id(self) -> str:
         """See `Whole`."""
         return self.export
+
+    @property
+    def tokens(self) -> int:
+        """Ids in all files, where they are made of ids; else 0."""
+        return sum(record.tokens or 0 for record in self.files)
 
     @property
     def names(self) -> list[str]:

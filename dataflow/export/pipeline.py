@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import apache_beam as beam
 import msgspec
 
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.export.parts import OutputFile, ShardExtract
-from poolsieve.dataflow.export.plan import ExportPlan
+from poolsieve.dataflow.export.plan import ExportPlan, WritePart
 from poolsieve.dataflow.export.survey import survey
 from poolsieve.dataflow.export.target import Target
 from poolsieve.dataflow.runners.engine import Engine
@@ -33,10 +33,6 @@ def survey_all(engine: Engine, lines: Sequence[ShardLine], plan: ExportPlan, wor
 def _leave(inputs: Sequence[ShardExtract], url: str) -> None:
     """Runners have no other way to give something back."""
     fs.write_bytes(url, json.dumps(msgspec.to_builtins(inputs)).encode())
-
-
-WritePart = Callable[[OutputFile, ExportPlan, Target], None]
-"""Writes one file of an export, and leaves a note of what it wrote."""
 
 
 def write_all(engine: Engine, parts: Sequence[OutputFile], write: WritePart, plan: ExportPlan, target: Target) -> None:

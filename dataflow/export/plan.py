@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import fnmatch
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -15,8 +15,8 @@ import pyarrow as pa
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.export.columns import edited_columns, score_types
 from poolsieve.dataflow.export.edited import EditedColumns, EditedRows
-from poolsieve.dataflow.export.index import INDICES, About, ListRecord
-from poolsieve.dataflow.export.parts import OutputFile
+from poolsieve.dataflow.export.index import KINDS, MEGATRON, About, ListRecord
+from poolsieve.dataflow.export.parts import OutputFile, PartName
 from poolsieve.dataflow.export.recast import source_of, unified
 from poolsieve.dataflow.export.rows import Choice
 from poolsieve.dataflow.export.target import Target
@@ -30,7 +30,7 @@ from poolsieve.dataflow.pools.union import UnionFiles
 from poolsieve.dataflow.recipes.recipe import Pool, Recipe
 from poolsieve.dataflow.runners.base import threads_for
 from poolsieve.dataflow.store.layout import check_export_folder, export_folder
-from poolsieve.dataflow.store.manifest import Manifest, ShardLine
+from poolsieve.dataflow.store.manifest import Manifest, ShardLine, versions
 from poolsieve.dataflow.store.out import OutFolder
 from poolsieve.filters.lists import file_sha256, load_list
 from poolsieve.scoring_models.base.config import digest
@@ -54,8 +54,13 @@ class Wishes:
     columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
     recipe: Recipe | None = None
     trust_recipe: bool = False
+    tokenizer: str | None = None
+    revision: str | None = None
+    eos: str | None = None
+    text: str | None = None
 
     def __post_init__(self) -> None:
+        self._ids()
         size = self.target_bytes
         if size is not None and (type(size) is not int or size < 1):
             raise PlanError(f"target_bytes={size!r}: a number of at least one byte is needed")
@@ -63,6 +68,13 @@ class Wishes:
             raise PlanError(f"pool={self.pool!r}: give a Pool, as Pool.parquet('data/*.parquet')")
         if self.recipe is not None and not isinstance(self.recipe, Recipe):
             raise PlanError(f"recipe={self.recipe!r}: give a Recipe, as the recipe file makes it")
+
+    def _ids(self) -> None:
+        """Refuses what says how texts become ids where they stay texts."""
+        names = ("tokenizer", "revision", "eos", "text")
+        given = next((name for name in names if getattr(self, name) is not None), None)
+        if given is not None and self.format != MEGATRON:
+            raise PlanError(f"--{given} is for --format {MEGATRON}, which is made of ids: leave it out for others")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +178,63 @@ class Prepared:
     about: About
     warnings: tuple[str, ...] = ()
 
+    @property
+    def part_name(self) -> PartName:
+        """What its files are called."""
+        return self.plan.to.part_name
+
+    @property
+    def never_empty(self) -> bool:
+        """Whether no rows at all make one file."""
+        return self.plan.to.never_empty
+
+    @property
+    def write(self) -> WritePart | None:
+        """What writes a file, where it is not the format that does."""
+        return None
+
+    def beside(self, name: str) -> tuple[str, ...]:
+        """Files that are written along with the one of that name, and have records of their own."""
+        return ()
+
+    def side_files(self, rows: Mapping[str, int]) -> Mapping[str, bytes]:
+        """Small files that are written in the end, given the files' rows: name -> contents."""
+        return self.plan.to.side_files(rows)
+
+    def begin(self) -> None:
+        """Done before the first file is written."""
+
+    def versions(self) -> dict[str, str]:
+        """Of what the files may depend on."""
+        return versions()
+
+
+WritePart = Callable[[OutputFile, ExportPlan, Target], None]
+"""Writes one file of an export, and leaves a note of what it wrote."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """Where an export happens: the run, its pool where it is now, and the folder to write to."""
+
+    run: OutFolder
+    place: PoolFiles
+    url: str
+
+
+def scene(out: str, wishes: Wishes) -> Scene:
+    """Opens a run, and checks where its rows are to go.
+
+    Raises:
+        PlanError: if there is no whole run, or the folder is not to be written to.
+    """
+    run = OutFolder(out)
+    place = _place(run.manifest.pool.pool().located(), wishes.pool)
+    url = export_folder(run.url) if wishes.target is None else fs.absolute(wishes.target)
+    _outside(place, run.shards, url)
+    check_export_folder(run.url, url)
+    return Scene(run=run, place=place, url=url)
+
 
 def prepare(out: str, wishes: Wishes, workers: int) -> Prepared:
     """Checks an export.
@@ -173,16 +242,13 @@ def prepare(out: str, wishes: Wishes, workers: int) -> Prepared:
     Raises:
         PlanError: for anything that can't work.
     """
-    run = OutFolder(out)
-    place = _place(run.manifest.pool.pool().located(), wishes.pool)
-    url = export_folder(run.url) if wishes.target is None else fs.absolute(wishes.target)
-    _outside(place, run.shards, url)
-    check_export_folder(run.url, url)
+    found = scene(out, wishes)
+    run, place, url = found.run, found.place, found.url
     made = _plan(run, wishes, place, threads=threads_for(workers) > 1)
     size = wishes.target_bytes or made.to.target_bytes
     if not _is_copy(wishes.format, made.to, place):
         made = _recast(made, [line.shard for line in run.shards])
-    about = _about(made, run.manifest, size)
+    about = about_of(made, run.manifest, size)
     return Prepared(
         plan=made,
         target=Target(url, digest([_LAYOUT, about.to_json()], 8)),
@@ -196,7 +262,7 @@ def prepare(out: str, wishes: Wishes, workers: int) -> Prepared:
 def _plan(run: OutFolder, wishes: Wishes, place: PoolFiles, *, threads: bool) -> ExportPlan:
     """The plan of a copy; what another format takes of a row is still to be said."""
     format = _format(wishes.format, place)
-    _selection(wishes.select, wishes.uids, run.manifest)
+    check_selection(wishes, run.manifest)
     edits = edited_columns(run, place, format, wishes.columns, wishes.recipe, trust=wishes.trust_recipe)
     types = score_types(run, wishes.scores, beside=format.scores_are_columns)
     if types and not format.copier.takes_scores:
@@ -206,12 +272,12 @@ def _plan(run: OutFolder, wishes: Wishes, place: PoolFiles, *, threads: bool) ->
         )
     added = Added(scores=types, edited=tuple(wishes.columns))
     return ExportPlan(
-        choice=_choice(run, wishes, added, format.copier if _is_copy(wishes.format, format, place) else None),
+        choice=choice_of(run, wishes, added, format.copier if _is_copy(wishes.format, format, place) else None),
         files=place,
         format=format.name,
         added=added,
         edits=edits,
-        same_place=place.root == run.manifest.pool.pool().located().root,
+        same_place=is_same_place(run, place),
         threads=threads,
     )
 
@@ -248,7 +314,7 @@ def _parts_placed(moved: UnionFiles, now: Pool) -> PoolFiles:
 
 def _format(name: str, files: PoolFiles) -> Format:
     if name != "same" and name not in FORMATS:
-        raise PlanError(f"--format {name!r} is not one of {', '.join(['same', *FORMATS, INDICES])}")
+        raise PlanError(f"--format {name!r} is not one of {', '.join(['same', *FORMATS, *KINDS])}")
     found = files.copied if name == "same" else FORMATS[name]
     if not _is_copy(name, found, files):
         found.build_with()
@@ -266,7 +332,13 @@ def _is_copy(asked: str, format: Format, files: PoolFiles) -> bool:
     return format is files.own or asked == "same"
 
 
-def _choice(run: OutFolder, wishes: Wishes, added: Added, copier: Copier | None) -> Choice:
+def is_same_place(run: OutFolder, place: PoolFiles) -> bool:
+    """Whether the pool is where it was scored, so that files have their tags still."""
+    return place.root == run.manifest.pool.pool().located().root
+
+
+def choice_of(run: OutFolder, wishes: Wishes, added: Added, copier: Copier | None) -> Choice:
+    """Which rows leave, and what has to be known of them; `copier` if they leave as they are."""
     return Choice(
         out=run.url,
         decision=run.decision,
@@ -279,7 +351,13 @@ def _choice(run: OutFolder, wishes: Wishes, added: Added, copier: Copier | None)
     )
 
 
-def _selection(select: str | None, uids: str | os.PathLike[str] | None, manifest: Manifest) -> None:
+def check_selection(wishes: Wishes, manifest: Manifest) -> None:
+    """Refuses a choice of rows that can't be.
+
+    Raises:
+        PlanError: for two choices, a list that can't be read, or a glob that matches no reason.
+    """
+    select, uids = wishes.select, wishes.uids
     if select is not None and uids is not None:
         raise PlanError("--reason and --uids each say which rows to export: give one of them")
     if uids is not None:
@@ -294,7 +372,8 @@ def _selection(select: str | None, uids: str | os.PathLike[str] | None, manifest
         raise PlanError(f"no row was dropped for a reason that {select!r} matches.{guess} The reasons are: {there}")
 
 
-def _about(made: ExportPlan, manifest: Manifest, size: int) -> About:
+def about_of(made: ExportPlan, manifest: Manifest, size: int) -> About:
+    """What tells an export from another; `size` as in `Prepared.target_bytes`."""
     choice = made.choice
     listed = None
     if choice.uids is not None:

@@ -16,7 +16,6 @@ from poolsieve.dataflow.tokenize.index import (
     DOCUMENTS,
     ENDING,
     INDEX,
-    TOKENIZER_FILE,
     About,
     ShardRecord,
     TokenFile,
@@ -24,6 +23,7 @@ from poolsieve.dataflow.tokenize.index import (
     file_names,
     read_tokens_index,
 )
+from poolsieve.dataflow.tokenizers.record import TOKENIZER_FILE
 from poolsieve.scoring_models.base.errors import PlanError
 
 _BEFORE = "before.json"

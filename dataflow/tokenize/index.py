@@ -8,37 +8,15 @@ import msgspec
 
 from poolsieve.dataflow.export.index import read_record
 from poolsieve.dataflow.pools.shards import Shard
+from poolsieve.dataflow.tokenizers.record import TOKENIZER_FILE, TokenizerRecord
 from poolsieve.scoring_models.base.config import JsonObject, digest
 
 INDEX = "tokens.json"
-TOKENIZER_FILE = "tokenizer.json"
 ENDING, DOCUMENTS = ".npy", ".documents.parquet"
 """Of a token file, which has no header in spite of its name (so are OLMo's called), and of the table beside it."""
 
 _LAYOUT = 1
 """Raised when the same command would give other files, so that none goes on with what an older version began."""
-
-
-class TokenizerRecord(msgspec.Struct, kw_only=True, frozen=True):
-    """A tokenizer.
-
-    Attributes:
-        name: the Hub repository, or the last part of the folder's path.
-        revision, commit: as asked for, and what that was; None for a folder.
-        sha256: of the `tokenizer.json` beside the token files, which is all that tokenising needs.
-        files: of the tokenizer, by SHA-256.
-        vocabulary: its largest id and one.
-        eos, eos_id: the token behind each document.
-    """
-
-    name: str
-    revision: str | None
-    commit: str | None
-    sha256: str
-    files: dict[str, str]
-    vocabulary: int
-    eos: str
-    eos_id: int
 
 
 class PoolSource(msgspec.Struct, kw_only=True, frozen=True):

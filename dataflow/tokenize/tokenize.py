@@ -19,7 +19,6 @@ from poolsieve.dataflow.runners.engine import Engine
 from poolsieve.dataflow.runners.supervise import Watch
 from poolsieve.dataflow.tokenize.folder import TokensTarget
 from poolsieve.dataflow.tokenize.index import (
-    TOKENIZER_FILE,
     About,
     PoolSource,
     TokenFile,
@@ -27,8 +26,9 @@ from poolsieve.dataflow.tokenize.index import (
     file_names,
     total,
 )
-from poolsieve.dataflow.tokenize.source import Tokenizer, dtype_for, find_tokenizer, located
 from poolsieve.dataflow.tokenize.write import TEXT, TokensPlan, check_text, write_shard
+from poolsieve.dataflow.tokenizers.record import TOKENIZER_FILE
+from poolsieve.dataflow.tokenizers.source import Tokenizer, dtype_for, find_tokenizer, located
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 from poolsieve.scoring_models.base.packages import package_versions
 

@@ -16,18 +16,16 @@ from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.formats.base import Ints, ShardChanged
 from poolsieve.dataflow.pools.shards import Batch, Shard
 from poolsieve.dataflow.tokenize.documents import DocumentTable, parts
-from poolsieve.dataflow.tokenize.encode import encode, loaded
 from poolsieve.dataflow.tokenize.folder import TokensTarget
-from poolsieve.dataflow.tokenize.index import TOKENIZER_FILE, About, Counts, ShardRecord, TokenFile, file_names
-from poolsieve.scoring_models.base.arrow import byte_lengths, texts
+from poolsieve.dataflow.tokenize.index import About, Counts, ShardRecord, TokenFile, file_names
+from poolsieve.dataflow.tokenizers.encode import encode, loaded, pieces
+from poolsieve.dataflow.tokenizers.record import TOKENIZER_FILE
+from poolsieve.scoring_models.base.arrow import texts
 from poolsieve.scoring_models.base.errors import PlanError
 
 TEXT = "text"
 TOKENS, DOCUMENTS = "tokens", "documents"
 """Labels of the counters of progress."""
-
-_BYTES = 4 << 20
-"""Of text that the tokenizer is given at a time: enough for all cores, and some 100 bytes of memory for each token."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,16 +136,12 @@ class _Piece:
 
 
 def _pieces(shard: Shard, plan: TokensPlan) -> Iterator[_Piece]:
-    """The rows of a shard in order, about `_BYTES` of text at a time."""
+    """The rows of a shard in order, some text at a time."""
     for batch in plan.files.pool_batches(shard, (TEXT,), plan.types):
         text = batch.roles.column(0)
-        bytes_before = np.cumsum(np.maximum(byte_lengths(text), 0)) // _BYTES
-        ends = [*(np.flatnonzero(np.diff(bytes_before)) + 1).tolist(), batch.num_rows]
-        first = 0
-        for end in ends:
+        for first, end in pieces(text):
             progress.check()
             yield _piece(batch, text, first, end)
-            first = end
 
 
 def _piece(batch: Batch, text: pa.Array, first: int, end: int) -> _Piece:

@@ -10,10 +10,10 @@ from poolsieve.jobs.commands.options import Registered, runner_options, trust_op
 
 
 def _formats() -> list[str]:
-    from poolsieve.dataflow.export.index import INDICES
+    from poolsieve.dataflow.export.index import KINDS
     from poolsieve.dataflow.pools.formats import FORMATS
 
-    return ["same", *FORMATS, INDICES]
+    return ["same", *FORMATS, *KINDS]
 
 
 @click.command()
@@ -28,9 +28,13 @@ def _formats() -> list[str]:
     "columns",
     multiple=True,
     metavar="COLUMN=ROLE",
-    help="Put what the recipe's edits made of ROLE into COLUMN, as text=text (Parquet, JSON lines). Repeatable.",
+    help="Put what the recipe's edits made of ROLE into COLUMN, as text=text (not in tars). Repeatable.",
 )
 @trust_option
+@click.option("--tokenizer", metavar="T", help="megatron: a repository of the Hub, or a folder; makes ids of texts.")
+@click.option("--revision", metavar="COMMIT", help="megatron: of the repository: a commit, branch or tag.")
+@click.option("--eos", metavar="TOKEN", help="megatron: what ends a document.  [default: the tokenizer's end of text]")
+@click.option("--text", metavar="SOURCE", help="megatron: where the text is.  [default: the pool's role text]")
 @click.option("--target-mb", type=click.IntRange(1), help="Size of an output file; as the format has it if not given.")
 @click.option("--replace", is_flag=True, help="Replace an earlier export in the same folder.")
 @runner_options
@@ -38,6 +42,7 @@ def export(out: str, target_mb: int | None, columns: tuple[str, ...], **options:
     """Write the kept rows of a whole run as they came, or as Parquet, WebDataset or JSON lines.
 
     Of token files, `indices` writes the numbers of the kept chunks instead (selected_indices.npy, the best last).
+    `megatron` writes ids as Megatron-LM's indexed datasets (.bin and .idx): of texts, by --tokenizer, or kept chunks.
     """
     from poolsieve.dataflow.export.edited import parse_columns
     from poolsieve.jobs import api
@@ -55,4 +60,5 @@ def export(out: str, target_mb: int | None, columns: tuple[str, ...], **options:
     for warning in found.warnings:
         if warning not in told:
             say(warning)
-    click.echo(f"{found.rows} rows in {len(found.files)} files, {size_text(found.bytes)}: {found.target}")
+    tokens = f", {found.tokens:,} tokens" if found.tokens else ""
+    click.echo(f"{found.rows} rows{tokens} in {len(found.files)} files, {size_text(found.bytes)}: {found.target}")

@@ -22,6 +22,7 @@ from poolsieve.dataflow import Pool, fs, leases
 from poolsieve.dataflow.export.target import LEASES
 from poolsieve.dataflow.tokenize import write
 from poolsieve.dataflow.tokenize.index import TokensIndex
+from poolsieve.dataflow.tokenizers import encode
 from poolsieve.jobs.cli import main
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 from tests.cluster import job_service
@@ -130,7 +131,7 @@ def test_the_size_of_pieces_changes_no_byte(
     documents: Path, tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made(documents, tokenizer, tmp_path / "one")
-    monkeypatch.setattr(write, "_BYTES", 50)
+    monkeypatch.setattr(encode, "PIECE_BYTES", 50)
     made(documents, tokenizer, tmp_path / "two")
     assert tiny.contents(tmp_path / "one") == tiny.contents(tmp_path / "two")
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from poolsieve.dataflow.tokenize.encode import encode, from_text
-from poolsieve.dataflow.tokenize.source import dtype_for, find_tokenizer
+from poolsieve.dataflow.tokenizers.encode import encode, from_text
+from poolsieve.dataflow.tokenizers.source import dtype_for, find_tokenizer
 from poolsieve.scoring_models.base.errors import PlanError
 from tests.dataflow.tokenize import tiny
 

@@ -10,16 +10,21 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from poolsieve.dataflow import fs
+from poolsieve.scoring_models.base.arrow import byte_lengths
 from poolsieve.scoring_models.base.errors import PoolsieveError
 
 Tokens = np.ndarray[Any, np.dtype[np.unsignedinteger[Any]]]
 Sizes = np.ndarray[Any, np.dtype[np.int64]]
+
+PIECE_BYTES = 4 << 20
+"""Of text that a tokenizer is given at a time: enough for all cores, and some 100 bytes of memory for each token."""
 
 _UNSEEN = "\ue000poolsieve\ue000"
 """Before the spelling of a special token in the model's vocabulary: characters that no text of use has."""
@@ -44,6 +49,13 @@ def encode(tokenizer: Any, texts: Sequence[str], eos: int, dtype: str) -> tuple[
     sizes = np.fromiter(map(len, lists), np.int64, len(lists))
     together = itertools.chain.from_iterable(lists)
     return np.fromiter(together, np.dtype(dtype).newbyteorder("<"), int(sizes.sum())), sizes
+
+
+def pieces(text: pa.Array) -> Iterator[tuple[int, int]]:
+    """(first, end) of runs of rows of about `PIECE_BYTES` of text; a longer text has one of its own."""
+    before = np.cumsum(np.maximum(byte_lengths(text), 0)) // PIECE_BYTES
+    edges = [0, *(np.flatnonzero(np.diff(before)) + 1).tolist(), len(text)]
+    yield from itertools.pairwise(edges)
 
 
 def from_text(text: str) -> Any:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from poolsieve.dataflow.tokenize.encode import from_text, is_read, numbers
-from poolsieve.dataflow.tokenize.index import TokenizerRecord
+from poolsieve.dataflow.tokenizers.encode import from_text, is_read, numbers
+from poolsieve.dataflow.tokenizers.record import TokenizerRecord
 from poolsieve.scoring_models.base.config import absolute_path
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.packages import need
@@ -28,7 +28,7 @@ class Tokenizer:
 
     Attributes:
         text: the whole of it as a `tokenizer.json`.
-        about: what `tokens.json` says of it.
+        about: what is written down of it.
     """
 
     text: str
@@ -47,7 +47,7 @@ def find_tokenizer(name: str, revision: str | None = None, eos: str | None = Non
         PlanError: if it can't be had, asks for code, is none of the `tokenizers` library, has no such end, or reads
             its end in ordinary text.
     """
-    need("poolsieve tokenize", "tokenizers", "transformers", extra="classifiers")
+    need("a tokenizer", "tokenizers", "transformers", extra="classifiers")
     files = _files(name, revision)
     end, text = _loaded(name, files, eos)
     try:
