@@ -268,8 +268,8 @@ class _Publishing:
         if began is not None:
             began(first.made)
         commit = sending(first)
-        if commit != first.remote.head or not first.made:
-            verify(self.repository, first.items, commit)
+        if commit != first.remote.head:
+            verify(self.repository, sending.items, first.made.same, commit)
         return self._published(found, sending, first, commit)
 
     def _nothing_there(self, found: _Collected) -> Look:

@@ -160,14 +160,15 @@ class Repository:
     def _small(self, path: str, commit: str, file: RemoteFile) -> bytes:
         if file.size > _MOST_RECORD:
             raise PlanError(f"{path} in {self.name} has {file.size:,} bytes, which is no {path} of ours: remove it")
-        with self.system().open(self.inside(path, commit), "rb") as opened:
+        with self.system.open(self.inside(path, commit), "rb") as opened:
             return bytes(opened.read())
 
+    @functools.cached_property
     def system(self) -> Any:
-        """Its files, as fsspec has them."""
+        """Files of the Hub, as fsspec has them; read at a commit, so that nothing it remembers is ever old."""
         from huggingface_hub import HfFileSystem
 
-        return HfFileSystem(endpoint=self.hub, token=self.token, use_listings_cache=False, skip_instance_cache=True)
+        return HfFileSystem(endpoint=self.hub, token=self.token, skip_instance_cache=True)
 
     def inside(self, path: str, commit: str) -> str:
         """A file's path in `system`."""
@@ -188,7 +189,7 @@ class Repository:
 
         def ask() -> str | None:
             try:
-                with self.system().open(place, "rb") as opened:
+                with self.system.open(place, "rb") as opened:
                     return bytes(opened.read(_MOST_RECORD)).decode("utf-8", "replace")
             except FileNotFoundError:
                 return None

@@ -7,7 +7,7 @@ anew. All of them are the same case here: nothing is repeated without a look at 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from poolsieve.dataflow.publish.contents import Item
 from poolsieve.dataflow.publish.patience import attempts, passes
@@ -56,6 +56,7 @@ class Sending:
         commits: that were made.
         sent: bytes that went over the line; where the Hub has Xet, bytes of the files that were offered.
         request: the pull request that it went through, or waits in.
+        items: what the repository should hold, by the last look at it.
     """
 
     repository: Repository
@@ -67,7 +68,7 @@ class Sending:
     commits: int = 0
     sent: int = 0
     request: PullRequest | None = None
-    _uploads: dict[str, Uploads] = field(default_factory=dict)
+    items: Sequence[Item] = ()
 
     def __call__(self, first: Look) -> str:
         """Sends what is missing; the commit that holds everything.
@@ -93,7 +94,7 @@ class Sending:
         """
         repository = repository or self.repository
         remote = repository.look()
-        items = self.wanted(remote)
+        self.items = items = self.wanted(remote)
         refuse_strangers(repository, remote, items, clear=self.clear)
         made = changes(repository.name, remote, items, copies=self.copies)
         return Look(remote=remote, items=items, made=made)

@@ -23,8 +23,14 @@ class NotAsMeant(PoolsieveError):
     """The Hub has something else than what was published."""
 
 
-def verify(repository: Repository, items: Sequence[Item], commit: str) -> None:
-    """Compares sizes and hashes of every file, and the rows of Parquet files by their footers.
+def verify(repository: Repository, items: Sequence[Item], same: Sequence[Item], commit: str) -> None:
+    """Compares sizes and hashes of every file, and the rows of new Parquet files by their footers.
+
+    Args:
+        repository: where to look.
+        items: every file that should be there.
+        same: those of them that were there before, by their hashes.
+        commit: to look at.
 
     Raises:
         NotAsMeant: for the first file that differs.
@@ -35,7 +41,9 @@ def verify(repository: Repository, items: Sequence[Item], commit: str) -> None:
         if found is None or not found.has(item):
             what = "is missing" if found is None else f"has {found.size:,} bytes, or others, for {item.size:,}"
             raise NotAsMeant(f"{item.path} {what} in {repository.name} at {commit}: publish again")
-    with_rows = [item for item in items if item.rows is not None and item.path.endswith(".parquet")]
+    before = {item.path for item in same}
+    new = [item for item in items if item.path not in before]
+    with_rows = [item for item in new if item.rows is not None and item.path.endswith(".parquet")]
     with ThreadPoolExecutor(_THREADS) as threads, repository.told("read footers"):
         for item, rows in zip(
             with_rows, threads.map(lambda item: _rows(repository, item, commit), with_rows), strict=True
@@ -50,7 +58,7 @@ def _rows(repository: Repository, item: Item, commit: str) -> int:
     def read() -> int:
         progress.check()
         path = repository.inside(item.path, commit)
-        with repository.system().open(path, "rb", block_size=_FOOTER) as opened, pq.ParquetFile(opened) as file:
+        with repository.system.open(path, "rb", block_size=_FOOTER) as opened, pq.ParquetFile(opened) as file:
             return int(file.metadata.num_rows)
 
     return patiently(read, repository.say)

@@ -101,6 +101,22 @@ def test_what_people_wrote_into_the_card_stays(hub: HubServer, out: Path) -> Non
     assert repo.files()["README.md"].endswith(b"\n## Who to ask\n\nMe.\n") and "manifest.json" in repo.files()
 
 
+def test_a_card_that_is_edited_while_files_are_sent_keeps_what_was_written(hub: HubServer, out: Path) -> None:
+    publish(hub, out)
+    repo = hub.repos[NAME]
+
+    class Meanwhile(Fault):
+        def hits(self, method: str, path: str) -> bool:
+            if super().hits(method, path):
+                repo.change({"README.md": repo.files()["README.md"] + b"\nby me\n"})
+            return False
+
+    hub.faults.append(Meanwhile("POST", "/commit/"))
+    done = publish(hub, out, "--with", "manifest")
+    assert done.returncode == 0, done.stderr
+    assert repo.files()["README.md"].endswith(b"\nby me\n") and "manifest.json" in repo.files()
+
+
 @pytest.mark.parametrize("moment", ["/lfs/", "/commit/", "/batch"])
 def test_killed_in_the_middle_nothing_is_seen_and_nothing_is_sent_twice(hub: HubServer, out: Path, moment: str) -> None:
     hub.faults.append(
