@@ -16,6 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from poolsieve.dataflow.kept.kept import kept
     from poolsieve.dataflow.recipes.recipe import Pool, Recipe
     from poolsieve.jobs.api import decide, export, open, plan, report, run
     from poolsieve.jobs.items import items
@@ -29,6 +30,7 @@ _HOMES = {
     "decide": "poolsieve.jobs.api",
     "export": "poolsieve.jobs.api",
     "items": "poolsieve.jobs.items",
+    "kept": "poolsieve.dataflow.kept.kept",
     "open": "poolsieve.jobs.api",
     "plan": "poolsieve.jobs.api",
     "report": "poolsieve.jobs.api",
@@ -36,7 +38,20 @@ _HOMES = {
     "tokenize": "poolsieve.jobs.tokens",
 }
 
-__all__ = ["Pool", "Recipe", "__version__", "decide", "export", "items", "open", "plan", "report", "run", "tokenize"]
+__all__ = [
+    "Pool",
+    "Recipe",
+    "__version__",
+    "decide",
+    "export",
+    "items",
+    "kept",
+    "open",
+    "plan",
+    "report",
+    "run",
+    "tokenize",
+]
 
 
 def __getattr__(name: str) -> Any:
