@@ -91,7 +91,8 @@ def test_webdataset_in_workers(tars: Path, tmp_path: Path, method: str, by: str)
 def test_a_stream_that_repeats_shards_is_filtered_alike(tars: Path, tmp_path: Path) -> None:
     run(tar_recipe(tars), tmp_path / "out")
     kept = poolsieve.kept(tmp_path / "out")
-    stream = wds.WebDataset(wds.ResampledShards(urls_of(tars))).select(kept.webdataset(by="key")).map(json_uid)
+    stream = wds.WebDataset(urls_of(tars), resampled=True, shardshuffle=False)
+    stream = stream.select(kept.webdataset(by="key")).map(json_uid)
     found = [uid for uid, _ in zip(stream, range(500), strict=False)]
     assert len(found) == 500 and set(found) <= set(kept_uids(tmp_path / "out"))
 
