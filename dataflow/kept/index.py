@@ -8,6 +8,7 @@ kept uids and as many questions, 3 in 10**19 in all.
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import tempfile
@@ -53,18 +54,24 @@ class Index:
     pairs: Pairs
     scores: Mapping[str, Floats] = field(default_factory=dict)
 
+    @functools.cached_property
+    def _halves(self) -> tuple[Any, Any]:
+        """Without the memory map's own class, which makes each look at an element several times slower."""
+        plain = self.pairs.view(np.ndarray)
+        return plain["f0"], plain["f1"]
+
     def places(self, asked: Pairs) -> tuple[Ints, Ints]:
         """(first, counts): where each of `asked` stands first, if at all; how often."""
         return places_in(asked, self.pairs)
 
     def place(self, high: int, low: int) -> tuple[int, int]:
         """The same for one, by its halves, with less ado."""
-        highs = self.pairs["f0"]
+        highs, lows = self._halves
         first = int(highs.searchsorted(np.uint64(high)))
         if first == len(highs) or int(highs[first]) != high:
             return first, 0
-        lows = self.pairs["f1"][first : int(highs.searchsorted(np.uint64(high), "right"))]
-        begin, end = (int(lows.searchsorted(np.uint64(low), side)) for side in ("left", "right"))
+        tied = lows[first : int(highs.searchsorted(np.uint64(high), "right"))]
+        begin, end = (int(tied.searchsorted(np.uint64(low), side)) for side in ("left", "right"))
         return first + begin, end - begin
 
 
