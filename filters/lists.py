@@ -34,6 +34,7 @@ PAIR = np.dtype([("f0", "<u8"), ("f1", "<u8")])
 """DataComp's subset dtype `u8,u8`: the high and the low half of a 128-bit uid."""
 
 Pairs = np.ndarray[Any, Any]
+Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 
 def hex_pairs(uids: pa.Array) -> tuple[Pairs, np.ndarray[Any, np.dtype[np.bool_]]]:
@@ -66,16 +67,41 @@ for _i, _c in enumerate(b"ABCDEF"):
 def pairs_of(values: pa.Array) -> Pairs:
     """128-bit pairs of any strings: the number itself for 32 hexadecimal digits, else a hash."""
     pairs, valid = hex_pairs(values)
-    for i in np.flatnonzero(~valid):
-        raw = hashlib.blake2b((values[int(i)].as_py() or "").encode(), digest_size=16).digest()
-        pairs[i] = (int.from_bytes(raw[:8], "big"), int.from_bytes(raw[8:], "big"))
+    others = np.flatnonzero(~valid)
+    if len(others):
+        named = texts(values.filter(pa.array(~valid)).cast(pa.string()).fill_null(""))
+        raw = b"".join(hashlib.blake2b(one.encode(), digest_size=16).digest() for one in named)
+        halves = np.frombuffer(raw, ">u8").reshape(-1, 2)
+        pairs["f0"][others], pairs["f1"][others] = halves[:, 0], halves[:, 1]
     return pairs
 
 
 def counts_in(pairs: Pairs, listed: Pairs) -> np.ndarray[Any, np.dtype[np.int64]]:
     """int64 (n,): how often each of `pairs` stands in the sorted `listed` (a multiset, as in DataComp's resharder)."""
-    left = np.searchsorted(listed, pairs, side="left")
-    return np.asarray(np.searchsorted(listed, pairs, side="right") - left, dtype=np.int64)
+    return places_in(pairs, listed)[1]
+
+
+def places_in(pairs: Pairs, listed: Pairs) -> tuple[Ints, Ints]:
+    """(first, counts), int64 (n,): how often each of `pairs` stands in the sorted `listed`; where first, if at all.
+
+    The high halves are looked up alone, in order, and the low ones only where several have that high half: NumPy
+    compares structured values ten times slower.
+    """
+    order = np.argsort(pairs["f0"])
+    first, counts = np.zeros(len(pairs), np.int64), np.zeros(len(pairs), np.int64)
+    if not len(listed):
+        return first, counts
+    high, low = pairs["f0"][order], pairs["f1"][order]
+    left = np.searchsorted(listed["f0"], high)
+    at, after = np.minimum(left, len(listed) - 1), np.minimum(left + 1, len(listed) - 1)
+    there = (left < len(listed)) & (listed["f0"][at] == high)
+    several = np.flatnonzero(there & (after > at) & (listed["f0"][after] == high))
+    there &= listed["f1"][at] == low
+    first[order], counts[order] = left, there
+    asked = pairs[order[several]]
+    begin = np.searchsorted(listed, asked, side="left")
+    first[order[several]], counts[order[several]] = begin, np.searchsorted(listed, asked, side="right") - begin
+    return first, counts
 
 
 def sort_pairs(pairs: Pairs) -> Pairs:

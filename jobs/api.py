@@ -16,6 +16,7 @@ from poolsieve.dataflow.decisions.summary import empty_budgets
 from poolsieve.dataflow.export.export import export as export_rows
 from poolsieve.dataflow.export.index import ExportIndex
 from poolsieve.dataflow.fs import StorageOptions
+from poolsieve.dataflow.kept.kept import Kept, kept
 from poolsieve.dataflow.passes.estimate import PlanReport, advice, describe_plan, trivial_cuts
 from poolsieve.dataflow.passes.flight import shards_in_flight
 from poolsieve.dataflow.passes.submit import Plan, carry_out, prepare, prepare_stored
@@ -116,6 +117,10 @@ class Run(OutFolder):
 
         self.check_current()
         return publish(self.url, repo, **how)
+
+    def kept(self, **how: Any) -> Kept:
+        """`poolsieve.kept` of the decision that this shows: `scores`, `root`, `cache`."""
+        return kept(self.url, **{"decision": self.decision, **how})
 
     def __repr__(self) -> str:
         return f"<run in {self.url}: {self.counts.kept:,} of {self.counts.rows_in:,} rows kept>"

@@ -17,6 +17,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from poolsieve.dataflow.kept.kept import kept
     from poolsieve.dataflow.recipes.recipe import Pool, Recipe
     from poolsieve.jobs.api import decide, export, open, plan, report, run
     from poolsieve.jobs.items import items
@@ -31,6 +32,7 @@ _HOMES = {
     "decide": "poolsieve.jobs.api",
     "export": "poolsieve.jobs.api",
     "items": "poolsieve.jobs.items",
+    "kept": "poolsieve.dataflow.kept.kept",
     "open": "poolsieve.jobs.api",
     "plan": "poolsieve.jobs.api",
     "publish": "poolsieve.jobs.publish",
@@ -46,6 +48,7 @@ __all__ = [
     "decide",
     "export",
     "items",
+    "kept",
     "open",
     "plan",
     "publish",

@@ -14,9 +14,11 @@ from typing import Any
 import click
 import pytest
 
+import poolsieve
 from poolsieve.dataflow.recipes.recipe import Recipe
 from poolsieve.jobs.cli import main
 from tests.conftest import write_pool
+from tests.dataflow.exported import tar_recipe, write_tar
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -31,8 +33,14 @@ def blocks(language: str) -> list[Any]:
     return found
 
 
-CALLS, RECIPES = (
-    [one for one in blocks("python") if ("poolsieve.run(" in one.values[0]) is calls] for calls in (True, False)
+def about(text: str) -> str:
+    """What a block does: runs a recipe, asks a run what it kept, or makes a recipe."""
+    return next((call for call in ("poolsieve.run(", "poolsieve.kept(") if call in text), "")
+
+
+CALLS, KEPT, RECIPES = (
+    [one for one in blocks("python") if about(one.values[0]) == call]
+    for call in ("poolsieve.run(", "poolsieve.kept(", "")
 )
 
 
@@ -66,8 +74,27 @@ def test_python_blocks_that_run_something_work(text: str, tmp_path: Path, monkey
     assert Path("OUT/manifest.json").exists() and Path("OUT/export").exists()
 
 
+@pytest.mark.parametrize("text", KEPT)
+def test_python_blocks_that_train_on_what_was_kept_work(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over a run in OUT, of tars where the text has WebDataset stream them."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("POOLSIEVE_CACHE", str(tmp_path / "cache"))
+    if "webdataset" in text:
+        (tmp_path / "pool").mkdir()
+        write_tar(tmp_path / "pool" / "0.tar", 0, 30)
+        poolsieve.run(tar_recipe(tmp_path / "pool"), "OUT")
+    else:
+        monkeypatch.setattr(pytest.importorskip("datasets").config, "HF_DATASETS_CACHE", tmp_path / "hf")
+        write_pool(tmp_path / "pool", sizes=(60, 40))
+        Path("recipe.py").write_text(FILE)
+        poolsieve.run("recipe.py", "OUT")
+    exec(compile(text, "block", "exec"), {"__name__": "page"})
+
+
 def test_some_block_runs_something() -> None:
-    assert CALLS
+    assert CALLS and KEPT
 
 
 @pytest.mark.parametrize("text", blocks("bash"))

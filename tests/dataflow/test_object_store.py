@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import multiprocessing
+import pickle
 import threading
 import time
 import uuid
@@ -14,6 +16,7 @@ from typing import Any
 import fsspec
 import pytest
 
+import poolsieve
 from poolsieve.dataflow import Pool, fs, leases, retries, watched
 from poolsieve.dataflow.export.export import export
 from poolsieve.dataflow.storage_errors import StorageAway, StorageForbidden
@@ -223,3 +226,17 @@ def test_one_of_many_creates_an_object(bucket: str) -> None:
     for thread in threads:
         thread.join(60)
     assert len(wrote) == 1 and fs.read_bytes(f"{bucket}/new") == str(wrote[0]).encode()
+
+
+def test_what_was_kept_is_fetched_once_and_asked_by_other_processes(bucket: str, tmp_path: Path) -> None:
+    """The list of a remote run lies in the cache of this machine; row keys come from the ledgers."""
+    write_pool(tmp_path / "pool")
+    run(recipe_of(str(tmp_path / "pool")), f"{bucket}/out")
+    kept, ledger = poolsieve.kept(f"{bucket}/out", cache=tmp_path / "cache"), poolsieve.open(f"{bucket}/out").ledger()
+    uids, keep = ledger.column("uid").to_pylist(), ledger.column("keep").to_pylist()
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        assert pool.map(kept.mask, [uids, uids], chunksize=1)[0].tolist() == keep
+    assert [path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()] == ["uids.npy"]
+    assert [key in kept for key in zip(ledger["path"].to_pylist(), ledger["row"].to_pylist(), strict=True)] == keep
+    fs.remove(f"{bucket}/out/decisions/{kept.decision}")
+    assert pickle.loads(pickle.dumps(kept)).mask(uids).tolist() == keep
