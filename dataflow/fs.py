@@ -106,12 +106,15 @@ def entries(system: fsspec.AbstractFileSystem, folder: str) -> list[dict[str, An
     return [dict(entry) for entry in system.ls(folder, detail=True)]
 
 
+_TAGS = ("ETag", "etag", "md5Hash", "checksum", "blob_id", "xet_hash", "mtime", "created")
+"""What says a file's contents, the surest first; `blob_id` and `xet_hash` are the Hub's."""
+
+
 def stat_of(info: Mapping[str, Any]) -> Stat:
     """`stat` from a listing's entry."""
-    tag = next(
-        (info[key] for key in ("ETag", "etag", "md5Hash", "checksum", "mtime", "created", "blob_id") if info.get(key)),
-        "",
-    )
+    found = (info[key] for key in _TAGS if info.get(key))
+    # A large file on the Hub is known by its SHA-256, in every repository and at every commit.
+    tag = getattr(info.get("lfs"), "sha256", None) or next(found, "")
     if "mtime" not in info and isinstance(tag, datetime):
         tag = tag.timestamp()  # `memory://` says it in two ways
     return Stat(int(info.get("size") or 0), str(tag).strip('"'))

@@ -143,8 +143,8 @@ def _by_code(error: BaseException) -> bool | None:
 
 def _by_kind(error: BaseException) -> bool | None:
     number = getattr(error, "errno", None)
-    if isinstance(error, PermissionError) or number in _FINAL:
-        return False
+    if isinstance(error, PermissionError) or number in _FINAL or "OfflineModeIsEnabled" in _names(error):
+        return False  # the last one is huggingface_hub's, a ConnectionError
     if number in _BUSY or getattr(error, "retryable", None) is True or _names(error) & _BUSY_NAMES:
         return True
     return None

@@ -251,6 +251,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self.validate(json.loads(self.body)["content"])
         if path == "repos/create":
             return self.create(json.loads(self.body))
+        if path == "datasets":
+            return self.datasets()
         hit = re.fullmatch(r"datasets/([^/]+/[^/]+)(?:/(.*))?", path)
         if hit is None:
             raise Refused(404)
@@ -292,6 +294,12 @@ class _Handler(BaseHTTPRequestHandler):
         orgs = [{"name": name} for name in user.orgs]
         access = {"accessToken": {"role": user.role, "displayName": "test"}}
         return self.json({"type": "user", "name": user.name, "orgs": orgs, "auth": access})
+
+    def datasets(self) -> tuple[int, bytes]:
+        """Those of an owner that the user may see."""
+        owner = self.query.get("author", "")
+        seen = [name for name, repo in sorted(self.hub.repos.items()) if not repo.private or self.may_write(name)]
+        return self.json([{"id": name} for name in seen if name.startswith(f"{owner}/")])
 
     def validate(self, content: str) -> tuple[int, bytes]:
         wrong = content.startswith("---\nlicense: not-a-license\n")

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from poolsieve.dataflow import fs, leases, progress
 from poolsieve.dataflow.decisions.facts import facts_of
+from poolsieve.dataflow.pools import hub
 from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.formats.base import NoneReadable
 from poolsieve.dataflow.pools.listing import url_of
@@ -105,6 +106,7 @@ def prepare(
         PlanError: for anything that can't work, before any work starts.
     """
     given, source = _given(recipe)
+    given = Recipe(given.pool.pinned(), given.stages)
     files, out = given.pool.located(), fs.absolute(out)
     _look_ahead(given, files)
     fs.check_writable(out)
@@ -274,10 +276,23 @@ def _at(pool: Pool, there: Pool) -> Pool:
         return dataclasses.replace(there, parts=parts)
     if pool.absolute().urls == there.urls:
         return pool
+    if _is_pin(pool, there):  # the same Hub: its token may go there
+        return dataclasses.replace(pool, kind=there.kind, urls=there.urls)
     return dataclasses.replace(pool, urls=there.urls, allow_gaps=there.allow_gaps, storage_options={})
 
 
+def _is_pin(pool: Pool, there: Pool) -> bool:
+    """Whether a pool names on the Hub what OUT has at a commit."""
+    if pool.kind == hub.HUB:
+        return bool(there.urls) and all(hub.is_pin(pool.urls[0], url) for url in there.urls)
+    same = pool.kind == there.kind and len(pool.urls) == len(there.urls)
+    urls = zip(pool.absolute().urls, there.urls, strict=False)
+    return same and all(url == pinned or hub.is_pin(url, pinned) for url, pinned in urls)
+
+
 def _elsewhere(out: str, named: Pool, scored: Pool) -> tuple[str, ...]:
+    if (named.fraction, named.seed) == (scored.fraction, scored.seed) and _is_pin(named, scored):
+        return ()
     places = [_place(pool) for pool in (named, scored)]
     if places[0] == places[1]:
         return ()

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.credentials import check_url
+from poolsieve.dataflow.pools import hub
 from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.formats import FORMATS
 from poolsieve.dataflow.pools.formats.tokens import layout
@@ -58,7 +59,7 @@ class Pool(Config):
     """The corpus to filter: files and roles, nothing read yet. Equality is by content, without the secrets.
 
     Attributes:
-        kind: `parquet`, `webdataset`, `jsonl`, `tokens` or `union`.
+        kind: `parquet`, `webdataset`, `jsonl`, `tokens` or `union`; `hub` until the Hub has said which (`pinned`).
         urls: as written; globs (`*`, `?`, `[..]`) and brace ranges (`{00..99}`, `{a,b}`) on any fsspec storage.
         roles: role -> source. In Parquet a column or a nested field (`meta.width`); in WebDataset members by
             extension (`jpg;png`: the first that a sample has), a field of a JSON member (`json:original_width`) or
@@ -95,7 +96,7 @@ class Pool(Config):
             self._check_files()
 
     def _check_files(self) -> None:
-        if self.kind not in FORMATS:
+        if self.kind not in (*FORMATS, hub.HUB):
             raise unknown_name(f"there is no kind of pool {self.kind!r}", self.kind, KINDS)
         if self.parts:
             raise PlanError(f"a {self.kind} pool has no parts: write Pool.union(...)")
@@ -113,7 +114,11 @@ class Pool(Config):
             )
         if not isinstance(self.allow_gaps, bool):
             raise PlanError(f"allow_gaps={short(self.allow_gaps)}: write True or False")
-        needed = FORMATS[self.kind].row_role
+        self._check_roles()
+
+    def _check_roles(self) -> None:
+        own = FORMATS.get(self.kind)  # None where only the Hub knows what the files are
+        needed = own.row_role if own else None
         if needed and needed not in self.roles:
             raise PlanError(
                 f"a pool of {FORMATS[self.kind].title} is made by Pool.{self.kind}(), which says what a row is"
@@ -123,7 +128,44 @@ class Pool(Config):
                 raise PlanError(
                     f"Pool.{self.kind}(): role {role}={short(source)} takes the name of its source in the files, a text"
                 )
-            FORMATS[self.kind].reader.source(role, source)
+            if own:
+                own.reader.source(role, source)
+
+    @classmethod
+    def hub(
+        cls,
+        repo: str,
+        *,
+        split: str = "train",
+        name: str | None = None,
+        revision: str | None = None,
+        storage_options: fs.StorageOptions | None = None,
+        split_bytes: int = SPLIT_BYTES,
+        max_document_bytes: int = DOCUMENT_BYTES,
+        **roles: str | None,
+    ) -> Self:
+        """A split of a dataset on the Hugging Face Hub: `Pool.hub("org/name", split="train", text="text")`.
+
+        Nothing is asked yet. A plan asks which commit the revision is, and which files there are the split's (by the
+        card's `configs`, or by their names, as `datasets` has it): Parquet, JSON lines or tars. The manifest names that
+        commit, and whatever reads OUT later reads the same files. `run` asks again; of a dataset that has moved on,
+        only files that changed are scored.
+
+        Args:
+            repo: `organisation/name`.
+            split: one of the configuration's.
+            name: of a configuration; None for the default one.
+            revision: branch, tag or commit, as `refs/convert/parquet`; None for the main branch.
+            storage_options: `token` and `endpoint`; else HF_TOKEN, what `hf auth login` stored, and HF_ENDPOINT.
+            split_bytes, max_document_bytes: see `Pool`.
+            roles: as the kind of its files has them.
+
+        Raises:
+            PlanError: for what is no name of a dataset.
+        """
+        url = hub.source(repo, split, name, revision)
+        options = dict(storage_options or {})
+        return cls(hub.HUB, (url,), _given(roles), False, split_bytes, options, max_document_bytes)
 
     @classmethod
     def parquet(
@@ -278,6 +320,24 @@ class Pool(Config):
         parts = {name: part.absolute() for name, part in self.parts.items()}
         return dataclasses.replace(self, urls=tuple(fs.absolute(url) for url in self.urls), parts=parts)
 
+    def pinned(self) -> Self:
+        """The same pool, with what it has on the Hub at the commits that its revisions are now.
+
+        A pool without such URLs, or whose URLs name commits already, comes back as it is: nothing is asked.
+
+        Raises:
+            PlanError: for what is not on the Hub, or may not be read.
+            StorageError: if the Hub can't be reached.
+        """
+        if self.kind == hub.HUB:
+            kind, urls = hub.files_of(self.urls[0], self.storage_options)
+            return dataclasses.replace(self, kind=kind, urls=urls)
+        open_parts = any(part.kind == hub.HUB for part in self.parts.values())
+        if not open_parts and not any(map(hub.is_open, self.all_urls)):
+            return self
+        parts = {name: part.pinned() for name, part in self.parts.items()}
+        return dataclasses.replace(self, urls=hub.pin(self.urls, self.storage_options), parts=parts)
+
     @property
     def all_urls(self) -> tuple[str, ...]:
         """The URLs, of all parts where it is a union."""
@@ -295,12 +355,13 @@ class Pool(Config):
         return dataclasses.replace(self, storage_options={} if self.parts else dict(options), parts=parts)
 
     def located(self) -> PoolFiles:
-        """The pool's files: where they are, how they are read. Nothing is listed yet.
+        """The pool's files: where they are, how they are read. Nothing is listed; a revision on the Hub is resolved.
 
         Raises:
-            PlanError: when the URLs share no folder or bucket.
+            PlanError: when the URLs share no folder or bucket, and as `pinned`.
         """
-        return self._located_union() if self.kind == UNION else self._located("")
+        pool = self.pinned()
+        return pool._located_union() if pool.kind == UNION else pool._located("")
 
     def _located_union(self) -> UnionFiles:
         parts = {name: part._located(f"{name}/") for name, part in self.parts.items()}
@@ -348,7 +409,7 @@ def _check_parts(pool: Pool) -> None:
 def _check_part(name: str, part: Pool) -> None:
     if part.kind == UNION:
         raise PlanError(f"Pool.union({name}=...) is a union itself: give its parts one by one")
-    if FORMATS[part.kind].row_role:
+    if part.kind in FORMATS and FORMATS[part.kind].row_role:
         raise PlanError(f"Pool.union({name}=...): {FORMATS[part.kind].title} can't be part of a union")
     if part.fraction is not None:
         raise PlanError(

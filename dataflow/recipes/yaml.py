@@ -100,8 +100,8 @@ def _united(where: Place, given: Mapping[str, Any], named: Mapping[str, Pool], p
     return _sampled(where.at("sample"), made, given["sample"]) if "sample" in given else made
 
 
-_LAYOUTS = ("datbench",)
-"""Kinds of pools that are a format with roles."""
+_LAYOUTS = ("datbench", "hub")
+"""Kinds of pools that are a format with roles, and those whose format the Hub knows."""
 
 
 def _files(where: Place, data: Any) -> Pool:
@@ -120,6 +120,8 @@ def _files(where: Place, data: Any) -> Pool:
         )
     # A text under this key is a role's source, as any other key's.
     part = rest.pop("sample") if "sample" in rest and not isinstance(rest["sample"], str) else None
+    if kind == "hub" and len(urls) > 1:
+        raise PlanError(f"{where.at(kind)}: `hub` is one dataset, as org/name; `{UNION}` is of several")
     made: Pool = _called(where, getattr(Pool, kind), rest, urls)
     return made if part is None else _sampled(where.at("sample"), made, part)
 
