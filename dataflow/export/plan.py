@@ -36,7 +36,7 @@ from poolsieve.filters.lists import file_sha256, load_list
 from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.errors import PlanError
 
-_LAYOUT = 2
+_LAYOUT = 3
 """Raised when the same export would give other files, so that none goes on with what an older version began."""
 
 

@@ -16,7 +16,7 @@ from poolsieve.dataflow.pools.casts import is_text
 from poolsieve.dataflow.pools.formats.base import Ints, Location, ShardChanged
 from poolsieve.dataflow.pools.formats.outgoing import Added, Look, Outgoing, Picked, Sink, Written
 from poolsieve.dataflow.pools.formats.parquet.files import Group, Opened, open_file
-from poolsieve.dataflow.pools.formats.parquet.writer import RowGroups
+from poolsieve.dataflow.pools.formats.parquet.writer import RowGroups, holds_bytes, without_note
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, RowError
 
@@ -58,12 +58,19 @@ class ParquetCopier:
                 return _copy_whole(files, item, sink)
             with contextlib.ExitStack() as stack:
                 opened = _open(files, item.shard, stack, threads)
-                target = target or RowGroups(sink, schema_of(item.shard, opened.file.schema_arrow, added))
+                schema = schema_of(item.shard, opened.file.schema_arrow, added)
+                target = target or RowGroups(sink, schema, _images(files, schema))
                 if item.rows:
                     _add(item, opened, added, target, done)
         if target is not None:
             target.close()
         return done
+
+
+def _images(files: Location, schema: pa.Schema) -> list[str]:
+    """The column that the role `image` is read from, if it holds images and not their names."""
+    column = files.roles.get("image", "image").partition(".")[0]
+    return [column] if column in schema.names and holds_bytes(schema.field(column).type) else []
 
 
 def _open(files: Location, shard: Shard, stack: contextlib.ExitStack, threads: bool = False) -> Opened:
@@ -111,8 +118,10 @@ def schema_of(shard: Shard, schema: pa.Schema, added: Added) -> pa.Schema:
 def schema_hash(schema: pa.Schema) -> str:
     """A hash of what must be equal for two files to become one: fields, types, order, metadata.
 
-    Pandas notes the length of a plain index in every file; that alone is no reason to keep files apart.
+    Pandas notes the length of a plain index in every file, and the Hub's writers how a file was cut into chunks; these
+    alone are no reason to keep files apart.
     """
+    schema = without_note(schema)
     metadata = dict(schema.metadata or {})
     with contextlib.suppress(ValueError, KeyError, TypeError):
         pandas = json.loads(metadata[b"pandas"])

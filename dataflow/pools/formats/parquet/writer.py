@@ -1,33 +1,60 @@
-"""A Parquet file that is being written, in flat memory, as the Hub likes it."""
+"""A Parquet file that is being written, in flat memory, as `datasets` writes it for the Hub.
+
+As in `datasets` 5 (`arrow_writer.py`, `config.py`): chunks that end where the contents say, with a note of how in the
+footer; a page index; media plain and without compression, which would find nothing in a JPEG; row groups of 100 MB.
+Other columns are compressed by zstd, where `datasets` takes snappy: texts take half the room
+(`benchmarks/export.py --codecs`), and every reader of the Hub knows both.
+"""
 
 from __future__ import annotations
 
+import io
+import json
+from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from poolsieve.dataflow.pools.casts import is_bytes
 from poolsieve.dataflow.pools.formats.outgoing import Sink
+
+CHUNKING = {"min_chunk_size": 256 * 1024, "max_chunk_size": 1024 * 1024, "norm_level": 0}
+"""`DEFAULT_CDC_OPTIONS` of `datasets`: a subset made anew shares most of its chunks with the one before it."""
+
+CHUNKING_KEY = "content_defined_chunking"
+"""The footer's key under which it stands, as JSON: the only metadata that is added."""
 
 WRITER: dict[str, Any] = {
     "compression": "zstd",
     "compression_level": 3,
     "write_page_index": True,
-    # Chunks that end where the contents say: a subset made anew shares most of its bytes with the one before it.
-    "use_content_defined_chunking": True,
+    "use_content_defined_chunking": CHUNKING,
 }
-"""What `datasets` writes with, so that the Hub can show, search and deduplicate the files."""
+"""For files without media."""
 
-ROW_GROUP_BYTES = 96 << 20
-"""A row group is closed when this much Arrow data is waiting; `datasets` has 100 MB."""
+ROW_GROUP_BYTES = 100_000_000
+"""A row group is closed when this much Arrow data is waiting: `MAX_ROW_GROUP_SIZE` of `datasets`."""
+
+MEDIA = frozenset({"Audio", "Image", "Mesh", "Nifti", "Pdf", "Video"})
+"""Features of `datasets` that hold files which are compressed already."""
 
 
 class RowGroups:
-    """A Parquet file that is being written, in row groups of about `ROW_GROUP_BYTES` and no more memory than that."""
+    """A Parquet file that is being written, in row groups of about `ROW_GROUP_BYTES` and no more memory than that.
 
-    def __init__(self, sink: Sink, schema: pa.Schema) -> None:
+    Args:
+        sink: takes the bytes.
+        schema: of the file. A note of chunks that it brings from another file is replaced by our own.
+        media: columns that hold images as bytes, beside those that the schema's metadata says are media.
+    """
+
+    def __init__(self, sink: Sink, schema: pa.Schema, media: Iterable[str] = ()) -> None:
         self.schema = schema
-        self._writer = pq.ParquetWriter(sink, schema, **WRITER)  # type: ignore[arg-type]  # pyarrow-stubs: whole `IO` alone
+        plain = without_note(schema)
+        options = column_options(plain, frozenset(media) | media_of(schema))
+        self._writer = pq.ParquetWriter(sink, plain, **options)  # type: ignore[arg-type]  # pyarrow-stubs: whole `IO` alone
+        self._writer.add_key_value_metadata({CHUNKING_KEY: json.dumps(CHUNKING)})
         self._waiting: list[pa.RecordBatch] = []
         self._bytes = 0
 
@@ -48,3 +75,64 @@ class RowGroups:
         table = pa.Table.from_batches(self._waiting, self._waiting[0].schema)
         self._waiting, self._bytes = [], 0
         self._writer.write_table(table, row_group_size=table.num_rows)
+
+
+def without_note(schema: pa.Schema) -> pa.Schema:
+    """The schema without a note of how a file was cut into chunks, which is none of its rows'."""
+    metadata = dict(schema.metadata or {})
+    if metadata.pop(CHUNKING_KEY.encode(), None) is None:
+        return schema
+    return schema.with_metadata(metadata) if metadata else schema.remove_metadata()
+
+
+def column_options(schema: pa.Schema, media: frozenset[str]) -> dict[str, Any]:
+    """Keywords for a `ParquetWriter`: `WRITER`, with columns of media plain and as they are.
+
+    Args:
+        schema: of the file.
+        media: names of columns.
+    """
+    leaves = [(leaf, item.name in media) for item in schema for leaf in _leaves(item)]
+    if not any(is_media for _, is_media in leaves):
+        return WRITER
+    codec, level = WRITER["compression"], WRITER["compression_level"]
+    return {
+        **WRITER,
+        "compression": {leaf: "none" if is_media else codec for leaf, is_media in leaves},
+        "compression_level": {leaf: level for leaf, is_media in leaves if not is_media},
+        "use_dictionary": [leaf for leaf, is_media in leaves if not is_media],
+        "column_encoding": {leaf: "PLAIN" for leaf, is_media in leaves if is_media},
+    }
+
+
+def _leaves(item: pa.Field) -> list[str]:
+    """Paths of a column's leaves, as Parquet has them: by the footer of an empty file."""
+    sunk = io.BytesIO()
+    pq.write_table(pa.schema([item]).empty_table(), sunk)
+    schema = pq.read_metadata(sunk).schema
+    return [schema.column(i).path for i in range(len(schema))]
+
+
+def media_of(schema: pa.Schema) -> frozenset[str]:
+    """Columns that are media by the note of `datasets` in a schema's metadata; none where there is no such note."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        return frozenset(name for name in schema.names if _is_media(features.get(name)))
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+        return frozenset()
+
+
+def _is_media(feature: Any) -> bool:
+    """A feature, or one within it, is media."""
+    if isinstance(feature, list):
+        return any(map(_is_media, feature))
+    if not isinstance(feature, dict):
+        return False
+    return feature.get("_type") in MEDIA or any(map(_is_media, feature.values()))
+
+
+def holds_bytes(kind: pa.DataType) -> bool:
+    """Whether values of a type hold bytes, at any depth: what an image's column does, unless it names files."""
+    if pa.types.is_nested(kind):
+        return any(holds_bytes(kind.field(i).type) for i in range(kind.num_fields))
+    return is_bytes(kind)
