@@ -46,7 +46,7 @@ def ledger_table(run: OutFolder, folder: str, target_bytes: int = TARGET_BYTES) 
 
 
 def _parts(lines: Sequence[ShardLine], target_bytes: int) -> list[list[ShardLine]]:
-    """Shards of each file, in pool order; known before the first byte, since the files' names say how many there are."""
+    """Shards of each file, in pool order; known before the first byte: names say how many there are."""
     parts: list[list[ShardLine]] = [[]]
     filled = 0
     for line in lines:

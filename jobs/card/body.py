@@ -12,14 +12,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import pyarrow as pa
 
 from poolsieve.dataflow.pools.formats import FORMATS
 from poolsieve.dataflow.publish.contents import SPLIT, Parent, Subject, Table
 from poolsieve.dataflow.store.summary import Facts, LimitFacts
-from poolsieve.jobs.card.markdown import Markdown, cell, code, fenced, one_line, prose
+from poolsieve.jobs.card.markdown import Markdown, cell, code, fenced, one_line, prose, quoted
 from poolsieve.jobs.card.metadata import features_of
 from poolsieve.jobs.card.pictures import shown
 from poolsieve.jobs.card.recipe_text import command, file_name, recipe_files
@@ -92,33 +91,37 @@ def body(subject: Subject) -> str:
     run = subject.run
     facts, data = facts_of(run.url, run.summary), report_data(run.url, run.summary, samples=False)
     drawn, undrawn = shown(run) if subject.pictures else ([], [])
-    text = environment().get_template("card.md.j2").render(
-        subject=subject,
-        index=subject.index,
-        data=data,
-        most=MOST_LINES,
-        whence=_whence(subject, data),
-        parents=[_parent(subject, one) for one in subject.parents],
-        pool_urls=[public_url(url) for url in _urls(facts)],
-        files=recipe_files(run.manifest),
-        recipe_name=file_name(facts.source.path) if facts.source else "recipe.py",
-        command=command(run.manifest, subject.index, bool(data.frozen)),
-        tables=[(table, columns_of(table, subject, facts)) for table in subject.tables],
-        roles=_roles(subject, facts),
-        limits=[_limit(one) for one in facts.limits],
-        images=[Image(path=path, words=words) for path, words in subject.pictures.items()],
-        undrawn=[one for one in undrawn if drawn],
-        funnel=[line for line in data.funnel if line.kind in ("read", "rule") or line.quarantined],
-        cuts=[(cut, group) for cut in data.cuts for group in cut.groups],
-        grouped=any(cut.by for cut in data.cuts),
-        loading=_loading(subject),
-        models=_models(run.manifest.recipe, data.models),
+    text = (
+        environment()
+        .get_template("card.md.j2")
+        .render(
+            subject=subject,
+            index=subject.index,
+            data=data,
+            most=MOST_LINES,
+            whence=_whence(subject, data),
+            parents=[_parent(subject, one) for one in subject.parents],
+            pool_urls=[public_url(url) for url in _urls(facts)],
+            files=recipe_files(run.manifest),
+            recipe_name=file_name(facts.source.path) if facts.source else "recipe.py",
+            command=command(run.manifest, subject.index, bool(data.frozen)),
+            tables=[(table, columns_of(table, subject, facts)) for table in subject.tables],
+            roles=_roles(subject, facts),
+            limits=[_limit(one) for one in facts.limits],
+            images=[Image(path=path, words=words) for path, words in subject.pictures.items()],
+            undrawn=[one for one in undrawn if drawn],
+            funnel=[line for line in data.funnel if line.kind in ("read", "rule") or line.quarantined],
+            cuts=[(cut, group) for cut in data.cuts for group in cut.groups],
+            grouped=any(cut.by for cut in data.cuts),
+            loading=_loading(subject),
+            models=_models(run.manifest.recipe, data.models),
+        )
     )
     return str(text).strip() + "\n"
 
 
 def environment() -> Environment:
-    """Templates of Markdown in which what is not escaped is escaped as it is written, and a missing name is an error."""
+    """Templates of Markdown: what is not escaped is escaped as it is written, and a missing name is an error."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     made = Environment(  # noqa: S701  (Markdown: `finalize` escapes)
@@ -128,7 +131,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
         finalize=_escaped,
     )
-    made.filters.update(code=code, cell=cell, say=prose, fenced=fenced, path=_path, exact=_exact, alt=_alt)
+    made.filters.update(code=code, cell=cell, say=prose, fenced=fenced, path=_path, alt=_alt)
     made.filters.update(literal=Markdown, summary=_summary, version=_version)
     made.filters.update({name: _figure(made_by) for name, made_by in _FIGURES.items()})
     return made
@@ -148,17 +151,14 @@ def _figure(made_by: Any) -> Any:
 
 def _path(path: str) -> Markdown:
     """A path in the repository, or a URL, as a link's target."""
-    return Markdown(quote(path, safe="/:"))
-
-
-def _exact(value: Any) -> Markdown:
-    """A number with all its digits."""
-    return cell(repr(value))
+    return Markdown(quoted(path, safe="/:"))
 
 
 def _alt(words: str) -> Markdown:
     """What an image shows: of the characters that could end it, or begin another, none."""
-    kept = "".join(char if char.isalnum() or char in " .,;:%()<>=+-_≤≥≠\u00a0" else " " for char in one_line(words, 400))
+    kept = "".join(
+        char if char.isalnum() or char in " .,;:%()<>=+-_≤≥≠\u00a0" else " " for char in one_line(words, 400)
+    )
     return Markdown(kept.replace("<", "&lt;").replace(">", "&gt;").replace("_", "\\_"))
 
 
@@ -195,7 +195,7 @@ def hub_url(subject: Subject) -> str:
 
 def _parent(subject: Subject, parent: Parent) -> Markdown:
     """`[org/name](url) at commit abc`."""
-    page = f"{hub_url(subject)}/datasets/{quote(parent.repo)}/tree/{quote(parent.commit)}"
+    page = f"{hub_url(subject)}/datasets/{quoted(parent.repo)}/tree/{quoted(parent.commit)}"
     license = f" (license {code(parent.license)})" if parent.license else ""
     return Markdown(f"[{code(parent.repo)}]({page}) at commit {code(parent.commit[:12])}{license}")
 
@@ -239,7 +239,11 @@ def columns_of(table: Table, subject: Subject, facts: Facts) -> list[Column]:
     exported = {record.name for record in subject.index.files}
     own = any(item.path in exported for item in table.items)
     return [
-        Column(name=field.name, kind=_kind(features.get(field.name), field), origin=_origin(field.name, subject, facts, own))
+        Column(
+            name=field.name,
+            kind=_kind(features.get(field.name), field),
+            origin=_origin(field.name, subject, facts, own),
+        )
         for field in table.schema
     ]
 

@@ -53,7 +53,7 @@ def _front(subject: Subject, front: str, before: Note) -> tuple[str, Note]:
     ordered: dict[str, Any] = {**{key: values.pop(key) for key in ("license",) if key in values}, **name}
     note = Note(keys=tuple(key for key in OURS if key in values), tags=added)
     gone = frozenset(key for key in before.keys if key in OURS)
-    info = {key: values.pop(key) for key in ("dataset_info", "configs") if key in values}
+    info: dict[str, Any] = {key: values.pop(key) for key in ("dataset_info", "configs") if key in values}
     return merged(front, {**ordered, **values, "tags": tags, **info}, gone), note
 
 

@@ -10,12 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import datetime
-from urllib.parse import quote
 
 from poolsieve.dataflow.publish.contents import Item, Parent, Subject, Table
 from poolsieve.jobs.card.body import hub_url, public_url
 from poolsieve.jobs.card.croissant_fields import fields_of
-from poolsieve.jobs.card.markdown import one_line
+from poolsieve.jobs.card.markdown import one_line, quoted
 from poolsieve.jobs.card.metadata import TAGS, methods
 from poolsieve.jobs.card.recipe_text import recipe_files
 from poolsieve.jobs.report.data import facts_of
@@ -111,13 +110,13 @@ def croissant(subject: Subject) -> bytes:
         "conformsTo": "http://mlcommons.org/croissant/1.1",
         **({"license": license_url(subject.license)} if subject.license else {}),
         "url": subject.url,
-        "creator": {"@type": "sc:Organization", "name": owner or name, "url": f"{hub_url(subject)}/{quote(owner)}"},
+        "creator": {"@type": "sc:Organization", "name": owner or name, "url": f"{hub_url(subject)}/{quoted(owner)}"},
         "datePublished": subject.published.isoformat(),
         # The decision is no version that can be compared; semantic versioning has the part after `+` for such.
         "version": f"1.0.0+{subject.run.decision}",
         "keywords": [*TAGS, *methods(facts)],
         "distribution": [*_sets(subject), *_files(subject)],
-        "recordSet": [made for table in subject.tables if (made := _records(table)) is not None],
+        "recordSet": [found for table in subject.tables if (found := _records(table)) is not None],
         "prov:wasDerivedFrom": _origins(subject),
         "prov:wasGeneratedBy": _activity(subject, dict(facts.versions).get("poolsieve", "")),
     }
@@ -130,7 +129,9 @@ def _description(subject: Subject) -> str:
     said = f"{subject.index.rows:,} rows, chosen by poolsieve from a pool of {counts.rows_in:,}"
     if subject.parents:
         said += f" ({', '.join(one.repo for one in subject.parents)})"
-    return f"{said}: {counts.kept:,} kept, {counts.dropped:,} dropped, {counts.quarantined:,} not readable or not scored."
+    return (
+        f"{said}: {counts.kept:,} kept, {counts.dropped:,} dropped, {counts.quarantined:,} not readable or not scored."
+    )
 
 
 def license_url(license: str) -> str:
@@ -164,7 +165,7 @@ def _sets(subject: Subject) -> Iterator[JsonObject]:
             "@type": "cr:FileSet",
             "@id": _set_id(table),
             "name": _set_id(table),
-            "description": f"Files of the configuration {one_line(table.name)}: {len(table.items):,}, with {table.rows:,} rows.",
+            "description": f"Configuration {one_line(table.name)}: {len(table.items):,} files, {table.rows:,} rows.",
             "containedIn": {"@id": _REPOSITORY},
             "encodingFormat": _media_types(table.items[0].path if table.items else table.pattern),
             "includes": table.pattern,
@@ -172,7 +173,7 @@ def _sets(subject: Subject) -> Iterator[JsonObject]:
 
 
 def _set_id(table: Table) -> str:
-    return f"{quote(table.name, safe='')}-files"
+    return f"{quoted(table.name, safe='')}-files"
 
 
 def _files(subject: Subject) -> Iterator[JsonObject]:
@@ -183,7 +184,7 @@ def _files(subject: Subject) -> Iterator[JsonObject]:
 
 
 def _file(subject: Subject, item: Item) -> JsonObject:
-    path = quote(item.path)
+    path = quoted(item.path)
     made: JsonObject = {
         "@type": "cr:FileObject",
         "@id": path,
@@ -195,8 +196,8 @@ def _file(subject: Subject, item: Item) -> JsonObject:
     }
     if item.copy_of is not None:
         made["prov:wasDerivedFrom"] = {
-            "@id": f"{hub_url(subject)}/datasets/{quote(item.copy_of.repo)}/resolve/"
-            f"{quote(item.copy_of.commit)}/{quote(item.copy_of.path)}"
+            "@id": f"{hub_url(subject)}/datasets/{quoted(item.copy_of.repo)}/resolve/"
+            f"{quoted(item.copy_of.commit)}/{quoted(item.copy_of.path)}"
         }
     return made
 
@@ -214,7 +215,7 @@ def _records(table: Table) -> JsonObject | None:
     """The record set of a table; None where no column can be told."""
     if table.schema is None:
         return None
-    name = quote(table.name, safe="")
+    name = quoted(table.name, safe="")
     fields, left_out = fields_of(table.schema, name, _set_id(table))
     if not fields:
         return None
@@ -233,7 +234,7 @@ def _origins(subject: Subject) -> list[JsonObject]:
     return [
         {
             "@type": "prov:Entity",
-            "@id": f"urn:poolsieve:pool:{quote(pool.id)}",
+            "@id": f"urn:poolsieve:pool:{quoted(pool.id)}",
             "prov:label": ", ".join(public_url(url) for url in urls[:20]),
         }
     ]
@@ -242,7 +243,7 @@ def _origins(subject: Subject) -> list[JsonObject]:
 def _origin(subject: Subject, parent: Parent) -> JsonObject:
     return {
         "@type": "prov:Entity",
-        "@id": f"{hub_url(subject)}/datasets/{quote(parent.repo)}/tree/{quote(parent.commit)}",
+        "@id": f"{hub_url(subject)}/datasets/{quoted(parent.repo)}/tree/{quoted(parent.commit)}",
         "prov:label": parent.repo,
         "version": parent.commit,
         **({"license": license_url(parent.license)} if parent.license else {}),
@@ -263,7 +264,7 @@ def _activity(subject: Subject, version: str) -> JsonObject:
         **{key: _utc(time) for key, time in times if time is not None},
         "prov:wasAssociatedWith": {
             "@type": "prov:SoftwareAgent",
-            "@id": f"https://pypi.org/project/poolsieve/{quote(version)}",
+            "@id": f"https://pypi.org/project/poolsieve/{quoted(version)}",
             "prov:label": f"poolsieve {version}".strip(),
         },
         "prov:used": texts,
@@ -272,5 +273,3 @@ def _activity(subject: Subject, version: str) -> JsonObject:
 
 def _utc(time: datetime) -> str:
     return time.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
-
-

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import quote
 
 import pyarrow as pa
-import pyarrow.types as types
+from pyarrow import types
 
+from poolsieve.jobs.card.markdown import quoted
 from poolsieve.jobs.card.metadata import features_of
 from poolsieve.scoring_models.base.config import JsonObject
 
@@ -51,7 +51,8 @@ def fields_of(schema: pa.Schema, record_set: str, file_set: str) -> tuple[list[J
     for number, column in enumerate(schema):
         place = _Place(f"{record_set}/{_id(column.name, number)}", column.name, file_set)
         found = _field(place, column.type, _MEDIA.get(type(features.get(column.name)).__name__))
-        if found is None or schema.names.count(column.name) > 1:
+        # Croissant names a column by its name, which must be there and no other's.
+        if found is None or not column.name or schema.names.count(column.name) > 1:
             left_out.append(column.name)
         else:
             fields.append(found)
@@ -61,7 +62,7 @@ def fields_of(schema: pa.Schema, record_set: str, file_set: str) -> tuple[list[J
 def _id(name: str, number: int) -> str:
     """A name as a part of an identifier, which is an IRI; a number stands for what can't be one."""
     plain = name.isascii() and name.replace("_", "").replace("-", "").replace(".", "").isalnum()
-    return quote(name) if plain and len(name) <= 200 and not name.startswith(".") else f"column-{number}"
+    return quoted(name) if plain and len(name) <= 200 and not name.startswith(".") else f"column-{number}"
 
 
 class _Place:

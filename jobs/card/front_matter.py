@@ -20,6 +20,11 @@ _CLOSING = re.compile(r"(?:\A|\r\n|\r|\n)---[ \t]*(?:\r\n|\n|\Z)")
 """The two halves of `REGEX_YAML_BLOCK` of huggingface_hub 2.4 (`repocard.py`), which is the Hub's own; here the closing
 line may follow at once."""
 
+_DEEPEST = 100
+"""Brackets in one another; PyYAML's scanner takes time by their square."""
+
+_TEXT = "tag:yaml.org,2002:str"
+
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
@@ -39,6 +44,9 @@ def split(text: str) -> Readme:
         PlanError: if a front matter begins and does not end.
     """
     text = text.removeprefix("\ufeff")
+    if "\n" not in text:
+        # Lines that end as on old Macs: the Hub finds no front matter in them.
+        text = text.replace("\r", "\n")
     first = _LINE_END.search(text)
     line_end = first[0] if first else "\n"
     opening = _OPENING.match(text)
@@ -107,8 +115,7 @@ def _pieces(front: str) -> tuple[dict[str, Any], dict[str, str]]:
 def _composed(front: str) -> yaml.MappingNode | None:
     """The mapping with its places in the text; None where there is nothing but comments."""
     try:
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(front, Loader=yaml.SafeLoader)):
-            raise PlanError("README.md: its front matter has a YAML alias (`*name`): write the value out")
+        _check_tokens(front)
         node = yaml.compose(front, Loader=yaml.SafeLoader)
     except (yaml.YAMLError, RecursionError) as error:
         raise PlanError(f"README.md: its front matter is no YAML ({_said(error)})") from error
@@ -121,11 +128,24 @@ def _composed(front: str) -> yaml.MappingNode | None:
     return node
 
 
+def _check_tokens(front: str) -> None:
+    """Refuses aliases, by which a few lines may stand for any amount, and brackets so deep that reading takes long."""
+    depth = 0
+    for token in yaml.scan(front, Loader=yaml.SafeLoader):
+        if isinstance(token, yaml.AliasToken):
+            raise PlanError("README.md: its front matter has a YAML alias (`*name`): write the value out")
+        depth += isinstance(token, (yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken))
+        depth -= isinstance(token, (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken))
+        if depth > _DEEPEST:
+            raise PlanError(f"README.md: its front matter has more than {_DEEPEST} brackets in one another")
+
+
 def _constructed(node: yaml.MappingNode) -> dict[str, Any]:
     seen = set()
     for key, _ in node.value:
-        if not isinstance(key, yaml.ScalarNode):
-            raise PlanError("README.md: a key of its front matter is no plain word")
+        if not isinstance(key, yaml.ScalarNode) or key.tag != _TEXT:
+            # `datasets` and `huggingface_hub` can't read such a card either.
+            raise PlanError("README.md: a key of its front matter is no text: put it between quotes, or remove it")
         if key.value in seen:
             raise PlanError(f"README.md: its front matter has the key {key.value[:100]!r} twice: remove one")
         seen.add(key.value)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import quote
 
 from poolsieve.jobs.report.numbers import harmless
 
@@ -32,6 +33,11 @@ def one_line(value: Any, most: int | None = MOST_CHARS) -> str:
     text = str(value)
     cut = text if most is None or len(text) <= most else text[:most] + "\N{HORIZONTAL ELLIPSIS}"
     return str(harmless(" ".join(cut.splitlines())))
+
+
+def quoted(text: str, safe: str = "/") -> str:
+    """Text as a part of a URL; what UTF-8 can't spell is a question mark."""
+    return quote(text, safe=safe, errors="replace")
 
 
 def code(value: Any, most: int | None = MOST_CHARS) -> Markdown:

@@ -18,7 +18,8 @@ from poolsieve.scoring_models.base.errors import PlanError
 
 _START = "<!-- poolsieve:begin"
 _BEGIN = re.compile(
-    r"^<!-- poolsieve:begin ([0-9a-f]{16}); front matter: ([a-z_, ]{0,500}); tags: ([a-z0-9._, -]{0,5000}) -->(?=\r|\n|$)",
+    r"^<!-- poolsieve:begin ([0-9a-f]{16}); front matter: ([a-z_, ]{0,500}); "
+    r"tags: ([a-z0-9._, -]{0,5000}) -->(?=\r|\n|$)",
     re.MULTILINE,
 )
 

@@ -23,7 +23,17 @@ OURS = ("size_categories", "source_datasets", "dataset_info", "configs")
 TAGS = ("poolsieve", "data-filtering", "curated-subset")
 """Of every dataset that poolsieve publishes; the names of its methods follow."""
 
-_SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B", "1B<n<10B", "10B<n<100B")
+_SIZES = (
+    "n<1K",
+    "1K<n<10K",
+    "10K<n<100K",
+    "100K<n<1M",
+    "1M<n<10M",
+    "10M<n<100M",
+    "100M<n<1B",
+    "1B<n<10B",
+    "10B<n<100B",
+)
 _MORE_SIZES = ("100B<n<1T", "n>1T")
 
 
@@ -61,15 +71,15 @@ def card_values(subject: Subject) -> dict[str, Any]:
         **({"license": subject.license} if subject.license else {}),
         "size_categories": [size_category(subject.index.rows)],
         **({"source_datasets": list(dict.fromkeys(one.repo for one in subject.parents))} if subject.parents else {}),
-        **({"dataset_info": dataset_info(subject.tables), "configs": configs(subject.tables)} if subject.tables else {}),
+        **(
+            {"dataset_info": dataset_info(subject.tables), "configs": configs(subject.tables)} if subject.tables else {}
+        ),
     }
 
 
 def configs(tables: Iterable[Table]) -> list[dict[str, Any]]:
     """`configs`: which files `load_dataset` takes for a configuration."""
-    return [
-        {"config_name": table.name, "data_files": [{"split": SPLIT, "path": table.pattern}]} for table in tables
-    ]
+    return [{"config_name": table.name, "data_files": [{"split": SPLIT, "path": table.pattern}]} for table in tables]
 
 
 def dataset_info(tables: Iterable[Table]) -> dict[str, Any] | list[dict[str, Any]]:

@@ -48,15 +48,14 @@ def _language(path: str) -> str:
 
 
 def command(manifest: Manifest, index: ExportIndex, frozen: bool) -> str:
-    """One line for a shell that makes the run and its export again; the recipe's file is in the working folder."""
+    """One command for a shell that makes the run and its export again; the recipe's file is in the working folder."""
     source = manifest.source
-    run = ["poolsieve", "run", file_name(source.path) if source else "recipe.py", "--out", "OUT"]
-    for name, value in (source.parameters if source else {}).items():
-        run += ["-p", f"{name}={value}"]
-    for path in source.includes if source else ():
-        run += ["--include", file_name(path)]
-    run += ["--cuts", "cuts.json"] if frozen else []
-    return f"{shlex.join(run)} && {shlex.join(['poolsieve', 'export', 'OUT', *_export(index)])}"
+    parts = [shlex.join(["poolsieve", "run", file_name(source.path) if source else "recipe.py", "--out", "OUT"])]
+    parts += [shlex.join(["-p", f"{name}={value}"]) for name, value in (source.parameters if source else {}).items()]
+    parts += [shlex.join(["--include", file_name(path)]) for path in (source.includes if source else ())]
+    parts += ["--cuts cuts.json"] if frozen else []
+    parts.append(f"&& {shlex.join(['poolsieve', 'export', 'OUT', *_export(index)])}")
+    return " \\\n    ".join(parts)
 
 
 def _export(index: ExportIndex) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,7 @@ def cut(data: bytes) -> list[bytes]:
     sums = np.cumsum(np.frombuffer(data, np.uint8).astype(np.uint64) * np.uint64(2654435761))
     window = (sums[64:] - sums[:-64]) & np.uint64(0xFFF)
     ends = [0, *(np.flatnonzero(window == 0) + 64).tolist(), len(data)]
-    return [data[a:b] for a, b in zip(ends, ends[1:], strict=False) if b > a]
+    return [data[a:b] for a, b in itertools.pairwise(ends) if b > a]
 
 
 def shared(before: io.BytesIO, after: io.BytesIO) -> float:
