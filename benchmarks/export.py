@@ -26,7 +26,7 @@ from poolsieve.dataflow import Pool
 from poolsieve.dataflow.export.export import export
 from poolsieve.dataflow.export.index import ExportIndex
 from poolsieve.dataflow.passes.submit import execute, prepare
-from poolsieve.dataflow.pools.formats.parquet.writer import ROW_GROUP_BYTES, WRITER
+from poolsieve.dataflow.pools.formats.parquet.writer import ROW_GROUP_BYTES, WRITER, column_options
 from poolsieve.dataflow.recipes.recipe import Recipe
 from poolsieve.dataflow.runners.engine import Engine
 from poolsieve.dataflow.store.manifest import read_manifest, write_manifest
@@ -113,7 +113,8 @@ def bare_parquet(pool: Path, target: Path, files: list[list[str]], keep: dict[st
     target.mkdir()
     for number, inputs in enumerate(files):
         schema = pq.read_schema(pool / inputs[0])
-        with pq.ParquetWriter(target / f"{number:05d}.parquet", schema, **WRITER) as writer:
+        options = column_options(schema, frozenset({"image"}))
+        with pq.ParquetWriter(target / f"{number:05d}.parquet", schema, **options) as writer:
             waiting: list[pa.RecordBatch] = []
             for name in inputs:
                 row = 0
@@ -155,6 +156,32 @@ def compare(label: str, pool: Path, folder: Path, share: float, runs: int, worke
     )
 
 
+SNAPPY = {"write_page_index": True, "use_content_defined_chunking": True}
+"""As `datasets` writes what is no media."""
+
+
+def codecs(name: str, pool: Path, runs: int) -> None:
+    """One file of a pool as it is written now, against zstd for every column (as before) and against snappy."""
+    table = pq.read_table(next(iter(sorted(pool.glob("*.parquet")))))
+    now = column_options(table.schema, frozenset({"image"}))
+    target = pool.parent / "codecs.parquet"
+    for other, options in {"zstd for all": WRITER, "snappy for all": SNAPPY}.items():
+        ours, theirs, ratio = pairs(
+            lambda: pq.write_table(table, target, **now),
+            lambda options=options: pq.write_table(table, target, **options),  # type: ignore[misc]
+            runs,
+        )
+        sizes = [_size(table, target, one) for one in (now, options)]
+        print(
+            f"{name:7} now against {other}: {ours:.2f} s and {theirs:.2f} s, time {ratio:.2f}, bytes {sizes[0] / sizes[1]:.3f}"
+        )
+
+
+def _size(table: pa.Table, target: Path, options: dict[str, Any]) -> int:
+    pq.write_table(table, target, **options)
+    return target.stat().st_size
+
+
 def main() -> None:
     """Prints the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -166,6 +193,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "poolsieve-benchmarks")
+    parser.add_argument("--codecs", action="store_true", help="compare settings of the writer alone, on one file")
     parser.add_argument("--only", choices=["text", "images", "tars"])
     given = parser.parse_args()
     size = (given.folder, given.megabytes, given.shards, given.image_bytes)
@@ -176,7 +204,11 @@ def main() -> None:
         "tars": lambda: tar_pool(*size),
     }
     for name, make in made.items():
-        if given.only in (None, name):
+        if given.only not in (None, name):
+            continue
+        if given.codecs and name != "tars":
+            codecs(name, make(), given.runs)
+        elif not given.codecs:
             for share in given.keep or [0.15, 0.9]:
                 compare(name, make(), given.folder, share, given.runs, given.workers)
 

@@ -21,7 +21,7 @@ from poolsieve.dataflow.store.summary import Facts, LimitFacts
 from poolsieve.jobs.card.markdown import Markdown, cell, code, fenced, one_line, prose, quoted
 from poolsieve.jobs.card.metadata import features_of
 from poolsieve.jobs.card.pictures import shown
-from poolsieve.jobs.card.recipe_text import command, file_name, recipe_files
+from poolsieve.jobs.card.recipe_text import command, file_name, public_url, recipe_files
 from poolsieve.jobs.report.data import ReportData, facts_of, report_data
 from poolsieve.jobs.report.histograms import SIGNS
 from poolsieve.jobs.report.numbers import count_text, rows_text, score_text, share_text, size_text
@@ -170,18 +170,6 @@ def _summary(text: str) -> Markdown:
 def _version(text: str) -> Markdown:
     """A version within a code span."""
     return Markdown("".join(char for char in text if char.isalnum() or char in ".+!-"))
-
-
-def public_url(url: str) -> str:
-    """A URL as a stranger may see it: of a folder on this machine only the end, since the rest tells of its owner.
-
-    >>> public_url("/home/me/pool/part-*.parquet"), public_url("hf://datasets/a/b@c/d.parquet")
-    ('.../pool/part-*.parquet', 'hf://datasets/a/b@c/d.parquet')
-    """
-    local = url.removeprefix("file://")
-    if "://" in local:
-        return url
-    return ".../" + "/".join(local.replace("\\", "/").rstrip("/").split("/")[-2:]).lstrip("/")
 
 
 def _urls(facts: Facts) -> list[str]:

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from poolsieve.dataflow.publish.contents import Item, Parent, Subject, Table
-from poolsieve.jobs.card.body import hub_url, public_url
+from poolsieve.jobs.card.body import hub_url
 from poolsieve.jobs.card.croissant_fields import fields_of
 from poolsieve.jobs.card.markdown import one_line, quoted
 from poolsieve.jobs.card.metadata import TAGS, methods
-from poolsieve.jobs.card.recipe_text import recipe_files
+from poolsieve.jobs.card.recipe_text import public_url, recipe_files
 from poolsieve.jobs.report.data import facts_of
 from poolsieve.scoring_models.base.config import JsonObject
 

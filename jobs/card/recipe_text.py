@@ -51,11 +51,32 @@ def command(manifest: Manifest, index: ExportIndex, frozen: bool) -> str:
     """One command for a shell that makes the run and its export again; the recipe's file is in the working folder."""
     source = manifest.source
     parts = [shlex.join(["poolsieve", "run", file_name(source.path) if source else "recipe.py", "--out", "OUT"])]
-    parts += [shlex.join(["-p", f"{name}={value}"]) for name, value in (source.parameters if source else {}).items()]
+    parts += [
+        shlex.join(["-p", f"{name}={_shown(str(value))}"])
+        for name, value in (source.parameters if source else {}).items()
+    ]
     parts += [shlex.join(["--include", file_name(path)]) for path in (source.includes if source else ())]
     parts += ["--cuts cuts.json"] if frozen else []
     parts.append(f"&& {shlex.join(['poolsieve', 'export', 'OUT', *_export(index)])}")
     return " \\\n    ".join(parts)
+
+
+def public_url(url: str) -> str:
+    """A URL as a stranger may see it: of a folder on this machine only the end, since the rest tells of its owner.
+
+    >>> public_url("/home/me/pool/part-*.parquet"), public_url("hf://datasets/a/b@c/d.parquet")
+    ('.../pool/part-*.parquet', 'hf://datasets/a/b@c/d.parquet')
+    """
+    local = url.removeprefix("file://")
+    if "://" in local:
+        return url
+    return ".../" + "/".join(local.replace("\\", "/").rstrip("/").split("/")[-2:]).lstrip("/")
+
+
+def _shown(value: str) -> str:
+    """A parameter as a stranger may see it: a folder of whoever ran it is of no use to others."""
+    is_local = value.startswith(("/", "~", "file://"))
+    return public_url(value) if is_local else value
 
 
 def _export(index: ExportIndex) -> Iterator[str]:

@@ -105,11 +105,10 @@ def test_the_figures_are_the_run_s(subject: Subject) -> None:
     cut = subject.run.cuts["clip.below_cut"][""]
     assert f"`≥ {cut.value}`" in text
     assert "| `text.word_count` | `≥ 3` |" in text
-    assert (
-        "poolsieve run recipe.py --out OUT" in text
-        and f"'pool={subject.run.manifest.source.parameters['pool']}'" not in text
-    )
-    assert f"-p pool={subject.run.manifest.source.parameters['pool']}" in text
+    assert "poolsieve run recipe.py --out OUT" in text
+    # Where the pool lay on the publisher's machine is nobody's business.
+    pool = subject.run.manifest.source.parameters["pool"]
+    assert f"-p pool=.../{'/'.join(pool.split('/')[-2:])}" in text and pool not in text
 
 
 def test_front_matter_of_a_new_card(subject: Subject) -> None:

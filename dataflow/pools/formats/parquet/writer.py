@@ -2,7 +2,7 @@
 
 As in `datasets` 5 (`arrow_writer.py`, `config.py`): chunks that end where the contents say, with a note of how in the
 footer; a page index; media plain and without compression, which would find nothing in a JPEG; row groups of 100 MB.
-Other columns are compressed by zstd, where `datasets` takes snappy: texts take half the room
+Other columns are compressed by zstd, where `datasets` takes snappy: texts take two thirds of the room
 (`benchmarks/export.py --codecs`), and every reader of the Hub knows both.
 """
 
