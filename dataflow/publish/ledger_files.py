@@ -34,15 +34,23 @@ def ledger_table(run: OutFolder, folder: str, target_bytes: int = TARGET_BYTES) 
     Raises:
         PoolsieveError: for a ledger that is missing, or is not the one that the decision was closed with.
     """
-    fs.remove(folder)
     columns = {PATH: pa.string(), **run.ledger_columns()}
     schema = pa.schema(list(columns.items()))
     parts = _parts(run.shards, target_bytes)
     names = [f"{NAME}/{SPLIT}-{i:05d}-of-{len(parts):05d}.parquet" for i in range(len(parts))]
-    items = tuple(
-        _written(run, part, fs.join(folder, name), name, schema) for part, name in zip(parts, names, strict=True)
-    )
-    return Table(name=NAME, pattern=f"{NAME}/{SPLIT}-*", format="parquet", schema=schema, items=items)
+    made = [_written(run, part, fs.join(folder, name), name, schema) for part, name in zip(parts, names, strict=True)]
+    _remove_others(fs.join(folder, NAME), names)
+    items, memory = tuple(item for item, _ in made), sum(size for _, size in made)
+    return Table(name=NAME, pattern=f"{NAME}/{SPLIT}-*", format="parquet", schema=schema, items=items, memory=memory)
+
+
+def _remove_others(folder: str, names: Sequence[str]) -> None:
+    """Removes files of another cut. Those of this one are only ever replaced, each by the same bytes at once.
+
+    So a second `publish` beside this one, which works under the same kind of lease, finds them all the time.
+    """
+    for name in set(fs.names(folder)) - {name.rpartition("/")[2] for name in names}:
+        fs.remove(fs.join(folder, name))
 
 
 def _parts(lines: Sequence[ShardLine], target_bytes: int) -> list[list[ShardLine]]:
@@ -58,17 +66,19 @@ def _parts(lines: Sequence[ShardLine], target_bytes: int) -> list[list[ShardLine
     return parts
 
 
-def _written(run: OutFolder, lines: Sequence[ShardLine], url: str, name: str, schema: pa.Schema) -> Item:
-    rows = 0
+def _written(run: OutFolder, lines: Sequence[ShardLine], url: str, name: str, schema: pa.Schema) -> tuple[Item, int]:
+    """A file, and the bytes of its rows in memory."""
+    rows = memory = 0
     with sink(url) as file:
         target = RowGroups(file, schema)
         for line in lines:
             for batch in _batches(run, line, schema):
                 target.add(batch)
                 rows += batch.num_rows
+                memory += batch.nbytes
                 progress.check()
         target.close()
-    return Item(path=name, size=file.tell(), sha256=file.sha256, source=url, rows=rows)
+    return Item(path=name, size=file.tell(), sha256=file.sha256, source=url, rows=rows), memory
 
 
 def _batches(run: OutFolder, line: ShardLine, schema: pa.Schema) -> list[pa.RecordBatch]:

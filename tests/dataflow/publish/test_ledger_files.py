@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import datasets
@@ -33,6 +34,19 @@ def test_the_same_decision_gives_the_same_bytes(out: Path, tmp_path: Path) -> No
     run = OutFolder(str(out))
     first, second = (ledger_table(run, str(tmp_path / name)) for name in ("a", "b"))
     assert [item.sha256 for item in first.items] == [item.sha256 for item in second.items]
+
+
+def test_files_of_another_cut_go_and_a_second_writer_takes_none_away(out: Path, tmp_path: Path) -> None:
+    run, folder = OutFolder(str(out)), tmp_path / "files"
+    ledger_table(run, str(folder))
+    table = ledger_table(run, str(folder), 1)
+    assert {f"scores/{path.name}" for path in (folder / "scores").iterdir()} == {item.path for item in table.items}
+    assert table.memory and table.memory > table.rows * len(f"{0:032x}")
+    with ThreadPoolExecutor(2) as threads:
+        at_once = [threads.submit(ledger_table, run, str(folder), 1) for _ in range(6)]
+        while not all(one.done() for one in at_once):
+            assert all((folder / item.path).exists() for item in table.items)
+    assert all(one.result() == table for one in at_once)
 
 
 def test_it_is_published_beside_the_rows(hub: HubServer, out: Path, publish: Callable[..., Publication]) -> None:

@@ -69,7 +69,8 @@ class ParquetCopier:
 
 def _images(files: Location, schema: pa.Schema) -> list[str]:
     """The column that the role `image` is read from, if it holds images and not their names."""
-    column = files.roles.get("image", "image").partition(".")[0]
+    source = files.roles.get("image", "image")
+    column = source if source in schema.names else source.partition(".")[0]
     return [column] if column in schema.names and holds_bytes(schema.field(column).type) else []
 
 

@@ -59,7 +59,12 @@ class RowGroups:
         self._bytes = 0
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Takes rows of exactly the file's schema."""
+        """Takes rows of exactly the file's schema; more than a row group's at once are cut."""
+        most = max(1, batch.num_rows * ROW_GROUP_BYTES // max(1, batch.nbytes))
+        for start in range(0, batch.num_rows, most):
+            self._take(batch.slice(start, most))
+
+    def _take(self, batch: pa.RecordBatch) -> None:
         if self._waiting and self._bytes + batch.nbytes > ROW_GROUP_BYTES:
             self._flush()
         self._waiting.append(batch)
@@ -92,16 +97,18 @@ def column_options(schema: pa.Schema, media: frozenset[str]) -> dict[str, Any]:
         schema: of the file.
         media: names of columns.
     """
-    leaves = [(leaf, item.name in media) for item in schema for leaf in _leaves(item)]
-    if not any(is_media for _, is_media in leaves):
+    plain = {leaf for item in schema if item.name in media for leaf in _leaves(item)}
+    if not plain:
         return WRITER
+    # A column `image.bytes` beside a struct `image` has the path of that one's leaf, and is written as it is.
+    others = [leaf for item in schema if item.name not in media for leaf in _leaves(item) if leaf not in plain]
     codec, level = WRITER["compression"], WRITER["compression_level"]
     return {
         **WRITER,
-        "compression": {leaf: "none" if is_media else codec for leaf, is_media in leaves},
-        "compression_level": {leaf: level for leaf, is_media in leaves if not is_media},
-        "use_dictionary": [leaf for leaf, is_media in leaves if not is_media],
-        "column_encoding": {leaf: "PLAIN" for leaf, is_media in leaves if is_media},
+        "compression": {**dict.fromkeys(plain, "none"), **dict.fromkeys(others, codec)},
+        "compression_level": dict.fromkeys(others, level),
+        "use_dictionary": others,
+        "column_encoding": dict.fromkeys(plain, "PLAIN"),
     }
 
 

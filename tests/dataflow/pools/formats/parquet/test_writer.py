@@ -12,6 +12,7 @@ from typing import Any
 import datasets
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 import pytest
 
@@ -92,6 +93,26 @@ def test_a_column_of_images_without_a_note_of_datasets_is_named() -> None:
     assert found["image"][2] == "UNCOMPRESSED" and found["text"][2] == "ZSTD"
 
 
+def test_a_column_with_the_path_of_a_leaf_of_media_is_written(tmp_path: Path) -> None:
+    image = pa.array([{"bytes": JPEG, "path": "a.jpg"}] * 3)
+    table = pa.table({"image": image, "image.bytes": ["x", None, "y"], "text": ["a", "b", "c"]})
+    assert pq.read_table(written(table, media=["image"])).equals(table)
+    assert described(written(table, media=["image"]))["text"][2] == "ZSTD"
+
+
+def test_one_batch_of_more_than_a_row_group_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "ROW_GROUP_BYTES", 10_000)
+    table = pa.table({"text": ["x" * 96] * 1000}).combine_chunks()
+    sunk = io.BytesIO()
+    target = RowGroups(sunk, table.schema)
+    for batch in table.to_batches():
+        target.add(batch)
+    target.close()
+    footer = pq.read_metadata(sunk)
+    assert [footer.row_group(i).num_rows for i in range(footer.num_row_groups)] == [100] * 10
+    assert pq.read_table(sunk).equals(table)
+
+
 @pytest.mark.parametrize(
     "note", [b"", b"[]", b"{}", b'{"info": {"features": [1]}}', b'{"info": 1}', b"\xff", b"[" * 100_000]
 )
@@ -114,7 +135,14 @@ def shared(before: io.BytesIO, after: io.BytesIO) -> float:
     return sum(len(one) for one in pieces if hashlib.sha256(one).digest() in known) / len(after.getvalue())
 
 
-def test_a_moved_cut_leaves_most_bytes_as_they_were() -> None:
+def test_a_moved_cut_leaves_most_bytes_of_pictures_as_they_were() -> None:
+    rng = np.random.default_rng(0)
+    table = pa.table({"image": [rng.bytes(20_000) for _ in range(1000)], "score": rng.random(1000)})
+    before, after = (table.filter(pa.compute.greater_equal(table["score"], cut)) for cut in (0.5, 0.51))
+    assert shared(written(before, media=["image"]), written(after, media=["image"])) > 0.9
+
+
+def test_of_texts_a_change_in_few_places_leaves_most_bytes_as_they_were() -> None:
     words = np.array([f"w{i:04x}" for i in range(5000)])
     rng = np.random.default_rng(0)
     table = pa.table({"text": [" ".join(rng.choice(words, 400)) for _ in range(8000)]})
