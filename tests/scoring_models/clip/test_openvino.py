@@ -28,6 +28,15 @@ from poolsieve.scoring_models.feeding.driver import score_rows  # noqa: E402
 from tests.scoring_models.clip.tiny_clip import DIM, make, pairs  # noqa: E402
 
 
+def _has_bf16() -> bool:
+    import openvino
+
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+needs_bf16 = pytest.mark.skipif(not _has_bf16(), reason="this processor has no bf16")
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"local-dir:{make(tmp_path_factory.mktemp('clip') / 'tiny')}"
@@ -47,7 +56,7 @@ def test_scores_are_torchs(model: str, size: int) -> None:
     assert expected.max() - expected.min() > 100 * AGREE
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=needs_bf16)])
 def test_a_rows_score_depends_on_the_row_alone(model: str, precision: str) -> None:
     config = Clip(model, batch_size=4, backend="openvino", precision=precision)
     loaded, batch = config.load(), pairs(13)
@@ -59,6 +68,7 @@ def test_a_rows_score_depends_on_the_row_alone(model: str, precision: str) -> No
     assert np.array_equal(whole, numbers(config, batch))
 
 
+@needs_bf16
 def test_bf16_is_close_and_is_bf16(model: str) -> None:
     exact, fast = (
         numbers(Clip(model, backend="openvino", precision=precision), pairs()) for precision in ("fp32", "bf16")
