@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace as replaced
 
 from poolsieve.dataflow import progress as counters
 from poolsieve.dataflow.publish.contents import Item, Subject
-from poolsieve.dataflow.publish.publish import Publication, Wishes
+from poolsieve.dataflow.publish.publish import Describe, Publication, Wishes
 from poolsieve.dataflow.publish.publish import publish as publish_export
 from poolsieve.dataflow.publish.record import CARD
 from poolsieve.dataflow.publish.remote import Changes
@@ -94,13 +96,18 @@ def publish(
     engine = Engine("local", 1 if workers is None else workers)
     with contextlib.ExitStack() as stack:
         began = stack.enter_context(_shown()) if progress else None
-        return publish_export(os.fspath(out), wishes, described, engine=engine, say=say, began=began)
+        return publish_export(os.fspath(out), wishes, _describer(), engine=engine, say=say, began=began)
 
 
-def described(subject: Subject, card: str | None) -> Sequence[Item]:
-    """Pictures, Croissant and the card, which comes last."""
+def _describer() -> Describe:
+    """Makes pictures, Croissant and the card, which comes last; pictures once, however often the Hub is looked at."""
+    drawn = functools.cache(pictures)
+    return lambda subject, card: _described(subject, card, drawn(subject.run))
+
+
+def _described(subject: Subject, card: str | None, drawn: Mapping[str, bytes]) -> Sequence[Item]:
     subject = replaced(subject, pictures=captions(subject.run))
-    made = [Item.of(path, data) for path, data in pictures(subject.run).items()]
+    made = [Item.of(path, data) for path, data in drawn.items()]
     made.append(Item.of(CROISSANT, croissant(subject)))
     return [*made, Item.of(CARD, card_text(subject, card).encode())]
 
@@ -108,8 +115,6 @@ def described(subject: Subject, card: str | None) -> Sequence[Item]:
 @contextlib.contextmanager
 def _shown() -> Iterator[Callable[[Changes], None]]:
     """A bar of bytes, once it is known how many there are; it takes its counts from this process' progress."""
-    import threading
-
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 

@@ -20,6 +20,7 @@ from poolsieve.dataflow.runners.engine import Engine
 from poolsieve.dataflow.store.job import Options
 from poolsieve.dataflow.store.manifest import read_manifest
 from poolsieve.dataflow.store.summary import Summary
+from tests.hub_server import HubServer
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -29,6 +30,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--long", nargs="?", const=3600.0, type=float, metavar="SECONDS", help="fuzz that long in all, with fresh seeds"
     )
     group.addoption("--seed", type=int, metavar="N", help="fuzz with this seed alone, to repeat a failure")
+
+
+@pytest.fixture
+def hub() -> Iterator[HubServer]:
+    """A loopback Hub that writes too."""
+    with HubServer() as made:
+        yield made
 
 
 def text_table(n: int, seed: int, **columns: Any) -> pa.Table:

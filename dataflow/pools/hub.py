@@ -293,7 +293,7 @@ def _configs(base: str, place: Place, options: fs.StorageOptions) -> Mapping[str
     from huggingface_hub import DatasetCard
 
     metadata = _library().utils.metadata
-    text = _card(f"{base}/README.md", options)
+    text = card(base, options)
     if not text:
         return {}
     try:
@@ -304,8 +304,13 @@ def _configs(base: str, place: Place, options: fs.StorageOptions) -> Mapping[str
     return dict(found)
 
 
+def card(base: str, options: fs.StorageOptions) -> str:
+    """The text of a dataset's card, `base` being `hf://datasets/org/name@commit`; empty where there is none."""
+    return _text(f"{base}/README.md", options)
+
+
 @retrying
-def _card(url: str, options: fs.StorageOptions) -> str:
+def _text(url: str, options: fs.StorageOptions) -> str:
     system, path = fs.connect(url, options)
     try:
         with system.open(path, "rb") as file:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,18 +10,15 @@ import pyarrow.parquet as pq
 
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.export.index import INDEX, INDICES, ExportIndex, FileRecord
+from poolsieve.dataflow.pools.formats import FORMATS
+from poolsieve.dataflow.pools.hub import Place
 from poolsieve.dataflow.publish.contents import SPLIT, HubFile, Item, Parent, Table
 from poolsieve.dataflow.publish.repository import Repository
 from poolsieve.dataflow.store.out import OutFolder
 from poolsieve.scoring_models.base.errors import PlanError
 
-DATASETS_READ = ("parquet", "jsonl", "webdataset")
-"""Formats that `datasets.load_dataset` reads."""
-
 MOST_FILES, MOST_ENTRIES, MOST_BYTES = 100_000, 10_000, 200_000_000_000
 """The Hub's limits: files of a repository, entries of a folder, bytes of a file (its "Storage limits")."""
-
-_AT_COMMIT = re.compile(r"hf://datasets/(?P<repo>[^/@]+/[^/@]+)@(?P<commit>[0-9a-f]{40})(?:/(?P<path>.*))?")
 
 
 def files_of(index: ExportIndex, folder: str) -> list[Item]:
@@ -38,7 +34,7 @@ def _item(record: FileRecord, folder: str) -> Item:
 
 def tables_of(index: ExportIndex, items: Sequence[Item]) -> list[Table]:
     """A table for each folder of the export; none where `datasets` does not read the format."""
-    if index.format not in DATASETS_READ:
+    if index.format not in FORMATS or not FORMATS[index.format].for_datasets:
         return []
     folders: dict[str, list[Item]] = {}
     for item in items[: len(index.files)]:
@@ -96,9 +92,9 @@ def places(run: OutFolder) -> list[tuple[str, HubFile]]:
     """(prefix of the paths of its shards, place) of each part of the pool that is on the Hub, at a commit."""
     found = []
     for part in run.manifest.pool.pool().located().places:
-        hit = _AT_COMMIT.fullmatch(part.root)
-        if hit is not None:
-            found.append((part.prefix, HubFile(repo=hit["repo"], commit=hit["commit"], path=hit["path"] or "")))
+        at = Place.of(part.root)
+        if at is not None and at.type == "dataset" and at.revision is not None and at.pinned:
+            found.append((part.prefix, HubFile(repo=at.repo, commit=at.revision, path=at.path.strip("/"))))
     return found
 
 

@@ -36,10 +36,6 @@ CONFLICT, STALE = 409, 412
 """Another commit is being made; the branch has moved on since it was looked at."""
 
 
-_FINAL = frozenset({"LocalTokenNotFoundError", "OfflineModeIsEnabled"})
-"""The client's errors that are a ConnectionError or OSError, and yet no trouble of a network."""
-
-
 def status(error: BaseException) -> int | None:
     """The HTTP status of an answer that an error came of; None where there was none."""
     for one in chain(error):
@@ -51,7 +47,7 @@ def status(error: BaseException) -> int | None:
 
 def passes(error: BaseException) -> bool:
     """Whether trying again may help: busy, broken, a lost connection, or somebody else's commit."""
-    if isinstance(error, PoolsieveError) or _FINAL & {type(one).__name__ for one in chain(error)}:
+    if isinstance(error, PoolsieveError):
         return False
     if any(isinstance(one, json.JSONDecodeError) for one in chain(error)):
         return True  # the client asks an answer for its JSON before its status, and a gateway's is HTML

@@ -231,7 +231,7 @@ class _Publishing:
     def collected(self, index: ExportIndex) -> _Collected:
         """The files, compared with what the export wrote."""
         items = with_copies(self.run, index, files_of(index, self.folder), self.repository)
-        check_sources(items, self.say)
+        check_sources(items)
         tables, others = tables_of(index, items), list(items[len(index.files) :])
         if SCORES in self.wishes.extras:
             folder = layout.published_folder(self.run.url, self.run.decision)
@@ -278,7 +278,8 @@ class _Publishing:
         return Look(remote=remote, items=items, made=changes(self.repository.name, remote, items))
 
     def _published(self, found: _Collected, sending: Sending, first: Look, commit: str) -> Publication:
-        copied = [item for item, source in first.made.copy if sending.copies or source.repo == self.repository.name]
+        # Once more, since copies from other repositories may have been given up.
+        made = changes(self.repository.name, first.remote, first.items, copies=sending.copies)
         return Publication(
             repo=self.repository.name,
             url=self.repository.url,
@@ -286,10 +287,10 @@ class _Publishing:
             commit=commit,
             rows=found.index.rows,
             files=len(first.items),
-            changes=first.made,
+            changes=made,
             commits=sending.commits,
             sent=sending.sent,
-            saved=sum(item.size for item in (*copied, *first.made.same)),
+            saved=sum(item.size for item in (*(item for item, _ in made.copy), *made.same)),
             pull=sending.request,
             dry=self.wishes.dry_run,
         )

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from poolsieve.dataflow.pools.hub import card
 from poolsieve.dataflow.publish.contents import HubFile, Item
 from poolsieve.dataflow.publish.patience import patiently, status
 from poolsieve.dataflow.publish.record import CARD, RECORD, Damaged, read
@@ -144,8 +145,8 @@ class Repository:
                 record = read(self._small(RECORD, head, files[RECORD]))
             except Damaged as error:
                 damage = str(error)
-        card = self._small(CARD, head, files[CARD]).decode("utf-8", "replace") if CARD in files else None
-        return Remote(head=head, files=files, record=record, card=card, damage=damage)
+        text = self._small(CARD, head, files[CARD]).decode("utf-8", "replace") if CARD in files else None
+        return Remote(head=head, files=files, record=record, card=text, damage=damage)
 
     def _at(self, revision: str) -> dict[str, str]:
         return {"repo_type": "dataset", "revision": revision}
@@ -185,17 +186,8 @@ class Repository:
 
     def license_of(self, repo: str, commit: str) -> str | None:
         """The license in another dataset's card; None where it says none."""
-        place = f"datasets/{repo}@{commit}/{CARD}"
-
-        def ask() -> str | None:
-            try:
-                with self.system.open(place, "rb") as opened:
-                    return bytes(opened.read(_MOST_RECORD)).decode("utf-8", "replace")
-            except FileNotFoundError:
-                return None
-
-        card = self._patiently(ask, f"look at {repo}")
-        return None if card is None else license_in(card)
+        with self.told(f"look at {repo}"):
+            return license_in(card(f"hf://datasets/{repo}@{commit}", {"endpoint": self.hub, "token": self.token}))
 
     def has_xet(self) -> bool:
         """Whether the Hub takes uploads by Xet: a mirror may not, and the client would not notice until it fails."""
@@ -248,12 +240,12 @@ class Repository:
         )
 
 
-def license_in(card: str) -> str | None:
+def license_in(text: str) -> str | None:
     """The license that a card's front matter says, as the Hub spells it; None for none, and for several."""
     from huggingface_hub import DatasetCard
 
     try:
-        said = DatasetCard(card, ignore_metadata_errors=True).data.get("license")
+        said = DatasetCard(text, ignore_metadata_errors=True).data.get("license")
     except (ValueError, TypeError, AttributeError, yaml.YAMLError):
         return None
     return said if isinstance(said, str) and len(said) < 100 else None

@@ -84,7 +84,7 @@ class Sending:
             return first.remote.head
         if self.pull or len(first.made) > COMMIT_FILES:
             return self._by_pull_request()
-        return self._bring(self.repository)
+        return self._bring(self.repository, known=first)
 
     def look(self, repository: Repository | None = None) -> Look:
         """Looks at the repository, and refuses what other people put there.
@@ -99,25 +99,29 @@ class Sending:
         made = changes(repository.name, remote, items, copies=self.copies)
         return Look(remote=remote, items=items, made=made)
 
-    def _bring(self, repository: Repository, most: int | None = None) -> str:
-        """Commits parts of so many operations until nothing is left to do; all at once if `most` is None."""
+    def _bring(self, repository: Repository, most: int | None = None, known: Look | None = None) -> str:
+        """Commits parts of so many operations until nothing is left to do; all at once if `most` is None.
+
+        `known` is a look that was just made: if it has become old, the Hub refuses a commit on top of it.
+        """
         uploads = Uploads(repository, repository.has_xet())
         while True:
             try:
-                commit, is_last = self._step(repository, uploads, most)
+                commit, is_last = self._step(repository, uploads, most, known)
             except _NotCopied as error:
                 repository.say(f"{error}: its bytes are sent")
                 self.copies, is_last = False, False
+            known = None
             self.sent = uploads.sent
             if is_last:
                 return commit
 
-    def _step(self, repository: Repository, uploads: Uploads, most: int | None) -> tuple[str, bool]:
+    def _step(self, repository: Repository, uploads: Uploads, most: int | None, known: Look | None) -> tuple[str, bool]:
         """A look, and a commit of what is missing: the commit, and whether that was all."""
         with repository.told("commit"):
             for attempt in attempts(repository.say):
                 with attempt:
-                    found = self.look(repository)
+                    found, known = known or self.look(repository), None
                     part = found.made if most is None else first_of(found.made, most)
                     commit = self._commit(repository, part, uploads, found.remote.head) if part else found.remote.head
         return commit, len(part) == len(found.made)

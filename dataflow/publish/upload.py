@@ -174,7 +174,7 @@ def local(url: str) -> Iterator[str]:
         yield copy
 
 
-def check_sources(items: Sequence[Item], say: Callable[[str], None]) -> None:
+def check_sources(items: Sequence[Item]) -> None:
     """Compares files with what the export wrote, before anything is sent.
 
     Raises:

@@ -59,12 +59,12 @@ def _tell(found: Publication) -> None:
     made, would = found.changes, "would be " if found.dry else ""
     new = sum(item.size for item in made.add)
     click.echo(f"{found.rows:,} rows in {found.files} files: {found.url}")
-    click.echo(f"sent     {size_text(new if found.dry else found.sent)}, {len(made.add)} files {would}sent".rstrip())
+    click.echo(f"sent     {size_text(new if found.dry else found.sent)}, {len(made.add)} files {would}sent")
     click.echo(
         f"saved    {size_text(found.saved)}: {len(made.copy)} files {would}copied by the Hub, {len(made.same)} there"
     )
     if made.delete:
-        click.echo(f"removed  {len(made.delete)} files of an earlier version".replace("removed  ", "removed  " + would))
+        click.echo(f"removed  {len(made.delete)} files of an earlier version{' would be' if found.dry else ''}")
     if found.dry:
         for item in made.add:
             click.echo(f"  + {item.path} ({size_text(item.size)})")

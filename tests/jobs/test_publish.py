@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,12 +19,6 @@ from tests.hub_server import Fault, HubServer
 
 NAME = "org/kept"
 FILES = 4
-
-
-@pytest.fixture
-def hub() -> Iterator[HubServer]:
-    with HubServer() as made:
-        yield made
 
 
 @pytest.fixture

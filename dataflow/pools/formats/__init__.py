@@ -100,6 +100,7 @@ FORMATS: Mapping[str, Format] = {
             text="",
             row_role=ROLE,
             keeps_ending=True,
+            for_datasets=False,
             instances=instances,
         ),
     )

@@ -34,6 +34,7 @@ class Format:
             reader then reads the role `instance` by `Location.firsts`.
         never_empty: whether an export without rows has a file all the same, so that its readers find a schema.
         scores_are_columns: whether scores stand among the pool's own columns, so that none may have a column's name.
+        for_datasets: whether `datasets.load_dataset` reads a folder of its files.
         about_files: small files that readers expect beside the files: name -> rows gives name -> contents.
     """
 
@@ -52,6 +53,7 @@ class Format:
     instances: Callable[[Location, Shard], int] | None = None
     never_empty: bool = False
     scores_are_columns: bool = False
+    for_datasets: bool = True
     about_files: Callable[[Mapping[str, int]], Mapping[str, bytes]] = _none
 
     def part_name(self, i: int, n: int, folder: str = "data", path: str = "") -> str:

@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +26,6 @@ REPO = "org/pool"
 FIRST, SECOND, TEST = (
     f"data/{name}.parquet" for name in ("train-00000-of-00002", "train-00001-of-00002", "test-00000-of-00001")
 )
-
-
-@pytest.fixture
-def hub() -> Iterator[HubServer]:
-    with HubServer() as made:
-        yield made
 
 
 def parquet(number: int, rows: int = 20) -> bytes:

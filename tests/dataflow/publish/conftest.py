@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,6 @@ from tests.hub_server import HubServer
 NAME = "org/kept"
 ROWS = 400
 """Of a file of the pool."""
-
-
-@pytest.fixture
-def hub() -> Iterator[HubServer]:
-    with HubServer() as made:
-        yield made
 
 
 @pytest.fixture
