@@ -61,7 +61,7 @@ def test_more_names_than_can_be_looked_for_are_refused_at_once(tmp_path: Path, u
     for look in (pool.look_ahead, pool.listing):
         with pytest.raises(PlanError, match=rf"stand for [\d,]+ names, more than the {MOST_NAMES:,}.*\*\.tar"):
             look()
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 60  # they would take hours
 
 
 @pytest.mark.parametrize("url", ["{" * 5000, "{a," * 3000 + "b" + "}" * 3000])

@@ -98,7 +98,7 @@ def test_wide_values_take_no_time(row: dict[str, Any]) -> None:
     start, keys = time.perf_counter(), KeyTypes()
     keys.add(row)
     schema = schema_of_all([pa.schema(list(keys.types.items()))])
-    assert time.perf_counter() - start < 5
+    assert time.perf_counter() - start < 60  # a square would take hours
     assert len(schema) == len(row)
 
 
