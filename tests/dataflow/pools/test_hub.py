@@ -16,7 +16,7 @@ import pytest
 
 import poolsieve
 from poolsieve import Pool
-from poolsieve.dataflow.pools import hub as hub_pools
+from poolsieve.dataflow.pools.hub_commits import Pins, pin
 from poolsieve.dataflow.recipes.yaml import recipe_from_yaml
 from poolsieve.filters import Keep, col
 from poolsieve.scoring_models.base.errors import PlanError
@@ -117,7 +117,7 @@ def test_branches_whose_names_have_slashes(hub: HubServer) -> None:
         assert f"@{made.oid}/" in pool(hub, revision=revision).pinned().urls[0]
     for text in ("refs/convert/parquet", "refs%2Fconvert%2Fparquet", "some%2Fbranch"):
         url = f"hf://datasets/{REPO}@{text}/data/train-*.parquet"
-        assert hub_pools.pin([url], options(hub)) == (f"hf://datasets/{REPO}@{made.oid}/data/train-*.parquet",)
+        assert pin([url], options(hub), Pins()) == (f"hf://datasets/{REPO}@{made.oid}/data/train-*.parquet",)
 
 
 def test_a_run_keeps_its_commit_and_a_later_one_scores_what_changed(hub: HubServer, tmp_path: Path) -> None:
