@@ -78,7 +78,7 @@ class Pins:
             StorageError: if the Hub can't be reached.
         """
         if place.pinned:
-            return str(place.revision)
+            return commit_of(place, options)
         key = Revision.of(place, options)
         if key not in self._found:
             self._found[key] = self._resolved(key, place, options)
@@ -147,6 +147,17 @@ def commit_of(place: Place, options: fs.StorageOptions) -> str:
         StorageError: if the Hub can't be reached.
     """
     return in_words(place, options, lambda: _asked(str(place), _client(options), place))
+
+
+def check_readable(urls: Iterable[str], options: fs.StorageOptions) -> None:
+    """Says why what URLs name on the Hub can't be read, where its repository or revision is the reason.
+
+    Raises:
+        PlanError: if one is not there, or may not be read.
+        StorageError: if the Hub can't be reached.
+    """
+    for place in dict.fromkeys(place.base for place in map(Place.of, urls) if place is not None):
+        commit_of(place, options)
 
 
 def _client(options: fs.StorageOptions) -> Any:

@@ -37,6 +37,10 @@ class Pin(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
             raise ValueError(f"{self.url[:200]!r} at {self.commit[:100]!r} is no revision and its commit")
 
 
+class _Damaged(PoolsieveError):
+    """A `hub.json` that says nothing; one of a newer version says something."""
+
+
 class _File(msgspec.Struct, kw_only=True, frozen=True):
     format: int
     pins: tuple[Pin, ...]
@@ -65,7 +69,7 @@ def kept(out: str) -> Revisions:
         return {}
     except (ValueError, UnicodeDecodeError) as error:  # msgspec's errors are ValueErrors
         said = "".join(char for char in str(error)[:300] if char.isprintable())
-        raise PoolsieveError(
+        raise _Damaged(
             f"{url} is damaged ({said}): add --newest to read the Hub's revisions as they are now, which writes it anew"
         ) from error
     if found.format != _FORMAT:
@@ -102,7 +106,7 @@ def keep(out: str, commits: Revisions, *, newest: bool = False) -> bool:
 def _readable(out: str) -> Revisions:
     try:
         return kept(out)
-    except PoolsieveError:
+    except _Damaged:
         return {}
 
 

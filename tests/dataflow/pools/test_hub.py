@@ -20,41 +20,12 @@ from poolsieve.dataflow.pools.hub_commits import Pins, pin
 from poolsieve.dataflow.recipes.yaml import recipe_from_yaml
 from poolsieve.filters import Keep, col
 from poolsieve.scoring_models.base.errors import PlanError
+from tests.hub_pool import FIRST, REPO, RULE, SECOND, TEST, filled, options, parquet, pool, python
 from tests.hub_server import Fault, HubServer
-
-REPO = "org/pool"
-FIRST, SECOND, TEST = (
-    f"data/{name}.parquet" for name in ("train-00000-of-00002", "train-00001-of-00002", "test-00000-of-00001")
-)
-
-
-def parquet(number: int, rows: int = 20) -> bytes:
-    sink = io.BytesIO()
-    texts = ["word " * (i % 7) + f"{number}" for i in range(rows)]
-    pq.write_table(pa.table({"text": texts}), sink)
-    return sink.getvalue()
-
-
-def filled(hub: HubServer, **more: bytes) -> Any:
-    return hub.create(
-        REPO, {FIRST: parquet(0), SECOND: parquet(1), TEST: parquet(2), "README.md": b"# A pool\n", **more}
-    )
-
-
-def options(hub: HubServer, token: str | bool = "hf_read") -> dict[str, Any]:
-    return {"endpoint": hub.url, "token": token}
-
-
-def pool(hub: HubServer, repo: str = REPO, **given: Any) -> Pool:
-    return Pool.hub(repo, **{"storage_options": options(hub), "text": "text", **given})
-
 
 def paths(made: Pool) -> list[str]:
     files = made.located()
     return [files.url(shard) for shard in files.listing().shards]
-
-
-RULE = Keep(col("text").word_count() >= 3, reason="text.short")
 
 
 def test_a_split_by_its_files_names_at_the_commit_that_main_is(hub: HubServer) -> None:
@@ -132,7 +103,10 @@ def test_a_run_keeps_its_commit_and_a_later_one_scores_what_changed(hub: HubServ
     assert f"@{first}/" in out.manifest.pool.urls[0]
     # The report's samples are read at that commit; nothing asks for a revision that may move.
     assert all(f"/{first}" in one.path for one in hub.requests)
-    again = poolsieve.run(recipe, tmp_path / "out")
+    with pytest.warns(UserWarning, match=f"main has moved on: it was commit {first[:12]}.* {repo.head()[:12]} now.*--newest"):
+        same = poolsieve.run(recipe, tmp_path / "out")
+    assert f"@{first}/" in same.manifest.pool.urls[0]
+    again = poolsieve.run(recipe, tmp_path / "out", newest=True)
     assert f"@{repo.head()}/" in again.manifest.pool.urls[0]
     assert len(_score_files(tmp_path) - stored) == 1 and stored <= _score_files(tmp_path)
 
@@ -199,19 +173,11 @@ def test_no_hub(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_offline_is_said_at_once(hub: HubServer, tmp_path: Path) -> None:
     filled(hub)
-    told = _python(
+    told = python(
         f"from poolsieve import Pool\nPool.hub({REPO!r}, text='text').pinned()", hub, tmp_path, HF_HUB_OFFLINE="1"
     )
     assert "HF_HUB_OFFLINE is set" in told.stderr
     assert hub.requests == []
-
-
-def _python(code: str, hub: HubServer, home: Path, **more: str) -> subprocess.CompletedProcess[str]:
-    """A process whose environment names the hub: the client reads that when it is imported."""
-    environment = hub.environment(home, **more)
-    return subprocess.run(
-        [sys.executable, "-c", code], env=environment, text=True, capture_output=True, timeout=100, check=False
-    )
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -229,7 +195,7 @@ def test_a_busy_hub_is_asked_again(hub: HubServer, tmp_path: Path, status: int) 
 def test_a_snapshot_in_the_local_cache(hub: HubServer, tmp_path: Path) -> None:
     filled(hub)
     code = f"from huggingface_hub import snapshot_download as get\nprint(get({REPO!r}, repo_type='dataset'))"
-    told = _python(code, hub, tmp_path, HF_HUB_DISABLE_XET="1")
+    told = python(code, hub, tmp_path, HF_HUB_DISABLE_XET="1")
     folder = told.stdout.strip()
     assert (Path(folder) / FIRST).is_symlink()
     out = poolsieve.run(Pool.parquet(f"{folder}/data/train-*.parquet", text="text") | RULE, tmp_path / "out")
