@@ -217,9 +217,7 @@ def run(
     frozen = None if cuts is None else read_cuts(cuts)
 
     def planned() -> Plan:
-        made = prepare(
-            given(recipe, params, include), os.fspath(out), options=options, frozen=frozen, newest=newest
-        )
+        made = prepare(given(recipe, params, include), os.fspath(out), options=options, frozen=frozen, newest=newest)
         made.check_devices()
         if not replace_pool:
             made.check_pool()

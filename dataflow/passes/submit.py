@@ -156,7 +156,7 @@ def prepare(
 
 
 def settled(planned: Callable[[], Plan], *, newest: bool = False) -> Plan:
-    """A plan whose commits are the ones that OUT has kept: of runs that begin at once, the first to keep any says which.
+    """A plan whose commits are those that OUT has kept: of runs that begin at once, the first to keep any says which.
 
     Args:
         planned: makes a plan, that passed every check.

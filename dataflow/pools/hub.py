@@ -115,9 +115,10 @@ def is_pin(url: str, pinned: str) -> bool:
 
 
 def root_of(urls: Iterable[str]) -> str | None:
-    """The repository at its commit, `hf://datasets/org/name@commit`, that all URLs are files of; None if there is none.
+    """The repository at its commit, `hf://datasets/org/name@commit`, that all URLs are of; None if there is none.
 
-    It is a pool's root then, so that a file's path, and what is named after it, is the same however a pattern is spelled.
+    It is a pool's root then, so that a file's path, and what is named after it, is the same however the pool's patterns
+    are spelled.
     """
     places = [Place.of(url) for url in urls]
     bases = {str(one.base) if one is not None and one.pinned else "" for one in places}

@@ -15,7 +15,7 @@ from poolsieve.dataflow import fs
 from poolsieve.dataflow.credentials import hide
 from poolsieve.dataflow.pools.hub import MAIN, Place
 from poolsieve.dataflow.retries import retrying
-from poolsieve.dataflow.storage_errors import chain, is_away
+from poolsieve.dataflow.storage_errors import is_away, kinds_of
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
 
 SECONDS = 30.0
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class Revision(NamedTuple):
-    """A repository's revision as a recipe names it, `hf://datasets/org/name@main`, and the Hub, if the pool names one."""
+    """A revision as a recipe names it, `hf://datasets/org/name@main`, and the Hub, if the pool names one."""
 
     url: str
     endpoint: str = ""
@@ -104,7 +104,7 @@ class Pins:
             ) from error
 
     def moved(self) -> tuple[str, ...]:
-        """What to say of revisions that are another commit now than the one that was kept. A Hub that is away is none."""
+        """What to say of revisions that are another commit now than the kept one; nothing where the Hub is away."""
         found = []
         for key, (place, options) in self._taken.items():
             now = None
@@ -112,8 +112,8 @@ class Pins:
                 now = _sha(_client(options), place, HINT_SECONDS)
             if now is not None and now != self._found[key]:
                 found.append(
-                    f"{key.url} has moved on: it was commit {self._found[key][:12]} when {self._where} was written, which "
-                    f"is read again, and is {now[:12]} now. --newest reads that one"
+                    f"{key.url} has moved on: {self._where} says that it was commit {self._found[key][:12]}, which is "
+                    f"read again, and it is {now[:12]} now. --newest reads that one"
                 )
         return tuple(found)
 
@@ -194,7 +194,7 @@ def in_words(place: Place, options: fs.StorageOptions, call: Callable[[], T]) ->
 
 def _refused(error: Exception, place: Place, options: fs.StorageOptions) -> PlanError | None:
     """What the Hub's answer means, with the nearest names; None for what is no refusal of its."""
-    kinds = {kind.__name__ for one in chain(error) for kind in type(one).__mro__}
+    kinds = kinds_of(error)
     api, shown = _client(options), f"{place.type} {place.repo}"
     if "OfflineModeIsEnabled" in kinds:
         return PlanError(f"HF_HUB_OFFLINE is set, so that {place} can't be asked for: unset it, or name a local copy")

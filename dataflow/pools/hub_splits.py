@@ -1,7 +1,7 @@
 """Which files of a dataset on the Hub are a split's.
 
-That is `datasets`' to say (its `data_files` module): by the card's `configs`, or else by the usual names. Nothing of the
-data is downloaded for that, but the card.
+That is `datasets`' to say (its `data_files` module): by the card's `configs`, or else by the usual names. For that the
+card is downloaded, and nothing of the data.
 """
 
 from __future__ import annotations

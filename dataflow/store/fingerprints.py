@@ -42,9 +42,7 @@ Made = Mapping[str, ScorerParts]
 """Name of each earlier score step -> its parts."""
 
 
-def _parts_of(
-    step: ScoreStep, files: PoolFiles, hashes: dict[Path, str], made: Made, pins: Pins
-) -> ScorerParts:
+def _parts_of(step: ScoreStep, files: PoolFiles, hashes: dict[Path, str], made: Made, pins: Pins) -> ScorerParts:
     files_of = step.scorer.files()
     found = {name: _sha256(path, hashes) for name, path in files_of.items()}
     for number, editor in enumerate(editors(step.inputs)):

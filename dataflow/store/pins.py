@@ -12,7 +12,7 @@ import msgspec
 
 from poolsieve.dataflow import fs, leases
 from poolsieve.dataflow.pools.hub import Place
-from poolsieve.dataflow.pools.hub_commits import Revisions, Pins, Revision
+from poolsieve.dataflow.pools.hub_commits import Pins, Revision, Revisions
 from poolsieve.dataflow.store.layout import leases_folder, pins_url
 from poolsieve.dataflow.store.summary import dumps
 from poolsieve.scoring_models.base.errors import PoolsieveError
@@ -25,7 +25,7 @@ _PATIENCE = 900.0
 
 
 class Pin(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """A revision, as `hf://datasets/org/name@main`, of the Hub that the pool names (else the environment's): a commit."""
+    """A revision, `hf://datasets/org/name@main`, of the Hub that the pool names, else the environment's; its commit."""
 
     url: str
     endpoint: str = ""
@@ -73,7 +73,9 @@ def kept(out: str) -> Revisions:
             f"{url} is damaged ({said}): add --newest to read the Hub's revisions as they are now, which writes it anew"
         ) from error
     if found.format != _FORMAT:
-        raise PoolsieveError(f"{url} has format {found.format}, and this version reads {_FORMAT}: use a newer poolsieve")
+        raise PoolsieveError(
+            f"{url} has format {found.format}, and this version reads {_FORMAT}: use a newer poolsieve"
+        )
     return {Revision(pin.url, pin.endpoint): pin.commit for pin in found.pins}
 
 
