@@ -103,6 +103,11 @@ def chain(error: BaseException, before: BaseException | None = None) -> Iterator
         found = found.__cause__ or (None if found.__suppress_context__ else found.__context__)
 
 
+def kinds_of(error: BaseException) -> set[str]:
+    """Names of the classes, and of those that they derive from, of an error and those that it came from."""
+    return set().union(*map(_names, chain(error)))
+
+
 def is_answer(error: BaseException, before: BaseException | None = None) -> bool:
     """Whether an error is no trouble but an answer (there is no such file), which callers ask for by class.
 

@@ -19,7 +19,7 @@ from poolsieve.dataflow.fs import StorageOptions
 from poolsieve.dataflow.kept.kept import Kept, kept
 from poolsieve.dataflow.passes.estimate import PlanReport, advice, describe_plan, trivial_cuts
 from poolsieve.dataflow.passes.flight import shards_in_flight
-from poolsieve.dataflow.passes.submit import Plan, carry_out, prepare, prepare_stored
+from poolsieve.dataflow.passes.submit import Plan, carry_out, prepare, prepare_stored, settled
 from poolsieve.dataflow.passes.submit import what_if as compare_with_current
 from poolsieve.dataflow.recipes.recipe import Pool, Recipe
 from poolsieve.dataflow.recipes.source import RecipeSource
@@ -136,6 +136,7 @@ def plan(
     params: Params | None = None,
     include: Sequence[str] = (),
     sample_rows: int = 2000,
+    newest: bool = False,
 ) -> PlanReport:
     """What a run would read and compute, and about how many rows each rule would keep. Starts nothing.
 
@@ -145,11 +146,12 @@ def plan(
         params: arguments of the recipe file's function.
         include: files of modules that the recipe file imports.
         sample_rows: rows that are read for the estimates; 0 for none.
+        newest: as for `run`; nothing is kept.
 
     Raises:
         PlanError: for anything that can't work.
     """
-    made = prepare(given(recipe, params, include), os.fspath(out))
+    made = prepare(given(recipe, params, include), os.fspath(out), newest=newest)
     with ending(made.job.run_id):
         return describe_plan(made, sample_rows=sample_rows)
 
@@ -167,6 +169,7 @@ def run(
     max_error_rate: float | None = None,
     retry_quarantined: bool = False,
     replace_pool: bool = False,
+    newest: bool = False,
     devices: str | int | Sequence[int] | None = None,
     samples: bool = True,
     truth: str | os.PathLike[str] | None = None,
@@ -189,6 +192,8 @@ def run(
         max_error_rate: fail if more of the rows than this share were quarantined.
         retry_quarantined: try rows again whose scores failed.
         replace_pool: go on if the current decision in OUT is of another pool; this one then takes its place.
+        newest: read pools on the Hub at the commits that their revisions are now; else at those that the first run in
+            OUT kept in `hub.json`. Only files that changed are scored anew.
         devices: GPUs of this machine (local runner), as "0,1" or "all": a copy of each model on each, except models
             that name their device. If not given, a model takes the first GPU that there is.
         samples: show rows in the report; False keeps their contents out of it.
@@ -210,10 +215,15 @@ def run(
         devices=_devices(devices, runner),
     )
     frozen = None if cuts is None else read_cuts(cuts)
-    made = prepare(given(recipe, params, include), os.fspath(out), options=options, frozen=frozen)
-    made.check_devices()
-    if not replace_pool:
-        made.check_pool()
+
+    def planned() -> Plan:
+        made = prepare(given(recipe, params, include), os.fspath(out), options=options, frozen=frozen, newest=newest)
+        made.check_devices()
+        if not replace_pool:
+            made.check_pool()
+        return made
+
+    made = settled(planned, newest=newest)
     if workers is None and runner == "local":
         engine = replaced(engine, workers=shards_in_flight(made.job.program, made.shards))
     with ending(made.job.run_id):

@@ -138,7 +138,8 @@ def prepare(pool: Pool, to: str | os.PathLike[str], layout: str) -> Prepared:
     """
     if layout not in HOWS:
         raise unknown_name(f"items have no layout {layout!r}", layout, HOWS)
-    url, files = fs.absolute(to), pool.located()
+    url, pool = fs.absolute(to), pool.pinned()
+    files = pool.located()
     listing = files.listing()
     inside = next((one.path for one in listing.shards if files.url(one).startswith(url.rstrip("/") + "/")), None)
     if inside is not None:

@@ -18,10 +18,12 @@ import pyarrow as pa
 
 from poolsieve.dataflow import progress
 from poolsieve.dataflow.pools.files import PoolFiles
+from poolsieve.dataflow.pools.hub_commits import Pins
 from poolsieve.dataflow.pools.shards import Batch, Shard
 from poolsieve.dataflow.recipes.program import ScoreStep
+from poolsieve.dataflow.recipes.recipe import Pool
 from poolsieve.dataflow.runners.engine import Engine
-from poolsieve.dataflow.store.artefacts import TEXT
+from poolsieve.dataflow.store.artefacts import TEXT, own_pools
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.tables import write_table
 
@@ -82,7 +84,7 @@ def count(job: Job, step: ScoreStep, engine: Engine) -> None:
     Raises:
         PoolsieveError: if a shard can't be read, or nothing can be made of the sums.
     """
-    pools = {name: _located(pool) for name, pool in step.scorer.pools.items()}  # type: ignore[attr-defined]
+    pools = {name: _located(pool) for name, pool in own_pools(step.scorer, Pins.of(job.pins)).items()}
     shards = [(name, shard) for name, pool in pools.items() for shard in pool.files.listing().shards]
     made = engine.pipeline(processes=step.scorer.resources.holds_gil)
     todo = made | "Shards" >> beam.Create(shards, reshuffle=False) | "Spread" >> beam.Reshuffle()
@@ -92,7 +94,7 @@ def count(job: Job, step: ScoreStep, engine: Engine) -> None:
     made.run().wait_until_finish()
 
 
-def _located(pool: Any) -> Located:
+def _located(pool: Pool) -> Located:
     files = pool.located()
     return Located(files, files.role_types(files.listing().shards))
 

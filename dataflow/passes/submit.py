@@ -16,6 +16,7 @@ from poolsieve.dataflow.decisions.facts import facts_of
 from poolsieve.dataflow.pools import hub
 from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.formats.base import NoneReadable
+from poolsieve.dataflow.pools.hub_commits import Pins
 from poolsieve.dataflow.pools.listing import url_of
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.pools.union import UNION
@@ -33,6 +34,7 @@ from poolsieve.dataflow.store.job import Job, Options
 from poolsieve.dataflow.store.layout import leases_folder, retried_url, run_folder, summary_url
 from poolsieve.dataflow.store.manifest import Manifest, pool_id, read_manifest, read_shards, write_manifest
 from poolsieve.dataflow.store.out import OutFolder
+from poolsieve.dataflow.store.pins import keep, pins_of
 from poolsieve.dataflow.store.session import ending
 from poolsieve.dataflow.store.settings import stored_scorers
 from poolsieve.dataflow.store.summary import Summary, dumps
@@ -84,6 +86,9 @@ class Plan:
             )
 
 
+_PLANS = 3
+"""Times that a run is planned: once more where another one kept commits first, and where those were replaced then."""
+
 _CLOSE_SECONDS = 900.0
 """Seconds that a run waits while another one writes its report and its manifest."""
 
@@ -92,7 +97,12 @@ BeforeManifest = Callable[[Plan, Summary], None]
 
 
 def prepare(
-    recipe: Recipe | RecipeSource, out: str, *, options: Options = Options(), frozen: Cuts | None = None
+    recipe: Recipe | RecipeSource,
+    out: str,
+    *,
+    options: Options = Options(),
+    frozen: Cuts | None = None,
+    newest: bool = False,
 ) -> Plan:
     """Lists the pool and checks the recipe against it; loads no model and reads no payload.
 
@@ -101,13 +111,16 @@ def prepare(
         out: OUT, on any fsspec storage.
         options: how to run.
         frozen: cuts to use instead of searching for them.
+        newest: read the Hub's revisions at the commits that they are now, not at those that OUT has kept.
 
     Raises:
         PlanError: for anything that can't work, before any work starts.
     """
     given, source = _given(recipe)
-    given = Recipe(given.pool.pinned(), given.stages)
-    files, out = given.pool.located(), fs.absolute(out)
+    out = fs.absolute(out)
+    pins = pins_of(out, newest=newest)
+    given = Recipe(given.pool.pinned(pins), given.stages)
+    files = given.pool.located()
     _look_ahead(given, files)
     fs.check_writable(out)
     listing = files.listing()
@@ -115,7 +128,7 @@ def prepare(
     files = files.numbered(listing.shards)
     types = files.all_types(listing.shards)
     program = _compiled(given, files, types, frozen)
-    parts = scorer_parts(program, files)
+    parts = scorer_parts(program, files, pins)
     job = Job(
         out=out,
         role_types=types,
@@ -129,6 +142,7 @@ def prepare(
         frozen=frozen or {},
         options=options,
         retried=options.retry_quarantined or fs.exists(retried_url(out)),
+        pins=pins.commits,
         commits=commits(),
     )
     _check_access(job, listing.shards)
@@ -136,9 +150,27 @@ def prepare(
         job,
         listing.shards,
         listing.gaps,
-        changed_functions(parts, stored_scorers(out)),
+        (*changed_functions(parts, stored_scorers(out)), *pins.moved()),
         _other_pool(out, files, listing.shards),
     )
+
+
+def settled(planned: Callable[[], Plan], *, newest: bool = False) -> Plan:
+    """A plan whose commits are those that OUT has kept: of runs that begin at once, the first to keep any says which.
+
+    Args:
+        planned: makes a plan, that passed every check.
+        newest: its commits take the place of those that are kept.
+
+    Raises:
+        PlanError: whatever `planned` raises.
+        InUse: if others go on keeping other ones.
+    """
+    for _ in range(_PLANS):
+        plan = planned()
+        if keep(plan.job.out, plan.job.pins, newest=newest):
+            return plan
+    raise leases.InUse(f"other runs in {plan.job.out} go on taking other commits of the Hub: try again when they ended")
 
 
 def _check_access(job: Job, shards: Sequence[Shard]) -> None:
@@ -360,7 +392,7 @@ def _make_artefact(job: Job, step: ScoreStep, engine: Engine) -> None:
     if hasattr(step.scorer, "tally"):
         counting.count(job, step, engine)
     else:
-        build(step.scorer)
+        build(step.scorer, Pins.of(job.pins))
 
 
 def carry_out(

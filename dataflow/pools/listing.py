@@ -15,9 +15,10 @@ from poolsieve.dataflow import fs
 from poolsieve.dataflow.fs import is_local
 from poolsieve.dataflow.pools.braces import names
 from poolsieve.dataflow.pools.entries import Info, base_of, describe, glob, list_folder, refuse_folder, usable
+from poolsieve.dataflow.pools.hub_commits import check_readable
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.retries import retrying
-from poolsieve.dataflow.storage_errors import explained
+from poolsieve.dataflow.storage_errors import StorageForbidden, explained
 from poolsieve.scoring_models.base.errors import PlanError
 
 _FEW = 8
@@ -93,8 +94,13 @@ def find(urls: Sequence[str], root: str, options: fs.StorageOptions) -> tuple[li
     pieces = list(dict.fromkeys(names(urls)))
     system, base = fs.connect(root, dict(options))
     system.invalidate_cache()
-    found, gaps = _lookup(system, pieces)
+    try:
+        found, gaps = _lookup(system, pieces)
+    except StorageForbidden:
+        check_readable(urls, options)
+        raise
     if not found:
+        check_readable(urls, options)
         raise PlanError(_nothing(system, urls, pieces))
     shards = (_shard(_relative(name, base), info) for name, info in found.items())
     return sorted(shards), gaps

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from poolsieve.dataflow.publish.patience import passes, status
-from poolsieve.dataflow.storage_errors import StorageAway, chain, is_away
+from poolsieve.dataflow.storage_errors import StorageAway, chain, is_away, kinds_of
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 
 LOGIN = "run `hf auth login`, or set HF_TOKEN to a token that may write"
@@ -48,7 +48,7 @@ def _said(error: BaseException) -> str:
 
 
 def _refused(error: BaseException, repo: str, endpoint: str, said: str) -> Iterator[tuple[bool, str]]:
-    kinds = {kind.__name__ for one in chain(error) for kind in type(one).__mro__}
+    kinds = kinds_of(error)
     code = status(error)
     yield "OfflineModeIsEnabled" in kinds, "HF_HUB_OFFLINE is set, so that nothing can be published: unset it"
     yield "LocalTokenNotFoundError" in kinds, f"there is no token for the Hub at {endpoint}: {LOGIN}"

@@ -18,6 +18,8 @@ from poolsieve.dataflow.pools import hub
 from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.formats import FORMATS
 from poolsieve.dataflow.pools.formats.tokens import layout
+from poolsieve.dataflow.pools.hub_commits import Pins, pin
+from poolsieve.dataflow.pools.hub_splits import files_of
 from poolsieve.dataflow.pools.listing import common_root
 from poolsieve.dataflow.pools.sample import Sample, checked_fraction, checked_seed
 from poolsieve.dataflow.pools.shards import DOCUMENT_BYTES
@@ -147,9 +149,9 @@ class Pool(Config):
         """A split of a dataset on the Hugging Face Hub: `Pool.hub("org/name", split="train", text="text")`.
 
         Nothing is asked yet. A plan asks which commit the revision is, and which files there are the split's (by the
-        card's `configs`, or by their names, as `datasets` has it): Parquet, JSON lines or tars. The manifest names that
-        commit, and whatever reads OUT later reads the same files. `run` asks again; of a dataset that has moved on,
-        only files that changed are scored.
+        card's `configs`, or by their names, as `datasets` has it): Parquet, JSON lines or tars. A run keeps that commit
+        in OUT, and whatever is done there later reads the same files. `run(..., newest=True)` asks again; of a dataset
+        that has moved on, only files that changed are scored.
 
         Args:
             repo: `organisation/name`.
@@ -320,8 +322,8 @@ class Pool(Config):
         parts = {name: part.absolute() for name, part in self.parts.items()}
         return dataclasses.replace(self, urls=tuple(fs.absolute(url) for url in self.urls), parts=parts)
 
-    def pinned(self) -> Self:
-        """The same pool, with what it has on the Hub at the commits that its revisions are now.
+    def pinned(self, pins: Pins | None = None) -> Self:
+        """The same pool, with what it has on the Hub at the commits of its revisions: of `pins`, else as they are now.
 
         A pool without such URLs, or whose URLs name commits already, comes back as it is: nothing is asked.
 
@@ -329,14 +331,15 @@ class Pool(Config):
             PlanError: for what is not on the Hub, or may not be read.
             StorageError: if the Hub can't be reached.
         """
+        pins = Pins() if pins is None else pins
         if self.kind == hub.HUB:
-            kind, urls = hub.files_of(self.urls[0], self.storage_options)
+            kind, urls = files_of(self.urls[0], self.storage_options, pins)
             return dataclasses.replace(self, kind=kind, urls=urls)
         open_parts = any(part.kind == hub.HUB for part in self.parts.values())
         if not open_parts and not any(map(hub.is_open, self.all_urls)):
             return self
-        parts = {name: part.pinned() for name, part in self.parts.items()}
-        return dataclasses.replace(self, urls=hub.pin(self.urls, self.storage_options), parts=parts)
+        parts = {name: part.pinned(pins) for name, part in self.parts.items()}
+        return dataclasses.replace(self, urls=pin(self.urls, self.storage_options, pins), parts=parts)
 
     @property
     def all_urls(self) -> tuple[str, ...]:
@@ -354,13 +357,13 @@ class Pool(Config):
         parts = {name: part.with_options(options.get(name, {})) for name, part in self.parts.items()}
         return dataclasses.replace(self, storage_options={} if self.parts else dict(options), parts=parts)
 
-    def located(self) -> PoolFiles:
-        """The pool's files: where they are, how they are read. Nothing is listed; a revision on the Hub is resolved.
+    def located(self, pins: Pins | None = None) -> PoolFiles:
+        """The pool's files: where they are, how they are read. Nothing is listed; a revision on the Hub is `pinned`.
 
         Raises:
             PlanError: when the URLs share no folder or bucket, and as `pinned`.
         """
-        pool = self.pinned()
+        pool = self.pinned(pins)
         return pool._located_union() if pool.kind == UNION else pool._located("")
 
     def _located_union(self) -> UnionFiles:
@@ -380,7 +383,7 @@ class Pool(Config):
         return PoolFiles(
             prefix=prefix,
             format=self.kind,
-            root=common_root(patterns),
+            root=hub.root_of(patterns) or common_root(patterns),
             patterns=patterns,
             roles=dict(self.roles),
             allow_gaps=self.allow_gaps,

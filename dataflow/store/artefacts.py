@@ -13,6 +13,7 @@ a job then counts the pools shard by shard (`passes/counting.py`), and a row tha
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -20,6 +21,8 @@ from typing import Any
 import pyarrow as pa
 
 from poolsieve.dataflow import fs
+from poolsieve.dataflow.pools.hub import Place
+from poolsieve.dataflow.pools.hub_commits import Pins
 from poolsieve.dataflow.recipes.recipe import Pool
 from poolsieve.dataflow.store.layout import artefact_url
 from poolsieve.dataflow.store.tables import write_table
@@ -35,19 +38,48 @@ def needs_artefact(scorer: Any) -> bool:
     return hasattr(scorer, "build")
 
 
-def artefact_id(scorer: Any) -> str:
+def own_pools(scorer: Any, pins: Pins) -> dict[str, Pool]:
+    """The pools that a scorer's artefact is made from, at the commits of `pins`; none for other scorers.
+
+    Raises:
+        PlanError: for one that is not on the Hub, or may not be read.
+    """
+    pools: Mapping[str, Pool] = scorer.pools if needs_artefact(scorer) else {}
+    found = {}
+    for name, pool in pools.items():
+        with _naming(scorer, name):
+            found[name] = pool.pinned(pins)
+    return found
+
+
+def on_hub(pools: Mapping[str, Pool]) -> dict[str, list[str]]:
+    """Name of a pool -> its URLs, of those that have any on the Hub."""
+    return {name: list(pool.all_urls) for name, pool in pools.items() if any(map(Place.of, pool.all_urls))}
+
+
+def artefact_id(scorer: Any, pools: Mapping[str, Pool]) -> str:
     """Hash of what the artefact is made from: configuration, and of each pool its files and its texts' source.
+
+    Args:
+        scorer: that has one.
+        pools: from `own_pools`.
 
     Raises:
         PlanError: for a pool that is empty, or has no role `text` or nothing that it could be read from.
     """
     read = {}
-    for name, pool in scorer.pools.items():
-        try:
+    for name, pool in pools.items():
+        with _naming(scorer, name):
             read[name] = _what_is_read(pool)
-        except PlanError as error:
-            raise PlanError(f"{_called(scorer)} {name!r}: {error}") from error
     return digest([scorer.to_dict(), scorer.version, read])
+
+
+@contextlib.contextmanager
+def _naming(scorer: Any, name: str) -> Iterator[None]:
+    try:
+        yield
+    except PlanError as error:
+        raise PlanError(f"{_called(scorer)} {name!r}: {error}") from error
 
 
 def _what_is_read(pool: Pool) -> list[Any]:
@@ -77,14 +109,13 @@ def missing(scorer: Any) -> bool:
     return needs_artefact(scorer) and not fs.exists(scorer.artefact)
 
 
-def build(scorer: Any) -> None:
-    """Makes the artefact of a scorer here, from its pools in their order."""
-    write_table(scorer.artefact, scorer.build(_batches(scorer)))
+def build(scorer: Any, pins: Pins) -> None:
+    """Makes the artefact of a scorer here, from its pools in their order, at the commits of `pins`."""
+    write_table(scorer.artefact, scorer.build(_batches(scorer, pins)))
 
 
-def _batches(scorer: Any) -> Iterator[tuple[str, pa.RecordBatch]]:
-    pools: Mapping[str, Pool] = scorer.pools
-    for name, given in pools.items():
+def _batches(scorer: Any, pins: Pins) -> Iterator[tuple[str, pa.RecordBatch]]:
+    for name, given in own_pools(scorer, pins).items():
         pool = given.located()
         shards = pool.listing().shards
         types = pool.role_types(shards)

@@ -11,10 +11,11 @@ from typing import Any
 import msgspec
 
 from poolsieve.dataflow.pools.files import PoolFiles
+from poolsieve.dataflow.pools.hub_commits import Pins
 from poolsieve.dataflow.recipes.compile import Facts
 from poolsieve.dataflow.recipes.derived import DerivedRole, FromScore, NoRole, RoleSource, editors
 from poolsieve.dataflow.recipes.program import Program, ScoreStep
-from poolsieve.dataflow.store.artefacts import artefact_id, needs_artefact
+from poolsieve.dataflow.store.artefacts import artefact_id, needs_artefact, on_hub, own_pools
 from poolsieve.dataflow.store.settings import ScorerParts, StoredScorer, plain
 from poolsieve.filters.dsl.edits import FunctionEditor
 from poolsieve.scoring_models.base.config import JsonObject, digest
@@ -24,8 +25,8 @@ from poolsieve.scoring_models.base.scorer import Scorer, knows_facts
 from poolsieve.scoring_models.hub.files import check_hash
 
 
-def scorer_parts(program: Program, files: PoolFiles) -> dict[str, ScorerParts]:
-    """Name of each score step -> its parts, with the model files at hand.
+def scorer_parts(program: Program, files: PoolFiles, pins: Pins) -> dict[str, ScorerParts]:
+    """Name of each score step -> its parts, with the model files at hand, and its own pools at the commits of `pins`.
 
     Raises:
         PlanError: if a model file is missing.
@@ -33,7 +34,7 @@ def scorer_parts(program: Program, files: PoolFiles) -> dict[str, ScorerParts]:
     hashes: dict[Path, str] = {}
     made: dict[str, ScorerParts] = {}
     for step in program.scorers:
-        made[step.name] = _parts_of(step, files, hashes, made)
+        made[step.name] = _parts_of(step, files, hashes, made, pins)
     return made
 
 
@@ -41,16 +42,18 @@ Made = Mapping[str, ScorerParts]
 """Name of each earlier score step -> its parts."""
 
 
-def _parts_of(step: ScoreStep, files: PoolFiles, hashes: dict[Path, str], made: Made) -> ScorerParts:
+def _parts_of(step: ScoreStep, files: PoolFiles, hashes: dict[Path, str], made: Made, pins: Pins) -> ScorerParts:
     files_of = step.scorer.files()
     found = {name: _sha256(path, hashes) for name, path in files_of.items()}
     for number, editor in enumerate(editors(step.inputs)):
         read = editor.files() if isinstance(editor, FunctionEditor) else {}
         found |= {f"edit {number}: {name}": _sha256(path, hashes) for name, path in read.items()}
+    pools = own_pools(step.scorer, pins)
     if needs_artefact(step.scorer):
-        found["artefact"] = artefact_id(step.scorer)
+        found["artefact"] = artefact_id(step.scorer, pools)
     facts = step.scorer.facts() if knows_facts(step.scorer) else {}
-    return msgspec.structs.replace(_identity_of(step, files, found, made), training=records(files_of), facts=facts)
+    known = {"training": records(files_of), "facts": facts, "pools": on_hub(pools)}
+    return msgspec.structs.replace(_identity_of(step, files, found, made), **known)
 
 
 def _identity_of(step: ScoreStep, files: PoolFiles, hashes: Mapping[str, str], made: Made) -> ScorerParts:

@@ -13,6 +13,7 @@ import pyarrow as pa
 from poolsieve.dataflow import progress
 from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.formats.base import UID
+from poolsieve.dataflow.pools.hub_commits import Revisions
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.compile import compile_recipe
 from poolsieve.dataflow.recipes.program import Program, ScoreStep, Step
@@ -72,6 +73,7 @@ class Job:
         recipe_object: the recipe itself where there is no source; its classes must be importable by workers.
         frozen: cuts that are given and not searched for.
         compare: the decision that a what-if is compared with.
+        pins: which commits revisions of the Hub are, of the pool and of those that artefacts are made from.
         commits: what branches of model repositories were when the plan was made: workers load the same files.
         retried: whether failures were ever tried again in OUT: a decision is then named after its ledger as well.
     """
@@ -89,6 +91,7 @@ class Job:
     options: Options = Options()
     compare: str = ""
     retried: bool = False
+    pins: Revisions = field(default_factory=dict)
     commits: Commits = field(default_factory=dict)
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
@@ -191,6 +194,10 @@ class Job:
     def training(self) -> dict[str, JsonObject]:
         """Scorer -> how its models were made, of those that say so."""
         return {name: dict(parts.training) for name, parts in self.scorer_parts.items() if parts.training}
+
+    def pools_on_hub(self) -> dict[str, dict[str, list[str]]]:
+        """Scorer -> pool that its artefact is made from -> its URLs at their commits, of those on the Hub."""
+        return {name: dict(parts.pools) for name, parts in self.scorer_parts.items() if parts.pools}
 
     def model_files(self) -> dict[str, dict[str, str]]:
         """Scorer -> model file -> SHA-256, of those that have any."""

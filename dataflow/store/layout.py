@@ -4,6 +4,7 @@ Names that were read from files of OUT (of decisions, shards, fingerprints) are 
 what they name is read, written or removed.
 
 OUT/manifest.json                     written last; names the current decision
+OUT/hub.json                          which commits the Hub's revisions were when a run first read them
 OUT/rows/<shard>.<identity>.parquet   once a shard
 OUT/scores/<scorer>-<fingerprint>/    scorer.json, and <shard>.<identity>-<rows>.parquet
 OUT/artefacts/<scorer>-<id>.parquet   made from other pools before the first pass
@@ -56,6 +57,11 @@ def check_pool_url(url: str) -> None:
 def manifest_url(out: str) -> str:
     """The truth of a run."""
     return fs.join(out, "manifest.json")
+
+
+def pins_url(out: str) -> str:
+    """Which commits the Hub's revisions are read at."""
+    return fs.join(out, "hub.json")
 
 
 def rows_folder(out: str) -> str:

@@ -29,6 +29,8 @@ class ScorerParts(msgspec.Struct, kw_only=True, frozen=True):
         files: model file -> SHA-256; `artefact` -> the hash of what it is made from.
         training: how its models were made, where they say so: see `provenance.records`. No part of the fingerprint.
         facts: what its files say of its columns, where these depend on them: see `Scorer`. No part of the fingerprint.
+        pools: pool that its artefact is made from -> URLs at their commits, of those on the Hub. No part of the
+            fingerprint: another commit with the same files gives the same numbers.
         source: hash of a user's function, to warn when it changed and its version did not; None for our own scorers.
     """
 
@@ -40,6 +42,7 @@ class ScorerParts(msgspec.Struct, kw_only=True, frozen=True):
     source: str | None = None
     training: JsonObject = msgspec.field(default_factory=dict)
     facts: JsonObject = msgspec.field(default_factory=dict)
+    pools: dict[str, list[str]] = msgspec.field(default_factory=dict)
 
     def fingerprint(self) -> str:
         """Hexadecimal hash of what the numbers depend on."""

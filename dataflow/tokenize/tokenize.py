@@ -92,7 +92,7 @@ def prepare(pool: Pool, to: str | os.PathLike[str], wishes: Wishes) -> Prepared:
     types = files.role_types(listing.shards, (TEXT,))
     check_text(types[TEXT], sources[TEXT])
     source = PoolSource(
-        kind=pool.kind,
+        kind=files.format,
         urls=files.patterns,
         root=files.root,
         text=sources[TEXT],

@@ -15,9 +15,16 @@ if TYPE_CHECKING:
 @click.command()
 @recipe_options(out="Folder (any fsspec URL) of scores, ledger, manifest.")
 @click.option("--sample", "sample_rows", default=2000, show_default=True, help="Rows to sample for estimates; 0: none.")
+@click.option("--newest", is_flag=True, help="Read Hub pools at their newest commits, not at those kept in OUT.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plan(
-    recipe: str, out: str, parameters: tuple[str, ...], include: tuple[str, ...], sample_rows: int, as_json: bool
+    recipe: str,
+    out: str,
+    parameters: tuple[str, ...],
+    include: tuple[str, ...],
+    sample_rows: int,
+    newest: bool,
+    as_json: bool,
 ) -> None:
     """Check RECIPE and show what a run would do: passes, bytes, fingerprints, what is scored already, yields."""
     import msgspec
@@ -25,7 +32,7 @@ def plan(
     from poolsieve.jobs import api
 
     params = parsed_parameters(parameters)
-    found = api.plan(recipe, out, params=params, include=include, sample_rows=sample_rows)
+    found = api.plan(recipe, out, params=params, include=include, sample_rows=sample_rows, newest=newest)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=1).decode())
         return

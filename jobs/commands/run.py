@@ -18,6 +18,7 @@ from poolsieve.jobs.commands.options import parsed_parameters, recipe_options, r
 )
 @click.option("--retry-quarantined", is_flag=True, help="Try rows again whose scores failed.")
 @click.option("--replace-pool", is_flag=True, help="Go on if OUT holds the decision over another pool.")
+@click.option("--newest", is_flag=True, help="Read Hub pools at their newest commits, not at those kept in OUT.")
 @click.option(
     "--devices", metavar="0,1|all", help="GPUs of this machine: a copy of each model on each. Default: the first."
 )

@@ -156,6 +156,7 @@ class Kind:
 
 
 def _of_pool(given: Pool, label: str) -> Kind:
+    given = given.pinned()
     pool = given.located()
     shards = pool.listing().shards
     types = pool.role_types(shards)

@@ -73,6 +73,7 @@ def listed(pool: Pool, what: str) -> Listed:
     if TEXT not in pool.roles:
         raise PlanError(f"the {what} declares no role 'text'; add text=... to it")
     try:
+        pool = pool.pinned()
         files = pool.located()
         shards = files.listing().shards
         kind = str(files.role_types(shards)[TEXT])

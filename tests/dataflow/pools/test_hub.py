@@ -4,57 +4,30 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
-import sys
 import tarfile
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 import poolsieve
 from poolsieve import Pool
-from poolsieve.dataflow.pools import hub as hub_pools
+from poolsieve.dataflow.passes.submit import carry_out, prepare
+from poolsieve.dataflow.pools.hub_commits import Pins, pin
 from poolsieve.dataflow.recipes.yaml import recipe_from_yaml
 from poolsieve.filters import Keep, col
-from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.jobs.items import PLAIN
+from poolsieve.jobs.items import prepare as prepare_items
+from poolsieve.jobs.train.color.chunks import listed
+from poolsieve.jobs.train.fasttext import _of_pool
+from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
+from tests.hub_pool import FIRST, REPO, RULE, SECOND, TEST, filled, options, parquet, pool, python
 from tests.hub_server import Fault, HubServer
-
-REPO = "org/pool"
-FIRST, SECOND, TEST = (
-    f"data/{name}.parquet" for name in ("train-00000-of-00002", "train-00001-of-00002", "test-00000-of-00001")
-)
-
-
-def parquet(number: int, rows: int = 20) -> bytes:
-    sink = io.BytesIO()
-    texts = ["word " * (i % 7) + f"{number}" for i in range(rows)]
-    pq.write_table(pa.table({"text": texts}), sink)
-    return sink.getvalue()
-
-
-def filled(hub: HubServer, **more: bytes) -> Any:
-    return hub.create(
-        REPO, {FIRST: parquet(0), SECOND: parquet(1), TEST: parquet(2), "README.md": b"# A pool\n", **more}
-    )
-
-
-def options(hub: HubServer, token: str | bool = "hf_read") -> dict[str, Any]:
-    return {"endpoint": hub.url, "token": token}
-
-
-def pool(hub: HubServer, repo: str = REPO, **given: Any) -> Pool:
-    return Pool.hub(repo, **{"storage_options": options(hub), "text": "text", **given})
 
 
 def paths(made: Pool) -> list[str]:
     files = made.located()
     return [files.url(shard) for shard in files.listing().shards]
-
-
-RULE = Keep(col("text").word_count() >= 3, reason="text.short")
 
 
 def test_a_split_by_its_files_names_at_the_commit_that_main_is(hub: HubServer) -> None:
@@ -117,7 +90,7 @@ def test_branches_whose_names_have_slashes(hub: HubServer) -> None:
         assert f"@{made.oid}/" in pool(hub, revision=revision).pinned().urls[0]
     for text in ("refs/convert/parquet", "refs%2Fconvert%2Fparquet", "some%2Fbranch"):
         url = f"hf://datasets/{REPO}@{text}/data/train-*.parquet"
-        assert hub_pools.pin([url], options(hub)) == (f"hf://datasets/{REPO}@{made.oid}/data/train-*.parquet",)
+        assert pin([url], options(hub), Pins()) == (f"hf://datasets/{REPO}@{made.oid}/data/train-*.parquet",)
 
 
 def test_a_run_keeps_its_commit_and_a_later_one_scores_what_changed(hub: HubServer, tmp_path: Path) -> None:
@@ -132,7 +105,12 @@ def test_a_run_keeps_its_commit_and_a_later_one_scores_what_changed(hub: HubServ
     assert f"@{first}/" in out.manifest.pool.urls[0]
     # The report's samples are read at that commit; nothing asks for a revision that may move.
     assert all(f"/{first}" in one.path for one in hub.requests)
-    again = poolsieve.run(recipe, tmp_path / "out")
+    with pytest.warns(
+        UserWarning, match=f"main has moved on: .* was commit {first[:12]}.* {repo.head()[:12]} now.*--newest"
+    ):
+        same = poolsieve.run(recipe, tmp_path / "out")
+    assert f"@{first}/" in same.manifest.pool.urls[0]
+    again = poolsieve.run(recipe, tmp_path / "out", newest=True)
     assert f"@{repo.head()}/" in again.manifest.pool.urls[0]
     assert len(_score_files(tmp_path) - stored) == 1 and stored <= _score_files(tmp_path)
 
@@ -199,19 +177,11 @@ def test_no_hub(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_offline_is_said_at_once(hub: HubServer, tmp_path: Path) -> None:
     filled(hub)
-    told = _python(
+    told = python(
         f"from poolsieve import Pool\nPool.hub({REPO!r}, text='text').pinned()", hub, tmp_path, HF_HUB_OFFLINE="1"
     )
     assert "HF_HUB_OFFLINE is set" in told.stderr
     assert hub.requests == []
-
-
-def _python(code: str, hub: HubServer, home: Path, **more: str) -> subprocess.CompletedProcess[str]:
-    """A process whose environment names the hub: the client reads that when it is imported."""
-    environment = hub.environment(home, **more)
-    return subprocess.run(
-        [sys.executable, "-c", code], env=environment, text=True, capture_output=True, timeout=100, check=False
-    )
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -229,9 +199,90 @@ def test_a_busy_hub_is_asked_again(hub: HubServer, tmp_path: Path, status: int) 
 def test_a_snapshot_in_the_local_cache(hub: HubServer, tmp_path: Path) -> None:
     filled(hub)
     code = f"from huggingface_hub import snapshot_download as get\nprint(get({REPO!r}, repo_type='dataset'))"
-    told = _python(code, hub, tmp_path, HF_HUB_DISABLE_XET="1")
+    told = python(code, hub, tmp_path, HF_HUB_DISABLE_XET="1")
     folder = told.stdout.strip()
     assert (Path(folder) / FIRST).is_symlink()
     out = poolsieve.run(Pool.parquet(f"{folder}/data/train-*.parquet", text="text") | RULE, tmp_path / "out")
     assert out.manifest.rows.rows_in == 40
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["pool"]["root"].startswith(folder)
+
+
+def test_a_tag_is_pinned_and_named_where_it_is_spelled_wrong(hub: HubServer) -> None:
+    repo = filled(hub)
+    first = repo.tags["v1.0"] = repo.head()
+    repo.change({FIRST: parquet(5)})
+    for made in (pool(hub, revision="v1.0"), url_pool(hub, "@v1.0", "data/train-*.parquet")):
+        assert all(f"@{first}/" in url for url in made.pinned().urls)
+    with pytest.raises(PlanError, match=r"has no revision 'v1.O'.*v1\.0"):
+        pool(hub, revision="v1.O").pinned()
+
+
+def url_pool(hub: HubServer, revision: str, *names: str, token: str = "hf_read") -> Pool:
+    urls = (f"hf://datasets/{REPO}{revision}/{name}" for name in names)
+    return Pool.parquet(*urls, text="text", storage_options=options(hub, token))
+
+
+def test_a_branch_that_is_deleted_while_its_pool_is_read(hub: HubServer, tmp_path: Path) -> None:
+    repo = filled(hub)
+    repo.refs["side"] = repo.head()
+    plan = prepare(pool(hub, revision="side") | RULE, str(tmp_path / "out"))
+    del repo.refs["side"]
+    assert carry_out(plan).counts.rows_in == 40
+    with pytest.raises(PlanError, match=r"has no revision 'side'.*main"):
+        poolsieve.run(pool(hub, revision="side") | RULE, tmp_path / "other")
+
+
+@pytest.mark.parametrize("name", ["data/train-*.parquet", FIRST])
+def test_a_commit_in_a_url_that_can_not_be_read(hub: HubServer, name: str) -> None:
+    repo = filled(hub)
+    with pytest.raises(PlanError, match=r"has no revision 'b{40}'\. There is main"):
+        url_pool(hub, f"@{'b' * 40}", name).located().listing()
+    made = url_pool(hub, f"@{repo.head()}", name, token="hf_other")
+    repo.gated = True
+    with pytest.raises(
+        PlanError, match=f"{REPO} is gated: ask for access at {hub.url}/datasets/{REPO}, and set HF_TOKEN"
+    ):
+        made.located().listing()
+    repo.gated, repo.private = False, True
+    with pytest.raises(PlanError, match=f"no dataset {REPO} at {hub.url}, or your token may not see it"):
+        made.located().listing()
+
+
+def test_a_repository_that_is_gated_while_it_is_read(hub: HubServer, tmp_path: Path) -> None:
+    repo = filled(hub)
+    plan = prepare(pool(hub, storage_options=options(hub, "hf_other")) | RULE, str(tmp_path / "out"))
+    repo.gated = True
+    with pytest.raises(PoolsieveError, match="Cannot access gated repo") as caught:
+        carry_out(plan)
+    assert "\n" not in str(caught.value) and not (tmp_path / "out" / "manifest.json").exists()
+    repo.gated = False
+    assert poolsieve.run(pool(hub) | RULE, tmp_path / "out").counts.rows_in == 40
+
+
+def test_names_in_out_are_the_same_however_the_split_is_spelled(hub: HubServer) -> None:
+    repo = filled(hub)
+    made = [
+        pool(hub),
+        url_pool(hub, "", "data/train-*.parquet"),
+        url_pool(hub, "", FIRST, SECOND),
+        url_pool(hub, "@main", "data/{train-00000-of-00002,train-00001-of-00002}.parquet"),
+        url_pool(hub, f"@{repo.head()}", "**/train-*.parquet"),
+    ]
+    listings = [one.located().listing().shards for one in made]
+    assert [shard.path for shard in listings[0]] == [FIRST, SECOND]
+    assert all(one == listings[0] for one in listings)
+    assert {one.located().root for one in made} == {f"hf://datasets/{REPO}@{repo.head()}"}
+    (alone,) = url_pool(hub, "", FIRST).located().listing().shards
+    assert alone == listings[0][0]
+    repo.change({SECOND: parquet(9)})
+    assert pool(hub).located().listing().shards[0] == alone  # and at every commit
+
+
+def test_records_of_what_was_made_from_a_pool_name_its_commit(hub: HubServer, tmp_path: Path) -> None:
+    sha = filled(hub).head()
+    base = f"hf://datasets/{REPO}@{sha}/"
+    asked = Pool.hub(REPO, storage_options=options(hub), question="text", answer="text")
+    assert all(url.startswith(base) for url in prepare_items(asked, tmp_path / "items", PLAIN).pool.urls)
+    assert all(url.startswith(base) for url in listed(pool(hub), "prior").about()["urls"])
+    about = _of_pool(pool(hub), "hq").about
+    assert about["kind"] == "parquet" and all(url.startswith(base) for url in about["urls"])
