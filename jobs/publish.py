@@ -86,7 +86,7 @@ def publish(
         pull=pr,
         dry_run=dry_run,
         replace=replace,
-        extras=tuple(also),
+        extras=(also,) if isinstance(also, str) else tuple(also),
         format=format,
         scores=scores,
         folder=to,

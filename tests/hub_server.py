@@ -95,6 +95,7 @@ class HubServer:
         requests: what was asked.
         faults: what goes wrong.
         copies: whether files are copied between repositories.
+        renamed: old name -> new one, to which the Hub leads.
     """
 
     def __init__(self) -> None:
@@ -104,6 +105,7 @@ class HubServer:
         self.requests: list[Request] = []
         self.faults: list[Fault] = []
         self.copies = True
+        self.renamed: dict[str, str] = {}
         self.lock = threading.RLock()
         self._server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
@@ -232,6 +234,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def route(self) -> tuple[int, bytes]:
         path = self.raw_path
+        for old, new in self.hub.renamed.items():
+            if re.search(rf"/datasets/{re.escape(old)}(?=[/.]|$)", path):
+                self.headers_out["Location"] = self.path.replace(old, new, 1)
+                return self.json({"error": f"moved to {new}"}, 307)
         if path.startswith("/lfs/"):
             return self.object(path.removeprefix("/lfs/"))
         if path.startswith("/api/"):
@@ -334,7 +340,8 @@ class _Handler(BaseHTTPRequestHandler):
         refs = [{"name": ref, "ref": f"refs/heads/{ref}", "targetCommit": oid} for ref, oid in repo.refs.items()]
         branches = [one for one in refs if not one["name"].startswith("refs/")]
         pulls = [{**one, "ref": one["name"]} for one in refs if one["name"].startswith("refs/pr/")]
-        return self.json({"branches": branches, "converts": [], "tags": [], "pullRequests": pulls})
+        tags = [{"name": tag, "ref": f"refs/tags/{tag}", "targetCommit": oid} for tag, oid in repo.tags.items()]
+        return self.json({"branches": branches, "converts": [], "tags": tags, "pullRequests": pulls})
 
     def api_branch(self, name: str, rest: str) -> tuple[int, bytes]:
         repo, branch = self.writable(name), unquote(rest)

@@ -89,11 +89,12 @@ class Repo:
     gated: bool = False
     by_oid: dict[str, Commit] = field(default_factory=dict)
     refs: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
     pulls: dict[int, Pull] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def head(self, rev: str = "main") -> str:
-        oid = self.refs.get(rev, rev)
+        oid = self.refs.get(rev) or self.tags.get(rev, rev)
         if oid not in self.by_oid:
             raise Refused(404, "RevisionNotFound", f"Invalid rev id: {rev}")
         return oid
