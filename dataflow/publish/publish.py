@@ -365,6 +365,7 @@ class _Publishing:
             index=found.index,
             tables=found.tables,
             others=found.others,
+            revision=self.repository.revision,
             parents=found.parents,
             started=started,
             ended=ended,
