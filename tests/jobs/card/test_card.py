@@ -14,6 +14,7 @@ import yaml
 import poolsieve
 from poolsieve.dataflow.publish.contents import Item, Parent, Subject, Table
 from poolsieve.jobs.card.card import card_text
+from poolsieve.jobs.card.croissant import croissant
 from poolsieve.jobs.card.front_matter import split
 from poolsieve.jobs.card.metadata import size_category
 from poolsieve.jobs.report.numbers import rows_text
@@ -58,6 +59,16 @@ def test_files_without_a_schema_load_too(kind: str, request: pytest.FixtureReque
     assert found.features._to_yaml_list() == says["features"]
     columns = {"jsonl": "| `text` | `string` | the pool, as role `text` |", "tars": "| `png` | `image` | the pool, as role"}
     assert columns[kind] in card_text(subject)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "tars"])
+def test_no_folder_of_its_publisher_is_named(kind: str, request: pytest.FixtureRequest) -> None:
+    """A recipe made in Python is printed from the manifest, which has the pool's whole paths."""
+    subject = subject_of(request.getfixturevalue(f"{kind}_run"))
+    folder = str(Path(subject.run.url).parent)
+    assert folder in str(subject.run.manifest.recipe)
+    assert folder not in card_text(subject) and folder not in croissant(subject).decode()
+    assert "urls=['.../pool/*." in card_text(subject)
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "tars"])
