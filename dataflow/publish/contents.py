@@ -58,7 +58,7 @@ class Table:
         name: of the configuration: `default`, `data-2`, `scores`.
         pattern: of its files' paths, as a card's `configs` has it: `data/train-*`.
         format: name of their format, a key of `FORMATS`.
-        schema: of Parquet files by their footers, of others as `datasets` finds it (`inferred`); None where it finds none.
+        schema: of Parquet by the footers, of others as `datasets` finds it (`inferred`); None where it finds none.
         items: the files, in order.
         memory: bytes of the rows once they are read, as near as footers say; None where nothing says it.
     """

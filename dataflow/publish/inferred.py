@@ -25,8 +25,8 @@ def inferred_schema(url: str, format: str) -> pa.Schema | None:
         format: key of `FORMATS`.
 
     Returns:
-        The columns, with `datasets`' own note of what they are (images, structs) in the metadata; None for a format that
-        it has no loader for, and for a file that the loader can't read or finds other types in than a card can say.
+        The columns, with `datasets`' own note of what they are (images, structs) in the metadata; None for a format
+        that it has no loader for, and for a file that the loader can't read, or whose types a card can't say.
     """
     loader = _LOADERS.get(format)
     if loader is None:
@@ -34,7 +34,7 @@ def inferred_schema(url: str, format: str) -> pa.Schema | None:
     with local(url) as path, tempfile.TemporaryDirectory() as cache:
         try:
             found = _features(loader, path, cache)
-        except Exception:  # whatever a file makes a loader raise: without features the card is true as well
+        except Exception:  # noqa: BLE001  (whatever a loader raises: without features the card is true as well)
             return None
     return found if found is None else found.arrow_schema
 

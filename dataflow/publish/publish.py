@@ -216,8 +216,8 @@ class _Publishing:
             raise PlanError(f"--revision {wishes.revision}: {wishes.repo} has no such pull request")
         if wishes.private and there is not None and not there.private:
             raise PlanError(
-                f"--private: {wishes.repo} is there and public, and stays so: make it private in its settings first, or "
-                "publish without --private"
+                f"--private: {wishes.repo} is there and public, and stays so: make it private in its settings first, "
+                "or publish without --private"
             )
 
     def _origin(self) -> Repository | None:

@@ -116,8 +116,8 @@ class Repository:
             known = False
         if not known:
             raise PlanError(
-                f"--repo {self.name[:200]!r}: write org/name, or your own user's name before the slash: letters, digits, "
-                "`-`, `_` and `.`, at most 96 of them, no `--` or `..`, and nothing else of its address"
+                f"--repo {self.name[:200]!r}: write org/name, or your own user's name before the slash: letters, "
+                "digits, `-`, `_` and `.`, at most 96 of them, no `--` or `..`, and nothing else of its address"
             )
 
     def check_endpoint(self) -> None:
@@ -249,8 +249,8 @@ class Repository:
             return self._small(CARD, commit, file).decode()
         except UnicodeDecodeError as error:
             raise PlanError(
-                f"{CARD} in {self.name} is not in UTF-8 (its byte {error.start:,}), so that what it says would be lost: "
-                "save it as UTF-8 first"
+                f"{CARD} in {self.name} is not in UTF-8 (its byte {error.start:,}), so that what it says would be "
+                "lost: save it as UTF-8 first"
             ) from error
 
     @functools.cached_property

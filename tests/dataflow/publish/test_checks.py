@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from poolsieve.dataflow.publish.publish import Publication, Wishes
 from poolsieve.dataflow.publish.repository import license_in
 from poolsieve.scoring_models.base.errors import PlanError
-from tests.dataflow.publish.conftest import NAME
+from tests.dataflow.publish.conftest import NAME, decided, write_file
 from tests.hub_server import HubServer
 from tests.published import data, exported
 
@@ -18,11 +19,28 @@ Publish = Callable[..., Publication]
 SENDS = "preupload|/commit|create|/branch|discussions"
 
 
-@pytest.mark.parametrize(
-    "revision",
-    ["", "a b", "a?b", "a#b", "-x", "../main", "v1..2", "x.lock", "a//b", "/a", "a/", "a@{1}", "refs/heads/main", "refs/x"]
-    + ["refs/pr/0", "refs/pr/x", "0" * 40, "a" * 300, "a\nb"],
+NO_BRANCHES = (
+    *("", "a b", "a?b", "a#b", "-x", "../main", "v1..2", "x.lock", "a//b", "/a", "a/", "a@{1}", "a\nb", "a" * 300),
+    *("refs/heads/main", "refs/x", "refs/pr/0", "refs/pr/x", "0" * 40),
 )
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that is whole, made once."""
+    folder = tmp_path_factory.mktemp("whole")
+    write_file(folder / "pool.parquet", 0)
+    decided(folder / "out", folder)
+    return folder / "out"
+
+
+@pytest.fixture
+def out(whole: Path, tmp_path: Path) -> Path:
+    """A copy of it, without an export."""
+    return Path(shutil.copytree(whole, tmp_path / "out"))
+
+
+@pytest.mark.parametrize("revision", NO_BRANCHES)
 def test_what_no_branch_is_called(revision: str) -> None:
     with pytest.raises(PlanError, match="--revision"):
         Wishes(repo=NAME, revision=revision)
@@ -112,7 +130,9 @@ def test_what_is_no_token_is_told_and_not_shown(token: str) -> None:
     assert "secret" not in str(told.value)
 
 
-@pytest.mark.parametrize("repo", ["https://huggingface.co/datasets/org/kept", "datasets/org/kept", "org/", "org/a--b", ""])
+@pytest.mark.parametrize(
+    "repo", ["https://huggingface.co/datasets/org/kept", "datasets/org/kept", "org/", "org/a--b", ""]
+)
 def test_what_is_no_name_of_a_repository(out: Path, publish: Publish, repo: str) -> None:
     with pytest.raises(PlanError, match="write org/name"):
         publish(out, repo)

@@ -57,7 +57,10 @@ def test_files_without_a_schema_load_too(kind: str, request: pytest.FixtureReque
     says = front_of(card_text(subject))["dataset_info"]
     assert found.num_rows == says["splits"][0]["num_examples"] == subject.run.counts.kept
     assert found.features._to_yaml_list() == says["features"]
-    columns = {"jsonl": "| `text` | `string` | the pool, as role `text` |", "tars": "| `png` | `image` | the pool, as role"}
+    columns = {
+        "jsonl": "| `text` | `string` | the pool, as role `text` |",
+        "tars": "| `png` | `image` | the pool, as role",
+    }
     assert columns[kind] in card_text(subject)
 
 
