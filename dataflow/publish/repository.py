@@ -37,7 +37,7 @@ _PATHS = 500
 
 _FRONT = re.compile(r"\s*---[ \t]*(?:\r\n|\r|\n)(.*?)(?:\r\n|\r|\n)---[ \t]*(?:\r|\n|\Z)", re.DOTALL)
 _LICENSE = re.compile(r"^(?:license|\"license\"|'license')[ \t]*:.{0,1000}(?:\r?\n[ \t-].{0,1000}){0,20}", re.MULTILINE)
-"""A card's front matter, and its license with the lines that belong to it: both take a time that grows with the text."""
+"""A card's front matter, and its license with the lines that belong to it: in a time that grows with the text."""
 
 
 @dataclass(frozen=True, kw_only=True)
