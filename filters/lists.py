@@ -213,14 +213,11 @@ def file_sha256(path: str) -> str:
     Raises:
         PlanError: if it can't be read.
     """
-    seen = hashlib.sha256()
     try:
         with fsspec.open(path, "rb") as file:
-            while block := file.read(8 << 20):
-                seen.update(block)
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise PlanError(f"can't read the list {path}: {error}") from error
-    return seen.hexdigest()
 
 
 def In(path: str, on: str = "uid", reason: str | None = None) -> Rule:  # noqa: N802  (a stage's name)

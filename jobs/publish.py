@@ -56,10 +56,10 @@ def publish(
         out: OUT of a whole run.
         repo: the dataset, as `org/name`; made if it is not there.
         license: as the Hub spells it; if not given, what the card says that is there, or the pool's own on the Hub.
-        private: make the repository a private one.
-        revision: the branch; made if it is not there.
+        private: make the repository a private one; one that is there must be.
+        revision: the branch, made of main if it is not there; or `refs/pr/N`, a pull request that is there.
         pr: leave it in a pull request.
-        dry_run: say what would be done, and send nothing.
+        dry_run: export, say what would be done, and send nothing.
         replace: remove what other people put into the repository.
         also: `scores` (the whole ledger as a second configuration), `subset` (`subset.npy`), `manifest`.
         format: of the export, if one has to be made; see `poolsieve.export`.
@@ -86,7 +86,7 @@ def publish(
         pull=pr,
         dry_run=dry_run,
         replace=replace,
-        extras=tuple(also),
+        extras=(also,) if isinstance(also, str) else tuple(also),
         format=format,
         scores=scores,
         folder=to,

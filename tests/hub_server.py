@@ -235,11 +235,9 @@ class _Handler(BaseHTTPRequestHandler):
     def route(self) -> tuple[int, bytes]:
         path = self.raw_path
         for old, new in self.hub.renamed.items():
-            if re.search(f"datasets/{old}(/|$)", path):
-                query = urlsplit(self.path).query
-                place = self.hub.url + path.replace(f"datasets/{old}", f"datasets/{new}", 1)
-                self.headers_out["Location"] = place + (f"?{query}" if query else "")
-                return self.json({}, 307)
+            if re.search(rf"/datasets/{re.escape(old)}(?=[/.]|$)", path):
+                self.headers_out["Location"] = self.path.replace(old, new, 1)
+                return self.json({"error": f"moved to {new}"}, 307)
         if path.startswith("/lfs/"):
             return self.object(path.removeprefix("/lfs/"))
         if path.startswith("/api/"):

@@ -13,6 +13,7 @@ from poolsieve.dataflow.export.index import INDEX, INDICES, ExportIndex, FileRec
 from poolsieve.dataflow.pools.formats import FORMATS
 from poolsieve.dataflow.pools.hub import Place
 from poolsieve.dataflow.publish.contents import SPLIT, HubFile, Item, Parent, Table
+from poolsieve.dataflow.publish.inferred import inferred_schema
 from poolsieve.dataflow.publish.repository import Repository
 from poolsieve.dataflow.store.out import OutFolder
 from poolsieve.scoring_models.base.errors import PlanError
@@ -43,10 +44,15 @@ def tables_of(index: ExportIndex, items: Sequence[Item]) -> list[Table]:
 
 
 def _table(folder: str, items: Sequence[Item], format: str) -> Table:
-    schema, memory = _of_footers(items) if format == "parquet" else (None, None)
+    schema, memory = _of_footers(items) if format == "parquet" else (_inferred(items, format), None)
     name = "default" if folder == "data" else folder
     pattern = f"{folder}/{SPLIT}-*"
     return Table(name=name, pattern=pattern, format=format, schema=schema, items=tuple(items), memory=memory)
+
+
+def _inferred(items: Sequence[Item], format: str) -> pa.Schema | None:
+    first = next((item for item in items if item.rows), None)
+    return None if first is None else inferred_schema(str(first.source), format)
 
 
 def _of_footers(items: Sequence[Item]) -> tuple[pa.Schema, int]:

@@ -58,7 +58,7 @@ class Table:
         name: of the configuration: `default`, `data-2`, `scores`.
         pattern: of its files' paths, as a card's `configs` has it: `data/train-*`.
         format: name of their format, a key of `FORMATS`.
-        schema: of Parquet files; None where only a loader finds it.
+        schema: of Parquet by the footers, of others as `datasets` finds it (`inferred`); None where it finds none.
         items: the files, in order.
         memory: bytes of the rows once they are read, as near as footers say; None where nothing says it.
     """
@@ -108,6 +108,7 @@ class Subject:
         index: the export.
         tables: what can be loaded; none where no loader of `datasets` reads the files.
         others: further files: manifest, subset, an export's side files.
+        revision: the branch that it is published on.
         parents: where the pool is from, as far as that is the Hub.
         started, ended: of the run, UTC, whole seconds; None where the storage does not say.
         published: the day on which these data were first published.
@@ -121,6 +122,7 @@ class Subject:
     index: ExportIndex
     tables: tuple[Table, ...]
     others: tuple[Item, ...] = ()
+    revision: str = "main"
     parents: tuple[Parent, ...] = ()
     started: datetime.datetime | None = None
     ended: datetime.datetime | None = None

@@ -11,8 +11,9 @@ from __future__ import annotations
 import datetime
 import os
 import re
+import string
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from poolsieve.dataflow import fs, leases
 from poolsieve.dataflow.export.export import export
@@ -24,7 +25,7 @@ from poolsieve.dataflow.publish.ledger_files import ledger_table
 from poolsieve.dataflow.publish.pulls import PullRequest
 from poolsieve.dataflow.publish.record import CARD, RECORD, PublishedFile, Record
 from poolsieve.dataflow.publish.remote import Changes, Remote, changes
-from poolsieve.dataflow.publish.repository import MAIN, Repository, license_in
+from poolsieve.dataflow.publish.repository import LICENSE, MAIN, Repository, There, license_in
 from poolsieve.dataflow.publish.send import Look, Message, Sending, refuse_strangers
 from poolsieve.dataflow.publish.upload import check_sources
 from poolsieve.dataflow.publish.verify import verify
@@ -38,7 +39,12 @@ SCORES, SUBSET, MANIFEST = "scores", "subset", "manifest"
 EXTRAS = (SCORES, SUBSET, MANIFEST)
 """What is published beside the rows if it is asked for."""
 
-_LICENSE = re.compile(r"[a-z0-9][a-z0-9.\-]{0,63}")
+_BRANCH = re.compile(r"(?![-/.])(?!.*(?:\.\.|//|@\{|/\.|\.lock(?:/|$)|[/.]$))[^\x00-\x20\x7f~^:?*\[\\#%]{1,200}")
+"""What git takes for a branch's name (`git check-ref-format`), without what URLs mean otherwise."""
+
+_PULL, _COMMIT = re.compile(r"refs/pr/[1-9]\d{0,9}"), re.compile(r"[0-9a-f]{40}")
+
+_TOKEN = frozenset(string.ascii_letters + string.digits + string.punctuation)
 
 Describe = Callable[[Subject, str | None], Sequence[Item]]
 """Card, pictures and Croissant of a subject, given the card that is there; the card comes last."""
@@ -68,12 +74,23 @@ class Wishes:
                 raise unknown_name(f"--with {name}: there is no such part", name, EXTRAS)
         if len(set(self.extras)) < len(self.extras):
             raise PlanError(f"--with names a part twice: {', '.join(self.extras)}")
-        if self.license is not None and not _LICENSE.fullmatch(self.license):
+        if self.license is not None and not LICENSE.fullmatch(self.license):
             raise PlanError(
                 f"--license {self.license!r}: give the Hub's word for it, as cc-by-4.0, apache-2.0, other or unknown"
             )
         if self.pull and self.revision != MAIN:
             raise PlanError("--pr asks to merge into main, so that --revision can't be given with it")
+        if not _may_move(self.revision):
+            raise PlanError(f"--revision {self.revision[:100]!r}: give a branch's name, or refs/pr/N of a pull request")
+        if self.token is not None and not (self.token and set(self.token) <= _TOKEN):
+            raise PlanError("token= has characters that no token has, or none at all: give it as the Hub shows it")
+
+
+def _may_move(revision: str) -> bool:
+    """Whether it can be something that commits are made on: a branch or a pull request, no commit."""
+    if revision.startswith("refs/"):
+        return _PULL.fullmatch(revision) is not None
+    return _BRANCH.fullmatch(revision) is not None and _COMMIT.fullmatch(revision) is None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,14 +189,18 @@ class _Publishing:
         )
         self.today = datetime.datetime.now(datetime.UTC).date()
         self.license = ""
+        self.there: There | None = None
 
     def check(self) -> None:
         """What can be refused before any work: name, token, right, other people's files, no license."""
         wishes, repository = self.wishes, self.repository
         repository.check_name()
+        repository.check_endpoint()
         repository.check_writer()
-        self.exists = repository.exists() and repository.has_revision()
-        there = repository.look() if self.exists else Remote(head="")
+        self.there = repository.there()
+        self._check_there(self.there)
+        origin = self._origin()
+        there = Remote(head="") if origin is None else origin.look()
         if not wishes.revision.startswith("refs/"):
             refuse_strangers(repository, there, (), clear=wishes.replace)
         self.parents = parents(self.run, repository)
@@ -189,10 +210,28 @@ class _Publishing:
                 "--with subset: the pool's uids are no 128-bit hexadecimal numbers, so there is no subset.npy"
             )
 
+    def _check_there(self, there: There | None) -> None:
+        wishes = self.wishes
+        if wishes.revision.startswith("refs/") and (there is None or not there.has_branch):
+            raise PlanError(f"--revision {wishes.revision}: {wishes.repo} has no such pull request")
+        if wishes.private and there is not None and not there.private:
+            raise PlanError(
+                f"--private: {wishes.repo} is there and public, and stays so: make it private in its settings first, "
+                "or publish without --private"
+            )
+
+    def _origin(self) -> Repository | None:
+        """Where a new version begins: the branch, or main, which a new branch is made of; None where nothing is."""
+        if self.there is None or self.there.has_branch:
+            return None if self.there is None else self.repository
+        return replace(self.repository, revision=MAIN)
+
     def _license(self, there: Remote) -> str:
-        if self.wishes.license is not None:
-            return self.wishes.license
         own = license_in(there.card) if there.card is not None else None
+        if self.wishes.license is not None:
+            if self.wishes.license != own:
+                self.repository.check_license(self.wishes.license)
+            return self.wishes.license
         inherited = {parent.license for parent in self.parents}
         found = own or (inherited.pop() if len(inherited) == 1 else None)
         if found is None:
@@ -261,9 +300,10 @@ class _Publishing:
             pull=self.wishes.pull,
         )
         if self.wishes.dry_run:
-            first = sending.look() if self.exists else self._nothing_there(found)
+            origin = self._origin()
+            first = self._nothing_there(found) if origin is None else sending.look(origin)
             return self._published(found, sending, first, "")
-        self.repository.create(private=self.wishes.private)
+        self.repository.create(self.there, private=self.wishes.private)
         first = sending.look()
         if began is not None:
             began(first.made)
@@ -325,6 +365,7 @@ class _Publishing:
             index=found.index,
             tables=found.tables,
             others=found.others,
+            revision=self.repository.revision,
             parents=found.parents,
             started=started,
             ended=ended,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -25,8 +26,26 @@ MAIN = "main"
 _MOST_RECORD = 64 << 20
 """Bytes of a record or card that are read: more is no record."""
 
+LICENSE = re.compile(r"[a-z0-9][a-z0-9.\-]{0,63}")
+"""How the Hub spells licenses."""
+
+_NOT_VALID = 400
+"""The answer to a card that the Hub does not take."""
+
 _PATHS = 500
 """Paths that are asked for at once; the Hub takes 1,000."""
+
+_FRONT = re.compile(r"\s*---[ \t]*(?:\r\n|\r|\n)(.*?)(?:\r\n|\r|\n)---[ \t]*(?:\r|\n|\Z)", re.DOTALL)
+_LICENSE = re.compile(r"^(?:license|\"license\"|'license')[ \t]*:.{0,1000}(?:\r?\n[ \t-].{0,1000}){0,20}", re.MULTILINE)
+"""A card's front matter, and its license with the lines that belong to it: in a time that grows with the text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class There:
+    """A repository that is there: whether it is a private one, and has the branch."""
+
+    private: bool
+    has_branch: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,10 +111,23 @@ class Repository:
 
         try:
             validate_repo_id(self.name)
-        except HFValidationError as error:
-            raise PlanError(f"--repo {self.name!r}: {' '.join(str(error).split())[:300]}") from error
-        if "/" not in self.name:
-            raise PlanError(f"--repo {self.name!r}: write org/name, or your own user's name before the slash")
+            known = "/" in self.name
+        except HFValidationError:
+            known = False
+        if not known:
+            raise PlanError(
+                f"--repo {self.name[:200]!r}: write org/name, or your own user's name before the slash: letters, "
+                "digits, `-`, `_` and `.`, at most 96 of them, no `--` or `..`, and nothing else of its address"
+            )
+
+    def check_endpoint(self) -> None:
+        """Refuses an endpoint that is no URL, which no waiting would help.
+
+        Raises:
+            PlanError: with what it should look like.
+        """
+        if not self.hub.startswith(("http://", "https://")):
+            raise PlanError(f"HF_ENDPOINT (or endpoint=) is {self.hub!r}: write https:// before the Hub's name")
 
     def check_writer(self) -> None:
         """Whether there is a token, and whether the Hub takes it for one that may write at all.
@@ -108,27 +140,75 @@ class Repository:
         if access.get("role") == "read":
             raise PlanError(f"your token ({str(me.get('name'))[:100]}) may only read: {LOGIN}")
 
-    def exists(self) -> bool:
-        """Whether it is there, and may be written to.
+    def there(self) -> There | None:
+        """What is there under that name and may be written to; None for nothing.
 
         Raises:
-            PlanError: if it is there and may not be written to.
+            PlanError: if it may not be written to, or has another name by now.
         """
-        if not self._patiently(lambda: self.api.repo_exists(self.name, repo_type="dataset"), "look"):
-            return False
+        from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+        def ask() -> Any:
+            try:
+                return self.api.repo_info(self.name, repo_type="dataset")
+            except GatedRepoError:
+                raise
+            except RepositoryNotFoundError:
+                return None
+
+        found = self._patiently(ask, "look")
+        if found is None:
+            return None
+        if str(found.id).lower() != self.name.lower():
+            # The Hub leads there, but to make the old name again would end that.
+            raise PlanError(f"{self.name} is called {found.id} by now: publish to --repo {found.id}")
         self._patiently(lambda: self.api.auth_check(self.name, repo_type="dataset", write=True), "ask for the right")
-        return True
+        return There(private=bool(found.private), has_branch=self._has_branch())
 
-    def has_revision(self) -> bool:
-        """Whether the branch is there."""
-        ask = functools.partial(self.api.revision_exists, self.name, self.revision, repo_type="dataset")
-        return bool(self._patiently(ask, "look"))
+    def _has_branch(self) -> bool:
+        """Whether the branch is there.
 
-    def create(self, *, private: bool) -> None:
+        Raises:
+            PlanError: if it is no branch, but a tag.
+        """
+        if self.revision == MAIN:
+            return True
+        if self.revision.startswith("refs/"):
+            ask = functools.partial(self.api.revision_exists, self.name, self.revision, repo_type="dataset")
+            return bool(self._patiently(ask, "look"))
+        refs = self._patiently(lambda: self.api.list_repo_refs(self.name, repo_type="dataset"), "look at branches")
+        if self.revision in {tag.name for tag in refs.tags}:
+            raise PlanError(f"--revision {self.revision}: {self.name} has a tag of that name, and tags do not move")
+        return self.revision in {branch.name for branch in refs.branches}
+
+    def check_license(self, license: str) -> None:
+        """Asks the Hub whether it knows a license, as it does at each commit of a card: only then it would be late.
+
+        Raises:
+            PlanError: with the Hub's words.
+        """
+        from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
+
+        asked = {"content": f"---\nlicense: {license}\n---\n", "repoType": "dataset"}
+        headers = build_hf_headers(token=self.token)
+
+        def ask() -> str | None:
+            answer = get_session().post(f"{self.hub}/api/validate-yaml", json=asked, headers=headers)
+            if answer.status_code != _NOT_VALID:
+                hf_raise_for_status(answer)
+                return None
+            return "; ".join(str(one.get("message")) for one in answer.json().get("errors", []))
+
+        said = self._patiently(ask, "ask for the license")
+        if said is not None:
+            raise PlanError(f"--license {license}: the Hub does not take it ({said[:300]})")
+
+    def create(self, there: There | None, *, private: bool) -> None:
         """Makes the repository, and the branch, if they are not there."""
-        made = functools.partial(self.api.create_repo, self.name, repo_type="dataset", exist_ok=True)
-        self._patiently(lambda: made(private=private or None), "make the repository")
-        if self.revision != MAIN and not self.revision.startswith("refs/"):
+        if there is None:
+            made = functools.partial(self.api.create_repo, self.name, repo_type="dataset", exist_ok=True)
+            self._patiently(lambda: made(private=private or None), "make the repository")
+        if self.revision != MAIN and not (there is not None and there.has_branch):
             branch = functools.partial(self.api.create_branch, self.name, branch=self.revision, repo_type="dataset")
             self._patiently(lambda: branch(exist_ok=True), f"make the branch {self.revision}")
 
@@ -145,8 +225,8 @@ class Repository:
                 record = read(self._small(RECORD, head, files[RECORD]))
             except Damaged as error:
                 damage = str(error)
-        text = self._small(CARD, head, files[CARD]).decode("utf-8", "replace") if CARD in files else None
-        return Remote(head=head, files=files, record=record, card=text, damage=damage)
+        card = self._card(head, files[CARD]) if CARD in files else None
+        return Remote(head=head, files=files, record=record, card=card, damage=damage)
 
     def _at(self, revision: str) -> dict[str, str]:
         return {"repo_type": "dataset", "revision": revision}
@@ -163,6 +243,15 @@ class Repository:
             raise PlanError(f"{path} in {self.name} has {file.size:,} bytes, which is no {path} of ours: remove it")
         with self.system.open(self.inside(path, commit), "rb") as opened:
             return bytes(opened.read())
+
+    def _card(self, commit: str, file: RemoteFile) -> str:
+        try:
+            return self._small(CARD, commit, file).decode()
+        except UnicodeDecodeError as error:
+            raise PlanError(
+                f"{CARD} in {self.name} is not in UTF-8 (its byte {error.start:,}), so that what it says would be "
+                "lost: save it as UTF-8 first"
+            ) from error
 
     @functools.cached_property
     def system(self) -> Any:
@@ -241,11 +330,16 @@ class Repository:
 
 
 def license_in(text: str) -> str | None:
-    """The license that a card's front matter says, as the Hub spells it; None for none, and for several."""
-    from huggingface_hub import DatasetCard
+    """The license that a card's front matter says, as the Hub spells it; None for none, and for several.
 
-    try:
-        said = DatasetCard(text, ignore_metadata_errors=True).data.get("license")
-    except (ValueError, TypeError, AttributeError, yaml.YAMLError):
+    Anybody may have written the card: nothing of it but the lines of that key is read as YAML.
+    """
+    front = _FRONT.match(text.removeprefix("\ufeff"))
+    found = None if front is None else _LICENSE.search(front[1])
+    if found is None:
         return None
-    return said if isinstance(said, str) and len(said) < 100 else None
+    try:
+        said = next(iter(yaml.safe_load(found[0]).values()))
+    except (ValueError, TypeError, AttributeError, yaml.YAMLError, RecursionError):
+        return None
+    return said if isinstance(said, str) and LICENSE.fullmatch(said) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from poolsieve.scoring_models.base.config import JsonObject, digest
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.provenance import records
 from poolsieve.scoring_models.base.scorer import Scorer, knows_facts
-from poolsieve.scoring_models.hub.files import check_hash
+from poolsieve.scoring_models.hub.files import checked_sha256
 
 
 def scorer_parts(program: Program, files: PoolFiles, pins: Pins) -> dict[str, ScorerParts]:
@@ -116,11 +115,9 @@ def _sha256(path: Path, hashes: dict[Path, str]) -> str:
     """
     if path not in hashes:
         try:
-            with path.open("rb") as file:
-                hashes[path] = hashlib.file_digest(file, "sha256").hexdigest()
+            hashes[path] = checked_sha256(path)
         except OSError as error:
             raise PlanError(f"can't read the model file {path}: {error}") from error
-        check_hash(path, hashes[path])
     return hashes[path]
 
 

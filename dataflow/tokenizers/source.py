@@ -16,7 +16,7 @@ from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.packages import need
 from poolsieve.scoring_models.hub.cache import MAIN, commits, fetch
 from poolsieve.scoring_models.hub.checkpoints import CONFIG, TOKENIZER, VOCABULARY
-from poolsieve.scoring_models.hub.files import check_hash, check_tokenizer, refuse_code
+from poolsieve.scoring_models.hub.files import check_tokenizer, checked_sha256, refuse_code
 
 DTYPES: Mapping[str, int] = {"uint16": 1 << 16, "uint32": 1 << 32}
 """Name of a type of token files -> ids that it tells apart."""
@@ -66,7 +66,7 @@ def find_tokenizer(name: str, revision: str | None = None, eos: str | None = Non
             revision=revision,
             commit=None if _is_folder(name) else commits().get((name, revision or MAIN), revision),
             sha256=hashlib.sha256(text.encode()).hexdigest(),
-            files={file: _sha256(path) for file, path in sorted(files.items())},
+            files={file: checked_sha256(path) for file, path in sorted(files.items())},
             vocabulary=max(ids.values()) + 1,
             eos=end,
             eos_id=ids[end],
@@ -157,10 +157,3 @@ def _marked(fast: Any, end: str) -> str:
 
     fast.add_special_tokens([AddedToken(end, special=True, normalized=False)])
     return json.dumps(json.loads(fast.to_str()), ensure_ascii=False, separators=(",", ":"))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    check_hash(path, found)
-    return found

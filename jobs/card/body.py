@@ -44,6 +44,10 @@ _LEDGER = {
 }
 
 
+_OF_SAMPLES = {"__key__": "the sample's name in its tar", "__url__": "the tar"}
+"""Columns that `datasets` adds to samples in tars."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Column:
     """A line of the table of columns."""
@@ -251,7 +255,10 @@ def _origin(name: str, subject: Subject, facts: Facts, exported: bool) -> Markdo
         return Markdown(f"the pool's role {cell(edited.role)}, edited by {by}")
     if name in subject.index.scores:
         return Markdown("a score of the recipe")
-    roles = [role for role, source in facts.pool.roles if source == name or source.startswith(f"{name}.")]
+    if name in _OF_SAMPLES and subject.index.format == "webdataset":
+        return Markdown(_OF_SAMPLES[name])
+    inside = (f"{name}.", f"{name}:")
+    roles = [role for role, source in facts.pool.roles if source == name or source.startswith(inside)]
     return Markdown("the pool" + (f", as role {', '.join(cell(role) for role in roles)}" if roles else ""))
 
 

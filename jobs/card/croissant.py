@@ -155,8 +155,8 @@ def _sets(subject: Subject) -> Iterator[JsonObject]:
         "@type": "cr:FileObject",
         "@id": _REPOSITORY,
         "name": _REPOSITORY,
-        "description": "The Git repository of the dataset on the Hugging Face Hub.",
-        "contentUrl": subject.url,
+        "description": "The Git repository of the dataset on the Hugging Face Hub, at the commit of this file.",
+        "contentUrl": _repository_url(subject),
         "encodingFormat": "git+https",
         "sha256": _NO_CHECKSUM,
     }
@@ -170,6 +170,16 @@ def _sets(subject: Subject) -> Iterator[JsonObject]:
             "encodingFormat": _media_types(table.items[0].path if table.items else table.pattern),
             "includes": table.pattern,
         }
+
+
+def _repository_url(subject: Subject) -> str:
+    """The repository at the branch that was asked for; that of pull requests is to become main.
+
+    A commit's hash covers this file, which so can't name it: files stand here by their paths in the repository, and
+    are those beside this file, at whatever commit or tag it is read.
+    """
+    is_main = subject.revision == "main" or subject.revision.startswith("refs/")
+    return subject.url if is_main else f"{subject.url}/tree/{quoted(subject.revision, safe='')}"
 
 
 def _set_id(table: Table) -> str:
@@ -189,7 +199,9 @@ def _file(subject: Subject, item: Item) -> JsonObject:
         "@type": "cr:FileObject",
         "@id": path,
         "name": item.path,
-        "contentUrl": f"{subject.url}/resolve/main/{path}",
+        # Within a container it is "a relative path within the container object" (specification, `containedIn`).
+        "contentUrl": item.path,
+        "containedIn": {"@id": _REPOSITORY},
         "contentSize": f"{item.size} B",
         "encodingFormat": _media_types(item.path),
         "sha256": item.sha256,
@@ -212,8 +224,11 @@ def _media_types(path: str) -> str | list[str]:
 
 
 def _records(table: Table) -> JsonObject | None:
-    """The record set of a table; None where no column can be told."""
-    if table.schema is None:
+    """The record set of a table; None where no column can be told.
+
+    Croissant's readers know columns of Parquet: not the parts of samples in tars, nor lines that are packed by zstd.
+    """
+    if table.schema is None or table.format != "parquet":
         return None
     name = quoted(table.name, safe="")
     fields, left_out = fields_of(table.schema, name, _set_id(table))

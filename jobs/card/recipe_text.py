@@ -95,7 +95,10 @@ def _export(index: ExportIndex) -> Iterator[str]:
 
 
 def printed(recipe: JsonObject) -> str:
-    """What a manifest says of a recipe, a line a stage: `  | Rule(reason='a.b', predicate=Compare(...))`."""
+    """What a manifest says of a recipe, a line a stage: `  | Rule(reason='a.b', predicate=Compare(...))`.
+
+    Of folders on this machine only the end, as `public_url` has it.
+    """
     stages = recipe.get("stages")
     lines = [_call(recipe.get("pool"), 0)]
     lines += [f"  | {_call(stage, 0)}" for stage in (stages if isinstance(stages, list) else [])]
@@ -113,4 +116,4 @@ def _call(value: Any, depth: int) -> str:
         return "{" + ", ".join(f"{name!r}: {text}" for name, text in fields) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(_call(one, depth + 1) for one in value) + "]"
-    return repr(value)
+    return repr(_shown(value) if isinstance(value, str) else value)

@@ -25,10 +25,16 @@ def _extras() -> Iterable[str]:
 @click.option(
     "--license", metavar="L", help="As the Hub spells it (cc-by-4.0). Default: what the card or the pool says."
 )
-@click.option("--private", is_flag=True, help="Make the repository a private one.")
-@click.option("--revision", default="main", show_default=True, metavar="R", help="The branch; made if it is not there.")
+@click.option("--private", is_flag=True, help="Make the repository a private one; one that is there must be.")
+@click.option(
+    "--revision",
+    default="main",
+    show_default=True,
+    metavar="R",
+    help="A branch, made of main if it is not there; or refs/pr/N.",
+)
 @click.option("--pr", is_flag=True, help="Leave it in a pull request, for somebody to look at and merge.")
-@click.option("--dry-run", is_flag=True, help="Say what would be sent, copied and removed, and send nothing.")
+@click.option("--dry-run", is_flag=True, help="Export, say what would be sent, copied and removed, and send nothing.")
 @click.option("--replace", is_flag=True, help="Remove what other people put into the repository.")
 @click.option(
     "--with",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import re
 from collections.abc import Iterable
@@ -77,6 +78,28 @@ def _tokenizer_error(path: str, size: int, changed: int) -> str:
     except Exception as error:  # noqa: BLE001  (the library raises bare exceptions)
         return str(error)
     return ""
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, read block by block; hexadecimal digits.
+
+    Raises:
+        OSError: if it can't be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def checked_sha256(path: Path) -> str:
+    """The same of a model's file, which must be what the hub says it is.
+
+    Raises:
+        OSError: if it can't be read.
+        PlanError: see `check_hash`.
+    """
+    found = sha256_of(path)
+    check_hash(path, found)
+    return found
 
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -16,6 +16,7 @@ import pytest
 import poolsieve
 from poolsieve.filters import Keep, Top, col
 from tests.hub_server import Fault, HubServer
+from tests.published import data, exported
 
 NAME = "org/kept"
 FILES = 4
@@ -47,14 +48,6 @@ def publish(
     env = hub.environment(out.parent / "home", token)
     args = command(out, "--license", "cc0-1.0", *options)
     return subprocess.run(args, env=env, capture_output=True, text=True, timeout=120, check=False)
-
-
-def data(files: dict[str, bytes]) -> dict[str, bytes]:
-    return {path: contents for path, contents in files.items() if path.startswith("data/")}
-
-
-def exported(out: Path) -> dict[str, bytes]:
-    return {f"data/{path.name}": path.read_bytes() for path in (out / "export" / "data").iterdir()}
 
 
 def test_what_was_published_is_loaded_as_the_card_says(hub: HubServer, out: Path) -> None:

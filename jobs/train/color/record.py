@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 from poolsieve.scoring_models.base.config import JsonObject
 from poolsieve.scoring_models.base.packages import package_versions
+from poolsieve.scoring_models.hub.files import sha256_of
 
 PACKAGES = ("accelerate", "safetensors", "tokenizers", "torch", "transformers")
 """What a training depends on."""
 
 
-def sha256(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def hashes(files: dict[str, Path]) -> dict[str, str]:
     """Name -> SHA-256."""
-    return {name: sha256(path) for name, path in sorted(files.items())}
+    return {name: sha256_of(path) for name, path in sorted(files.items())}
 
 
 class _Packages:

@@ -15,18 +15,10 @@ from poolsieve.dataflow.publish.publish import Publication
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 from tests.dataflow.publish.conftest import NAME, ROWS, decided, write_file
 from tests.hub_server import Fault, HubServer
+from tests.published import data, exported
 
 Publish = Callable[..., Publication]
 COMMIT = "/commit/"
-
-
-def data(files: dict[str, bytes]) -> dict[str, bytes]:
-    return {path: contents for path, contents in files.items() if path.startswith("data/")}
-
-
-def exported(out: Path) -> dict[str, bytes]:
-    folder = out / "export"
-    return {f"data/{path.name}": path.read_bytes() for path in sorted((folder / "data").iterdir())}
 
 
 def test_a_first_publication_is_one_commit_of_everything(hub: HubServer, out: Path, publish: Publish) -> None:

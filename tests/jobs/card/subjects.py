@@ -19,6 +19,7 @@ import poolsieve
 from poolsieve.dataflow import Pool
 from poolsieve.dataflow.export.index import read_index
 from poolsieve.dataflow.publish.contents import Item, Subject, Table
+from poolsieve.dataflow.publish.inferred import inferred_schema
 from poolsieve.filters import Keep, Top, col
 from poolsieve.jobs.card.pictures import captions
 
@@ -142,6 +143,12 @@ def items_of(folder: Path) -> tuple[Item, ...]:
     )
 
 
+def _schema(folder: Path, items: tuple[Item, ...], format: str) -> pa.Schema | None:
+    if format == "parquet":
+        return pq.read_schema(folder / items[0].path)
+    return inferred_schema(str(folder / items[0].path), format) if items else None
+
+
 def table_of(folder: Path) -> Table:
     index, items = read_index(str(folder)), items_of(folder)
     assert index is not None
@@ -151,7 +158,7 @@ def table_of(folder: Path) -> Table:
         name="default",
         pattern="data/train-*",
         format=index.format,
-        schema=pq.read_schema(folder / items[0].path) if parquet else None,
+        schema=_schema(folder, items, index.format),
         items=items,
         memory=sum(one.row_group(i).total_byte_size for one in footers for i in range(one.num_row_groups)) or None,
     )

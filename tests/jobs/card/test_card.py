@@ -14,6 +14,7 @@ import yaml
 import poolsieve
 from poolsieve.dataflow.publish.contents import Item, Parent, Subject, Table
 from poolsieve.jobs.card.card import card_text
+from poolsieve.jobs.card.croissant import croissant
 from poolsieve.jobs.card.front_matter import split
 from poolsieve.jobs.card.metadata import size_category
 from poolsieve.jobs.report.numbers import rows_text
@@ -55,7 +56,34 @@ def test_files_without_a_schema_load_too(kind: str, request: pytest.FixtureReque
     found = load(subject, tmp_path)
     says = front_of(card_text(subject))["dataset_info"]
     assert found.num_rows == says["splits"][0]["num_examples"] == subject.run.counts.kept
-    assert "features" not in says
+    assert found.features._to_yaml_list() == says["features"]
+    columns = {
+        "jsonl": "| `text` | `string` | the pool, as role `text` |",
+        "tars": "| `png` | `image` | the pool, as role",
+    }
+    assert columns[kind] in card_text(subject)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "tars"])
+def test_no_folder_of_its_publisher_is_named(kind: str, request: pytest.FixtureRequest) -> None:
+    """A recipe made in Python is printed from the manifest, which has the pool's whole paths."""
+    subject = subject_of(request.getfixturevalue(f"{kind}_run"))
+    folder = str(Path(subject.run.url).parent)
+    assert folder in str(subject.run.manifest.recipe)
+    assert folder not in card_text(subject) and folder not in croissant(subject).decode()
+    assert "urls=['.../pool/*." in card_text(subject)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "tars"])
+def test_what_a_loader_finds_by_itself_is_what_the_card_says(kind: str, request: pytest.FixtureRequest) -> None:
+    """Without the card: so features that are on it change nothing for whoever loads the files."""
+    import datasets
+
+    subject = subject_of(request.getfixturevalue(f"{kind}_run"))
+    loader = {"jsonl": "json", "tars": "webdataset"}[kind]
+    files = [str(item.source) for item in subject.tables[0].items]
+    alone = datasets.load_dataset(loader, data_files={"train": files}, split="train", streaming=True)
+    assert subject.tables[0].schema == alone.features.arrow_schema
 
 
 def test_a_second_table_is_a_second_configuration(subject: Subject, tmp_path: Path) -> None:

@@ -58,9 +58,19 @@ def test_every_file_can_be_checked(subject: Subject) -> None:
     for item in subject.tables[0].items:
         one = files[item.path]
         assert one["sha256"] == item.sha256 and one["contentSize"] == f"{item.size} B"
-        assert one["contentUrl"] == f"{URL}/resolve/main/{item.path}"
+        # Of the commit that this file is of, whichever that is: it can't name it.
+        assert one["contentUrl"] == item.path and one["containedIn"] == {"@id": "repo"}
     sets = [one for one in made["distribution"] if one["@type"] == "cr:FileSet"]
     assert [one["includes"] for one in sets] == ["data/train-*"]
+
+
+@pytest.mark.parametrize(
+    ("revision", "url"), [("main", URL), ("refs/pr/3", URL), ("v2", f"{URL}/tree/v2"), ("a/b", f"{URL}/tree/a%2Fb")]
+)
+def test_the_repository_is_named_at_its_branch(subject: Subject, revision: str, url: str) -> None:
+    _, made = checked(dataclasses.replace(subject, revision=revision))
+    assert made["distribution"][0]["contentUrl"] == url
+    assert not any("/resolve/" in str(one.get("contentUrl")) for one in made["distribution"])
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "tars"])
