@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
 import pyarrow as pa
 
 from poolsieve.dataflow import fs
@@ -31,6 +32,7 @@ class Fixed:
         pool: as the manifest has it.
         rows, kept: of the pool, and of those kept.
         listed: whether OUT has `subset.npy`, so that every kept uid is 32 hexadecimal digits.
+        sha256: of that file; empty where OUT is of an older version, which does not say.
         scores: that go along.
         roots: where the pool's files are: part of a union (else "") -> folder.
         cache: folder for what is made here; empty for the usual one.
@@ -43,6 +45,7 @@ class Fixed:
     rows: int
     kept: int
     listed: bool
+    sha256: str = ""
     scores: tuple[str, ...] = ()
     roots: Mapping[str, str] = field(default_factory=dict)
     cache: str = ""
@@ -110,6 +113,7 @@ def fixed(
         rows=sum(line.rows for line in lines),
         kept=sum(line.kept for line in lines),
         listed=fs.exists(subset_url(run.url, there)),
+        sha256=_sha256(run, there),
         scores=_names(scores),
         roots=_roots(run.manifest.pool.pool().located(), root),
         cache="" if cache is None else fs.absolute(cache),
@@ -124,6 +128,17 @@ def _known(run: OutFolder, decision: str) -> str:
     if decision in there:
         return decision
     raise unknown_name(f"{run.url} has no decision {decision!r} (any more)", str(decision), there)
+
+
+def _sha256(run: OutFolder, decision: str) -> str:
+    """Of the decision's `subset.npy`: the manifest has it of the current one, its summary of an earlier one."""
+    if decision == run.decision:
+        found = run.manifest.subset
+        return "" if found is msgspec.UNSET else found.sha256
+    with contextlib.suppress(PlanError):  # without a summary, as decisions of older versions are
+        subset = run.summary_of(decision).subset
+        return "" if subset is None else subset.sha256
+    return ""
 
 
 def _earlier(run: OutFolder, decision: str) -> Sequence[ShardLine]:

@@ -19,7 +19,7 @@ from poolsieve.dataflow.recipes.source import RecipeSource
 from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.dataflow.store import layout
 from poolsieve.dataflow.store.job import Job
-from poolsieve.dataflow.store.summary import PoolPart, Summary, Unmatched, WithCuts, cuts_from_json, dumps
+from poolsieve.dataflow.store.summary import FileMark, PoolPart, Summary, Unmatched, WithCuts, cuts_from_json, dumps
 from poolsieve.dataflow.store.tables import read_promised
 from poolsieve.scoring_models.base.config import JsonObject, digest
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
@@ -163,6 +163,7 @@ class Manifest(WithCuts, kw_only=True):
         models: scorer -> file -> SHA-256.
         training: scorer -> name of a record -> how a model was made, of models that say so.
         fingerprints: scorer -> fingerprint.
+        subset: `subset.npy` of the decision, where it has one; not in an OUT of an older version.
         tallies: what derived values add up, as a panel's items that no judge spoke of.
         unmatched: scorer -> items that it has and no row is, and rows that it does not know.
         versions: of what scores may depend on.
@@ -182,6 +183,7 @@ class Manifest(WithCuts, kw_only=True):
     models: dict[str, dict[str, str]]
     fingerprints: dict[str, str]
     training: dict[str, JsonObject] | msgspec.UnsetType = msgspec.UNSET
+    subset: FileMark | msgspec.UnsetType = msgspec.UNSET
     tallies: dict[str, dict[str, dict[str, int]]] | msgspec.UnsetType = msgspec.UNSET
     unmatched: dict[str, Unmatched] | msgspec.UnsetType = msgspec.UNSET
     versions: dict[str, str]
@@ -243,6 +245,7 @@ def manifest_of(job: Job, found: Summary, gaps: Sequence[str] = ()) -> Manifest:
         models=job.model_files(),
         fingerprints=dict(job.fingerprints),
         training=job.training() or msgspec.UNSET,
+        subset=found.subset or msgspec.UNSET,
         tallies=_told(job, found) or msgspec.UNSET,
         unmatched=found.unmatched or msgspec.UNSET,
         versions=versions(job.program),
