@@ -111,7 +111,9 @@ def _own_list(made: Fixed) -> Pairs | None:
         there = os.stat(path)
         stamp = [path, there.st_size, there.st_mtime_ns, there.st_ino, made.sha256, made.kept]
         # Every worker opens the list, and to look through one of 10^9 uids takes a minute.
-        seen_once(os.path.join(cache_folder(made.cache), "kept", f"good-{digest(stamp, 16)}"), lambda: _check(path, made))
+        seen_once(
+            os.path.join(cache_folder(made.cache), "kept", f"good-{digest(stamp, 16)}"), lambda: _check(path, made)
+        )
         return _mapped(path)
 
 

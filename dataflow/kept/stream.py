@@ -6,8 +6,9 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from poolsieve.scoring_models.base.errors import PlanError
 from torch.utils.data import IterableDataset
+
+from poolsieve.scoring_models.base.errors import PlanError
 
 ROWS, DRAWN = "rows", "drawn"
 """Keys of a state: that of the rows' own iterable, or how many rows were drawn from one that has none."""
@@ -50,7 +51,7 @@ class Filtered(IterableDataset):
         return hasattr(self.rows, "state_dict") and hasattr(self.rows, "load_state_dict")
 
     def set_epoch(self, epoch: int) -> None:
-        """Tells the iterable, if it wants to know. One of `datasets` begins anew only in another epoch than its state's."""
+        """Tells the iterable, if it wants to know: one of `datasets` begins anew only in another epoch than its state."""
         if hasattr(self.rows, "set_epoch"):
             self.rows.set_epoch(epoch)
 
