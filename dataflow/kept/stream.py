@@ -51,7 +51,7 @@ class Filtered(IterableDataset):
         return hasattr(self.rows, "state_dict") and hasattr(self.rows, "load_state_dict")
 
     def set_epoch(self, epoch: int) -> None:
-        """Tells the iterable, if it wants to know: one of `datasets` begins anew only in another epoch than its state."""
+        """Tells the iterable, if it wants to know: one of `datasets` begins anew in another epoch than its state's."""
         if hasattr(self.rows, "set_epoch"):
             self.rows.set_epoch(epoch)
 
