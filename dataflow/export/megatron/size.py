@@ -13,8 +13,8 @@ from poolsieve.dataflow.pools.formats.outgoing import Outgoing, Picked
 from poolsieve.dataflow.tokenizers.encode import encode, from_text
 from poolsieve.dataflow.tokenizers.source import Tokenizer
 
-_SHARDS, _ROWS = 16, 64
-"""A sample: so many shards, evenly spread, and the first rows that leave of each."""
+_SHARDS, _ROWS, _BYTES = 16, 64, 1 << 20
+"""A sample: so many shards, evenly spread; of each the first rows that leave, up to so many and about so many bytes."""
 
 
 def in_ids(plan: MegatronPlan, tokenizer: Tokenizer, inputs: Sequence[ShardExtract]) -> list[ShardExtract]:
@@ -36,7 +36,8 @@ def _first(plan: MegatronPlan, item: ShardExtract) -> Picked:
     """The first rows that leave, with their lines, which have their bytes."""
     choice = dataclasses.replace(plan.choice, lines=True)
     found = choice.pick(item.shard, item.ledger_sha256)
-    columns = {name: getattr(found, name)[:_ROWS] for name in ("row", "copies", "uid", "lines", "scores")}
+    n = 1 + int(np.searchsorted(np.cumsum(found.column("nbytes")[: _ROWS - 1]), _BYTES))
+    columns = {name: getattr(found, name)[:n] for name in ("row", "copies", "uid", "lines", "scores")}
     return dataclasses.replace(found, **columns, unreadable=0)
 
 
