@@ -14,6 +14,7 @@ import json
 import shutil
 import tarfile
 import tempfile
+import unittest.mock
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from poolsieve.dataflow import Pool
 from poolsieve.dataflow.export.export import export
 from poolsieve.dataflow.export.index import ExportIndex
 from poolsieve.dataflow.passes.submit import execute, prepare
+from poolsieve.dataflow.pools.formats.parquet import writer
 from poolsieve.dataflow.pools.formats.parquet.writer import ROW_GROUP_BYTES, WRITER, column_options
 from poolsieve.dataflow.recipes.recipe import Recipe
 from poolsieve.dataflow.runners.engine import Engine
@@ -177,6 +179,23 @@ def codecs(name: str, pool: Path, runs: int) -> None:
         )
 
 
+def settings(name: str, pool: Path, folder: Path, share: float, runs: int, workers: int) -> None:
+    """The whole export as it is now, against the same with zstd for every column, as before."""
+    out = decided(pool, folder / "export-out", share)
+    sizes = [ours(out, workers).bytes, before(out, workers).bytes]
+    mine, theirs, ratio = pairs(lambda: ours(out, workers), lambda: before(out, workers), runs)
+    print(
+        f"{name:7} {share:.0%} kept, whole export now against zstd for all: {mine:.2f} s and {theirs:.2f} s, time "
+        f"{ratio:.2f}, bytes {sizes[0] / sizes[1]:.3f}"
+    )
+
+
+def before(out: Path, workers: int) -> ExportIndex:
+    """An export with the writer's settings of before; files are written in this process."""
+    with unittest.mock.patch.object(writer, "column_options", return_value=WRITER):
+        return ours(out, workers)
+
+
 def _size(table: pa.Table, target: Path, options: dict[str, Any]) -> int:
     pq.write_table(table, target, **options)
     return target.stat().st_size
@@ -194,6 +213,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "poolsieve-benchmarks")
     parser.add_argument("--codecs", action="store_true", help="compare settings of the writer alone, on one file")
+    parser.add_argument("--settings", action="store_true", help="compare settings of the writer, on whole exports")
     parser.add_argument("--only", choices=["text", "images", "tars"])
     given = parser.parse_args()
     size = (given.folder, given.megabytes, given.shards, given.image_bytes)
@@ -208,7 +228,10 @@ def main() -> None:
             continue
         if given.codecs and name != "tars":
             codecs(name, make(), given.runs)
-        elif not given.codecs:
+        elif given.settings and name != "tars":
+            for share in given.keep or [0.15, 0.9]:
+                settings(name, make(), given.folder, share, given.runs, given.workers)
+        elif not (given.codecs or given.settings):
             for share in given.keep or [0.15, 0.9]:
                 compare(name, make(), given.folder, share, given.runs, given.workers)
 

@@ -43,15 +43,15 @@ def finish_decision(
     """
     record.shards.sort(key=lambda line: (line.path, line.start))
     check_whole(job, record)
-    decision = decision_of(job, cuts, content)
+    decision, subset = decision_of(job, cuts, content), None
     if write:
         table = pa.Table.from_pylist(msgspec.to_builtins(record.shards), schema=SHARDS_SCHEMA)
         write_table(shards_url(job.out, decision), table)
         fs.write_bytes(cuts_url(job.out, decision), dumps(cuts_to_json(cuts)))
         if record.hex_uids:
-            merge_subset(job.out, decision, record, job.run_id)
+            subset = merge_subset(job.out, decision, record, job.run_id)
     found = summary_of(record, cuts, decision, work, sorted(job.frozen))
-    found.unmatched = unmatched(job, record)
+    found.unmatched, found.subset = unmatched(job, record), subset
     return found
 
 

@@ -153,7 +153,7 @@ class _Work:
         if self.plan.columns_vary:
             self.plan = self.plan.typed([item.fields for item in inputs], [line.shard for line in made.lines])
         taken = _taken(self.plan, inputs, never_empty=made.never_empty)
-        parts = plan_parts(taken, made.target_bytes, made.part_name)
+        parts = plan_parts(made.sized(taken), made.target_bytes, made.part_name)
         self._still_ours()
         files = self._files(parts)
         target.claim([*(file.name for file in files), *made.side_files({part.name: 0 for part in parts})])

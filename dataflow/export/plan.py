@@ -16,7 +16,7 @@ from poolsieve.dataflow import fs
 from poolsieve.dataflow.export.columns import edited_columns, score_types
 from poolsieve.dataflow.export.edited import EditedColumns, EditedRows
 from poolsieve.dataflow.export.index import KINDS, MEGATRON, About, ListRecord
-from poolsieve.dataflow.export.parts import OutputFile, PartName
+from poolsieve.dataflow.export.parts import OutputFile, PartName, ShardExtract
 from poolsieve.dataflow.export.recast import source_of, unified
 from poolsieve.dataflow.export.rows import Choice
 from poolsieve.dataflow.export.target import Target
@@ -192,6 +192,10 @@ class Prepared:
     def write(self) -> WritePart | None:
         """What writes a file, where it is not the format that does."""
         return None
+
+    def sized(self, inputs: Sequence[ShardExtract]) -> Sequence[ShardExtract]:
+        """The surveyed shards, each with about the bytes that it gives to a file."""
+        return inputs
 
     def beside(self, name: str) -> tuple[str, ...]:
         """Files that are written along with the one of that name, and have records of their own."""

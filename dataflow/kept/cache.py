@@ -49,6 +49,22 @@ def made_once(folder: str, make: Callable[[str], None]) -> str:
     return folder
 
 
+def seen_once(file: str, look: Callable[[], None]) -> None:
+    """Calls `look` unless it was content with that very file before; where nothing can be written it is called again.
+
+    Args:
+        file: in the cache, named by what was looked at: its presence says that it was found good.
+        look: raises if it is not.
+    """
+    if os.path.exists(file):
+        return
+    look()
+    with contextlib.suppress(OSError):
+        os.makedirs(os.path.dirname(file), exist_ok=True)
+        with open(file, "wb"):
+            pass
+
+
 def _no_cache(home: str, error: OSError) -> PlanError:
     return PlanError(
         f"the cache {home} can't be written ({error.strerror or error}): name another folder by cache= or {VARIABLE}"

@@ -6,11 +6,12 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
 import pyarrow as pa
 
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.pools.files import PoolFiles
-from poolsieve.dataflow.store.layout import decisions_folder, shards_url, subset_url
+from poolsieve.dataflow.store.layout import decisions_folder, manifest_url, shards_url, subset_url
 from poolsieve.dataflow.store.manifest import PoolRecord, ShardLine, pool_id, read_ledger, read_shards
 from poolsieve.dataflow.store.out import OutFolder
 from poolsieve.scoring_models.base.config import digest
@@ -31,6 +32,7 @@ class Fixed:
         pool: as the manifest has it.
         rows, kept: of the pool, and of those kept.
         listed: whether OUT has `subset.npy`, so that every kept uid is 32 hexadecimal digits.
+        sha256: of that file; empty where OUT is of an older version, which does not say.
         scores: that go along.
         roots: where the pool's files are: part of a union (else "") -> folder.
         cache: folder for what is made here; empty for the usual one.
@@ -43,6 +45,7 @@ class Fixed:
     rows: int
     kept: int
     listed: bool
+    sha256: str = ""
     scores: tuple[str, ...] = ()
     roots: Mapping[str, str] = field(default_factory=dict)
     cache: str = ""
@@ -79,6 +82,11 @@ class Fixed:
         except (PoolsieveError, FileNotFoundError) as error:
             if fs.exists(shards_url(self.out, self.decision)):
                 raise
+            if not fs.exists(manifest_url(self.out)):
+                raise PoolsieveError(
+                    f"there is no run in {self.out} any more: if it was moved, take it from where it is now, with "
+                    f"poolsieve.kept(OUT, decision={self.decision!r})"
+                ) from error
             raise PoolsieveError(
                 f"decision {self.decision} is gone from {self.out}: `poolsieve prune` removes all but the current one. "
                 "Decide as before to make it again (equal rules give an equal decision), or take the current one with "
@@ -106,10 +114,11 @@ def fixed(
         out=run.url,
         decision=there,
         mark=digest([[line.name, line.ledger_sha256] for line in lines], 8),
-        pool=run.manifest.pool,
+        pool=run.manifest.pool if there == run.decision else _pool_then(run, lines),
         rows=sum(line.rows for line in lines),
         kept=sum(line.kept for line in lines),
         listed=fs.exists(subset_url(run.url, there)),
+        sha256=_sha256(run, there),
         scores=_names(scores),
         roots=_roots(run.manifest.pool.pool().located(), root),
         cache="" if cache is None else fs.absolute(cache),
@@ -126,16 +135,35 @@ def _known(run: OutFolder, decision: str) -> str:
     raise unknown_name(f"{run.url} has no decision {decision!r} (any more)", str(decision), there)
 
 
+def _sha256(run: OutFolder, decision: str) -> str:
+    """Of the decision's `subset.npy`: the manifest has it of the current one, its summary of an earlier one."""
+    if decision == run.decision:
+        found = run.manifest.subset
+        return "" if found is msgspec.UNSET else found.sha256
+    with contextlib.suppress(PlanError):  # without a summary, as decisions of older versions are
+        subset = run.summary_of(decision).subset
+        return "" if subset is None else subset.sha256
+    return ""
+
+
 def _earlier(run: OutFolder, decision: str) -> Sequence[ShardLine]:
-    """The shards of another decision than the manifest's, if it is of the same pool."""
+    """The shards of another decision than the manifest's, if they are the current pool's too, which may have grown."""
     lines = read_shards(run.url, decision)
-    marks = run.manifest.pool.pool().located().marks
-    if pool_id([line.shard for line in lines], marks) != run.manifest.pool.id:
+    current = {line.shard.identity for line in run.shards}
+    other = next((line.path for line in lines if line.shard.identity not in current), None)
+    if other is not None:
         raise PlanError(
-            f"decision {decision} in {run.url} is of another pool than the current one, whose files alone are known: "
-            "run its recipe again"
+            f"decision {decision} in {run.url} is of another pool than the current one, whose files alone are known "
+            f"({other} has changed, or is none of them): run its recipe again"
         )
     return lines
+
+
+def _pool_then(run: OutFolder, lines: Sequence[ShardLine]) -> PoolRecord:
+    """The pool as an earlier decision had it, so that its predicate is the same as it was then."""
+    now = run.manifest.pool
+    then = pool_id([line.shard for line in lines], now.pool().located().marks)
+    return msgspec.structs.replace(now, id=then, shards=len(lines))
 
 
 def _names(scores: Sequence[str]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import itertools
 import os
 import tempfile
@@ -20,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from poolsieve.dataflow import fs
-from poolsieve.dataflow.kept.cache import cache_folder, made_once
+from poolsieve.dataflow.kept.cache import cache_folder, made_once, seen_once
 from poolsieve.dataflow.kept.fixed import Fixed
 from poolsieve.dataflow.retries import retrying
 from poolsieve.dataflow.store.layout import subset_url
@@ -87,8 +88,19 @@ def open_index(made: Fixed) -> Index:
         return Index(pairs=own)
     named = digest([_LAYOUT, made.out, made.decision, made.mark, list(made.scores)], 16)
     folder = made_once(os.path.join(cache_folder(made.cache), "kept", named), lambda where: _make(made, where))
-    scores = {name: _mapped(os.path.join(folder, f"score-{i}.npy")) for i, name in enumerate(made.scores)}
-    return Index(pairs=_mapped(os.path.join(folder, "uids.npy")), scores=scores)
+    scores = {name: _cached(folder, f"score-{i}.npy", made) for i, name in enumerate(made.scores)}
+    return Index(pairs=_cached(folder, "uids.npy", made), scores=scores)
+
+
+def _cached(folder: str, name: str, made: Fixed) -> Any:
+    """A file of the cache, which was looked through when it was made."""
+    try:
+        found = _mapped(os.path.join(folder, name))
+    except (ValueError, EOFError, SyntaxError, FileNotFoundError) as error:
+        raise PoolsieveError(f"{folder} of the cache is damaged ({error}): remove it, and it is made again") from error
+    if found.shape != (made.kept,):
+        raise PoolsieveError(f"{folder} of the cache is damaged ({name} is of another length): remove it")
+    return found
 
 
 def _own_list(made: Fixed) -> Pairs | None:
@@ -96,20 +108,33 @@ def _own_list(made: Fixed) -> Pairs | None:
     if not made.listed or made.scores or not fs.is_local(system):
         return None
     with made.still_there(), _damage_named(path):
-        return _checked(_mapped(path), made)
+        there = os.stat(path)
+        stamp = [path, there.st_size, there.st_mtime_ns, there.st_ino, made.sha256, made.kept]
+        # Every worker opens the list, and to look through one of 10^9 uids takes a minute.
+        seen_once(
+            os.path.join(cache_folder(made.cache), "kept", f"good-{digest(stamp, 16)}"), lambda: _check(path, made)
+        )
+        return _mapped(path)
 
 
 def _mapped(path: str) -> Any:
     return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
-def _checked(found: Any, made: Fixed) -> Pairs:
-    """A list as `subset.npy` has it: its dtype, as many as were kept, and in order."""
+def _check(path: str, made: Fixed) -> None:
+    """Refuses what is not the decision's `subset.npy`: by its hash; of an older OUT by its dtype, length and order."""
+    found = _mapped(path)
     if not isinstance(found, np.ndarray) or found.dtype != PAIR or found.shape != (made.kept,):
         raise ValueError(f"{made.kept:,} pairs (u8,u8) are wanted")
-    if not is_sorted(found):
+    if not made.sha256 and not is_sorted(found):
         raise ValueError("it is not sorted")
-    return found
+    if made.sha256 and _sha256(path) != made.sha256:
+        raise ValueError("it is not the file that the decision was closed with")
+
+
+def _sha256(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager
@@ -134,7 +159,7 @@ def _copy(made: Fixed, target: str) -> None:
     url = subset_url(made.out, made.decision)
     with made.still_there(), _damage_named(url):
         _fetch(*fs.connect(url), target)
-        _checked(_mapped(target), made)
+        _check(target, made)
 
 
 @retrying

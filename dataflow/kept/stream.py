@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from torch.utils.data import IterableDataset
+
+from poolsieve.scoring_models.base.errors import PlanError
+
+ROWS, DRAWN = "rows", "drawn"
+"""Keys of a state: that of the rows' own iterable, or how many rows were drawn from one that has none."""
 
 
 class Filtered(IterableDataset):
     """The rows of an iterable that are kept, in its order.
 
     How rows are divided among a DataLoader's workers is the iterable's affair, as without this.
+
+    A stream goes on where a state was taken (`state_dict`, `load_state_dict`, the protocol of `datasets` and of
+    torchdata's `StatefulDataLoader`, which asks each worker's copy): by the iterable's own state, if it has these two
+    methods as well; else that many rows are drawn again and passed over, unlooked at, which takes an iterable that
+    gives the same rows in the same order.
 
     Args:
         rows: an iterable, such as an `IterableDataset` of yours.
@@ -21,6 +32,45 @@ class Filtered(IterableDataset):
     def __init__(self, rows: Iterable[Any], keep: Callable[[Any], Any]) -> None:
         super().__init__()
         self.rows, self.keep = rows, keep
+        self._drawn = 0
+        self._passed = 0
 
     def __iter__(self) -> Iterator[Any]:
-        return filter(self.keep, self.rows)
+        # Here and not in the generator, which a loader that has a state of a whole epoch never starts.
+        self._drawn, self._passed = self._passed, 0
+        return self._kept(itertools.islice(self.rows, self._drawn, None))
+
+    def _kept(self, rows: Iterator[Any]) -> Iterator[Any]:
+        for row in rows:
+            self._drawn += 1
+            if self.keep(row):
+                yield row
+
+    @property
+    def _own(self) -> bool:
+        return hasattr(self.rows, "state_dict") and hasattr(self.rows, "load_state_dict")
+
+    def set_epoch(self, epoch: int) -> None:
+        """Tells the iterable, if it wants to know: one of `datasets` begins anew in another epoch than its state's."""
+        if hasattr(self.rows, "set_epoch"):
+            self.rows.set_epoch(epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the stream is: after the row that it gave last."""
+        if self._own:
+            return {ROWS: self.rows.state_dict()}  # type: ignore[attr-defined]
+        return {DRAWN: self._passed or self._drawn}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Has the next iteration go on where the state was taken; the one after that is whole again.
+
+        Raises:
+            PlanError: for a state of another kind of rows.
+        """
+        wanted = ROWS if self._own else DRAWN
+        if not isinstance(state, dict) or wanted not in state:
+            raise PlanError(f"{str(state)[:100]} is no state of this stream: its rows' iterable was another one then")
+        if not self._own:
+            self._passed = int(state[DRAWN])
+        elif state[ROWS] is not None:
+            self.rows.load_state_dict(state[ROWS])  # type: ignore[attr-defined]

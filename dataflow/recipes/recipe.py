@@ -413,7 +413,10 @@ def _check_part(name: str, part: Pool) -> None:
     if part.kind == UNION:
         raise PlanError(f"Pool.union({name}=...) is a union itself: give its parts one by one")
     if part.kind in FORMATS and FORMATS[part.kind].row_role:
-        raise PlanError(f"Pool.union({name}=...): {FORMATS[part.kind].title} can't be part of a union")
+        raise PlanError(
+            f"Pool.union({name}=...): {FORMATS[part.kind].title} can't be part of a union: give them to one pool, as "
+            "Pool.tokens('a/*.npy', 'b/*.npy')"
+        )
     if part.fraction is not None:
         raise PlanError(
             f"Pool.union({name}=...) is a sample: take the sample of the union, Pool.union(...).sample(...)"

@@ -19,7 +19,7 @@ from poolsieve.dataflow.recipes.source import RecipeSource
 from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.dataflow.store import layout
 from poolsieve.dataflow.store.job import Job
-from poolsieve.dataflow.store.summary import PoolPart, Summary, Unmatched, WithCuts, cuts_from_json, dumps
+from poolsieve.dataflow.store.summary import FileMark, PoolPart, Summary, Unmatched, WithCuts, cuts_from_json, dumps
 from poolsieve.dataflow.store.tables import read_promised
 from poolsieve.scoring_models.base.config import JsonObject, digest
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
@@ -164,6 +164,7 @@ class Manifest(WithCuts, kw_only=True):
         training: scorer -> name of a record -> how a model was made, of models that say so.
         fingerprints: scorer -> fingerprint.
         pools: scorer -> pool that its artefact was made from -> URLs at their commits, of those on the Hub.
+        subset: `subset.npy` of the decision, where it has one; not in an OUT of an older version.
         tallies: what derived values add up, as a panel's items that no judge spoke of.
         unmatched: scorer -> items that it has and no row is, and rows that it does not know.
         versions: of what scores may depend on.
@@ -184,6 +185,7 @@ class Manifest(WithCuts, kw_only=True):
     fingerprints: dict[str, str]
     training: dict[str, JsonObject] | msgspec.UnsetType = msgspec.UNSET
     pools: dict[str, dict[str, list[str]]] | msgspec.UnsetType = msgspec.UNSET
+    subset: FileMark | msgspec.UnsetType = msgspec.UNSET
     tallies: dict[str, dict[str, dict[str, int]]] | msgspec.UnsetType = msgspec.UNSET
     unmatched: dict[str, Unmatched] | msgspec.UnsetType = msgspec.UNSET
     versions: dict[str, str]
@@ -246,6 +248,7 @@ def manifest_of(job: Job, found: Summary, gaps: Sequence[str] = ()) -> Manifest:
         fingerprints=dict(job.fingerprints),
         training=job.training() or msgspec.UNSET,
         pools=job.pools_on_hub() or msgspec.UNSET,
+        subset=found.subset or msgspec.UNSET,
         tallies=_told(job, found) or msgspec.UNSET,
         unmatched=found.unmatched or msgspec.UNSET,
         versions=versions(job.program),

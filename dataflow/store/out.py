@@ -65,13 +65,17 @@ class OutFolder:
 
     @functools.cached_property
     def summary(self) -> Summary:
-        """Counts, funnel, histograms and samples of the decision.
+        """Counts, funnel, histograms and samples of the decision; see `summary_of`."""
+        return self.summary_of(self.decision)
+
+    def summary_of(self, decision: str) -> Summary:
+        """The same of any decision that OUT still has.
 
         Raises:
             PlanError: if it is missing, as in an OUT of an older version.
             PoolsieveError: if it is damaged, or another decision's.
         """
-        url = layout.summary_url(self.url, self.decision)
+        url = layout.summary_url(self.url, decision)
         try:
             found = Summary.from_json(json.loads(fs.read_bytes(url)))
         except FileNotFoundError as error:
@@ -80,7 +84,7 @@ class OutFolder:
             # The error may quote the file: a whole page of it, or what a terminal takes for commands.
             said = "".join(char for char in str(error)[:300] if char.isprintable())
             raise PoolsieveError(f"{url} is damaged ({said}); `poolsieve decide` makes it again") from error
-        if found.decision != self.decision:
+        if found.decision != decision:
             raise PoolsieveError(
                 f"{url} is damaged (it names decision {found.decision[:100]!r}); `poolsieve decide` makes it again"
             )

@@ -312,6 +312,13 @@ class Unmatched(msgspec.Struct, kw_only=True, frozen=True):
     notes: tuple[str, ...] = ()
 
 
+class FileMark(msgspec.Struct, kw_only=True, frozen=True):
+    """SHA-256 of a file, and its size in bytes."""
+
+    sha256: str
+    bytes: Count
+
+
 class Summary(WithCuts, kw_only=True):
     """The sums of a decision.
 
@@ -325,6 +332,7 @@ class Summary(WithCuts, kw_only=True):
         nulls: score -> rows without it.
         frozen: cuts that were given and not searched for.
         hex_uids: whether every kept uid is 128-bit hexadecimal, so that there is a `subset.npy`.
+        subset: that file; None without one, in a what-if, and in an OUT of an older version.
         overlap: rows kept by both, only by the new rules, only by the old (what-if).
         tallies: derived value -> group -> name -> sum, of what its report shows.
         unmatched: scorer -> what is stored elsewhere and matches no row, and rows that it does not know.
@@ -349,6 +357,7 @@ class Summary(WithCuts, kw_only=True):
     nulls: dict[str, Count] = msgspec.field(default_factory=dict)
     frozen: list[str] = msgspec.field(default_factory=list)
     hex_uids: bool = True
+    subset: FileMark | None = None
     overlap: dict[str, Count] = msgspec.field(default_factory=dict)
     tallies: dict[str, dict[str, dict[str, int]]] = msgspec.field(default_factory=dict)
     unmatched: dict[str, Unmatched] = msgspec.field(default_factory=dict)

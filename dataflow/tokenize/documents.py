@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from poolsieve.dataflow.pools.formats.base import Ints
 from poolsieve.dataflow.pools.formats.outgoing import Sink
-from poolsieve.dataflow.pools.formats.parquet.writer import WRITER
+from poolsieve.dataflow.pools.formats.parquet.writer import noted_writer
 
 _FIELDS: list[pa.Field] = [
     pa.field("chunk", pa.int64()),
@@ -61,7 +58,7 @@ class DocumentTable:
     """The table while it is being written, in row groups of one size."""
 
     def __init__(self, sink: Sink) -> None:
-        self._writer: Any = pq.ParquetWriter(sink, SCHEMA, **WRITER)  # type: ignore[arg-type]  # pyarrow-stubs: whole `IO` alone
+        self._writer = noted_writer(sink, SCHEMA)
         self._waiting: list[pa.RecordBatch] = []
         self._rows = 0
 

@@ -15,8 +15,9 @@ from poolsieve.dataflow.export.edited import EditedColumns
 from poolsieve.dataflow.export.index import MEGATRON, About, IdsRecord
 from poolsieve.dataflow.export.megatron.documents import TEXT, MegatronPlan
 from poolsieve.dataflow.export.megatron.layout import IDS, INDEX, stored_as, type_of
+from poolsieve.dataflow.export.megatron.size import in_ids
 from poolsieve.dataflow.export.megatron.write import write_pair
-from poolsieve.dataflow.export.parts import PartName
+from poolsieve.dataflow.export.parts import PartName, ShardExtract
 from poolsieve.dataflow.export.plan import (
     Prepared,
     Scene,
@@ -41,7 +42,7 @@ from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.packages import package_versions
 
-_LAYOUT = 1
+_LAYOUT = 2
 """Raised when the same export would give other files, so that none goes on with what an older version began."""
 
 _TARGET_BYTES = 1 << 30
@@ -67,6 +68,11 @@ class MegatronPrepared(Prepared):
     def write(self) -> WritePart:
         """Writes both files of a pair."""
         return write_pair
+
+    def sized(self, inputs: Sequence[ShardExtract]) -> Sequence[ShardExtract]:
+        """By their ids: of texts about, of chunks exactly."""
+        assert isinstance(self.plan, MegatronPlan)
+        return inputs if self.tokenizer is None else in_ids(self.plan, self.tokenizer, inputs)
 
     def beside(self, name: str) -> tuple[str, ...]:
         """The index of a `.bin`."""

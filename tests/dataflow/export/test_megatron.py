@@ -287,6 +287,24 @@ def test_chunks_are_sequences_as_they_are(dtype: str, tmp_path: Path) -> None:
         assert ours(found) == theirs(tmp_path, kept.tolist(), kept.itemsize)
 
 
+def test_files_close_by_what_is_written(tokenizer: Path, tmp_path: Path) -> None:
+    """Rows may hold much beside their text, which makes no file larger; chunks are as large as they are."""
+    folder = tmp_path / "pool"
+    folder.mkdir()
+    texts = [[tiny.words(20, 50 * i + j) for j in range(50)] for i in range(8)]
+    for i, some in enumerate(texts):
+        pq.write_table(pa.table({"text": some, "image": [bytes(2000 + j) for j in range(50)]}), folder / f"{i}.parquet")
+    made = poolsieve.run(everything(Pool.parquet(f"{folder}/*.parquet", text="text", image="image")), tmp_path / "out")
+    whole = made.export(format="megatron", tokenizer=str(tokenizer), to=tmp_path / "whole")
+    half = whole.files[0].bytes // 2 - 200
+    found = made.export(format="megatron", tokenizer=str(tokenizer), to=tmp_path / "halves", target_bytes=half)
+    sizes = [file.bytes for file in found.files if file.name.endswith(".bin")]
+    assert len(sizes) == 2 and max(sizes) < 1.3 * min(sizes) and documents_of(found) == documents_of(whole)
+    run(first_is_low(chunks(tmp_path / "ids", "uint16", most=50)[0]), tmp_path / "chunks")
+    cut = export(str(tmp_path / "chunks"), format="megatron", target_bytes=320)
+    assert [file.bytes for file in cut.files if file.name.endswith(".bin")] == [320] * 3
+
+
 @pytest.mark.parametrize("dtype", ["uint32", "uint64"])
 def test_ids_that_the_format_has_not_are_refused(dtype: str, tmp_path: Path) -> None:
     (tmp_path / "pool").mkdir()

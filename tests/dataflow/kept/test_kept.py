@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import pickle
@@ -342,17 +343,92 @@ def test_a_run_that_is_not_whole_is_refused(tmp_path: Path) -> None:
         poolsieve.kept(tmp_path)
 
 
-@pytest.mark.parametrize("harm", ["short", "unsorted", "header"])
-def test_a_damaged_list_is_named(tmp_path: Path, harm: str) -> None:
+def test_a_run_that_was_moved(tmp_path: Path) -> None:
+    """The folder may have another name; who knows the old one alone is told, and not of `prune`."""
     out = decided(tmp_path, LABELS["hexadecimal"])
-    path = next(out.glob("decisions/*/subset.npy"))
+    before, uids = pickle.dumps(poolsieve.kept(out)), said(out)["uid"]
+    answers = poolsieve.kept(out).mask(uids).tolist()
+    out.rename(tmp_path / "moved")
+    there = poolsieve.kept(tmp_path / "moved")
+    assert there.mask(uids).tolist() == answers and len(there.rows("part-0.parquet"))
+    for ask in (lambda kept: kept("a" * 32), lambda kept: kept.rows("part-0.parquet")):
+        with pytest.raises(PoolsieveError, match=rf"no run in \S+out any more.*decision='{there.decision}'"):
+            ask(pickle.loads(before))
+
+
+def test_a_pool_that_has_grown(tmp_path: Path) -> None:
+    """A training goes on with the decision that it began with, in this process and in the next one."""
+    out = decided(tmp_path, LABELS["names"])
+    kept, uids = poolsieve.kept(out), said(out)["uid"]
+    first, positions = kept.mask(uids).tolist(), kept.rows("part-1.parquet").tolist()
+    table = pq.read_table(tmp_path / "pool" / "part-0.parquet")
+    more = table.set_column(0, "uid", pa.array([f"more-{i}" for i in range(len(table))]))
+    pq.write_table(more, tmp_path / "pool" / "part-3.parquet", row_group_size=20)
+    run(recipe(tmp_path / "pool"), out)
+    grown, again = poolsieve.kept(out), poolsieve.kept(out, decision=kept.decision)
+    assert len(grown.urls) == 4 and len(grown) > len(kept)
+    for one in (kept, again, pickle.loads(pickle.dumps(kept))):
+        assert one == kept and one.mask(uids).tolist() == first and not one("more-3") and len(one.urls) == 3
+        assert one.rows("part-1.parquet").tolist() == positions
+        with pytest.raises(PlanError, match="none of the pool's 3 files"):
+            one.rows("part-3.parquet")
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+@pytest.mark.parametrize("harm", ["short", "unsorted", "header", "bit"])
+def test_a_damaged_list_is_named(tmp_path: Path, harm: str, earlier: bool) -> None:
+    """By its hash, which the manifest has of the current decision, and the summary of another one."""
+    out = decided(tmp_path, LABELS["hexadecimal"])
+    path, decision = next(out.glob("decisions/*/subset.npy")), poolsieve.kept(out).decision
+    if earlier:
+        decide(recipe(tmp_path / "pool", 0.1), out)
     if harm == "unsorted":
         np.save(path, np.load(path)[::-1])
+    elif harm == "bit":
+        data = bytearray(path.read_bytes())
+        data[-1] ^= 1
+        path.write_bytes(data)
     else:
         data = path.read_bytes()
         path.write_bytes(data[:-16] if harm == "short" else b"x" + data[1:])
     with pytest.raises(PoolsieveError, match=r"subset\.npy is damaged.*poolsieve decide"):
-        poolsieve.kept(out)("a" * 32)
+        poolsieve.kept(out, decision=decision)("a" * 32)
+
+
+def test_a_list_is_looked_through_once_a_machine(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by every worker; but again when the file is another, and where nothing can be noted."""
+    out = decided(tmp_path, LABELS["hexadecimal"])
+    looked: list[str] = []
+    hashed = index_module._sha256
+    monkeypatch.setattr(index_module, "_sha256", lambda path: looked.append(path) or hashed(path))
+    for _ in range(3):
+        assert not poolsieve.kept(out)("f" * 32)
+    assert len(looked) == 1 and len(list(cache.rglob("good-*"))) == 1
+    os.utime(looked[0], ns=(1, 1))
+    assert not poolsieve.kept(out)("f" * 32) and len(looked) == 2
+    (tmp_path / "file").write_text("")
+    for _ in range(2):
+        assert not poolsieve.kept(out, cache=tmp_path / "file" / "below")("f" * 32)
+    assert len(looked) == 4
+
+
+def test_an_older_run_without_the_hash_is_read(tmp_path: Path) -> None:
+    out = decided(tmp_path, LABELS["hexadecimal"])
+    ledger, manifest = said(out), json.loads((out / "manifest.json").read_text())
+    assert manifest["subset"]["bytes"] == next(out.glob("decisions/*/subset.npy")).stat().st_size
+    del manifest["subset"]
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    kept = poolsieve.kept(out)
+    assert kept.fixed.sha256 == "" and kept.mask(ledger["uid"]).tolist() == ledger["keep"]
+
+
+def test_a_damaged_cache_is_named(tmp_path: Path, cache: Path) -> None:
+    out = decided(tmp_path, LABELS["hexadecimal"])
+    assert not poolsieve.kept(out, scores=["clip"])("f" * 32)
+    path = next(cache.rglob("uids.npy"))
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(PoolsieveError, match=r"cache is damaged.*remove it"):
+        poolsieve.kept(out, scores=["clip"])("a" * 32)
 
 
 def test_a_damaged_or_lost_ledger_is_named(tmp_path: Path) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import json
 import pickle
 import shutil
 import tarfile
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,61 @@ from poolsieve.dataflow.kept.kept import Kept
 from poolsieve.filters import Keep, col
 from poolsieve.scoring_models.base.errors import PlanError
 from tests.conftest import decide, derived_uid, run
-from tests.dataflow.exported import add, tar_recipe, uid_of
+from tests.dataflow.exported import add, tar_recipe, uid_of, write_tar
 from tests.dataflow.kept.runs import decided, recipe, said, write
 
 wds = pytest.importorskip("webdataset")
 datasets = pytest.importorskip("datasets")
 torch_data = pytest.importorskip("torch.utils.data")
 
-METHODS = ["fork", "spawn"]
+from tests.dataflow.kept.workers import Rows, by_key, json_uid, whole  # noqa: E402  (loads torch)
+
+LOADERS = [("fork", 2), ("spawn", 1)]
+"""How workers start, and how many: two that divide the rows; one that imports everything anew, which takes seconds."""
+
+
+def loader_of(stream: Any, method: str | None, workers: int, batch: int) -> Any:
+    return torch_data.DataLoader(
+        stream, batch_size=batch, num_workers=workers, collate_fn=whole, multiprocessing_context=method
+    )
+
+
+# Runs that many tests read and none changes.
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """OUT of Parquet files whose uids are names."""
+    return decided(tmp_path_factory.mktemp("named"), lambda i: f"row-{i}")
+
+
+@pytest.fixture(scope="module")
+def paired(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """OUT of Parquet files in which every uid stands twice."""
+    return decided(tmp_path_factory.mktemp("paired"), lambda i: f"{i // 2}")
+
+
+@pytest.fixture(scope="module")
+def hexed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """OUT of Parquet files whose uids are 32 hexadecimal digits."""
+    return decided(tmp_path_factory.mktemp("hexed"), lambda i: f"{i:032x}")
+
+
+@pytest.fixture(scope="module")
+def tars(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three tars of 40, 30 and 50 samples."""
+    folder = tmp_path_factory.mktemp("tars")
+    for shard, n in enumerate((40, 30, 50)):
+        write_tar(folder / f"{shard:05d}.tar", shard, n)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def archived(tars: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """OUT of them."""
+    out = tmp_path_factory.mktemp("archived") / "out"
+    run(tar_recipe(tars), out)
+    return out
 
 
 @pytest.fixture(autouse=True)
@@ -49,52 +96,37 @@ def urls_of(folder: Path) -> list[str]:
     return [str(path) for path in sorted(folder.glob("*.tar"))]
 
 
-def json_uid(sample: Any) -> str:
-    found: str = json.loads(sample["json"])["uid"] if isinstance(sample["json"], bytes) else sample["json"]["uid"]
-    return found
-
-
-def whole(rows: Any) -> Any:
-    """Batches as they are."""
-    return rows
-
-
 # WebDataset
 
 
 @pytest.mark.parametrize("how", [{}, {"by": "key"}, {"uid": "json:uid"}])
 @pytest.mark.parametrize("decode", [False, True])
-def test_webdataset_streams_the_kept_samples(tars: Path, tmp_path: Path, how: Any, decode: bool) -> None:
+def test_webdataset_streams_the_kept_samples(tars: Path, archived: Path, how: Any, decode: bool) -> None:
     """By uid and by key, before and after decoding, shuffled over all shards."""
-    run(tar_recipe(tars), tmp_path / "out")
-    kept = poolsieve.kept(tmp_path / "out")
+    kept = poolsieve.kept(archived)
     stream = wds.WebDataset(urls_of(tars), shardshuffle=False).shuffle(1000)
     stream = (stream.decode() if decode else stream).select(kept.webdataset(**how))
     found = [json_uid(sample) for sample in stream]
-    assert sorted(found) == sorted(kept_uids(tmp_path / "out")) and 0 < len(found) < 120
+    assert sorted(found) == sorted(kept_uids(archived)) and 0 < len(found) < 120
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("by", ["uid", "key"])
-def test_webdataset_in_workers(tars: Path, tmp_path: Path, method: str, by: str) -> None:
-    run(tar_recipe(tars), tmp_path / "out")
-    kept = poolsieve.kept(tmp_path / "out", scores=["text.word_count"])
-    stream = wds.WebDataset(urls_of(tars), shardshuffle=False).select(kept.webdataset(by=by)).map(json_uid)
-    loader = torch_data.DataLoader(
-        stream, batch_size=7, num_workers=2, collate_fn=whole, multiprocessing_context=method
-    )
-    found = [uid for batch in loader for uid in batch]
-    assert sorted(found) == sorted(kept_uids(tmp_path / "out"))
+@pytest.mark.parametrize(("method", "workers", "by"), [("fork", 2, "uid"), ("fork", 5, "key"), ("spawn", 1, "key")])
+def test_webdataset_in_workers(tars: Path, archived: Path, method: str, workers: int, by: str) -> None:
+    """More workers than tars, too: what WebDataset itself then asks for is `empty_check=False`."""
+    kept = poolsieve.kept(archived, scores=["text.word_count"])
+    stream = wds.WebDataset(urls_of(tars), shardshuffle=False, empty_check=False)
+    stream = stream.select(kept.webdataset(by=by)).map(json_uid)
+    found = [uid for batch in loader_of(stream, method, workers, 7) for uid in batch]
+    assert sorted(found) == sorted(kept_uids(archived))
     assert set(kept.score("text.word_count", found)) == {5.0}
 
 
-def test_a_stream_that_repeats_shards_is_filtered_alike(tars: Path, tmp_path: Path) -> None:
-    run(tar_recipe(tars), tmp_path / "out")
-    kept = poolsieve.kept(tmp_path / "out")
+def test_a_stream_that_repeats_shards_is_filtered_alike(tars: Path, archived: Path) -> None:
+    kept = poolsieve.kept(archived)
     stream = wds.WebDataset(urls_of(tars), resampled=True, shardshuffle=False)
     stream = stream.select(kept.webdataset(by="key")).map(json_uid)
     found = [uid for uid, _ in zip(stream, range(500), strict=False)]
-    assert len(found) == 500 and set(found) <= set(kept_uids(tmp_path / "out"))
+    assert len(found) == 500 and set(found) <= set(kept_uids(archived))
 
 
 def test_tars_without_uids_are_told_by_key(tars: Path, tmp_path: Path) -> None:
@@ -186,9 +218,8 @@ def test_numbers_and_nested_fields_are_uids_as_the_pool_reads_them(tmp_path: Pat
     assert [one["__key__"] for one in by_key] == ["0", "1", "2", "3", "5"]
 
 
-def test_tuples_come_after_the_choice(tars: Path, tmp_path: Path) -> None:
-    run(tar_recipe(tars), tmp_path / "out")
-    kept = poolsieve.kept(tmp_path / "out")
+def test_tuples_come_after_the_choice(tars: Path, archived: Path) -> None:
+    kept = poolsieve.kept(archived)
     for by in ("uid", "key"):
         stream = (
             wds.WebDataset(urls_of(tars), shardshuffle=False).to_tuple("txt", "json").select(kept.webdataset(by=by))
@@ -206,33 +237,30 @@ def load(kept: Kept, **how: Any) -> Any:
 
 @pytest.mark.parametrize("format", [None, "arrow", "numpy"])
 @pytest.mark.parametrize(("streaming", "batched"), [(False, False), (False, True), (True, False), (True, True)])
-def test_datasets_filters_rows_and_batches(tmp_path: Path, streaming: bool, batched: bool, format: str | None) -> None:
+def test_datasets_filters_rows_and_batches(named: Path, streaming: bool, batched: bool, format: str | None) -> None:
     if format == "arrow" and not streaming:
         batched = True  # `datasets` 5.1 itself has no way through single rows of a table in this format
-    out = decided(tmp_path, lambda i: f"row-{i}")
-    kept = poolsieve.kept(out)
+    kept = poolsieve.kept(named)
     table = load(kept, streaming=streaming)
     table = table if format is None else table.with_format(format)
     how = {"batched": True, "batch_size": 13} if batched else {}
     found = table.filter(kept.by("uid"), **how).with_format(None)
-    assert [row["uid"] for row in found] == kept_uids(out)
+    assert [row["uid"] for row in found] == kept_uids(named)
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-def test_datasets_takes_the_predicate_over_a_column(tmp_path: Path, streaming: bool) -> None:
-    out = decided(tmp_path, lambda i: f"{i:032x}")
-    kept = poolsieve.kept(out)
+def test_datasets_takes_the_predicate_over_a_column(hexed: Path, streaming: bool) -> None:
+    kept = poolsieve.kept(hexed)
     table = load(kept, streaming=streaming)
-    assert [row["uid"] for row in table.filter(kept, input_columns="uid")] == kept_uids(out)
-    assert [row["uid"] for row in table.filter(kept.mask, input_columns="uid", batched=True)] == kept_uids(out)
+    assert [row["uid"] for row in table.filter(kept, input_columns="uid")] == kept_uids(hexed)
+    assert [row["uid"] for row in table.filter(kept.mask, input_columns="uid", batched=True)] == kept_uids(hexed)
 
 
-def test_datasets_selects_by_position(tmp_path: Path) -> None:
-    out = decided(tmp_path, lambda i: f"{i // 3}")
-    kept = poolsieve.kept(out)
+def test_datasets_selects_by_position(paired: Path) -> None:
+    kept = poolsieve.kept(paired)
     table = load(kept)
     assert table.select(kept.indices(kept.urls, len(table)))["text"][:] == [
-        row for row, keep in zip(table["text"][:], said(out)["keep"], strict=True) if keep
+        row for row, keep in zip(table["text"][:], said(paired)["keep"], strict=True) if keep
     ]
 
 
@@ -246,36 +274,43 @@ def test_datasets_reuses_what_it_filtered_until_the_decision_changes(tmp_path: P
     assert first == second != third._fingerprint and third["uid"][:] == kept_uids(out)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_datasets_in_workers(tmp_path: Path, method: str) -> None:
-    out = decided(tmp_path, lambda i: f"row-{i}")
-    kept = poolsieve.kept(out)
+@pytest.mark.parametrize(("method", "workers"), [*LOADERS, ("fork", 5)])
+def test_datasets_in_workers(named: Path, method: str, workers: int) -> None:
+    """With more workers than files, too."""
+    kept = poolsieve.kept(named)
     stream = load(kept, streaming=True).filter(kept.by("uid"), batched=True, batch_size=8)
-    loader = torch_data.DataLoader(
-        stream, batch_size=8, num_workers=2, collate_fn=whole, multiprocessing_context=method
-    )
-    assert sorted(row["uid"] for batch in loader for row in batch) == sorted(kept_uids(out))
+    loader = loader_of(stream, method, workers, 8)
+    assert sorted(row["uid"] for batch in loader for row in batch) == sorted(kept_uids(named))
 
 
-def test_columns_of_whole_numbers_are_their_digits(tmp_path: Path) -> None:
+def test_datasets_goes_on_where_it_was(named: Path) -> None:
+    kept = poolsieve.kept(named)
+    whole_epoch = kept_uids(named)
+    stream = load(kept, streaming=True).filter(kept.by("uid"), batched=True, batch_size=8)
+    rows = iter(stream)
+    first = [next(rows)["uid"] for _ in range(11)]
+    again = load(kept, streaming=True).filter(poolsieve.kept(named).by("uid"), batched=True, batch_size=8)
+    again.load_state_dict(stream.state_dict())
+    assert first + [row["uid"] for row in again] == whole_epoch
+
+
+def test_columns_of_whole_numbers_are_their_digits(hexed: Path, tmp_path: Path) -> None:
     """As the pool's reader has them, where uids are not 32 hexadecimal digits; there no number can be one."""
     out = decided(tmp_path, lambda i: i * 7)
     kept = poolsieve.kept(out)
     for batched in (False, True):
         found = load(kept, streaming=True).filter(kept.by("uid"), batched=batched)
         assert [str(row["uid"]) for row in found] == kept_uids(out)
-    (tmp_path / "b").mkdir()
-    other = poolsieve.kept(decided(tmp_path / "b", lambda i: f"{i:032x}")).by("size")
+    other = poolsieve.kept(hexed).by("size")
     for row in ({"size": 3}, {"size": [3, 4]}, {"size": b"x"}, {"size": [b"x"]}):
         with pytest.raises(PlanError, match="text"):
             other(row)
 
 
-def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
-    out = decided(tmp_path, lambda i: f"row-{i}")
+def test_a_column_that_is_not_there_is_named(named: Path) -> None:
     for row in ({"id": "x", "text": "y"}, pa.table({"id": ["x"]})):
         with pytest.raises(PlanError, match=r"no column 'uid'.*id"):
-            poolsieve.kept(out).by("uid")(row)
+            poolsieve.kept(named).by("uid")(row)
 
 
 def test_a_pool_without_uids_has_none_to_go_by(tmp_path: Path) -> None:
@@ -290,9 +325,9 @@ def test_a_pool_without_uids_has_none_to_go_by(tmp_path: Path) -> None:
     ]
 
 
-def test_a_stream_of_which_nothing_is_kept_says_so(tmp_path: Path) -> None:
+def test_a_stream_of_which_nothing_is_kept_says_so(named: Path) -> None:
     """As where the wrong column is named; once, and not where some row is kept."""
-    kept = poolsieve.kept(decided(tmp_path, lambda i: f"row-{i}"))
+    kept = poolsieve.kept(named)
     wrong = kept.by("text")
     nothing = {"text": [f"row-{i}." for i in range(200)]}
     with pytest.warns(UserWarning, match=r"none of the first \d+ rows was kept.*is column 'text' what the run had"):
@@ -305,20 +340,6 @@ def test_a_stream_of_which_nothing_is_kept_says_so(tmp_path: Path) -> None:
 
 
 # torch
-
-
-class Rows(torch_data.IterableDataset):
-    """Somebody's own stream: each worker reads its files."""
-
-    def __init__(self, files: list[str]) -> None:
-        self.files = files
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        worker = torch_data.get_worker_info()
-        mine = self.files if worker is None else self.files[worker.id :: worker.num_workers]
-        for file in mine:
-            for i, row in enumerate(pq.read_table(file).to_pylist()):
-                yield {**row, "file": file, "row": i}
 
 
 class Table(torch_data.Dataset):
@@ -334,46 +355,79 @@ class Table(torch_data.Dataset):
         return self.rows[i]
 
 
-def by_key(kept: Kept, row: Any) -> bool:
-    return (row["file"], row["row"]) in kept
-
-
 def texts_kept(out: Path) -> list[str]:
     rows = [row for file in poolsieve.kept(out).urls for row in pq.read_table(file)["text"].to_pylist()]
     return [row for row, keep in zip(rows, said(out)["keep"], strict=True) if keep]
 
 
-@pytest.mark.parametrize("method", [None, *METHODS])
-@pytest.mark.parametrize("exact", [False, True])
-def test_torch_streams_the_kept_rows(tmp_path: Path, method: str | None, exact: bool) -> None:
+@pytest.mark.parametrize(
+    ("method", "workers", "exact"),
+    [(None, 0, False), (None, 0, True), ("fork", 2, False), ("fork", 5, True), ("spawn", 1, True)],
+)
+def test_torch_streams_the_kept_rows(named: Path, paired: Path, method: str | None, workers: int, exact: bool) -> None:
     """By uid, and by key, which tells repeated uids apart."""
-    out = decided(tmp_path, (lambda i: f"{i // 2}") if exact else (lambda i: f"row-{i}"))
+    out = paired if exact else named
     kept = poolsieve.kept(out)
     rows = Rows(list(kept.urls))
     stream = kept.stream(rows, keep=functools.partial(by_key, kept)) if exact else kept.stream(rows, "uid")
-    workers = 2 if method else 0
-    loader = torch_data.DataLoader(
-        stream, batch_size=9, num_workers=workers, collate_fn=whole, multiprocessing_context=method
-    )
+    loader = loader_of(stream, method, workers, 9)
     assert sorted(row["text"] for batch in loader for row in batch) == sorted(texts_kept(out))
     assert isinstance(stream, torch_data.IterableDataset)
 
 
-def test_torch_takes_a_subset_of_a_table(tmp_path: Path) -> None:
-    out = decided(tmp_path, lambda i: f"{i // 2}")
-    kept = poolsieve.kept(out)
+def rows_of(kept: Kept, kind: str) -> Any:
+    return load(kept, streaming=True) if kind == "datasets" else Rows(list(kept.urls))
+
+
+@pytest.mark.parametrize("kind", ["datasets", "own"])
+@pytest.mark.parametrize("taken", [0, 1, 17, 1000])
+def test_a_stream_goes_on_where_its_state_was_taken(named: Path, kind: str, taken: int) -> None:
+    """By the state of the rows' iterable, or by drawing as many rows again; the epoch after that is whole."""
+    kept, uids = poolsieve.kept(named), kept_uids(named)
+    stream = kept.stream(rows_of(kept, kind), "uid")
+    first = [row["uid"] for row in itertools.islice(stream, taken)]
+    state = json.loads(json.dumps(stream.state_dict()))
+    again = poolsieve.kept(named).stream(rows_of(kept, kind), "uid")
+    again.load_state_dict(state)
+    assert again.state_dict() == state or kind == "datasets"
+    assert first + [row["uid"] for row in again] == uids
+    again.set_epoch(1)
+    assert [row["uid"] for row in again] == uids
+    for wrong in ({}, {"other": 1}, None):
+        with pytest.raises(PlanError, match="no state of this stream"):
+            again.load_state_dict(wrong)
+
+
+@pytest.mark.parametrize("kind", ["datasets", "own"])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_torchdata_goes_on_in_the_middle_of_an_epoch(named: Path, kind: str, workers: int) -> None:
+    stateful = pytest.importorskip("torchdata.stateful_dataloader")
+    kept = poolsieve.kept(named)
+
+    def loader() -> Any:
+        stream = kept.stream(rows_of(kept, kind), "uid")
+        return stateful.StatefulDataLoader(stream, batch_size=4, num_workers=workers, collate_fn=whole)
+
+    want = [row["uid"] for batch in loader() for row in batch]
+    assert sorted(want) == sorted(kept_uids(named))
+    stopped = loader()
+    first = [row["uid"] for batch in itertools.islice(stopped, 3) for row in batch]
+    again = loader()
+    again.load_state_dict(stopped.state_dict())
+    assert first + [row["uid"] for batch in again for row in batch] == want
+
+
+def test_torch_takes_a_subset_of_a_table(paired: Path) -> None:
+    kept = poolsieve.kept(paired)
     table = Table(list(kept.urls))
     subset = torch_data.Subset(table, kept.indices(kept.urls, len(table)))
-    loader = torch_data.DataLoader(
-        subset, batch_size=9, num_workers=2, collate_fn=whole, multiprocessing_context="spawn"
-    )
-    assert [row["text"] for batch in loader for row in batch] == texts_kept(out)
+    loader = loader_of(subset, "fork", 2, 9)
+    assert [row["text"] for batch in loader for row in batch] == texts_kept(paired)
 
 
-def test_torch_samples_by_weight(tmp_path: Path) -> None:
+def test_torch_samples_by_weight(named: Path) -> None:
     """Weights of a score make a sampler over the subset: the better a row, the more often."""
-    out = decided(tmp_path, lambda i: f"row-{i}")
-    kept = poolsieve.kept(out, scores=["clip"])
+    kept = poolsieve.kept(named, scores=["clip"])
     table = Table(list(kept.urls))
     subset = torch_data.Subset(table, kept.indices(kept.urls, len(table)))
     weights = kept.weight([row["uid"] for row in subset], "clip", temperature=0.1)
@@ -382,16 +436,15 @@ def test_torch_samples_by_weight(tmp_path: Path) -> None:
     assert np.corrcoef(drawn, weights)[0, 1] > 0.9
 
 
-def test_streams_need_one_way_to_tell_rows(tmp_path: Path) -> None:
-    kept = poolsieve.kept(decided(tmp_path, lambda i: f"row-{i}"))
+def test_streams_need_one_way_to_tell_rows(named: Path) -> None:
+    kept = poolsieve.kept(named)
     for how in ({}, {"uid": "uid", "keep": bool}):
         with pytest.raises(PlanError, match="one of the two is wanted"):
             kept.stream([], **how)
 
 
-def test_predicates_pickle(tars: Path, tmp_path: Path) -> None:
-    run(tar_recipe(tars), tmp_path / "out")
-    kept = poolsieve.kept(tmp_path / "out")
+def test_predicates_pickle(archived: Path) -> None:
+    kept = poolsieve.kept(archived)
     for made in (kept.by("uid"), kept.webdataset(), kept.webdataset(by="key")):
         assert pickle.loads(pickle.dumps(made)) == made and len(pickle.dumps(made)) < 2000
     sample = {"__key__": "k", "__url__": "u", "json": io.BytesIO(b"")}

@@ -20,6 +20,7 @@ from click.testing import CliRunner
 import poolsieve
 from poolsieve.dataflow import Pool, fs, leases
 from poolsieve.dataflow.export.target import LEASES
+from poolsieve.dataflow.pools.formats.parquet.writer import CHUNKING, CHUNKING_KEY
 from poolsieve.dataflow.tokenize import write
 from poolsieve.dataflow.tokenize.index import TokensIndex
 from poolsieve.dataflow.tokenizers import encode
@@ -67,6 +68,8 @@ def test_the_table_says_where_each_token_comes_from(documents: Path, tokenizer: 
     for shard, file in enumerate(found.files):
         stream = np.array(tiny.ids_of(tmp_path / "to" / file.name))
         table = pq.read_table(tmp_path / "to" / file.beside).to_pylist()
+        noted = pq.read_metadata(tmp_path / "to" / file.beside).metadata
+        assert json.loads(noted[CHUNKING_KEY.encode()]) == CHUNKING
         texts, covered, before = texts_of(documents / file.shard.path), 0, -1
         for part in table:
             assert part["uid"] == f"d{1000 * shard + part['row']}" and part["chunk"] * 32 + part["start"] == covered

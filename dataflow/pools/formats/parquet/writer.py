@@ -53,8 +53,7 @@ class RowGroups:
         self.schema = schema
         plain = without_note(schema)
         options = column_options(plain, frozenset(media) | media_of(schema))
-        self._writer = pq.ParquetWriter(sink, plain, **options)  # type: ignore[arg-type]  # pyarrow-stubs: whole `IO` alone
-        self._writer.add_key_value_metadata({CHUNKING_KEY: json.dumps(CHUNKING)})
+        self._writer = noted_writer(sink, plain, options)
         self._waiting: list[pa.RecordBatch] = []
         self._bytes = 0
 
@@ -80,6 +79,19 @@ class RowGroups:
         table = pa.Table.from_batches(self._waiting, self._waiting[0].schema)
         self._waiting, self._bytes = [], 0
         self._writer.write_table(table, row_group_size=table.num_rows)
+
+
+def noted_writer(sink: Sink, schema: pa.Schema, options: dict[str, Any] = WRITER) -> pq.ParquetWriter:
+    """A writer whose footer says how its chunks were cut.
+
+    Args:
+        sink: takes the bytes.
+        schema: of the file, without such a note.
+        options: keywords of `ParquetWriter`, with `CHUNKING` among them.
+    """
+    made = pq.ParquetWriter(sink, schema, **options)  # type: ignore[arg-type]  # pyarrow-stubs: whole `IO` alone
+    made.add_key_value_metadata({CHUNKING_KEY: json.dumps(CHUNKING)})
+    return made
 
 
 def without_note(schema: pa.Schema) -> pa.Schema:
