@@ -8,7 +8,10 @@ the errors that it came from, since s3fs, gcsfs and adlfs all raise something si
 from __future__ import annotations
 
 import errno
+import re
+import time
 from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from poolsieve.dataflow.credentials import hide, without
@@ -174,6 +177,46 @@ def _status(error: BaseException) -> int | None:
     # Asked for one after the other: some warn that a name is old.
     found = (_number(getattr(error, name, None)) for name in ("status_code", "status", "code"))
     return next((number for number in found if number is not None), _number(getattr(response, "status_code", None)))
+
+
+def retry_after(error: BaseException, before: BaseException | None = None) -> float | None:
+    """Seconds that a service asks to wait; None where it asks for nothing. `before` is as for `chain`.
+
+    It says so in `Retry-After` (RFC 9110, 10.2.3: seconds, or a date), and the Hub in `RateLimit` as well
+    (draft-ietf-httpapi-ratelimit-headers: `"api";r=0;t=55`, `r` requests being left for `t` seconds).
+    """
+    for one in chain(error, before):
+        headers = _headers(one)
+        said = str(headers.get("retry-after") or "").strip()
+        if said:
+            return _seconds(said)
+        window = _WINDOW.search(str(headers.get("ratelimit") or ""))
+        if window:
+            return float(window[1])
+    return None
+
+
+_WINDOW = re.compile(r";\s*r=0\s*;\s*t=(\d{1,9})")
+
+
+def _headers(error: BaseException) -> Mapping[str, Any]:
+    """Of the answer that an error came of, by names in small letters: botocore's, aiohttp's, or a response's own."""
+    response = getattr(error, "response", None)
+    if isinstance(response, Mapping):
+        spoken = response.get("ResponseMetadata") or {}
+        found = spoken.get("HTTPHeaders") if isinstance(spoken, Mapping) else None
+    else:
+        found = getattr(error, "headers", None) or getattr(response, "headers", None)
+    return {str(name).lower(): value for name, value in found.items()} if isinstance(found, Mapping) else {}
+
+
+def _seconds(said: str) -> float | None:
+    if said.isascii() and said.isdigit():
+        return float(said[:9])
+    try:
+        return max(parsedate_to_datetime(said).timestamp() - time.time(), 0.0)
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def _number(value: Any) -> int | None:

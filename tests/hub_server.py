@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.hub_store import ATTRIBUTES, Entry, Pull, Refused, Repo, is_large, sha256
@@ -95,6 +95,7 @@ class HubServer:
         requests: what was asked.
         faults: what goes wrong.
         copies: whether files are copied between repositories.
+        xet_hashes: SHA-256 -> hash of Xet, where there is Xet (`tests/hub_xet.py`).
     """
 
     def __init__(self) -> None:
@@ -104,11 +105,17 @@ class HubServer:
         self.requests: list[Request] = []
         self.faults: list[Fault] = []
         self.copies = True
+        self.xet_hashes: dict[str, str] = {}
         self.lock = threading.RLock()
-        self._server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
+        self._server = _Server(("127.0.0.1", 0), type("Bound", (self.handler,), {"hub": self}))
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
-    def __enter__(self) -> HubServer:
+    @property
+    def handler(self) -> type[Handler]:
+        """Who answers."""
+        return Handler
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -149,7 +156,7 @@ class HubServer:
         return {**bare, **ours, **({"HF_TOKEN": token} if token else {}), **more}
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     hub: HubServer
     protocol_version = "HTTP/1.1"
 
@@ -428,7 +435,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif key == "lfsFile":
             if value["oid"] not in self.hub.objects:
                 raise Refused(400, "", f"{value['path']} was not uploaded")
-            files[value["path"]] = Entry(self.hub.objects[value["oid"]], True)
+            files[value["path"]] = Entry(self.hub.objects[value["oid"]], True, self.hub.xet_hashes.get(value["oid"]))
         elif key == "deletedFile":
             if files.pop(value["path"], None) is None:
                 raise Refused(404, "EntryNotFound", "A file with this name doesn't exist")
@@ -481,6 +488,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.headers_out |= {"ETag": f'"{tag}"', "Accept-Ranges": "bytes"}
         if entry.lfs:
             self.headers_out |= {"X-Linked-Size": str(len(entry.data)), "X-Linked-Etag": f'"{tag}"'}
+        if entry.xet:
+            route = f"{self.hub.url}/api/datasets/{repo.name}/xet-read-token/{commit.oid}"
+            self.headers_out |= {"X-Xet-Hash": entry.xet, "X-Xet-Refresh-Route": route}
         return self._ranged(entry.data)
 
     def _ranged(self, data: bytes) -> tuple[int, bytes]:

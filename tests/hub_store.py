@@ -35,10 +35,11 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Entry:
-    """A file at a commit: contents, and whether it is one of LFS."""
+    """A file at a commit: contents, whether it is one of LFS, and its hash where it is one of Xet."""
 
     data: bytes
     lfs: bool
+    xet: str | None = None
 
     def info(self, path: str) -> dict[str, object]:
         pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize %d\n"
@@ -47,7 +48,8 @@ class Entry:
         oid = sha256(self.data)
         text = pointer % (oid.encode(), len(self.data))
         lfs = {"oid": oid, "size": len(self.data), "pointerSize": len(text)}
-        return {"type": "file", "path": path, "size": len(self.data), "oid": git_hash(text), "lfs": lfs, "xetHash": oid}
+        xet = {"xetHash": self.xet} if self.xet else {}
+        return {"type": "file", "path": path, "size": len(self.data), "oid": git_hash(text), "lfs": lfs, **xet}
 
 
 @dataclass(frozen=True)

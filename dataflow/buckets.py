@@ -1,0 +1,141 @@
+"""Buckets of the Hub (`hf://buckets/org/name/...`) as fsspec has them, for work by many at once.
+
+huggingface_hub's own file system is made for a notebook: it lists a file's whole folder to look at the file, keeps that
+listing for ever and one for each thread, calls a file missing when the Hub was only busy, and says the writer's clock
+for the time of a file. Here a look is one request and nothing is remembered, what goes wrong is raised, a file's time
+is the Hub's, and a write is one upload. Buckets have no rename, no folders, and no create-if-absent.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from huggingface_hub import HfFileSystem
+from huggingface_hub.errors import BucketBatchError, BucketNotFoundError
+
+
+class Buckets(HfFileSystem):  # type: ignore[misc]  # huggingface_hub's is untyped
+    """Files of buckets; `path` is `buckets/org/name/...` everywhere."""
+
+    def info(self, path: str, refresh: bool = False, revision: str | None = None, **kwargs: Any) -> dict[str, Any]:
+        """A file's or folder's entry, by one request for a file and a second one for a folder.
+
+        Raises:
+            FileNotFoundError: when there is neither.
+        """
+        place = self.resolve_path(path)
+        whole = place.unresolve()
+        if not place.path:
+            return {"name": whole, "size": 0, "type": "directory"}
+        found = next(iter(self._api.get_bucket_paths_info(place.bucket_id, [place.path])), None)
+        if found is not None:
+            return _entry(whole, found)
+        below = self._api.list_bucket_tree(place.bucket_id, f"{place.path}/")
+        if next(iter(below), None) is None:
+            raise FileNotFoundError(whole)
+        return {"name": whole, "size": 0, "type": "directory"}
+
+    def exists(self, path: str, **kwargs: Any) -> bool:
+        """Whether it is there. A Hub that does not answer is an error, and no "no"."""
+        try:
+            self.info(path)
+        except FileNotFoundError as error:
+            if isinstance(error.__cause__, BucketNotFoundError):
+                raise
+            return False
+        return True
+
+    def ls(self, path: str, detail: bool = True, **kwargs: Any) -> list[Any]:
+        """What is in a folder now."""
+        try:
+            return list(super().ls(path, detail=detail, **{**kwargs, "refresh": True}))
+        finally:
+            self.dircache.clear()
+
+    def find(self, path: str, maxdepth: int | None = None, withdirs: bool = False, **kwargs: Any) -> Any:
+        """All files below a folder now."""
+        try:
+            return super().find(path, maxdepth=maxdepth, withdirs=withdirs, **{**kwargs, "refresh": True})
+        finally:
+            self.dircache.clear()
+
+    def modified(self, path: str, **kwargs: Any) -> datetime:
+        """When a file was written, by the Hub's clock: its `mtime` is the writer's.
+
+        Raises:
+            NotImplementedError: where the Hub does not say.
+        """
+        found = self.info(path).get("uploaded_at")
+        if not isinstance(found, datetime):
+            raise NotImplementedError(f"the Hub does not say when {path} was written")
+        return found
+
+    def put_file(self, lpath: str, rpath: str, *args: Any, **kwargs: Any) -> None:
+        """One upload of a local file, which is visible when it is whole."""
+        if os.path.isdir(lpath):
+            return
+        place = self.resolve_path(rpath)
+        self._api.batch_bucket_files(place.bucket_id, add=[(lpath, place.path)])
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **kwargs: Any) -> None:
+        """One upload of `value`; with `mode="create"` it looks first, since the Hub has no create-if-absent.
+
+        Raises:
+            FileExistsError: if there is a file, and none may be replaced.
+        """
+        if mode == "create" and self.exists(path):
+            raise FileExistsError(path)
+        place = self.resolve_path(path)
+        self._api.batch_bucket_files(place.bucket_id, add=[(bytes(value), place.path)])
+
+    def rm(self, path: str | Sequence[str], recursive: bool = False, maxdepth: int | None = None, **kwargs: Any) -> None:
+        """Removes a file, or a folder with all that is below it, by one listing and one request for 1,000 files.
+
+        Raises:
+            FileNotFoundError: when there is nothing.
+        """
+        for one in [path] if isinstance(path, str) else path:
+            self._remove(one, maxdepth)
+
+    def rm_file(self, path: str) -> None:
+        """Removes one file."""
+        self._remove(path, None)
+
+    def _remove(self, path: str, maxdepth: int | None) -> None:
+        place = self.resolve_path(path)
+        root = f"{place.root}/"
+        found = [name.removeprefix(root) for name in self.find(path, maxdepth=maxdepth)]
+        if not found:
+            raise FileNotFoundError(path)
+        try:
+            self._api.batch_bucket_files(place.bucket_id, delete=found)
+        except BucketBatchError:
+            # Somebody else removed some of them meanwhile, which is what was asked for.
+            if list(self._api.get_bucket_paths_info(place.bucket_id, found)):
+                raise
+
+    def url(self, path: str) -> str:
+        """Where a file is read from; asked for once for each range, so that it asks the Hub for nothing."""
+        place = self.resolve_path(path)
+        return f"{self.endpoint}/buckets/{place.bucket_id}/resolve/{quote(place.path)}"
+
+    def invalidate_cache(self, path: str | None = None) -> None:
+        """Nothing is remembered but which buckets are there; of those that are not, nothing any more."""
+        self.dircache.clear()
+        self._bucket_exists_cache = {name: found for name, found in self._bucket_exists_cache.items() if found[0]}
+
+
+def _entry(name: str, found: Any) -> dict[str, Any]:
+    """As listings of the client have it."""
+    return {
+        "name": name,
+        "size": found.size,
+        "type": "file",
+        "xet_hash": found.xet_hash,
+        "mtime": found.mtime,
+        "uploaded_at": found.uploaded_at,
+    }
