@@ -21,6 +21,19 @@ from huggingface_hub.errors import BucketBatchError, BucketNotFoundError
 class Buckets(HfFileSystem):  # type: ignore[misc]  # huggingface_hub's is untyped
     """Files of buckets; `path` is `buckets/org/name/...` everywhere."""
 
+    def resolve_path(self, path: str, revision: str | None = None) -> Any:
+        """The bucket and the path in it.
+
+        Raises:
+            BucketNotFoundError: if there is no such bucket: no file being there is something else.
+        """
+        try:
+            return super().resolve_path(path, revision)
+        except FileNotFoundError as error:
+            if isinstance(error.__cause__, BucketNotFoundError):
+                raise error.__cause__ from None
+            raise
+
     def info(self, path: str, refresh: bool = False, revision: str | None = None, **kwargs: Any) -> dict[str, Any]:
         """A file's or folder's entry, by one request for a file and a second one for a folder.
 
@@ -43,9 +56,7 @@ class Buckets(HfFileSystem):  # type: ignore[misc]  # huggingface_hub's is untyp
         """Whether it is there. A Hub that does not answer is an error, and no "no"."""
         try:
             self.info(path)
-        except FileNotFoundError as error:
-            if isinstance(error.__cause__, BucketNotFoundError):
-                raise
+        except FileNotFoundError:
             return False
         return True
 

@@ -277,6 +277,8 @@ def _advice(found: list[BaseException], before: BaseException | None) -> tuple[t
     status = {number for one in found if (number := _status(one)) is not None}
     if any(isinstance(one, OSError) and str(one).startswith("Forbidden") for one in found):
         status.add(403)  # as gcsfs says it
+    if "HfHubHTTPError" in names and (of_the_hub := _of_the_hub(found, status)):
+        return of_the_hub
     forbidden = next((text for hit, text in _forbidden(numbers, names, codes, status) if hit), "")
     if forbidden:
         return StorageForbidden, forbidden
@@ -286,6 +288,22 @@ def _advice(found: list[BaseException], before: BaseException | None) -> tuple[t
     if any("range requests" in str(one) for one in found):  # as fsspec's http says it
         return StorageError, "{place} can't be read in parts{said}: copy the pool to storage that serves ranges"
     return StorageError, next((text for hit, text in _other(numbers, codes, status) if hit), "")
+
+
+def _of_the_hub(found: list[BaseException], status: set[int]) -> tuple[type[StorageError], str] | None:
+    if 401 in status:
+        return StorageForbidden, (
+            "the Hub does not know who asks for {place}{said}: there is no token, or it is not valid. Log in with "
+            "`hf auth login`, or set HF_TOKEN, then run the same command again"
+        )
+    bucket = next((one for one in found if "BucketNotFoundError" in _names(one)), None)
+    if bucket is None:
+        return None
+    name = str(getattr(bucket, "bucket_id", None) or "org/name").replace("{", "").replace("}", "")
+    return StorageError, (
+        "there is no such bucket, or your token may not see it: {place}. Check its name, or make it with "
+        f"`hf buckets create {name}`"
+    )
 
 
 def _forbidden(numbers: set[int], names: set[str], codes: set[str], status: set[int]) -> Iterator[tuple[bool, str]]:

@@ -216,14 +216,14 @@ class Handler(BaseHTTPRequestHandler):
             self.hub.requests.append(Request(self.command, self.raw_path, len(self.body), sent, status))
 
     def _send(self, status: int, body: bytes) -> None:
+        alone = self.command == "HEAD"
+        self._note(status, 0 if alone else len(body))  # before the client knows, which may look at once
         self.send_response(status)
         for name, value in self.headers_out.items():
             self.send_header(name, value)
         if "Content-Length" not in self.headers_out:
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        alone = self.command == "HEAD"
-        self._note(status, 0 if alone else len(body))
         if not alone:
             self.wfile.write(body)
 
@@ -405,6 +405,8 @@ class Handler(BaseHTTPRequestHandler):
             self.hub.objects[oid] = self.body
         elif oid not in self.hub.objects:
             raise Refused(404)
+        elif self.command == "POST" and json.loads(self.body) != {"oid": oid, "size": len(self.hub.objects[oid])}:
+            raise Refused(422, "", "another size or hash arrived")
         return self.json({})
 
     def api_lfs_files(self, name: str, rest: str) -> tuple[int, bytes]:

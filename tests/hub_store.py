@@ -48,8 +48,9 @@ class Entry:
         oid = sha256(self.data)
         text = pointer % (oid.encode(), len(self.data))
         lfs = {"oid": oid, "size": len(self.data), "pointerSize": len(text)}
-        xet = {"xetHash": self.xet} if self.xet else {}
-        return {"type": "file", "path": path, "size": len(self.data), "oid": git_hash(text), "lfs": lfs, **xet}
+        # The Hub keeps all of LFS in Xet by now, and its client copies nothing that has no such hash.
+        large = {"lfs": lfs, "xetHash": self.xet or oid}
+        return {"type": "file", "path": path, "size": len(self.data), "oid": git_hash(text), **large}
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ asks (`huggingface_hub/hf_api.py`, `_buckets.py`); their server is not public.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import struct
@@ -14,9 +15,17 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import fsspec
+import huggingface_hub
+import pytest
+from huggingface_hub.utils._xet import abort_xet_session
+
+from poolsieve.dataflow.buckets import Buckets
+from tests import xet_server
 from tests.hub_server import Handler, HubServer
 from tests.hub_store import Refused
 from tests.xet_server import XetServer
@@ -65,7 +74,9 @@ class XetHub(HubServer):
         self._contents: dict[str, bytes] = {}
         super().__init__()
 
-    handler = property(lambda self: _XetHandler)  # type: ignore[assignment]
+    @property
+    def handler(self) -> type[Handler]:
+        return _XetHandler
 
     def stop(self) -> None:
         super().stop()
@@ -241,3 +252,28 @@ def listed(files: Mapping[str, Stored], prefix: str, recursive: bool) -> list[di
             folder = "/".join(parts[:depth])
             found[folder] = {"type": "directory", "path": folder, "uploadedAt": stored.uploaded_at}
     return list(found.values())
+
+
+@contextlib.contextmanager
+def xet_hub(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[XetHub]:
+    """A loopback Hub with Xet, which this process' clients take for theirs, as processes that it starts do."""
+    found = xet_server.program()
+    if found is None:
+        pytest.skip(f"{xet_server.PROGRAM} {xet_server.version()} is not built: make xet-server")
+    with XetHub(XetServer(found)) as made:
+        for name, value in {"HF_ENDPOINT": made.url, "HF_TOKEN": "hf_write", "HF_HOME": str(folder / "hf")}.items():
+            monkeypatch.setenv(name, value)
+        # The client has read its endpoint at import, for all that is asked of it without one.
+        monkeypatch.setitem(fsspec.config.conf, "hf", {"endpoint": made.url})
+        monkeypatch.setattr(huggingface_hub.constants, "HF_XET_CACHE", str(folder / "hf/xet"))
+        monkeypatch.setenv("HF_XET_CACHE", str(folder / "hf/xet"))
+        forget_chunks()
+        yield made
+    forget_chunks()
+
+
+def forget_chunks() -> None:
+    """The next upload of this process begins as that of a new one: what it has cached is read from its folder."""
+    abort_xet_session()
+    fsspec.get_filesystem_class("hf").clear_instance_cache()
+    Buckets.clear_instance_cache()
