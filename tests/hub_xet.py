@@ -195,7 +195,7 @@ class _XetHandler(Handler):
         if what == "batch":
             return self.batch_of(self.may_change(name))
         size = sum(found.size for found in bucket.files.values())
-        made = {"id": name, "private": bucket.private, "createdAt": now(0.0), "size": size}
+        made = {"id": name, "private": bucket.private, "createdAt": moment(0.0), "size": size}
         return self.json({**made, "totalFiles": len(bucket.files)})
 
     def page(self, found: list[dict[str, Any]]) -> tuple[int, bytes]:
@@ -220,8 +220,8 @@ class _XetHandler(Handler):
             size = len(self.hub.contents(line["xetHash"]))
         except KeyError:
             return "no such contents"
-        mtime = datetime.fromtimestamp(line["mtime"] / 1000, UTC).isoformat()
-        bucket.files[line["path"]] = Stored(line["xetHash"], size, mtime, now(self.hub.clock))
+        uploaded = moment(time.time() + self.hub.clock)
+        bucket.files[line["path"]] = Stored(line["xetHash"], size, moment(line["mtime"] / 1000), uploaded)
         return ""
 
     def stored(self, bucket: Bucket, path: str) -> tuple[int, bytes]:
@@ -234,8 +234,9 @@ class _XetHandler(Handler):
         return self._ranged(self.hub.contents(found.xet_hash))
 
 
-def now(ahead: float) -> str:
-    return datetime.fromtimestamp(time.time() + ahead, UTC).isoformat()
+def moment(seconds: float) -> str:
+    """As the Hub writes a time."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def listed(files: Mapping[str, Stored], prefix: str, recursive: bool) -> list[dict[str, Any]]:
