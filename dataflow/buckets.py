@@ -9,13 +9,46 @@ is the Hub's, and a write is one upload. Buckets have no rename, no folders, and
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
 from huggingface_hub import HfFileSystem
-from huggingface_hub.errors import BucketBatchError, BucketNotFoundError
+from huggingface_hub.errors import BucketBatchError, BucketNotFoundError, HfHubHTTPError
+from huggingface_hub.utils import (
+    are_progress_bars_disabled,
+    build_hf_headers,
+    disable_progress_bars,
+    enable_progress_bars,
+    get_session,
+    hf_raise_for_status,
+)
+
+
+class _Quiet:
+    """Without the client's bars, while any thread is in it: they are the process' own, and a run has its display."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._bars = threading.Lock(), 0, False
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1 and not are_progress_bars_disabled():
+                self._bars = True
+                disable_progress_bars()
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0 and self._bars:
+                self._bars = False
+                enable_progress_bars()
+
+
+_QUIET = _Quiet()
 
 
 class Buckets(HfFileSystem):  # type: ignore[misc]  # huggingface_hub's is untyped
@@ -89,8 +122,12 @@ class Buckets(HfFileSystem):  # type: ignore[misc]  # huggingface_hub's is untyp
         """One upload of a local file, which is visible when it is whole."""
         if os.path.isdir(lpath):
             return
-        place = self.resolve_path(rpath)
-        self._api.batch_bucket_files(place.bucket_id, add=[(lpath, place.path)])
+        self._upload(rpath, lpath)
+
+    def get_file(self, rpath: str, lpath: Any, **kwargs: Any) -> None:
+        """One download."""
+        with _QUIET:
+            super().get_file(rpath, lpath, **kwargs)
 
     def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **kwargs: Any) -> None:
         """One upload of `value`; with `mode="create"` it looks first, since the Hub has no create-if-absent.
@@ -100,8 +137,23 @@ class Buckets(HfFileSystem):  # type: ignore[misc]  # huggingface_hub's is untyp
         """
         if mode == "create" and self.exists(path):
             raise FileExistsError(path)
+        self._upload(path, bytes(value))
+
+    def _upload(self, path: str, source: str | bytes) -> None:
         place = self.resolve_path(path)
-        self._api.batch_bucket_files(place.bucket_id, add=[(bytes(value), place.path)])
+        try:
+            with _QUIET:
+                self._api.batch_bucket_files(place.bucket_id, add=[(source, place.path)])
+        except HfHubHTTPError:
+            raise
+        except Exception:
+            # hf_xet says "network error" too where the Hub gives it no token: then the Hub says why.
+            self._check_writer(place.bucket_id)
+            raise
+
+    def _check_writer(self, bucket: str) -> None:
+        url = f"{self.endpoint}/api/buckets/{bucket}/xet-write-token"
+        hf_raise_for_status(get_session().get(url, headers=build_hf_headers(token=self.token)))
 
     def rm(self, path: str | Sequence[str], recursive: bool = False, maxdepth: int | None = None, **kwargs: Any) -> None:
         """Removes a file, or a folder with all that is below it, by one listing and one request for 1,000 files.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -34,12 +35,12 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[XetHub]:
 
 @pytest.fixture
 def large(tmp_path: Path) -> Path:
-    """Two files of 6 MB each that do not compress: some hundred chunks."""
+    """Two files of 6 MB each, random but for their spelling. A hundred rows in a row are of one word, others of six."""
     folder = tmp_path / "large"
     folder.mkdir()
     for number in range(2):
         random = np.random.default_rng(number)
-        texts = [f"{'word ' * (i % 10)}{random.bytes(750).hex()}" for i in range(4000)]
+        texts = [f"{'word ' * (0 if 1000 <= i < 1100 else 5)}{random.bytes(750).hex()}" for i in range(4000)]
         uids = [f"{number * 4000 + i:032x}" for i in range(4000)]
         pq.write_table(pa.table({"uid": uids, "text": texts}), folder / f"{number}.parquet")
     return folder
@@ -85,10 +86,14 @@ def test_it_is_read_back_by_xet(hub: XetHub, out: Path, publish: Publish, tmp_pa
     assert hub.count("GET", "/reconstructions/") > 0 == hub.count("GET", "/resolve/")
 
 
+@pytest.mark.parametrize("cache", ["warm", "cold"])
 def test_a_moved_cut_sends_only_chunks_that_changed(
-    hub: XetHub, large: Path, tmp_path: Path, publish: Publish
+    hub: XetHub, large: Path, tmp_path: Path, publish: Publish, cache: str
 ) -> None:
-    """Content-defined chunking: rows that stay make the same chunks, wherever they stand."""
+    """Content-defined chunking: rows that stay make the same chunks, wherever they stand.
+
+    The client asks the storage for few of them (one in 1,024): of a small file it knows what it has sent itself.
+    """
     out = tmp_path / "out"
     decided(out, large, least=1)
     publish(out)
@@ -98,11 +103,14 @@ def test_a_moved_cut_sends_only_chunks_that_changed(
     decided(out, large, least=2)
     hub.forget()
     forget_chunks()
+    assert (tmp_path / "hf/xet").is_dir()
+    if cache == "cold":
+        shutil.rmtree(tmp_path / "hf")
     made = publish(out)
     after = exported(out)
     assert data(hub) == after and all(contents not in before.values() for contents in after.values())
     assert made.sent >= sum(map(len, after.values()))  # what was offered; only the client knows of chunks
-    assert 0 < sent(hub) < 0.8 * first
+    assert 0 < sent(hub) < (0.6 if cache == "warm" else 1.0) * first
 
 
 CODE = """
@@ -134,7 +142,8 @@ def test_one_that_was_killed_half_way_goes_on(
     hub.forget()
     forget_chunks()
     made = publish(out)
-    assert made.commits == 1 and data(hub) == exported(out) and first > 0
+    assert made.commits == 1 and data(hub) == exported(out)
+    assert first > 3_000_000 and sent(hub) == 0  # the storage has the chunks, though nothing says yet whose they are
 
 
 @pytest.mark.parametrize(
