@@ -155,7 +155,9 @@ class Buckets(HfFileSystem):  # type: ignore[misc]  # huggingface_hub's is untyp
         url = f"{self.endpoint}/api/buckets/{bucket}/xet-write-token"
         hf_raise_for_status(get_session().get(url, headers=build_hf_headers(token=self.token)))
 
-    def rm(self, path: str | Sequence[str], recursive: bool = False, maxdepth: int | None = None, **kwargs: Any) -> None:
+    def rm(
+        self, path: str | Sequence[str], recursive: bool = False, maxdepth: int | None = None, **kwargs: Any
+    ) -> None:
         """Removes a file, or a folder with all that is below it, by one listing and one request for 1,000 files.
 
         Raises:
@@ -189,7 +191,8 @@ class Buckets(HfFileSystem):  # type: ignore[misc]  # huggingface_hub's is untyp
     def invalidate_cache(self, path: str | None = None) -> None:
         """Nothing is remembered but which buckets are there; of those that are not, nothing any more."""
         self.dircache.clear()
-        self._bucket_exists_cache = {name: found for name, found in self._bucket_exists_cache.items() if found[0]}
+        known: dict[str, tuple[bool, Exception | None]] = self._bucket_exists_cache  # type: ignore[has-type]
+        self._bucket_exists_cache = {name: found for name, found in known.items() if found[0]}
 
 
 def _entry(name: str, found: Any) -> dict[str, Any]:

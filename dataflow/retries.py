@@ -25,7 +25,7 @@ FIRST_PAUSE = 0.5
 """Seconds between the first attempt and the second."""
 
 LONGEST_PAUSE = 330.0
-"""A pause that a service asks for is kept up to this: the Hub counts requests in windows of 300 s (its "Rate limits")."""
+"""Seconds up to which a pause that a service asks for is kept: the Hub's windows ("Rate limits") are of 300 s."""
 PATIENCE_SECONDS = 900.0
 """After so long nothing is tried again, whatever a service asks for: three of the Hub's windows."""
 _LONG = 45.0

@@ -152,7 +152,9 @@ class _XetHandler(Handler):
 
     def forward(self) -> tuple[int, bytes]:
         """Asks the storage, as whom the client asks: URLs in its answers lead here."""
-        if self.headers.get("Authorization") != "Bearer xet" and self.raw_path.startswith(("/v1/reco", "/v1/sha", "/v2")):
+        if self.headers.get("Authorization") != "Bearer xet" and self.raw_path.startswith(
+            ("/v1/reco", "/v1/sha", "/v2")
+        ):
             raise Refused(401, "", "no token of the storage")
         passed = {n: v for n, v in self.headers.items() if n.lower() not in ("connection", "transfer-encoding")}
         status, headers, body = self.hub.storage.ask(self.command, self.path, self.body, passed)
@@ -210,7 +212,9 @@ class _XetHandler(Handler):
         with self.hub.lock:
             failed = [{"path": line["path"], "error": said} for line in lines if (said := self.change(bucket, line))]
         done = len(lines) - len(failed)
-        return self.json({"success": not failed, "processed": done, "failed": failed}, 422 if not done and failed else 200)
+        return self.json(
+            {"success": not failed, "processed": done, "failed": failed}, 422 if not done and failed else 200
+        )
 
     def change(self, bucket: Bucket, line: dict[str, Any]) -> str:
         """What is wrong with an operation."""

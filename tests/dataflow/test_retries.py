@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -17,12 +16,12 @@ from tests.hub_server import Fault, HubServer
 
 
 @pytest.fixture
-def url(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def url(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> str:
     """A file of a loopback Hub, read as any web server's: this client waits for nothing by itself."""
     monkeypatch.setattr(retries, "FIRST_PAUSE", 0.002)
     hub.create("org/pool", {"a.txt": b"contents"})
     fsspec.get_filesystem_class("http").clear_instance_cache()
-    yield f"{hub.url}/datasets/org/pool/resolve/main/a.txt"
+    return f"{hub.url}/datasets/org/pool/resolve/main/a.txt"
 
 
 def refused(times: int, **headers: str) -> Fault:
