@@ -8,7 +8,7 @@ DEMO   := demo
 # beside the real `poolsieve/__init__.py` lead to them. Git does not track them; a wheel is made without them.
 LINKS  := $(addprefix poolsieve/,filters scoring_models dataflow jobs)
 
-.PHONY: help venv demo demo-text demo-color demo-suite demo-pool docs test check lint types clean
+.PHONY: help venv demo demo-text demo-color demo-suite demo-pool docs test xet-server check lint types clean
 
 help:  ## what there is
 	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ types: $(LINKS) | $(BIN)/poolsieve  ## mypy, strict
 
 test: | $(BIN)/poolsieve  ## the tests
 	$(BIN)/python -m pytest -n 2 --dist loadscope
+
+xet-server: | $(BIN)/poolsieve  ## build xet-core's storage server, for the tests that need it (cargo; minutes)
+	$(BIN)/python -m tests.xet_server
 
 check: lint types test  ## everything that CI checks
 

@@ -64,11 +64,25 @@ def connect(url: str, options: StorageOptions | None = None) -> tuple[fsspec.Abs
         PlanError: for a scheme that nothing here reads, and for options that its file system does not take.
     """
     try:
+        if _BUCKET.match(url):
+            return _bucket(url, options or {})
         system, path = url_to_fs(url, **dict(options or {}))
     except (ImportError, TypeError, ValueError) as error:
         said = without(" ".join(str(error).split()), options or {})
         raise PlanError(f"can't open {hide(url)}: {said}") from error
     return system, path
+
+
+_BUCKET = re.compile(r"hf://buckets/")
+
+
+def _bucket(url: str, options: StorageOptions) -> tuple[fsspec.AbstractFileSystem, str]:
+    from poolsieve.dataflow.buckets import Buckets
+
+    path = str(Buckets._strip_protocol(url))
+    if path.count("/") < 2:
+        raise PlanError(f"{url} names no bucket: write hf://buckets/org/name, and a folder in it")
+    return Buckets(**options), path
 
 
 def join(base: str, *parts: str) -> str:

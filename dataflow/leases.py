@@ -118,15 +118,19 @@ class Lease:
 
     def __init__(self, url: str, holder: Holder) -> None:
         self.url, self.holder = url, holder
-        self.lost = False
+        self.lost, self._beats = False, 0
         self._work = progress.current()
         self._taken_by = os.getpid()
         self._over = threading.Event()
         self._writing = threading.Lock()
 
     def write(self) -> None:
-        """Takes it, or says that its holder is still there."""
-        data = json.dumps(msgspec.to_builtins(self.holder)).encode()
+        """Takes it, or says that its holder is still there.
+
+        Never the same bytes twice: a store that knows files by their contents may not write anew what it has.
+        """
+        data = json.dumps(msgspec.to_builtins(self.holder) | {"beat": self._beats}).encode()
+        self._beats += 1
         for _ in range(_MADE_AGAIN):
             with contextlib.suppress(FileNotFoundError):
                 fs.write_bytes(self.url, data)

@@ -8,7 +8,10 @@ the errors that it came from, since s3fs, gcsfs and adlfs all raise something si
 from __future__ import annotations
 
 import errno
+import re
+import time
 from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from poolsieve.dataflow.credentials import hide, without
@@ -181,6 +184,46 @@ def _status(error: BaseException) -> int | None:
     return next((number for number in found if number is not None), _number(getattr(response, "status_code", None)))
 
 
+def retry_after(error: BaseException, before: BaseException | None = None) -> float | None:
+    """Seconds that a service asks to wait; None where it asks for nothing. `before` is as for `chain`.
+
+    It says so in `Retry-After` (RFC 9110, 10.2.3: seconds, or a date), and the Hub in `RateLimit` as well
+    (draft-ietf-httpapi-ratelimit-headers: `"api";r=0;t=55`, `r` requests being left for `t` seconds).
+    """
+    for one in chain(error, before):
+        headers = _headers(one)
+        said = str(headers.get("retry-after") or "").strip()
+        if said:
+            return _seconds(said)
+        window = _WINDOW.search(str(headers.get("ratelimit") or ""))
+        if window:
+            return float(window[1])
+    return None
+
+
+_WINDOW = re.compile(r";\s*r=0\s*;\s*t=(\d{1,9})")
+
+
+def _headers(error: BaseException) -> Mapping[str, Any]:
+    """Of the answer that an error came of, by names in small letters: botocore's, aiohttp's, or a response's own."""
+    response = getattr(error, "response", None)
+    if isinstance(response, Mapping):
+        spoken = response.get("ResponseMetadata") or {}
+        found = spoken.get("HTTPHeaders") if isinstance(spoken, Mapping) else None
+    else:
+        found = getattr(error, "headers", None) or getattr(response, "headers", None)
+    return {str(name).lower(): value for name, value in found.items()} if isinstance(found, Mapping) else {}
+
+
+def _seconds(said: str) -> float | None:
+    if said.isascii() and said.isdigit():
+        return float(said[:9])
+    try:
+        return max(parsedate_to_datetime(said).timestamp() - time.time(), 0.0)
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
 def _number(value: Any) -> int | None:
     text = str(value)
     return int(text) if len(text) == 3 and text.isascii() and text.isdigit() else None
@@ -239,6 +282,8 @@ def _advice(found: list[BaseException], before: BaseException | None) -> tuple[t
     status = {number for one in found if (number := _status(one)) is not None}
     if any(isinstance(one, OSError) and str(one).startswith("Forbidden") for one in found):
         status.add(403)  # as gcsfs says it
+    if "HfHubHTTPError" in names and (of_the_hub := _of_the_hub(found, status)):
+        return of_the_hub
     forbidden = next((text for hit, text in _forbidden(numbers, names, codes, status) if hit), "")
     if forbidden:
         return StorageForbidden, forbidden
@@ -248,6 +293,22 @@ def _advice(found: list[BaseException], before: BaseException | None) -> tuple[t
     if any("range requests" in str(one) for one in found):  # as fsspec's http says it
         return StorageError, "{place} can't be read in parts{said}: copy the pool to storage that serves ranges"
     return StorageError, next((text for hit, text in _other(numbers, codes, status) if hit), "")
+
+
+def _of_the_hub(found: list[BaseException], status: set[int]) -> tuple[type[StorageError], str] | None:
+    if 401 in status:
+        return StorageForbidden, (
+            "the Hub does not know who asks for {place}{said}: there is no token, or it is not valid. Log in with "
+            "`hf auth login`, or set HF_TOKEN, then run the same command again"
+        )
+    bucket = next((one for one in found if "BucketNotFoundError" in _names(one)), None)
+    if bucket is None:
+        return None
+    name = str(getattr(bucket, "bucket_id", None) or "org/name").replace("{", "").replace("}", "")
+    return StorageError, (
+        "there is no such bucket, or your token may not see it: {place}. Check its name, or make it with "
+        f"`hf buckets create {name}`"
+    )
 
 
 def _forbidden(numbers: set[int], names: set[str], codes: set[str], status: set[int]) -> Iterator[tuple[bool, str]]:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.hub_store import ATTRIBUTES, Entry, Pull, Refused, Repo, is_large, sha256
@@ -96,6 +96,7 @@ class HubServer:
         faults: what goes wrong.
         copies: whether files are copied between repositories.
         renamed: old name of a repository -> the one that it has now; the old one leads there, as on the Hub.
+        xet_hashes: SHA-256 -> hash of Xet, where there is Xet (`tests/hub_xet.py`).
     """
 
     def __init__(self) -> None:
@@ -106,11 +107,17 @@ class HubServer:
         self.faults: list[Fault] = []
         self.copies = True
         self.renamed: dict[str, str] = {}
+        self.xet_hashes: dict[str, str] = {}
         self.lock = threading.RLock()
-        self._server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
+        self._server = _Server(("127.0.0.1", 0), type("Bound", (self.handler,), {"hub": self}))
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
-    def __enter__(self) -> HubServer:
+    @property
+    def handler(self) -> type[Handler]:
+        """Who answers."""
+        return Handler
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -151,7 +158,7 @@ class HubServer:
         return {**bare, **ours, **({"HF_TOKEN": token} if token else {}), **more}
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     hub: HubServer
     protocol_version = "HTTP/1.1"
 
@@ -211,14 +218,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.hub.requests.append(Request(self.command, self.raw_path, len(self.body), sent, status))
 
     def _send(self, status: int, body: bytes) -> None:
+        alone = self.command == "HEAD"
+        self._note(status, 0 if alone else len(body))  # before the client knows, which may look at once
         self.send_response(status)
         for name, value in self.headers_out.items():
             self.send_header(name, value)
         if "Content-Length" not in self.headers_out:
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        alone = self.command == "HEAD"
-        self._note(status, 0 if alone else len(body))
         if not alone:
             self.wfile.write(body)
 
@@ -405,6 +412,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.hub.objects[oid] = self.body
         elif oid not in self.hub.objects:
             raise Refused(404)
+        elif self.command == "POST" and json.loads(self.body) != {"oid": oid, "size": len(self.hub.objects[oid])}:
+            raise Refused(422, "", "another size or hash arrived")
         return self.json({})
 
     def api_lfs_files(self, name: str, rest: str) -> tuple[int, bytes]:
@@ -435,7 +444,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif key == "lfsFile":
             if value["oid"] not in self.hub.objects:
                 raise Refused(400, "", f"{value['path']} was not uploaded")
-            files[value["path"]] = Entry(self.hub.objects[value["oid"]], True)
+            files[value["path"]] = Entry(self.hub.objects[value["oid"]], True, self.hub.xet_hashes.get(value["oid"]))
         elif key == "deletedFile":
             if files.pop(value["path"], None) is None:
                 raise Refused(404, "EntryNotFound", "A file with this name doesn't exist")
@@ -488,6 +497,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.headers_out |= {"ETag": f'"{tag}"', "Accept-Ranges": "bytes"}
         if entry.lfs:
             self.headers_out |= {"X-Linked-Size": str(len(entry.data)), "X-Linked-Etag": f'"{tag}"'}
+        if entry.xet:
+            route = f"{self.hub.url}/api/datasets/{repo.name}/xet-read-token/{commit.oid}"
+            self.headers_out |= {"X-Xet-Hash": entry.xet, "X-Xet-Refresh-Route": route}
         return self._ranged(entry.data)
 
     def _ranged(self, data: bytes) -> tuple[int, bytes]:

@@ -35,10 +35,11 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Entry:
-    """A file at a commit: contents, and whether it is one of LFS."""
+    """A file at a commit: contents, whether it is one of LFS, and its hash where it is one of Xet."""
 
     data: bytes
     lfs: bool
+    xet: str | None = None
 
     def info(self, path: str) -> dict[str, object]:
         pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize %d\n"
@@ -47,7 +48,9 @@ class Entry:
         oid = sha256(self.data)
         text = pointer % (oid.encode(), len(self.data))
         lfs = {"oid": oid, "size": len(self.data), "pointerSize": len(text)}
-        return {"type": "file", "path": path, "size": len(self.data), "oid": git_hash(text), "lfs": lfs, "xetHash": oid}
+        # The Hub keeps all of LFS in Xet by now, and its client copies nothing that has no such hash.
+        large = {"lfs": lfs, "xetHash": self.xet or oid}
+        return {"type": "file", "path": path, "size": len(self.data), "oid": git_hash(text), **large}
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import random
-import time
 from collections.abc import Callable, Iterator
-from email.utils import parsedate_to_datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import tenacity
 
-from poolsieve.dataflow import progress
-from poolsieve.dataflow.storage_errors import chain, is_away, transient
+from poolsieve.dataflow.retries import LONGEST_PAUSE, PATIENCE_SECONDS, sleep
+from poolsieve.dataflow.storage_errors import chain, is_away, retry_after, transient
 from poolsieve.scoring_models.base.errors import PoolsieveError
 
 T = TypeVar("T")
@@ -20,14 +18,8 @@ T = TypeVar("T")
 ATTEMPTS = 10
 """Times that a call is made before it has failed."""
 
-PATIENCE_SECONDS = 900.0
-"""After so long nothing is tried again. The Hub counts requests in windows of five minutes (its "Rate limits")."""
-
 AWAY_SECONDS = 30.0
 """The same where nothing answers at all."""
-
-LONGEST_PAUSE = 330.0
-"""A pause that the Hub asks for is kept up to this: its window, and a little."""
 
 FIRST_PAUSE = 1.0
 """Seconds before the second attempt, where the Hub asks for nothing."""
@@ -54,33 +46,6 @@ def passes(error: BaseException) -> bool:
     return status(error) in (CONFLICT, STALE) or transient(error)
 
 
-def retry_after(error: BaseException) -> float | None:
-    """Seconds that the Hub asks to wait, by `Retry-After` (RFC 9110, 10.2.3: seconds, or a date) or `RateLimit`."""
-    for one in chain(error):
-        headers = getattr(getattr(one, "response", None), "headers", None)
-        if headers is None:
-            continue
-        said = str(headers.get("retry-after") or "").strip()
-        return _seconds(said) if said else _window(headers)
-    return None
-
-
-def _seconds(said: str) -> float | None:
-    if said.isdigit():
-        return float(said[:9])
-    try:
-        return max(parsedate_to_datetime(said).timestamp() - time.time(), 0.0)
-    except (ValueError, TypeError, OverflowError):
-        return None
-
-
-def _window(headers: Any) -> float | None:
-    from huggingface_hub.utils import parse_ratelimit_headers
-
-    found = parse_ratelimit_headers(headers)
-    return None if found is None or found.remaining > 0 else float(found.reset_in_seconds)
-
-
 def _pause(state: tenacity.RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     asked = retry_after(error) if error is not None else None
@@ -93,13 +58,6 @@ def _stop(state: tenacity.RetryCallState) -> bool:
     error = state.outcome.exception() if state.outcome else None
     limit = AWAY_SECONDS if error is not None and is_away(error, None) else PATIENCE_SECONDS
     return state.attempt_number >= ATTEMPTS or (state.seconds_since_start or 0.0) >= limit
-
-
-def _sleep(seconds: float) -> None:
-    until = time.monotonic() + seconds
-    while (left := until - time.monotonic()) > 0:
-        progress.check()
-        time.sleep(min(left, 0.2))
 
 
 def attempts(say: Callable[[str], None]) -> Iterator[tenacity.AttemptManager]:
@@ -120,7 +78,7 @@ def attempts(say: Callable[[str], None]) -> Iterator[tenacity.AttemptManager]:
         retry=tenacity.retry_if_exception(passes),
         wait=_pause,
         stop=_stop,
-        sleep=_sleep,
+        sleep=sleep,
         before_sleep=tell,
         reraise=True,
     )
