@@ -98,7 +98,7 @@ $(GCP)/bin/poolsieve: pyproject.toml | $(LINKS)
 
 test-gcp: $(GCP)/bin/poolsieve  ## poolsieve[gcp]: that it imports, and jobs as Dataflow would get them
 	$(GCP)/bin/pip check
-	$(GCP)/bin/python -m pytest -p no:cacheprovider tests/dataflow/runners/test_gcp.py
+	$(GCP)/bin/python -m pytest -p no:cacheprovider tests/dataflow/runners/test_dataflow.py tests/dataflow/runners/test_gcp.py
 
 check: lint types test test-oldest test-gcp  ## everything that CI checks
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace as replaced
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
+import msgspec
+
 from poolsieve.dataflow import leases
 from poolsieve.dataflow.decisions.summary import empty_budgets
 from poolsieve.dataflow.export.export import export as export_rows
@@ -19,6 +21,7 @@ from poolsieve.dataflow.fs import StorageOptions
 from poolsieve.dataflow.kept.kept import Kept, kept
 from poolsieve.dataflow.passes.estimate import PlanReport, advice, describe_plan, trivial_cuts
 from poolsieve.dataflow.passes.flight import shards_in_flight
+from poolsieve.dataflow.passes.needs import needs_of
 from poolsieve.dataflow.passes.submit import Plan, carry_out, prepare, prepare_stored
 from poolsieve.dataflow.passes.submit import what_if as compare_with_current
 from poolsieve.dataflow.recipes.recipe import Pool, Recipe
@@ -136,6 +139,9 @@ def plan(
     params: Params | None = None,
     include: Sequence[str] = (),
     sample_rows: int = 2000,
+    workers: int | None = None,
+    runner: str = "local",
+    beam_flags: Sequence[str] = (),
 ) -> PlanReport:
     """What a run would read and compute, and about how many rows each rule would keep. Starts nothing.
 
@@ -145,13 +151,16 @@ def plan(
         params: arguments of the recipe file's function.
         include: files of modules that the recipe file imports.
         sample_rows: rows that are read for the estimates; 0 for none.
+        workers, runner, beam_flags: as for `run`; `runner` of the report is what they come to.
 
     Raises:
         PlanError: for anything that can't work.
     """
+    engine = Engine(runner, _one_unless_given(workers), beam_flags)
     made = prepare(given(recipe, params, include), os.fspath(out))
     with ending(made.job.run_id):
-        return describe_plan(made, sample_rows=sample_rows)
+        there = engine.describe(needs_of(made.job), made.job.program.wants_processes)
+        return msgspec.structs.replace(describe_plan(made, sample_rows=sample_rows), runner=there)
 
 
 def run(

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from poolsieve.dataflow import fs, leases, progress
 from poolsieve.dataflow.decisions.facts import facts_of
+from poolsieve.dataflow.passes.needs import needs_of
 from poolsieve.dataflow.pools import hub
 from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.formats.base import NoneReadable
@@ -339,6 +340,8 @@ def execute(
     from poolsieve.dataflow.passes import pipeline
 
     job = plan.job
+    needs = needs_of(job, score=score)
+    engine.check_needs(needs)
 
     def work() -> None:
         for step in job.program.scorers if score else ():
@@ -346,7 +349,7 @@ def execute(
                 with progress.loading(step.name):
                     _make_artefact(job, step, engine)
         made = engine.pipeline(processes=job.program.wants_processes)
-        pipeline.build(made, job, plan.shards, score=score, write=write)
+        pipeline.build(made, job, plan.shards, score=score, write=write, hints=engine.hints(needs))
         made.run().wait_until_finish()
 
     with progress.of(job.run_id).here():

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from poolsieve.dataflow.runners.base import Runner, Setting
+from poolsieve.dataflow.runners.dataflow import DataflowRunner
 from poolsieve.dataflow.runners.local import LocalRunner
+from poolsieve.dataflow.runners.needs import ByPool, Fits, Here, Hints, Needs, RunnerPlan
 from poolsieve.dataflow.runners.portable import PortableRunner
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
 
@@ -15,7 +17,11 @@ if TYPE_CHECKING:
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
-RUNNERS: Mapping[str, Runner] = {"local": LocalRunner(), "portable": PortableRunner()}
+RUNNERS: Mapping[str, Runner] = {
+    "local": LocalRunner(),
+    "portable": PortableRunner(),
+    "dataflow": DataflowRunner(),
+}
 """Name -> runner: what `--runner` may be."""
 
 
@@ -64,3 +70,33 @@ class Engine:
 
         made = RUNNERS[self.runner].beam_runner(self._setting(processes))
         return beam.Pipeline(runner=made, options=self.options(processes))
+
+    def check_needs(self, needs: Needs) -> None:
+        """Refuses a job that can't run here, before any work starts.
+
+        Raises:
+            PlanError: with the reason, and what to do.
+        """
+        self._fits.check_needs(self._setting(False), needs)
+
+    def hints(self, needs: Needs) -> dict[str, Hints]:
+        """Step that scores -> its resource hints."""
+        return {need.step: self._fits.fit(self._setting(False), need).hints for need in needs.steps}
+
+    def describe(self, needs: Needs, processes: bool = False) -> RunnerPlan:
+        """What the runner is told, and how it serves each step.
+
+        Raises:
+            PlanError: for a job that can't run here.
+        """
+        self.check_needs(needs)
+        setting = self._setting(processes)
+        flags = (*RUNNERS[self.runner].flags(setting), *self.flags)
+        steps = tuple(self._fits.fit(setting, need) for need in needs.steps)
+        return RunnerPlan(runner=self.runner, flags=flags, steps=steps)
+
+    @property
+    def _fits(self) -> Fits:
+        """The runner, if it can give steps machines of their own; else what all can say that run here, or elsewhere."""
+        runner = RUNNERS[self.runner]
+        return runner if isinstance(runner, Fits) else Here() if self.runner == "local" else ByPool()

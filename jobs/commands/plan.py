@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import shlex
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from poolsieve.jobs.commands.options import parsed_parameters, recipe_options
+from poolsieve.jobs.commands.options import parsed_parameters, recipe_options, runner_options
 
 if TYPE_CHECKING:
     from poolsieve.dataflow.passes.estimate import PlanReport, StageEstimate
+    from poolsieve.dataflow.runners.needs import RunnerPlan
 
 
 @click.command()
 @recipe_options(out="Folder (any fsspec URL) of scores, ledger, manifest.")
+@runner_options
 @click.option("--sample", "sample_rows", default=2000, show_default=True, help="Rows to sample for estimates; 0: none.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plan(
-    recipe: str, out: str, parameters: tuple[str, ...], include: tuple[str, ...], sample_rows: int, as_json: bool
+    recipe: str,
+    out: str,
+    parameters: tuple[str, ...],
+    include: tuple[str, ...],
+    sample_rows: int,
+    as_json: bool,
+    **where: Any,
 ) -> None:
-    """Check RECIPE and show what a run would do: passes, bytes, fingerprints, what is scored already, yields."""
+    """Check RECIPE and show what a run would do: passes, bytes, fingerprints, what is scored already, yields.
+
+    With --runner, also the flags that Beam gets and what the machines must have. Beam options may follow after `--`.
+    """
     import msgspec
 
     from poolsieve.jobs import api
 
     params = parsed_parameters(parameters)
-    found = api.plan(recipe, out, params=params, include=include, sample_rows=sample_rows)
+    found = api.plan(recipe, out, params=params, include=include, sample_rows=sample_rows, **where)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=1).decode())
         return
@@ -47,8 +59,19 @@ def _print(found: PlanReport) -> None:
         [(one.name, one.scorer, one.fingerprint, f"{one.scored_shards} of {found.shards}") for one in found.scorers],
     )
     print_table(("rule", "keeps about", "95 % interval", "of rows"), [_stage(stage) for stage in found.stages])
+    if found.runner is not None and found.runner.runner != "local":
+        _print_runner(found.runner)
     for warning in found.warnings:
         say(warning)
+
+
+def _print_runner(found: RunnerPlan) -> None:
+    """The flags as they could be typed, and each step's machines."""
+    click.echo(f"runner   {shlex.join((found.runner, *found.flags))}")
+    for step in found.steps:
+        click.echo(f"{step.step:<8} {step.note}")
+        for name, value in step.hints.items():
+            click.echo(f"         {name}={value}")
 
 
 def _stage(stage: StageEstimate) -> tuple[str, ...]:
