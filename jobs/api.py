@@ -17,7 +17,7 @@ from poolsieve.dataflow import leases
 from poolsieve.dataflow.decisions.summary import empty_budgets
 from poolsieve.dataflow.export.export import export as export_rows
 from poolsieve.dataflow.export.index import ExportIndex
-from poolsieve.dataflow.fs import StorageOptions
+from poolsieve.dataflow.fs import StorageOptions, absolute
 from poolsieve.dataflow.kept.kept import Kept, kept
 from poolsieve.dataflow.passes.estimate import PlanReport, advice, describe_plan, trivial_cuts
 from poolsieve.dataflow.passes.flight import shards_in_flight
@@ -32,6 +32,7 @@ from poolsieve.dataflow.runners.supervise import Watch
 from poolsieve.dataflow.store.job import Options
 from poolsieve.dataflow.store.layout import leases_folder, report_url
 from poolsieve.dataflow.store.manifest import read_cuts
+from poolsieve.dataflow.store.models import local_files, upload
 from poolsieve.dataflow.store.out import OutFolder
 from poolsieve.dataflow.store.session import ending
 from poolsieve.dataflow.store.summary import Summary
@@ -142,6 +143,7 @@ def plan(
     workers: int | None = None,
     runner: str = "local",
     beam_flags: Sequence[str] = (),
+    models: str | os.PathLike[str] | None = None,
 ) -> PlanReport:
     """What a run would read and compute, and about how many rows each rule would keep. Starts nothing.
 
@@ -152,12 +154,13 @@ def plan(
         include: files of modules that the recipe file imports.
         sample_rows: rows that are read for the estimates; 0 for none.
         workers, runner, beam_flags: as for `run`; `runner` of the report is what they come to.
+        models: as for `run`.
 
     Raises:
         PlanError: for anything that can't work.
     """
     engine = Engine(runner, _one_unless_given(workers), beam_flags)
-    made = prepare(given(recipe, params, include), os.fspath(out))
+    made = prepare(given(recipe, params, include), os.fspath(out), options=Options(models=_models(models)))
     with ending(made.job.run_id):
         there = engine.describe(needs_of(made.job), made.job.program.wants_processes)
         return msgspec.structs.replace(describe_plan(made, sample_rows=sample_rows), runner=there)
@@ -177,6 +180,7 @@ def run(
     retry_quarantined: bool = False,
     replace_pool: bool = False,
     devices: str | int | Sequence[int] | None = None,
+    models: str | os.PathLike[str] | None = None,
     samples: bool = True,
     truth: str | os.PathLike[str] | None = None,
     progress: bool = False,
@@ -200,6 +204,8 @@ def run(
         replace_pool: go on if the current decision in OUT is of another pool; this one then takes its place.
         devices: GPUs of this machine (local runner), as "0,1" or "all": a copy of each model on each, except models
             that name their device. If not given, a model takes the first GPU that there is.
+        models: a folder that `save_models` filled, on any fsspec storage: models of the Hub are looked for there first,
+            and each file is fetched once a machine.
         samples: show rows in the report; False keeps their contents out of it.
         truth: Parquet file with uid and matches; the report states precision and recall.
         progress: show progress on stderr.
@@ -217,6 +223,7 @@ def run(
         retry_quarantined=retry_quarantined,
         max_error_rate=max_error_rate,
         devices=_devices(devices, runner),
+        models=_models(models),
     )
     frozen = None if cuts is None else read_cuts(cuts)
     made = prepare(given(recipe, params, include), os.fspath(out), options=options, frozen=frozen)
@@ -233,6 +240,43 @@ def run(
         for text in empty_budgets(found.cuts):
             say(text)
         return Run(found.url, made.job.source or made.job.recipe_object)
+
+
+def save_models(
+    recipe: AnyRecipe,
+    to: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    params: Params | None = None,
+    include: Sequence[str] = (),
+    say: Say = warn,
+) -> list[str]:
+    """Copies the Hub's models of a recipe to a folder that `run(models=...)` takes, or that an image has as its cache.
+
+    Args:
+        recipe: an object, or a file.
+        to: a folder on any fsspec storage, which gets the layout of the Hub's cache.
+        out: OUT, as for `plan`.
+        params: arguments of the recipe file's function.
+        include: files of modules that the recipe file imports.
+        say: is told of model files that are of no repository, and so are not copied.
+
+    Returns:
+        The files that were not there yet, relative to `to`.
+
+    Raises:
+        PlanError: for anything that can't work.
+    """
+    made = prepare(given(recipe, params, include), os.fspath(out))
+    with ending(made.job.run_id):
+        files = [step.scorer.files() for step in made.job.program.scorers]
+        for path in local_files(files):
+            say(f"{path} is a file of this machine: workers need it at that path")
+        return upload(files, made.job.commits, absolute(to))
+
+
+def _models(url: str | os.PathLike[str] | None) -> str:
+    return "" if url is None else absolute(url)
 
 
 def _one_unless_given(workers: int | None) -> int:

@@ -15,6 +15,7 @@ import click
 from poolsieve.jobs.commands.decide import decide
 from poolsieve.jobs.commands.export import export
 from poolsieve.jobs.commands.items import items
+from poolsieve.jobs.commands.models import models
 from poolsieve.jobs.commands.plan import plan
 from poolsieve.jobs.commands.prune import prune
 from poolsieve.jobs.commands.publish import publish
@@ -121,7 +122,7 @@ def main() -> None:
     """
 
 
-for command in (plan, run, decide, export, publish, report, items, tokenize, train, prune):
+for command in (plan, run, decide, export, publish, report, items, tokenize, train, prune, models):
     main.add_command(command)
 
 

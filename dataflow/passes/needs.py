@@ -21,7 +21,8 @@ def needs_of(job: Job, *, score: bool = True) -> Needs:
     schedule = Schedule.of(job.program, job.frozen)
     passes = [i for i in range(len(schedule.stops)) if score and schedule.reads(i)]
     steps = tuple(_need(job, score_label(i), schedule.scored_in(i)) for i in passes)
-    return Needs(steps=steps, places=(job.out, *(job.pool.all_urls if score else ())))
+    read = [*job.pool.all_urls, *filter(None, [job.options.models])] if score else []
+    return Needs(steps=steps, places=(job.out, *read))
 
 
 def _need(job: Job, label: str, steps: Sequence[ScoreStep]) -> Need:

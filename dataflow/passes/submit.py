@@ -33,6 +33,7 @@ from poolsieve.dataflow.store.fingerprints import changed_functions, scorer_part
 from poolsieve.dataflow.store.job import Job, Options
 from poolsieve.dataflow.store.layout import leases_folder, retried_url, run_folder, summary_url
 from poolsieve.dataflow.store.manifest import Manifest, pool_id, read_manifest, read_shards, write_manifest
+from poolsieve.dataflow.store.models import use_models
 from poolsieve.dataflow.store.out import OutFolder
 from poolsieve.dataflow.store.session import ending
 from poolsieve.dataflow.store.settings import stored_scorers
@@ -106,6 +107,7 @@ def prepare(
     Raises:
         PlanError: for anything that can't work, before any work starts.
     """
+    use_models(options.models)
     given, source = _given(recipe)
     given = Recipe(given.pool.pinned(), given.stages)
     files, out = given.pool.located(), fs.absolute(out)

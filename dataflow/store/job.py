@@ -21,6 +21,7 @@ from poolsieve.dataflow.recipes.source import RecipeSource
 from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.dataflow.store import layout
 from poolsieve.dataflow.store.artefacts import with_artefact
+from poolsieve.dataflow.store.models import use_models
 from poolsieve.dataflow.store.scores import FolderListing
 from poolsieve.dataflow.store.session import Session, session_of
 from poolsieve.dataflow.store.settings import ScorerParts, check_settings, stored_settings
@@ -41,6 +42,7 @@ class Options:
         retry_quarantined: try rows again whose scores failed.
         max_error_rate: fail if more of the rows than this share were quarantined; None: never.
         devices: of torch, for models that leave theirs open: a copy on each; none: where a model's own "auto" leads.
+        models: URL where models of the Hub are looked for first; see `store.models`.
 
     Raises:
         PlanError: for a rate that is no share.
@@ -50,6 +52,7 @@ class Options:
     retry_quarantined: bool = False
     max_error_rate: float | None = None
     devices: tuple[str, ...] = ()
+    models: str = ""
 
     def __post_init__(self) -> None:
         most = self.max_error_rate
@@ -112,6 +115,7 @@ class Job:
 
     def _compiled(self) -> Program:
         use_commits(self.commits)
+        use_models(self.options.models)
         program = compile_recipe(self.recipe.stages, self.pool.roles, self.role_types, self._facts)
         return replace(program, steps=tuple(self._with_artefact(step) for step in program.steps))
 

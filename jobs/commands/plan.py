@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from poolsieve.jobs.commands.options import parsed_parameters, recipe_options, runner_options
+from poolsieve.jobs.commands.options import models_option, parsed_parameters, recipe_options, runner_options
 
 if TYPE_CHECKING:
     from poolsieve.dataflow.passes.estimate import PlanReport, StageEstimate
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 @click.command()
 @recipe_options(out="Folder (any fsspec URL) of scores, ledger, manifest.")
 @runner_options
+@models_option
 @click.option("--sample", "sample_rows", default=2000, show_default=True, help="Rows to sample for estimates; 0: none.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plan(
