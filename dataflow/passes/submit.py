@@ -359,6 +359,29 @@ def execute(
     return pipeline.take_result(job)
 
 
+def hand_over(plan: Plan, *, engine: Engine) -> None:
+    """Gives the job to a service that goes on without this process, and returns: nobody waits, or writes the manifest.
+
+    Nothing that a scorer needs made first can be made so: that takes a job of its own.
+
+    Raises:
+        PlanError: for a job that can't run there, or has such a scorer.
+    """
+    import_beam()
+    from poolsieve.dataflow.passes import pipeline
+
+    job, needs = plan.job, needs_of(plan.job)
+    engine.check_needs(needs)
+    for step in job.program.scorers:
+        if missing(step.scorer):
+            raise PlanError(
+                f"{step.name} needs a file that a job of its own makes from the pool: use `poolsieve run`, which waits"
+            )
+    made = engine.pipeline(processes=job.program.wants_processes)
+    pipeline.build(made, job, plan.shards, hints=engine.hints(needs))
+    made.run()
+
+
 def _make_artefact(job: Job, step: ScoreStep, engine: Engine) -> None:
     from poolsieve.dataflow.passes import counting
 
