@@ -30,7 +30,14 @@ from poolsieve.dataflow.runners.supervise import Watch, supervised
 from poolsieve.dataflow.store.artefacts import build, missing
 from poolsieve.dataflow.store.fingerprints import changed_functions, scorer_parts, stored_facts, stored_parts
 from poolsieve.dataflow.store.job import Job, Options
-from poolsieve.dataflow.store.layout import leases_folder, retried_url, run_folder, summary_url
+from poolsieve.dataflow.store.layout import (
+    leases_folder,
+    retried_url,
+    rows_folder,
+    run_folder,
+    scores_folder,
+    summary_url,
+)
 from poolsieve.dataflow.store.manifest import Manifest, pool_id, read_manifest, read_shards, write_manifest
 from poolsieve.dataflow.store.out import OutFolder
 from poolsieve.dataflow.store.session import ending
@@ -345,13 +352,33 @@ def execute(
             if missing(step.scorer):
                 with progress.loading(step.name):
                     _make_artefact(job, step, engine)
-        made = engine.pipeline(processes=job.program.wants_processes)
-        pipeline.build(made, job, plan.shards, score=score, write=write)
-        made.run().wait_until_finish()
+        engine.run(
+            lambda made: pipeline.build(made, job, plan.shards, score=score, write=write),
+            processes=job.program.wants_processes,
+            sign=_Signs(job.out, job.run_id).seen,
+        )
 
     with progress.of(job.run_id).here():
         supervised(work, watch)
     return pipeline.take_result(job)
+
+
+class _Signs:
+    """Whether workers have begun to leave something in OUT since the job was made."""
+
+    def __init__(self, out: str, run_id: str) -> None:
+        self.folders = (rows_folder(out), scores_folder(out), run_folder(out, run_id))
+        self.before = self._names()
+
+    def seen(self) -> bool:
+        """Looks again."""
+        return self._names() != self.before
+
+    def _names(self) -> list[list[str]]:
+        try:
+            return [fs.names(folder) for folder in self.folders]
+        except OSError:  # the job will say it
+            return []
 
 
 def _make_artefact(job: Job, step: ScoreStep, engine: Engine) -> None:

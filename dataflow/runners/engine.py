@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from poolsieve.dataflow.runners import given
 from poolsieve.dataflow.runners.base import Runner, Setting
+from poolsieve.dataflow.runners.flink import FlinkRunner
 from poolsieve.dataflow.runners.local import LocalRunner
+from poolsieve.dataflow.runners.place import Sign
 from poolsieve.dataflow.runners.portable import PortableRunner
+from poolsieve.dataflow.runners.prism import PrismRunner
+from poolsieve.dataflow.runners.spark import SparkRunner
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
 
 if TYPE_CHECKING:
     import apache_beam as beam
-    from apache_beam.options.pipeline_options import PipelineOptions
 
-RUNNERS: Mapping[str, Runner] = {"local": LocalRunner(), "portable": PortableRunner()}
+Build = Callable[["beam.Pipeline"], None]
+"""Adds steps to a pipeline."""
+
+RUNNERS: Mapping[str, Runner] = {
+    "local": LocalRunner(),
+    "prism": PrismRunner(),
+    "spark": SparkRunner(),
+    "flink": FlinkRunner(),
+    "portable": PortableRunner(),
+}
 """Name -> runner: what `--runner` may be."""
+
+
+def _nothing_seen() -> bool:
+    return False
 
 
 @dataclass(frozen=True)
@@ -51,16 +68,28 @@ class Engine:
     def _setting(self, processes: bool) -> Setting:
         return Setting(workers=self.workers, processes=processes, flags=tuple(self.flags))
 
-    def options(self, processes: bool = False) -> PipelineOptions:
-        """Beam's options."""
+    def all_flags(self, processes: bool = False, opened: Sequence[str] = ()) -> list[str]:
+        """Beam's flags: the runner's, then those of what was opened for the job, then the user's, which win."""
+        own = opened or RUNNERS[self.runner].flags(self._setting(processes))
+        return [*own, "--no_save_main_session", *given.without(self.flags, given.START)]
+
+    def run(self, build: Build, *, processes: bool = False, sign: Sign = _nothing_seen) -> None:
+        """Runs a pipeline here to its end.
+
+        Args:
+            build: adds the steps to an empty pipeline.
+            processes: whether threads would gain nothing.
+            sign: whether anything of the job has been seen to be done; a job elsewhere that shows none is given up.
+
+        Raises:
+            PoolsieveError: whatever stopped it.
+        """
+        import apache_beam as beam
         from apache_beam.options.pipeline_options import PipelineOptions
 
-        own = RUNNERS[self.runner].flags(self._setting(processes))
-        return PipelineOptions([*own, "--no_save_main_session", *self.flags])
-
-    def pipeline(self, processes: bool = False) -> beam.Pipeline:
-        """An empty pipeline that will run here; `processes` says that threads would gain nothing."""
-        import apache_beam as beam
-
-        made = RUNNERS[self.runner].beam_runner(self._setting(processes))
-        return beam.Pipeline(runner=made, options=self.options(processes))
+        runner, setting = RUNNERS[self.runner], self._setting(processes)
+        with runner.opened(setting) as place:
+            options = PipelineOptions(self.all_flags(processes, place.flags))
+            pipeline = beam.Pipeline(runner=runner.beam_runner(setting), options=options)
+            build(pipeline)
+            place.run(pipeline, sign)
