@@ -40,6 +40,7 @@ from poolsieve.dataflow.store.layout import (
 )
 from poolsieve.dataflow.store.manifest import Manifest, pool_id, read_manifest, read_shards, write_manifest
 from poolsieve.dataflow.store.out import OutFolder
+from poolsieve.dataflow.store.reports import this_process
 from poolsieve.dataflow.store.session import ending
 from poolsieve.dataflow.store.settings import stored_scorers
 from poolsieve.dataflow.store.summary import Summary, dumps
@@ -345,7 +346,7 @@ def execute(
     import_beam()
     from poolsieve.dataflow.passes import pipeline
 
-    job = plan.job
+    job = dataclasses.replace(plan.job, client=this_process())
 
     def work() -> None:
         for step in job.program.scorers if score else ():

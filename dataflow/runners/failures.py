@@ -133,8 +133,9 @@ def told(texts: Iterable[str], *, what: str) -> BaseException:
 
 
 def _last_line(texts: list[str]) -> str:
-    lines = [line.strip() for text in texts[:1] for line in text.splitlines() if line.strip()]
-    telling = [line for line in lines if re.search(r"(?:Error|Exception|panic)\b", line) and not line.startswith("at ")]
+    lines = [line.strip() for text in texts[:1] for line in text.splitlines()]
+    lines = [line for line in lines if line and not line.startswith(("at ", "..."))]
+    telling = [line for line in lines if re.search(r"(?:Error|Exception|panic)\b", line)]
     return ((telling or lines or ["it gave no reason"])[-1])[:_SHOWN]
 
 

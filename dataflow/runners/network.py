@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import socket
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from typing import Any
@@ -74,7 +74,7 @@ def get_json(url: str, timeout: float = ANSWER, method: str = "GET") -> Any:
         request = urllib.request.Request(url, method=method)  # noqa: S310
         with _direct.open(request, timeout=timeout) as answer:
             return json.loads(answer.read() or b"null")
-    except (OSError, ValueError, urllib.error.URLError):
+    except (OSError, ValueError, http.client.HTTPException):
         return None
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from poolsieve.jobs.commands.options import parsed_parameters, recipe_options
+from poolsieve.jobs.commands.options import parsed_parameters, recipe_options, runner_options
 
 if TYPE_CHECKING:
     from poolsieve.dataflow.passes.estimate import PlanReport, StageEstimate
@@ -16,20 +16,38 @@ if TYPE_CHECKING:
 @recipe_options(out="Folder (any fsspec URL) of scores, ledger, manifest.")
 @click.option("--sample", "sample_rows", default=2000, show_default=True, help="Rows to sample for estimates; 0: none.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@runner_options
 def plan(
-    recipe: str, out: str, parameters: tuple[str, ...], include: tuple[str, ...], sample_rows: int, as_json: bool
+    recipe: str,
+    out: str,
+    parameters: tuple[str, ...],
+    include: tuple[str, ...],
+    sample_rows: int,
+    as_json: bool,
+    runner: str,
+    workers: int | None,
+    beam_flags: tuple[str, ...],
 ) -> None:
-    """Check RECIPE and show what a run would do: passes, bytes, fingerprints, what is scored already, yields."""
+    """Check RECIPE and show what a run would do: passes, bytes, fingerprints, what is scored already, yields.
+
+    With --runner, it also asks that runner's cluster what can be asked, and shows Beam's flags of the run.
+    """
     import msgspec
 
+    from poolsieve.dataflow.runners.engine import Engine
     from poolsieve.jobs import api
 
+    engine = Engine(runner, 1 if workers is None else workers, beam_flags)
+    flags = [] if runner == "local" else engine.all_flags()
     params = parsed_parameters(parameters)
     found = api.plan(recipe, out, params=params, include=include, sample_rows=sample_rows)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=1).decode())
+        shown = msgspec.to_builtins(found) | ({"beam_flags": flags} if flags else {})
+        click.echo(msgspec.json.format(msgspec.json.encode(shown), indent=1).decode())
         return
     _print(found)
+    for flag in flags:
+        click.echo(f"beam     {flag}")
 
 
 def _print(found: PlanReport) -> None:
