@@ -365,7 +365,7 @@ def execute(
 
 
 class _Signs:
-    """Whether workers have begun to leave something in OUT since the job was made."""
+    """Whether workers have left something in OUT since the last look."""
 
     def __init__(self, out: str, run_id: str) -> None:
         self.folders = (rows_folder(out), scores_folder(out), run_folder(out, run_id))
@@ -373,7 +373,8 @@ class _Signs:
 
     def seen(self) -> bool:
         """Looks again."""
-        return self._names() != self.before
+        before, self.before = self.before, self._names()
+        return self.before != before
 
     def _names(self) -> list[list[str]]:
         try:

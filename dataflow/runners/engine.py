@@ -79,7 +79,7 @@ class Engine:
         Args:
             build: adds the steps to an empty pipeline.
             processes: whether threads would gain nothing.
-            sign: whether anything of the job has been seen to be done; a job elsewhere that shows none is given up.
+            sign: whether anything of the job was done since the last look; a job elsewhere without a sign is given up.
 
         Raises:
             PoolsieveError: whatever stopped it.

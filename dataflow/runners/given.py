@@ -33,7 +33,7 @@ def without(flags: Sequence[str], *names: str) -> list[str]:
 
 
 START = "start_seconds"
-"""A flag of ours among Beam's: seconds until the first sign of work."""
+"""A flag of ours among Beam's: seconds that may pass without a sign of work."""
 
 
 def start_seconds(flags: Sequence[str]) -> float:

@@ -20,13 +20,13 @@ from poolsieve.dataflow.runners.worker_pool import ask
 from poolsieve.scoring_models.base.errors import PoolsieveError
 
 Sign = Callable[[], bool]
-"""Whether anything of the job has been seen to be done."""
+"""Whether anything of the job was seen to be done since it was asked last."""
 
 START_SECONDS = 600.0
-"""Seconds in which a worker must start or something be done, unless `--start_seconds` says otherwise."""
+"""Seconds that may pass with no worker at work and nothing done, unless `--start_seconds` says otherwise."""
 
-_LOOK, _LOOK_AGAIN = 0.2, 5.0
-"""Seconds between two looks at the flag that asks to stop; between two looks for a first sign of work."""
+_LOOK, _LOOK_AGAIN = 0.2, 10.0
+"""Seconds between two looks at the flag that asks to stop; between two looks for a sign of work."""
 
 _CANCEL = 20.0
 """Seconds that an engine has to take the word that a job is cancelled."""
@@ -64,7 +64,7 @@ class Elsewhere(Place):
         flags: Beam's, beside those of the preset.
         pool: where workers come from, if this process can ask there; else empty.
         flink: URL of Flink's REST service, or empty.
-        start_seconds: limit until the first sign of work.
+        start_seconds: that may pass without a sign of work.
         engine_log: what the engine itself says, of this job and others; None if it is not here.
         name: the job's.
     """
@@ -85,11 +85,11 @@ class Elsewhere(Place):
         Raises:
             PoolsieveError: in one line, what stopped it; the whole trace is in a file that it names.
         """
-        begun, said = self._begun(sign), self._engine_said()
+        moves, said = self._moving(sign), self._engine_said()
         job = _Job(pipeline)
         job.start()
         try:
-            self._wait(job, begun)
+            self._wait(job, moves)
         except BaseException:
             self._cancel(job)
             raise
@@ -105,39 +105,39 @@ class Elsewhere(Place):
         size = self.engine_log.stat().st_size
         return size, _tail(self.engine_log, before[0]) if before[0] else ""
 
-    def _begun(self, sign: Sign) -> Sign:
-        """Whether a worker was started since now, or something done."""
+    def _moving(self, sign: Sign) -> Sign:
+        """Whether a worker that was started since now is at work, or something was done since the last look."""
         said = ask(self.pool) if self.pool else None
         before = said.started if said is not None else 0
 
-        def begun() -> bool:
+        def moves() -> bool:
             said = ask(self.pool, timeout=_LOOK_AGAIN) if self.pool else None
-            return sign() or (said is not None and said.started > before)
+            return (said is not None and said.started > before and said.alive > 0) or sign()
 
-        return begun
+        return moves
 
-    def _wait(self, job: _Job, begun: Sign) -> None:
-        started = looked = time.monotonic()
-        waiting, named = True, False
+    def _wait(self, job: _Job, moves: Sign) -> None:
+        moved = looked = time.monotonic()
+        named = False
         while not job.done.wait(_LOOK):
             progress.check()
             if not named and (named := job.id is not None):
                 self._name(job)
-            if waiting and time.monotonic() - looked > _LOOK_AGAIN:
-                waiting, looked = not begun(), time.monotonic()
-                if waiting and time.monotonic() - started > self.start_seconds:
-                    raise self._nothing_began()
+            if time.monotonic() - looked > min(_LOOK_AGAIN, self.start_seconds):
+                looked = time.monotonic()
+                moved = looked if moves() else moved
+                if looked - moved > self.start_seconds:
+                    raise self._nothing_moves()
 
     def _name(self, job: _Job) -> None:
         self.guard.watch(endpoint=self.endpoint, job=str(job.id))
         if self.flink:
             self.guard.watch(flink=self.flink, name=self.name)
 
-    def _nothing_began(self) -> PoolsieveError:
-        found = told([_tail(self.guard.log)], what=f"the job on {self.what}")
+    def _nothing_moves(self) -> PoolsieveError:
         return PoolsieveError(
-            f"no worker was started and nothing done within {self.start_seconds:.0f} s on {self.what}: it may have no "
-            f"free place, or not reach the worker pool ({found}). -- --start_seconds=N waits longer"
+            f"no worker at work and nothing done for {self.start_seconds:.0f} s on {self.what}: it may have no free "
+            f"place, or not reach the worker pool; {self.guard.log} may say. -- --start_seconds=N waits longer"
         )
 
     def _cancel(self, job: _Job) -> None:

@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections import defaultdict
 from concurrent import futures
 from dataclasses import dataclass, field
 from typing import Any
@@ -64,6 +65,7 @@ class Workers:
     """The processes of a pool. Ids are unique within an executor only."""
 
     started: int = 0
+    _executors: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     _list: list[Worker] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -81,16 +83,21 @@ class Workers:
         made = Worker(worker_id, endpoint, process)
         with self._lock:
             self._list.append(made)
+            self._executors[worker_id].add(endpoint)
             self.started += 1
         _log.info("worker %s of %s is process %d", worker_id, endpoint, process.pid)
         return made
 
     def stop(self, worker_id: str) -> None:
-        """Ends the worker of that id, if only one has it. Others end with their executor."""
+        """Ends the workers of that id, if a single executor ever asked for it.
+
+        Else it may be another's that is left: those end by themselves, when their executor lets them go.
+        """
         with self._lock:
+            alone = len(self._executors[worker_id]) == 1
             named = [one for one in self._list if one.id == worker_id and one.alive]
-        if len(named) == 1:
-            named[0].end()
+        for one in named if alone else ():
+            one.end()
 
     def sweep(self) -> None:
         """Forgets those that have ended, and says how."""

@@ -107,12 +107,19 @@ def test_two_executors_at_once_with_the_same_ids_and_a_scorer_that_prints(
 
 
 def test_only_a_worker_whose_id_is_its_own_is_stopped(workers: WorkerPool, executor: str) -> None:
-    assert start(workers, "4-1", executor) == start(workers, "4-1", executor) == start(workers, "4-2", executor) == ""
-    assert workers.workers.alive() == 3
-    stop(workers, "4-1")
-    assert workers.workers.alive() == 3
-    stop(workers, "4-2")
-    wait_until(lambda: workers.workers.alive() == 2)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        assert start(workers, "4-1", f"127.0.0.1:{other.getsockname()[1]}") == ""
+        first = children(os.getpid())
+        assert start(workers, "4-1", executor) == start(workers, "4-2", executor) == ""
+        assert workers.workers.alive() == 3
+        stop(workers, "4-1")
+        assert workers.workers.alive() == 3
+        stop(workers, "4-2")
+        wait_until(lambda: workers.workers.alive() == 2)
+        os.kill(first[-1], signal.SIGKILL)
+        wait_until(lambda: workers.workers.alive() == 1)
+        stop(workers, "4-1")  # by the executor whose worker has ended: the one that is left is the other's
+        assert workers.workers.alive() == 1
 
 
 @pytest.mark.parametrize("what", ["poolsieve", "beam", "python"])
