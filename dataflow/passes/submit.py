@@ -31,10 +31,18 @@ from poolsieve.dataflow.runners.supervise import Watch, supervised
 from poolsieve.dataflow.store.artefacts import build, missing
 from poolsieve.dataflow.store.fingerprints import changed_functions, scorer_parts, stored_facts, stored_parts
 from poolsieve.dataflow.store.job import Job, Options
-from poolsieve.dataflow.store.layout import leases_folder, retried_url, run_folder, summary_url
+from poolsieve.dataflow.store.layout import (
+    leases_folder,
+    retried_url,
+    rows_folder,
+    run_folder,
+    scores_folder,
+    summary_url,
+)
 from poolsieve.dataflow.store.manifest import Manifest, pool_id, read_manifest, read_shards, write_manifest
 from poolsieve.dataflow.store.models import use_models
 from poolsieve.dataflow.store.out import OutFolder
+from poolsieve.dataflow.store.reports import this_process
 from poolsieve.dataflow.store.session import ending
 from poolsieve.dataflow.store.settings import stored_scorers
 from poolsieve.dataflow.store.summary import Summary, dumps
@@ -341,7 +349,7 @@ def execute(
     import_beam()
     from poolsieve.dataflow.passes import pipeline
 
-    job = plan.job
+    job = dataclasses.replace(plan.job, client=this_process())
     needs = needs_of(job, score=score)
     engine.check_needs(needs)
 
@@ -350,9 +358,11 @@ def execute(
             if missing(step.scorer):
                 with progress.loading(step.name):
                     _make_artefact(job, step, engine)
-        made = engine.pipeline(processes=job.program.wants_processes)
-        pipeline.build(made, job, plan.shards, score=score, write=write, hints=engine.hints(needs))
-        made.run().wait_until_finish()
+        engine.run(
+            lambda made: pipeline.build(made, job, plan.shards, score=score, write=write, hints=engine.hints(needs)),
+            processes=job.program.wants_processes,
+            sign=_Signs(job.out, job.run_id).seen,
+        )
 
     with progress.of(job.run_id).here():
         supervised(work, watch)
@@ -377,9 +387,27 @@ def hand_over(plan: Plan, *, engine: Engine) -> None:
             raise PlanError(
                 f"{step.name} needs a file that a job of its own makes from the pool: use `poolsieve run`, which waits"
             )
-    made = engine.pipeline(processes=job.program.wants_processes)
-    pipeline.build(made, job, plan.shards, hints=engine.hints(needs))
-    made.run()
+    hints = engine.hints(needs)
+    engine.run(lambda made: pipeline.build(made, job, plan.shards, hints=hints), processes=job.program.wants_processes)
+
+
+class _Signs:
+    """Whether workers have left something in OUT since the last look."""
+
+    def __init__(self, out: str, run_id: str) -> None:
+        self.folders = (rows_folder(out), scores_folder(out), run_folder(out, run_id))
+        self.before = self._names()
+
+    def seen(self) -> bool:
+        """Looks again."""
+        before, self.before = self.before, self._names()
+        return self.before != before
+
+    def _names(self) -> list[list[str]]:
+        try:
+            return [fs.names(folder) for folder in self.folders]
+        except OSError:  # the job will say it
+            return []
 
 
 def _make_artefact(job: Job, step: ScoreStep, engine: Engine) -> None:

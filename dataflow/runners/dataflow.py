@@ -7,6 +7,7 @@ go together: Dataflow's guides "Right fitting", "Use GPUs" and "Use custom conta
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import re
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from typing import Any
 from poolsieve.dataflow import progress
 from poolsieve.dataflow.runners.base import Setting
 from poolsieve.dataflow.runners.needs import Need, Needs, StepFit, flag_value, flag_values
+from poolsieve.dataflow.runners.place import Place, Sign
 from poolsieve.scoring_models.base.errors import PlanError
 
 THREADS = 4
@@ -130,6 +132,11 @@ class DataflowRunner:
         progress.goes_on_elsewhere()
         return "DataflowRunner"
 
+    def opened(self, setting: Setting) -> contextlib.AbstractContextManager[Place]:
+        """Google's service; nobody waits for a job that a Flex Template's launcher only writes down."""
+        written = flag_value(setting.flags, "--template_location")
+        return contextlib.nullcontext(Unwaited() if written else Place())
+
     def check_needs(self, setting: Setting, needs: Needs) -> None:
         """A GPU for scorers that name one, and for no others; everything where machines of Google's can reach it."""
         for place in needs.places:
@@ -162,6 +169,14 @@ class DataflowRunner:
             none = f"; no {ACCELERATOR}, so on CPUs: {', '.join(need.may_gpu)}" if need.may_gpu else ""
             note = f"{need.memory_gb} GB{none}"
         return StepFit(step=need.step, hints=hints, note=note)
+
+
+class Unwaited(Place):
+    """Where a job goes on, or begins, when this process has ended."""
+
+    def run(self, pipeline: Any, sign: Sign) -> None:
+        """Hands a pipeline over."""
+        pipeline.run()
 
 
 def _installed(module: str) -> bool:

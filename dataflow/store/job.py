@@ -22,6 +22,7 @@ from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.dataflow.store import layout
 from poolsieve.dataflow.store.artefacts import with_artefact
 from poolsieve.dataflow.store.models import use_models
+from poolsieve.dataflow.store.reports import Reporter, this_process
 from poolsieve.dataflow.store.scores import FolderListing
 from poolsieve.dataflow.store.session import Session, session_of
 from poolsieve.dataflow.store.settings import ScorerParts, check_settings, stored_settings
@@ -77,6 +78,7 @@ class Job:
         compare: the decision that a what-if is compared with.
         commits: what branches of model repositories were when the plan was made: workers load the same files.
         retried: whether failures were ever tried again in OUT: a decision is then named after its ledger as well.
+        client: the process that shows progress, as `this_process` names it; "" if none does.
     """
 
     out: str
@@ -94,6 +96,13 @@ class Job:
     retried: bool = False
     commits: Commits = field(default_factory=dict)
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    client: str = ""
+
+    def tell(self) -> None:
+        """Lets the client know how far this process is, if it is another one."""
+        if self.client and self.client != this_process():
+            made = self.session.once("reporter", lambda: Reporter(self.out, self.run_id))
+            made.tell(progress.of(self.run_id).counts())
 
     @property
     def recipe(self) -> Recipe:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -31,7 +30,7 @@ def plan(
 ) -> None:
     """Check RECIPE and show what a run would do: passes, bytes, fingerprints, what is scored already, yields.
 
-    With --runner, also the flags that Beam gets and what the machines must have. Beam options may follow after `--`.
+    With --runner, it also asks that runner's cluster what can be asked, and shows Beam's flags, and steps' machines.
     """
     import msgspec
 
@@ -68,7 +67,8 @@ def _print(found: PlanReport) -> None:
 
 def _print_runner(found: RunnerPlan) -> None:
     """The flags as they could be typed, and each step's machines."""
-    click.echo(f"runner   {shlex.join((found.runner, *found.flags))}")
+    for flag in found.flags:
+        click.echo(f"beam     {flag}")
     for step in found.steps:
         click.echo(f"{step.step:<8} {step.note}")
         for name, value in step.hints.items():

@@ -156,7 +156,8 @@ def test_jobs_that_its_machines_could_not_run_are_refused_with_the_reason() -> N
 
 
 def test_a_pool_of_processes_is_refused_several_copies_on_a_gpu() -> None:
-    job = ["--job_endpoint=localhost:1"]
+    listening = socket.create_server(("127.0.0.1", 0))
+    job = [f"--job_endpoint=127.0.0.1:{listening.getsockname()[1]}"]
     with pytest.raises(PlanError, match="sdk_worker_parallelism=4: m name a GPU"):
         Engine("portable", flags=[*job, "--sdk_worker_parallelism=4"]).check_needs(Needs(steps=(MUST,)))
     there = Engine("portable", flags=job).describe(Needs(steps=(MUST,), places=("/data/out",)))
@@ -187,13 +188,15 @@ def test_what_scorers_declare_is_what_passes_need(plan: Plan) -> None:
 def test_a_plan_shows_the_runner_its_flags_and_what_machines_must_have(pool: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.py"
     recipe.write_text(RECIPE)
-    where = ["--runner", "portable", "--", "--job_endpoint=localhost:1"]
+    listening = socket.create_server(("127.0.0.1", 0))
+    endpoint = f"--job_endpoint=127.0.0.1:{listening.getsockname()[1]}"
+    where = ["--runner", "portable", "--", endpoint]
     shown = CliRunner().invoke(
         main,
         ["plan", str(recipe), "--out", str(tmp_path / "out"), "-p", f"pool={pool}/*.parquet", "--sample", "0", *where],
     )
     assert shown.exit_code == 0, shown.output
-    assert "runner   portable --job_endpoint=localhost:1" in shown.output
+    assert f"beam     {endpoint}" in shown.output
     assert "Pass1    each machine with a worker pool needs 5 GB for each process; model use a GPU" in shown.output
 
 
@@ -208,6 +211,8 @@ def denied(*_: Any, **__: Any) -> None:
 def test_the_job_is_what_it_was(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     """Against the golden file; after a change that was meant: `POOLSIEVE_GOLDEN=write make test-gcp`."""
     pytest.importorskip("google.cloud.dataflow_v1beta3", reason="poolsieve[gcp] is not installed; see make test-gcp")
+    from apache_beam.options.pipeline_options import PipelineOptions
+
     from poolsieve.dataflow.passes import pipeline
     from poolsieve.dataflow.runners.dataflow_job import job_description
 
@@ -220,8 +225,8 @@ def test_the_job_is_what_it_was(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> 
     def build(made: Any) -> None:
         pipeline.build(made, plan.job, plan.shards, hints=hints)
 
-    engine.pipeline(processes)  # as a run does: our own flags are known to Beam from here on
-    job, graph = job_description(engine.options(processes), build)
+    RUNNERS["dataflow"].beam_runner(Setting())  # as a run does: our own flags are known to Beam from here on
+    job, graph = job_description(PipelineOptions(engine.all_flags(processes)), build)
     found = {"job": _steady(job), "hints": _hints(graph)}
     if os.environ.get("POOLSIEVE_GOLDEN") == "write":
         GOLDEN.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
