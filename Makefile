@@ -8,7 +8,7 @@ DEMO   := demo
 # beside the real `poolsieve/__init__.py` lead to them. Git does not track them; a wheel is made without them.
 LINKS  := $(addprefix poolsieve/,filters scoring_models dataflow jobs)
 
-.PHONY: help venv demo demo-text demo-color demo-suite demo-pool docs test xet-server check lint types clean
+.PHONY: help venv demo demo-text demo-color demo-suite demo-pool docs test test-oldest test-gcp xet-server check lint types clean
 
 help:  ## what there is
 	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,8 +79,32 @@ test: | $(BIN)/poolsieve  ## the tests
 xet-server: | $(BIN)/poolsieve  ## build xet-core's storage server, for the tests that need it (cargo; minutes)
 	$(BIN)/python -m tests.xet_server
 
-check: lint types test  ## everything that CI checks
+# The oldest tenacity that pyproject.toml allows: what `poolsieve[gcp]` brings is older than the newest, by two minor versions.
+OLDEST := $(VENV)/oldest
+
+$(OLDEST): pyproject.toml | $(BIN)/poolsieve
+	$(BIN)/pip install --quiet --no-deps --upgrade --target $@ \
+		"$$(sed -n 's/.*"\(tenacity\)>=\([0-9.]*\)".*/\1==\2/p' pyproject.toml)"
+	@touch $@
+
+test-oldest: $(OLDEST)  ## what uses tenacity, with the oldest one that is declared
+	PYTHONPATH=$(OLDEST) $(BIN)/python -m pytest tests/dataflow/test_storage_errors.py \
+		tests/scoring_models/endpoints/test_endpoint.py
+
+# A venv of its own: what Google's clients bring holds other packages back, and 800 MB are not for every checkout.
+GCP := $(VENV)-gcp
+
+$(GCP)/bin/poolsieve: pyproject.toml | $(LINKS)
+	$(PYTHON) -m venv $(GCP)
+	$(GCP)/bin/pip install --quiet -e '.[gcp]' pytest
+	@touch $@
+
+test-gcp: $(GCP)/bin/poolsieve  ## poolsieve[gcp]: that it imports, and jobs as Dataflow would get them
+	$(GCP)/bin/pip check
+	$(GCP)/bin/python -m pytest -p no:cacheprovider tests/dataflow/runners/test_dataflow.py tests/dataflow/runners/test_gcp.py
+
+check: lint types test test-oldest test-gcp  ## everything that CI checks
 
 clean:  ## remove what the above made
-	rm -rf $(VENV) $(DEMO) build poolsieve.egg-info
+	rm -rf $(VENV) $(GCP) $(DEMO) build poolsieve.egg-info
 	rm -f $(LINKS)

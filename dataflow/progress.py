@@ -145,7 +145,10 @@ def for_run(function: Callable[P, R]) -> Callable[P, R]:
     def working(*args: P.args, **kwargs: P.kwargs) -> R:
         job: Any = kwargs["job"] if "job" in kwargs else args[1]
         with of(job.run_id).here():
-            return function(*args, **kwargs)
+            made = function(*args, **kwargs)
+        if (tell := getattr(job, "tell", None)) is not None:
+            tell()
+        return made
 
     return working
 

@@ -11,14 +11,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace as replaced
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
+import msgspec
+
 from poolsieve.dataflow import leases
 from poolsieve.dataflow.decisions.summary import empty_budgets
 from poolsieve.dataflow.export.export import export as export_rows
 from poolsieve.dataflow.export.index import ExportIndex
-from poolsieve.dataflow.fs import StorageOptions
+from poolsieve.dataflow.fs import StorageOptions, absolute
 from poolsieve.dataflow.kept.kept import Kept, kept
 from poolsieve.dataflow.passes.estimate import PlanReport, advice, describe_plan, trivial_cuts
 from poolsieve.dataflow.passes.flight import shards_in_flight
+from poolsieve.dataflow.passes.needs import needs_of
 from poolsieve.dataflow.passes.submit import Plan, carry_out, prepare, prepare_stored, settled
 from poolsieve.dataflow.passes.submit import what_if as compare_with_current
 from poolsieve.dataflow.recipes.recipe import Pool, Recipe
@@ -29,6 +32,7 @@ from poolsieve.dataflow.runners.supervise import Watch
 from poolsieve.dataflow.store.job import Options
 from poolsieve.dataflow.store.layout import leases_folder, report_url
 from poolsieve.dataflow.store.manifest import read_cuts
+from poolsieve.dataflow.store.models import local_files, upload
 from poolsieve.dataflow.store.out import OutFolder
 from poolsieve.dataflow.store.session import ending
 from poolsieve.dataflow.store.summary import Summary
@@ -137,6 +141,10 @@ def plan(
     include: Sequence[str] = (),
     sample_rows: int = 2000,
     newest: bool = False,
+    workers: int | None = None,
+    runner: str = "local",
+    beam_flags: Sequence[str] = (),
+    models: str | os.PathLike[str] | None = None,
 ) -> PlanReport:
     """What a run would read and compute, and about how many rows each rule would keep. Starts nothing.
 
@@ -147,13 +155,18 @@ def plan(
         include: files of modules that the recipe file imports.
         sample_rows: rows that are read for the estimates; 0 for none.
         newest: as for `run`; nothing is kept.
+        workers, runner, beam_flags: as for `run`; `runner` of the report is what they come to.
+        models: as for `run`.
 
     Raises:
         PlanError: for anything that can't work.
     """
-    made = prepare(given(recipe, params, include), os.fspath(out), newest=newest)
+    engine = Engine(runner, _one_unless_given(workers), beam_flags)
+    options = Options(models=_models(models))
+    made = prepare(given(recipe, params, include), os.fspath(out), options=options, newest=newest)
     with ending(made.job.run_id):
-        return describe_plan(made, sample_rows=sample_rows)
+        there = engine.describe(needs_of(made.job), made.job.program.wants_processes)
+        return msgspec.structs.replace(describe_plan(made, sample_rows=sample_rows), runner=there)
 
 
 def run(
@@ -171,6 +184,7 @@ def run(
     replace_pool: bool = False,
     newest: bool = False,
     devices: str | int | Sequence[int] | None = None,
+    models: str | os.PathLike[str] | None = None,
     samples: bool = True,
     truth: str | os.PathLike[str] | None = None,
     progress: bool = False,
@@ -196,6 +210,8 @@ def run(
             OUT kept in `hub.json`. Only files that changed are scored anew.
         devices: GPUs of this machine (local runner), as "0,1" or "all": a copy of each model on each, except models
             that name their device. If not given, a model takes the first GPU that there is.
+        models: a folder that `save_models` filled, on any fsspec storage: models of the Hub are looked for there first,
+            and each file is fetched once a machine.
         samples: show rows in the report; False keeps their contents out of it.
         truth: Parquet file with uid and matches; the report states precision and recall.
         progress: show progress on stderr.
@@ -213,6 +229,7 @@ def run(
         retry_quarantined=retry_quarantined,
         max_error_rate=max_error_rate,
         devices=_devices(devices, runner),
+        models=_models(models),
     )
     frozen = None if cuts is None else read_cuts(cuts)
 
@@ -234,6 +251,43 @@ def run(
         for text in empty_budgets(found.cuts):
             say(text)
         return Run(found.url, made.job.source or made.job.recipe_object)
+
+
+def save_models(
+    recipe: AnyRecipe,
+    to: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    params: Params | None = None,
+    include: Sequence[str] = (),
+    say: Say = warn,
+) -> list[str]:
+    """Copies the Hub's models of a recipe to a folder that `run(models=...)` takes, or that an image has as its cache.
+
+    Args:
+        recipe: an object, or a file.
+        to: a folder on any fsspec storage, which gets the layout of the Hub's cache.
+        out: OUT, as for `plan`.
+        params: arguments of the recipe file's function.
+        include: files of modules that the recipe file imports.
+        say: is told of model files that are of no repository, and so are not copied.
+
+    Returns:
+        The files that were not there yet, relative to `to`.
+
+    Raises:
+        PlanError: for anything that can't work.
+    """
+    made = prepare(given(recipe, params, include), os.fspath(out))
+    with ending(made.job.run_id):
+        files = [step.scorer.files() for step in made.job.program.scorers]
+        for path in local_files(files):
+            say(f"{path} is a file of this machine: workers need it at that path")
+        return upload(files, made.job.commits, absolute(to))
+
+
+def _models(url: str | os.PathLike[str] | None) -> str:
+    return "" if url is None else absolute(url)
 
 
 def _one_unless_given(workers: int | None) -> int:

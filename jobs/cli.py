@@ -12,10 +12,13 @@ from typing import Any
 
 import click
 
+from poolsieve.jobs.commands.cluster import cluster
 from poolsieve.jobs.commands.decide import decide
 from poolsieve.jobs.commands.export import export
 from poolsieve.jobs.commands.items import items
+from poolsieve.jobs.commands.models import models
 from poolsieve.jobs.commands.plan import plan
+from poolsieve.jobs.commands.pool import pool
 from poolsieve.jobs.commands.prune import prune
 from poolsieve.jobs.commands.publish import publish
 from poolsieve.jobs.commands.report import report
@@ -121,7 +124,7 @@ def main() -> None:
     """
 
 
-for command in (plan, run, decide, export, publish, report, items, tokenize, train, prune):
+for command in (plan, run, decide, export, publish, report, items, tokenize, train, prune, models, pool, cluster):
     main.add_command(command)
 
 

@@ -1,15 +1,16 @@
 """Progress while a job runs: a live table in a terminal, else a line every half minute. Only watches; never slows.
 
-Rows come from the counters of this process. Where workers are other processes those stay empty; then, and for shards
-and times left, the files that the job has committed are counted. How many rows a pool has is not known before it is
-read, so a time left comes from shards: those done since the start against those to do.
+Rows come from the counters of this process, and where workers are other processes, from what those report in OUT. For
+shards and times left, the files that the job has committed are counted. How many rows a pool has is not known before
+it is read, so a time left comes from shards: those done since the start against those to do.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rich.console import Console, Group, RenderableType
@@ -22,6 +23,7 @@ from poolsieve.dataflow import fs, progress
 from poolsieve.dataflow.fs import is_local
 from poolsieve.dataflow.store import layout
 from poolsieve.dataflow.store.job import Job
+from poolsieve.dataflow.store.reports import reported
 from poolsieve.jobs.report.asked import asked_text
 from poolsieve.jobs.report.models import model_line
 from poolsieve.jobs.report.numbers import percent_text, rate_text
@@ -88,8 +90,10 @@ class Done:
 class Files(threading.Thread):
     """Counts committed files in the background, since a listing of remote storage may take long."""
 
-    def __init__(self, folders: Mapping[str, str], local: bool) -> None:
+    def __init__(self, folders: Mapping[str, str], local: bool, reports: Callable[[], Mapping[str, int]]) -> None:
         super().__init__(daemon=True, name="poolsieve-progress")
+        self.reports = reports
+        self.rows: Mapping[str, int] = {}
         self.folders, self.pause = folders, _LOCAL_SECONDS if local else _REMOTE_SECONDS
         self.counts: dict[str, Done] = {}
         self.stop = threading.Event()
@@ -103,6 +107,8 @@ class Files(threading.Thread):
 
     def count(self) -> None:
         """One look at every folder; trouble with the storage is the job's to report, not ours."""
+        with contextlib.suppress(Exception):
+            self.rows = self.reports()
         for step, folder in self.folders.items():
             try:
                 files = [name for name in fs.names(folder) if name.endswith(".parquet")]
@@ -118,11 +124,18 @@ class Files(threading.Thread):
 class Display:
     """Shows a job's progress until it is done: `execute(prepared, watch=Display(job, shards).watch)`."""
 
+    cuts: bool | None = None
+    """Whether cuts are searched for; None where nothing is decided."""
+
+    _reports: Callable[[], Mapping[str, int]] = staticmethod(dict)
+
     def __init__(
         self, job: Job, shard_count: int, *, console: Console | None = None, log_seconds: float = LOG_SECONDS
     ) -> None:
         scorers = job.program.scorers
         folders = {READ: layout.rows_folder(job.out), **{step.name: job.folder(step) for step in scorers}}
+        self._reports = lambda: reported(job.out, job.run_id)
+        self.cuts = bool(set(job.program.marks) - set(job.frozen))
         self._begin([READ, *(step.name for step in scorers), DECIDE], folders, shard_count, console, log_seconds)
 
     def _begin(
@@ -137,7 +150,7 @@ class Display:
         self.console = console or Console(stderr=True)
         self.rates: dict[str, Rate] = {step: Rate() for step in steps}
         self.started = time.monotonic()
-        self.files = Files(folders, is_local(fs.connect(next(iter(folders.values())))[0]))
+        self.files = Files(folders, is_local(fs.connect(next(iter(folders.values())))[0]), self._reports)
 
     def watch(self, done: threading.Event) -> None:
         """Shows progress until `done` is set. Ctrl-C passes through to whoever called."""
@@ -164,9 +177,26 @@ class Display:
     def lines(self, now: float | None = None) -> list[Line]:
         """How far each step is that has begun, or has been begun by an earlier run."""
         now = time.monotonic() if now is None else now
-        counts, models, loading = progress.counts(), progress.models(), progress.being_loaded()
+        counts, models, loading = self._counts(), progress.models(), progress.being_loaded()
         said = {step: model_text(work) for step, work in models.items()} | dict.fromkeys(loading, LOADING)
-        return [line for step in self.steps for line in self._line(step, counts.get(step), now, said.get(step, ""))]
+        others = [step for step in counts if step not in self.steps and step in self.files.rows]
+        steps = [*self.steps[:-1], *others, self.steps[-1]]
+        return [line for step in steps for line in self._line(step, counts.get(step), now, said.get(step, ""))]
+
+    def _counts(self) -> dict[str, int]:
+        """Rows finished, by this process and by workers elsewhere."""
+        counts = progress.counts()
+        for step, rows in self.files.rows.items():
+            counts[step] = counts.get(step, 0) + rows
+        return counts
+
+    def phase(self, lines: Sequence[Line]) -> str:
+        """What happens while no step shows it: all that was begun is scored, and nothing is decided."""
+        if self.cuts is None or not lines or lines[-1].step == DECIDE:
+            return ""
+        if any((line.shards or 0) < self.shard_count for line in lines):
+            return ""
+        return "finding cuts, deciding" if self.cuts else "deciding"
 
     def _line(self, step: str, rows: int | None, now: float, model: str) -> Iterator[Line]:
         files = self.files.counts.get(step)
@@ -174,7 +204,7 @@ class Display:
         eta = files.eta(self.shard_count, files.since - self.started) if files else None
         if eta is not None and files is not None:
             eta = max(eta - (now - files.since), 0.0)
-        rate = self.rates[step].add(now, rows) if rows is not None else None
+        rate = self.rates.setdefault(step, Rate()).add(now, rows) if rows is not None else None
         if rows is not None or model or (files and files.now > files.first):
             yield Line(step, rows, rate, shards, eta, model)
 
@@ -190,6 +220,8 @@ class Display:
                 table.add_row(*self._cells(line))
         if not lines:
             table.add_row(Text(f"starting, {duration(elapsed)}", style="dim"))
+        if phase := self.phase(lines):
+            table.add_row(Text(f"{phase}, {duration(elapsed)}", style="dim"))
         models = [
             Text(_model_words(line), style="dim", no_wrap=True, overflow="ellipsis") for line in lines if line.model
         ]
@@ -227,7 +259,8 @@ class Display:
                 f"poolsieve {elapsed}: {'; '.join(f'{_words(line)}{_pace(line, self.shard_count)}' for line in lines)}"
             )
         said = _pace(lines[0], self.shard_count).removeprefix(", ")
-        return f"poolsieve {elapsed}: {'; '.join([*filter(None, [said]), *map(_words, lines)])}"
+        last = filter(None, [self.phase(lines)])
+        return f"poolsieve {elapsed}: {'; '.join([*filter(None, [said]), *map(_words, lines), *last])}"
 
 
 def pace_text(rate: float | None) -> str:

@@ -28,14 +28,17 @@ def wait_for(port: int) -> None:
 
 
 @contextmanager
-def job_service(logs: Path) -> Iterator[list[str]]:
-    """Beam flags for a job service with an EXTERNAL pool of workers that start in another folder."""
-    job, pool = free_port(), free_port()
+def job_service(logs: Path, pool: int = 0) -> Iterator[list[str]]:
+    """Beam flags for a job service with an EXTERNAL pool of workers that start in another folder.
+
+    `pool` is the port of one that runs already.
+    """
+    job, given = free_port(), pool
+    pool = given or free_port()
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    commands = [
-        ["apache_beam.runners.portability.local_job_service_main", "-p", str(job)],
-        ["apache_beam.runners.worker.worker_pool_main", f"--service_port={pool}"],
-    ]
+    commands = [["apache_beam.runners.portability.local_job_service_main", "-p", str(job)]]
+    if not given:
+        commands.append(["apache_beam.runners.worker.worker_pool_main", f"--service_port={pool}"])
     started = [
         subprocess.Popen(
             [sys.executable, "-m", *command],

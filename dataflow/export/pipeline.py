@@ -20,11 +20,13 @@ from poolsieve.dataflow.store.manifest import ShardLine
 def survey_all(engine: Engine, lines: Sequence[ShardLine], plan: ExportPlan, work: str) -> list[ShardExtract]:
     """Surveys every shard; the inputs in pool order. `work` is a folder for notes."""
     url = fs.join(work, "survey.json")
-    pipeline = engine.pipeline()
-    shards = pipeline | "Shards" >> beam.Create(list(lines)) | "Spread" >> beam.Reshuffle()
-    inputs = shards | "Survey" >> beam.Map(survey, plan, fs.join(work, "found"))
-    _ = inputs | "Collect" >> beam.combiners.ToList() | "Leave" >> beam.Map(_leave, url)
-    pipeline.run().wait_until_finish()
+
+    def build(pipeline: beam.Pipeline) -> None:
+        shards = pipeline | "Shards" >> beam.Create(list(lines)) | "Spread" >> beam.Reshuffle()
+        inputs = shards | "Survey" >> beam.Map(survey, plan, fs.join(work, "found"))
+        _ = inputs | "Collect" >> beam.combiners.ToList() | "Leave" >> beam.Map(_leave, url)
+
+    engine.run(build)
     found = msgspec.convert(json.loads(fs.read_bytes(url)), list[ShardExtract])
     fs.remove(url)
     return sorted(found, key=lambda item: item.shard)
@@ -37,7 +39,9 @@ def _leave(inputs: Sequence[ShardExtract], url: str) -> None:
 
 def write_all(engine: Engine, parts: Sequence[OutputFile], write: WritePart, plan: ExportPlan, target: Target) -> None:
     """Writes every part."""
-    pipeline = engine.pipeline()
-    spread = pipeline | "Parts" >> beam.Create(list(parts)) | "Spread" >> beam.Reshuffle()
-    _ = spread | "Write" >> beam.Map(write, plan, target)
-    pipeline.run().wait_until_finish()
+
+    def build(pipeline: beam.Pipeline) -> None:
+        spread = pipeline | "Parts" >> beam.Create(list(parts)) | "Spread" >> beam.Reshuffle()
+        _ = spread | "Write" >> beam.Map(write, plan, target)
+
+    engine.run(build)

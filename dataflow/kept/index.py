@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from poolsieve.dataflow import fs
-from poolsieve.dataflow.kept.cache import cache_folder, made_once, seen_once
+from poolsieve.dataflow.caches import cache_folder, made_once, seen_once
 from poolsieve.dataflow.kept.fixed import Fixed
 from poolsieve.dataflow.retries import retrying
 from poolsieve.dataflow.store.layout import subset_url

@@ -86,12 +86,14 @@ def count(job: Job, step: ScoreStep, engine: Engine) -> None:
     """
     pools = {name: _located(pool) for name, pool in own_pools(step.scorer, Pins.of(job.pins)).items()}
     shards = [(name, shard) for name, pool in pools.items() for shard in pool.files.listing().shards]
-    made = engine.pipeline(processes=step.scorer.resources.holds_gil)
-    todo = made | "Shards" >> beam.Create(shards, reshuffle=False) | "Spread" >> beam.Reshuffle()
-    found = todo | "Tally" >> beam.Map(tally_shard, job=job, step=step.name, pools=pools)
-    total = found | "Sum" >> beam.CombineGlobally(SumTallies())
-    total | "Artefact" >> beam.Map(_write, job=job, step=step.name)
-    made.run().wait_until_finish()
+
+    def build(made: beam.Pipeline) -> None:
+        todo = made | "Shards" >> beam.Create(shards, reshuffle=False) | "Spread" >> beam.Reshuffle()
+        found = todo | "Tally" >> beam.Map(tally_shard, job=job, step=step.name, pools=pools)
+        total = found | "Sum" >> beam.CombineGlobally(SumTallies())
+        total | "Artefact" >> beam.Map(_write, job=job, step=step.name)
+
+    engine.run(build, processes=step.scorer.resources.holds_gil)
 
 
 def _located(pool: Pool) -> Located:

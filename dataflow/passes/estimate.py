@@ -21,6 +21,7 @@ from poolsieve.dataflow.pools.shards import Batch, Shard
 from poolsieve.dataflow.recipes.derived import FromScore, RoleValues, spread
 from poolsieve.dataflow.recipes.program import DeriveStep, RuleStep, ScoreStep
 from poolsieve.dataflow.recipes.schedule import Schedule
+from poolsieve.dataflow.runners.needs import RunnerPlan
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.layout import rows_folder
 from poolsieve.filters.dsl.env import Env
@@ -80,7 +81,7 @@ class PoolState(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class PlanReport(msgspec.Struct, kw_only=True, frozen=True):
-    """Everything that `poolsieve plan` prints."""
+    """Everything that `poolsieve plan` prints; `runner` where one was named."""
 
     pool: PoolState
     shards: int
@@ -90,6 +91,7 @@ class PlanReport(msgspec.Struct, kw_only=True, frozen=True):
     passes: tuple[PassEstimate, ...]
     scorers: tuple[ScorerState, ...]
     stages: tuple[StageEstimate, ...]
+    runner: RunnerPlan | None = None
 
 
 def wilson(kept: int, n: int, confidence: float = 0.95) -> tuple[float, float]:

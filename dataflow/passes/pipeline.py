@@ -9,7 +9,7 @@ the pipe first, and the rest by name.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -22,11 +22,13 @@ from poolsieve.dataflow.decisions.selection import Searches, advance, count_shar
 from poolsieve.dataflow.decisions.summary import finish_decision
 from poolsieve.dataflow.decisions.tables import tally_shard, with_gathered, with_sums
 from poolsieve.dataflow.passes.combiners import SumCounts, SumRecords, SumTables, SumWork
+from poolsieve.dataflow.passes.needs import score_label
 from poolsieve.dataflow.passes.scoring import score_shard
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.program import DeriveStep, RuleStep
 from poolsieve.dataflow.recipes.schedule import Schedule
 from poolsieve.dataflow.recipes.walk import Cuts
+from poolsieve.dataflow.runners.needs import Hints
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.layout import result_url
 from poolsieve.dataflow.store.stored import NotScored, unscored
@@ -36,7 +38,13 @@ from poolsieve.scoring_models.base.derived import is_gathered
 
 
 def build(
-    pipeline: beam.Pipeline, job: Job, shards: Sequence[Shard], *, score: bool = True, write: bool = True
+    pipeline: beam.Pipeline,
+    job: Job,
+    shards: Sequence[Shard],
+    *,
+    score: bool = True,
+    write: bool = True,
+    hints: Mapping[str, Hints] | None = None,
 ) -> None:
     """Adds the whole job to a pipeline.
 
@@ -46,6 +54,7 @@ def build(
         shards: the pool's listing.
         score: read the pool and compute what is missing; else missing scores are an error (`decide`).
         write: write ledger and decision; else only the summary is made (`--what-if`).
+        hints: pass -> resource hints of the step that scores there, and of no other.
     """
     todo = pipeline | "Shards" >> beam.Create(list(shards), reshuffle=False) | "Spread" >> beam.Reshuffle()
     cuts = pipeline | "FrozenCuts" >> beam.Create([dict(job.frozen)])
@@ -53,7 +62,8 @@ def build(
     work = []
     for i, stop in enumerate(schedule.stops):
         if schedule.reads(i):
-            todo, done = _score(todo, job, cuts, stop, f"Pass{i + 1}", score)
+            label = score_label(i)
+            todo, done = _score(todo, job, cuts, stop, label, score, (hints or {}).get(label, {}))
             work.append(done)
         if stop is not None:
             cuts = _marked(pipeline, todo, job, cuts, stop)
@@ -95,14 +105,14 @@ def _content(pipeline: beam.Pipeline, todo: Any, job: Job, cuts: Any) -> Any:
     return hashes | "Contents" >> beam.CombineGlobally(sum)
 
 
-def _score(todo: Any, job: Job, cuts: Any, stop: int | None, label: str, score: bool) -> tuple[Any, Any]:
+def _score(todo: Any, job: Job, cuts: Any, stop: int | None, label: str, score: bool, hints: Hints) -> tuple[Any, Any]:
     """(shards that are scored, work done): nothing that needs the shards goes on before all of them are scored."""
     how = {"job": job, "cuts": AsSingleton(cuts), "stop": stop, "label": label}
     if not score:
         missing = todo | f"{label}/Missing" >> beam.Map(unscored, **how)
         gate = missing | f"{label}/Sum" >> beam.CombineGlobally(sum) | f"{label}/Gate" >> beam.Map(_require)
         return todo | f"{label}/Wait" >> beam.Map(_after, AsSingleton(gate)), gate
-    scored = todo | f"{label}/Score" >> beam.Map(_scored, **how)
+    scored = todo | f"{label}/Score" >> beam.Map(_scored, **how).with_resource_hints(**hints)
     # Without the reshuffle an engine that recomputes a collection for each of its readers would score again.
     done = scored | f"{label}/Commit" >> beam.Reshuffle()
     return done | f"{label}/Shard" >> beam.Keys(), done | f"{label}/Work" >> beam.Values()

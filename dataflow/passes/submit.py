@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from poolsieve.dataflow import fs, leases, progress
 from poolsieve.dataflow.decisions.facts import facts_of
+from poolsieve.dataflow.passes.needs import needs_of
 from poolsieve.dataflow.pools import hub
 from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.formats.base import NoneReadable
@@ -31,10 +32,19 @@ from poolsieve.dataflow.runners.supervise import Watch, supervised
 from poolsieve.dataflow.store.artefacts import build, missing
 from poolsieve.dataflow.store.fingerprints import changed_functions, scorer_parts, stored_facts, stored_parts
 from poolsieve.dataflow.store.job import Job, Options
-from poolsieve.dataflow.store.layout import leases_folder, retried_url, run_folder, summary_url
+from poolsieve.dataflow.store.layout import (
+    leases_folder,
+    retried_url,
+    rows_folder,
+    run_folder,
+    scores_folder,
+    summary_url,
+)
 from poolsieve.dataflow.store.manifest import Manifest, pool_id, read_manifest, read_shards, write_manifest
+from poolsieve.dataflow.store.models import use_models
 from poolsieve.dataflow.store.out import OutFolder
 from poolsieve.dataflow.store.pins import keep, pins_of
+from poolsieve.dataflow.store.reports import this_process
 from poolsieve.dataflow.store.session import ending
 from poolsieve.dataflow.store.settings import stored_scorers
 from poolsieve.dataflow.store.summary import Summary, dumps
@@ -116,6 +126,7 @@ def prepare(
     Raises:
         PlanError: for anything that can't work, before any work starts.
     """
+    use_models(options.models)
     given, source = _given(recipe)
     out = fs.absolute(out)
     pins = pins_of(out, newest=newest)
@@ -370,20 +381,65 @@ def execute(
     import_beam()
     from poolsieve.dataflow.passes import pipeline
 
-    job = plan.job
+    job = dataclasses.replace(plan.job, client=this_process())
+    needs = needs_of(job, score=score)
+    engine.check_needs(needs)
 
     def work() -> None:
         for step in job.program.scorers if score else ():
             if missing(step.scorer):
                 with progress.loading(step.name):
                     _make_artefact(job, step, engine)
-        made = engine.pipeline(processes=job.program.wants_processes)
-        pipeline.build(made, job, plan.shards, score=score, write=write)
-        made.run().wait_until_finish()
+        engine.run(
+            lambda made: pipeline.build(made, job, plan.shards, score=score, write=write, hints=engine.hints(needs)),
+            processes=job.program.wants_processes,
+            sign=_Signs(job.out, job.run_id).seen,
+        )
 
     with progress.of(job.run_id).here():
         supervised(work, watch)
     return pipeline.take_result(job)
+
+
+def hand_over(plan: Plan, *, engine: Engine) -> None:
+    """Gives the job to a service that goes on without this process, and returns: nobody waits, or writes the manifest.
+
+    Nothing that a scorer needs made first can be made so: that takes a job of its own.
+
+    Raises:
+        PlanError: for a job that can't run there, or has such a scorer.
+    """
+    import_beam()
+    from poolsieve.dataflow.passes import pipeline
+
+    job, needs = plan.job, needs_of(plan.job)
+    engine.check_needs(needs)
+    for step in job.program.scorers:
+        if missing(step.scorer):
+            raise PlanError(
+                f"{step.name} needs a file that a job of its own makes from the pool: use `poolsieve run`, which waits"
+            )
+    hints = engine.hints(needs)
+    engine.run(lambda made: pipeline.build(made, job, plan.shards, hints=hints), processes=job.program.wants_processes)
+
+
+class _Signs:
+    """Whether workers have left something in OUT since the last look."""
+
+    def __init__(self, out: str, run_id: str) -> None:
+        self.folders = (rows_folder(out), scores_folder(out), run_folder(out, run_id))
+        self.before = self._names()
+
+    def seen(self) -> bool:
+        """Looks again."""
+        before, self.before = self.before, self._names()
+        return self.before != before
+
+    def _names(self) -> list[list[str]]:
+        try:
+            return [fs.names(folder) for folder in self.folders]
+        except OSError:  # the job will say it
+            return []
 
 
 def _make_artefact(job: Job, step: ScoreStep, engine: Engine) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from poolsieve.scoring_models.devices.choice import cores
+
+if TYPE_CHECKING:
+    from poolsieve.dataflow.runners.place import Place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +52,10 @@ class Runner(Protocol):
 
     def beam_runner(self, setting: Setting) -> Any:
         """What `beam.Pipeline(runner=...)` takes."""
+        ...
+
+    def opened(self, setting: Setting) -> contextlib.AbstractContextManager[Place]:
+        """Where one pipeline runs: what is started for it ends with the block."""
         ...
 
 

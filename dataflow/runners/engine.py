@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from poolsieve.dataflow.runners import given
 from poolsieve.dataflow.runners.base import Runner, Setting
+from poolsieve.dataflow.runners.dataflow import DataflowRunner
+from poolsieve.dataflow.runners.flink import FlinkRunner
 from poolsieve.dataflow.runners.local import LocalRunner
+from poolsieve.dataflow.runners.needs import ByPool, Fits, Here, Hints, Needs, RunnerPlan
+from poolsieve.dataflow.runners.place import Sign
 from poolsieve.dataflow.runners.portable import PortableRunner
+from poolsieve.dataflow.runners.prism import PrismRunner
+from poolsieve.dataflow.runners.spark import SparkRunner
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
 
 if TYPE_CHECKING:
     import apache_beam as beam
-    from apache_beam.options.pipeline_options import PipelineOptions
 
-RUNNERS: Mapping[str, Runner] = {"local": LocalRunner(), "portable": PortableRunner()}
+Build = Callable[["beam.Pipeline"], None]
+"""Adds steps to a pipeline."""
+
+RUNNERS: Mapping[str, Runner] = {
+    "local": LocalRunner(),
+    "prism": PrismRunner(),
+    "spark": SparkRunner(),
+    "flink": FlinkRunner(),
+    "dataflow": DataflowRunner(),
+    "portable": PortableRunner(),
+}
 """Name -> runner: what `--runner` may be."""
+
+
+def _nothing_seen() -> bool:
+    return False
 
 
 @dataclass(frozen=True)
@@ -51,16 +71,58 @@ class Engine:
     def _setting(self, processes: bool) -> Setting:
         return Setting(workers=self.workers, processes=processes, flags=tuple(self.flags))
 
-    def options(self, processes: bool = False) -> PipelineOptions:
-        """Beam's options."""
+    def all_flags(self, processes: bool = False, opened: Sequence[str] = ()) -> list[str]:
+        """Beam's flags: the runner's, then those of what was opened for the job, then the user's, which win."""
+        own = opened or RUNNERS[self.runner].flags(self._setting(processes))
+        return [*own, "--no_save_main_session", *given.without(self.flags, given.START)]
+
+    def run(self, build: Build, *, processes: bool = False, sign: Sign = _nothing_seen) -> None:
+        """Runs a pipeline here to its end.
+
+        Args:
+            build: adds the steps to an empty pipeline.
+            processes: whether threads would gain nothing.
+            sign: whether anything of the job was done since the last look; a job elsewhere without a sign is given up.
+
+        Raises:
+            PoolsieveError: whatever stopped it.
+        """
+        import apache_beam as beam
         from apache_beam.options.pipeline_options import PipelineOptions
 
-        own = RUNNERS[self.runner].flags(self._setting(processes))
-        return PipelineOptions([*own, "--no_save_main_session", *self.flags])
+        runner, setting = RUNNERS[self.runner], self._setting(processes)
+        with runner.opened(setting) as place:
+            options = PipelineOptions(self.all_flags(processes, place.flags))
+            pipeline = beam.Pipeline(runner=runner.beam_runner(setting), options=options)
+            build(pipeline)
+            place.run(pipeline, sign)
 
-    def pipeline(self, processes: bool = False) -> beam.Pipeline:
-        """An empty pipeline that will run here; `processes` says that threads would gain nothing."""
-        import apache_beam as beam
+    def check_needs(self, needs: Needs) -> None:
+        """Refuses a job that can't run here, before any work starts.
 
-        made = RUNNERS[self.runner].beam_runner(self._setting(processes))
-        return beam.Pipeline(runner=made, options=self.options(processes))
+        Raises:
+            PlanError: with the reason, and what to do.
+        """
+        self._fits.check_needs(self._setting(False), needs)
+
+    def hints(self, needs: Needs) -> dict[str, Hints]:
+        """Step that scores -> its resource hints."""
+        return {need.step: self._fits.fit(self._setting(False), need).hints for need in needs.steps}
+
+    def describe(self, needs: Needs, processes: bool = False) -> RunnerPlan:
+        """What the runner is told, and how it serves each step.
+
+        Raises:
+            PlanError: for a job that can't run here.
+        """
+        self.check_needs(needs)
+        setting = self._setting(processes)
+        flags = tuple(self.all_flags(processes))
+        steps = tuple(self._fits.fit(setting, need) for need in needs.steps)
+        return RunnerPlan(runner=self.runner, flags=flags, steps=steps)
+
+    @property
+    def _fits(self) -> Fits:
+        """The runner, if it can give steps machines of their own; else what all can say that run here, or elsewhere."""
+        runner = RUNNERS[self.runner]
+        return runner if isinstance(runner, Fits) else Here() if self.runner == "local" else ByPool()

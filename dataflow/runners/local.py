@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -9,6 +10,7 @@ from typing import Any
 
 from poolsieve.dataflow import progress
 from poolsieve.dataflow.runners.base import Setting, quiet_threads
+from poolsieve.dataflow.runners.place import Place
 from poolsieve.scoring_models.base.errors import PlanError
 
 
@@ -28,6 +30,10 @@ class LocalRunner:
         if setting.workers == 1 or setting.processes:
             return [workers]
         return ["--direct_running_mode=multi_threading", workers]
+
+    def opened(self, setting: Setting) -> contextlib.AbstractContextManager[Place]:
+        """This process."""
+        return contextlib.nullcontext(Place())
 
     def beam_runner(self, setting: Setting) -> Any:
         """FnApiRunner; with worker processes that end when this one does."""

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
-from poolsieve.dataflow import progress
+from poolsieve.dataflow.runners import given
 from poolsieve.dataflow.runners.base import Setting
+from poolsieve.dataflow.runners.failures import new_log
+from poolsieve.dataflow.runners.guard import Guard
+from poolsieve.dataflow.runners.network import check_listens, is_loopback
+from poolsieve.dataflow.runners.place import Elsewhere, Place, guarded
+from poolsieve.dataflow.runners.preflight import check_pool
 from poolsieve.scoring_models.base.errors import PlanError
 
 
@@ -15,9 +22,14 @@ class PortableRunner:
     about = "a Beam job service (name it after --, as: -- --job_endpoint=localhost:8099)"
 
     def check(self, setting: Setting) -> None:
-        """The service must be named: without one, Beam would look for Docker to start its own."""
-        if not any(flag.startswith("--job_endpoint") for flag in setting.flags):
+        """The service must be named, and answer: without one, Beam would look for Docker to start its own."""
+        endpoint, pool = given.flag(setting.flags, "job_endpoint"), given.pool_of(setting.flags)
+        given.start_seconds(setting.flags)
+        if not endpoint:
             raise PlanError("--runner portable needs its job service: add -- --job_endpoint=HOST:PORT")
+        check_listens(endpoint, "a Beam job service", "start it, or name another --job_endpoint")
+        if pool:
+            check_pool(pool)
 
     def flags(self, setting: Setting) -> list[str]:
         """None of ours."""
@@ -25,5 +37,13 @@ class PortableRunner:
 
     def beam_runner(self, setting: Setting) -> Any:
         """Beam's own."""
-        progress.goes_on_elsewhere()
         return "PortableRunner"
+
+    @contextlib.contextmanager
+    def opened(self, setting: Setting) -> Iterator[Place]:
+        """The service that is there."""
+        pool, endpoint = given.pool_of(setting.flags), given.flag(setting.flags, "job_endpoint")
+        with guarded(Guard(new_log("portable"))) as guard:
+            seen = pool if pool and is_loopback(pool) else ""
+            seconds = given.start_seconds(setting.flags)
+            yield Elsewhere("the job service", endpoint, guard, pool=seen, start_seconds=seconds)

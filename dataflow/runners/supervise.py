@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from poolsieve.dataflow import progress
+from poolsieve.dataflow.runners.failures import plain_cause_in
 from poolsieve.dataflow.storage_errors import chain, explained
 from poolsieve.scoring_models.base.errors import PoolsieveError
 
 Watch = Callable[[threading.Event], None]
 """Shows progress in the calling thread; returns once the event, which says that the job has ended, is set."""
 
-_SYSTEM = re.compile(r"\w*Error: \[Errno (\d+)\] ([^:\[]*)(?:: '([^']*)')?")
-"""An error of the operating system as Python prints it: its number, its text, and mostly a path."""
-
 _GOODBYE = 60.0
 """Seconds that Ctrl-C gives the worker threads to come to the end of their batches."""
 
 _GOODBYE_ELSEWHERE = 2.0
-"""The same where the work goes on in other processes: they hear nothing, and end when this process does."""
+"""The same for worker processes of this machine: they hear nothing, and end when this process does."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -68,6 +65,7 @@ def supervised(work: Callable[[], None], watch: Watch | None = None) -> None:
         thread.join()
     except (KeyboardInterrupt, BrokenPipeError):
         progress.ask_to_stop()
+        # A job on a cluster is cancelled, and its thread ends then.
         thread.join(timeout=_GOODBYE_ELSEWHERE if progress.is_elsewhere() else _GOODBYE)
         raise
     if thread.error is not None:
@@ -99,7 +97,10 @@ def root_cause(error: BaseException) -> BaseException:
         if isinstance(seen, (PoolsieveError, OSError, MemoryError)):
             return _clean(explained(seen) or seen)
     # What a storage's library raises by its own names, as botocore does where there are no credentials.
-    return explained(error) or _named(error)
+    if (known := explained(error)) is not None:
+        return known
+    # An error that crossed a process boundary is text.
+    return (plain_cause_in(str(error)) if "\n" in str(error) else None) or error
 
 
 def _clean(error: BaseException) -> BaseException:
@@ -108,19 +109,3 @@ def _clean(error: BaseException) -> BaseException:
     if mark < 0 or not isinstance(error, PoolsieveError):
         return error
     return type(error)(text[:mark])
-
-
-def _named(error: BaseException) -> BaseException:
-    """An error that crossed a process boundary as text: its last line that names one of ours."""
-    lines = [
-        line.strip() for line in str(error).splitlines() if ("poolsieve." in line and "Error" in line) or ": " in line
-    ]
-    ours = [line for line in lines if line.startswith("poolsieve.")]
-    if ours:
-        return PoolsieveError(ours[-1].partition(": ")[2].partition(" [while running ")[0])
-    numbered = [match for line in lines if (match := _SYSTEM.match(line))]
-    if numbered:
-        number, text, name = numbered[-1].groups()
-        raised = OSError(int(number), text, name)  # of the class that belongs to the number
-        return explained(raised) or raised
-    return error

@@ -22,6 +22,8 @@ from poolsieve.dataflow.recipes.source import RecipeSource
 from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.dataflow.store import layout
 from poolsieve.dataflow.store.artefacts import with_artefact
+from poolsieve.dataflow.store.models import use_models
+from poolsieve.dataflow.store.reports import Reporter, this_process
 from poolsieve.dataflow.store.scores import FolderListing
 from poolsieve.dataflow.store.session import Session, session_of
 from poolsieve.dataflow.store.settings import ScorerParts, check_settings, stored_settings
@@ -42,6 +44,7 @@ class Options:
         retry_quarantined: try rows again whose scores failed.
         max_error_rate: fail if more of the rows than this share were quarantined; None: never.
         devices: of torch, for models that leave theirs open: a copy on each; none: where a model's own "auto" leads.
+        models: URL where models of the Hub are looked for first; see `store.models`.
 
     Raises:
         PlanError: for a rate that is no share.
@@ -51,6 +54,7 @@ class Options:
     retry_quarantined: bool = False
     max_error_rate: float | None = None
     devices: tuple[str, ...] = ()
+    models: str = ""
 
     def __post_init__(self) -> None:
         most = self.max_error_rate
@@ -76,6 +80,7 @@ class Job:
         pins: which commits revisions of the Hub are, of the pool and of those that artefacts are made from.
         commits: what branches of model repositories were when the plan was made: workers load the same files.
         retried: whether failures were ever tried again in OUT: a decision is then named after its ledger as well.
+        client: the process that shows progress, as `this_process` names it; "" if none does.
     """
 
     out: str
@@ -94,6 +99,13 @@ class Job:
     pins: Revisions = field(default_factory=dict)
     commits: Commits = field(default_factory=dict)
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    client: str = ""
+
+    def tell(self) -> None:
+        """Lets the client know how far this process is, if it is another one."""
+        if self.client and self.client != this_process():
+            made = self.session.once("reporter", lambda: Reporter(self.out, self.run_id))
+            made.tell(progress.of(self.run_id).counts())
 
     @property
     def recipe(self) -> Recipe:
@@ -115,6 +127,7 @@ class Job:
 
     def _compiled(self) -> Program:
         use_commits(self.commits)
+        use_models(self.options.models)
         program = compile_recipe(self.recipe.stages, self.pool.roles, self.role_types, self._facts)
         return replace(program, steps=tuple(self._with_artefact(step) for step in program.steps))
 

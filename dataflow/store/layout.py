@@ -200,6 +200,11 @@ def uids_url(out: str, run_id: str, shard_name: str) -> str:
     return fs.join(run_folder(out, run_id), "uids", f"{shard_name}.npy")
 
 
+def reports_folder(out: str, run_id: str) -> str:
+    """How far worker processes are."""
+    return fs.join(run_folder(out, run_id), "progress")
+
+
 def leases_folder(out: str) -> str:
     """Who works in OUT right now."""
     return fs.join(out, "leases")

@@ -21,7 +21,9 @@ def write_all(
     engine: Engine, shards: Sequence[Some], write: Callable[[Some, Plan, Folder], None], plan: Plan, target: Folder
 ) -> None:
     """Has `write` write the files of every shard, and leave a note of them in the folder."""
-    pipeline = engine.pipeline()
-    spread = pipeline | "Shards" >> beam.Create(list(shards)) | "Spread" >> beam.Reshuffle()
-    _ = spread | "Write" >> beam.Map(write, plan, target)
-    pipeline.run().wait_until_finish()
+
+    def build(pipeline: beam.Pipeline) -> None:
+        spread = pipeline | "Shards" >> beam.Create(list(shards)) | "Spread" >> beam.Reshuffle()
+        _ = spread | "Write" >> beam.Map(write, plan, target)
+
+    engine.run(build)

@@ -137,3 +137,9 @@ def runner_options(command: Command) -> Command:
         ),
         click.argument("beam_flags", nargs=-1, type=click.UNPROCESSED),
     )
+
+
+def models_option(command: Command) -> Command:
+    """Where models are looked for first."""
+    text = "Folder (any fsspec URL) that `poolsieve models` filled: models come from there, once a machine."
+    return click.option("--models", metavar="URL", help=text)(command)

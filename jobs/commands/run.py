@@ -6,7 +6,13 @@ from typing import Any
 
 import click
 
-from poolsieve.jobs.commands.options import parsed_parameters, recipe_options, report_options, runner_options
+from poolsieve.jobs.commands.options import (
+    models_option,
+    parsed_parameters,
+    recipe_options,
+    report_options,
+    runner_options,
+)
 
 
 @click.command()
@@ -22,6 +28,7 @@ from poolsieve.jobs.commands.options import parsed_parameters, recipe_options, r
 @click.option(
     "--devices", metavar="0,1|all", help="GPUs of this machine: a copy of each model on each. Default: the first."
 )
+@models_option
 @report_options
 def run(
     recipe: str, out: str, parameters: tuple[str, ...], include: tuple[str, ...], no_samples: bool, **options: Any

@@ -14,8 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 from poolsieve.scoring_models.hub.errors import explained, may_pass, not_cached
+from poolsieve.scoring_models.hub.mirror import mirrored_commit, mirrored_file, storage_url
 
 MAIN = "main"
 """The branch that a repository without a revision is read at."""
@@ -63,10 +64,15 @@ def fetch(repository: str, revision: str | None, name: str) -> Path | None:
     try:
         commit = _commit_of(repository, wanted, name)
         return None if commit is None else _of_commit(repository, commit, name)
-    except PlanError:
+    except PoolsieveError:
         raise
     except Exception as error:  # the client's own, those of its HTTP library (which changes), and the disk's
-        raise explained(error, repository, wanted, name) from error
+        raise _told(explained(error, repository, wanted, name)) from error
+
+
+def _told(error: PlanError) -> PlanError:
+    """With the place where it was looked for first."""
+    return PlanError(f"{error}. Nor is it in {storage_url()} (--models)") if storage_url() else error
 
 
 def _commit_of(repository: str, revision: str, name: str) -> str | None:
@@ -75,11 +81,11 @@ def _commit_of(repository: str, revision: str, name: str) -> str | None:
 
     if _COMMIT.fullmatch(revision):
         return revision
-    found: str | None = _commits.get((repository, revision))
+    found: str | None = _commits.get((repository, revision)) or mirrored_commit(repository, revision)
     if found is None:
         found = _noted(repository, revision) if is_offline_mode() else _asked(repository, revision, name)
         if found is None and is_offline_mode():
-            raise not_cached(repository, revision, name)
+            raise _told(not_cached(repository, revision, name))
     if found is not None:
         _commits[repository, revision] = found
     return found
@@ -116,8 +122,11 @@ def _of_commit(repository: str, commit: str, name: str) -> Path | None:
         return None
     if known is not None:
         return Path(known)
+    there, path = mirrored_file(repository, commit, name)
+    if there:
+        return path
     if is_offline_mode():
-        raise not_cached(repository, commit, name)
+        raise _told(not_cached(repository, commit, name))
     try:
         _reach(repository, commit, name, attempts=ATTEMPTS)
         return Path(hf_hub_download(repository, name, revision=commit))

@@ -1,4 +1,4 @@
-"""A folder on this machine for what is made of OUT once and mapped by every process that trains here."""
+"""A folder of the user's on this machine, and what is made there once, however many processes want it."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _alone(folder: str) -> Iterator[None]:
     """One process makes it, the others of this machine wait; whose patience ends makes it too, which does no harm."""
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(leases.InUse):
-            stack.enter_context(leases.held(folder, leases.SOLE, "poolsieve.kept", patience=PATIENCE))
+            stack.enter_context(leases.held(folder, leases.SOLE, "poolsieve", patience=PATIENCE))
         yield
 
 

@@ -1,0 +1,149 @@
+"""Stands by a job on a cluster, and ends it with the client that wanted it, however that client ends.
+
+`python -m poolsieve.dataflow.runners.guard LOG [COMMAND ...]` starts the command (a job server, its output in LOG) and
+reads lines of JSON. `{"job": ID, "endpoint": ADDRESS}` names a job, `{"flink": URL, "name": NAME}` one that Flink knows
+by its name, `{"done": true}` says that all has come to its end. When its input closes without that, the client is gone:
+the jobs are cancelled. The command is ended in either case.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import IO, Any
+
+from poolsieve.dataflow.runners.network import get_json
+
+_PATIENCE = 15.0
+"""Seconds for a job to be cancelled, and for a command to end by itself."""
+
+
+def main() -> None:
+    """Watches until its input ends."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # What the client gets, it passes on by its own end. No SIG_IGN, which the command would inherit.
+        signal.signal(number, lambda *_: None)
+    log, *command = sys.argv[1:]
+    with Path(log).open("ab", buffering=0) as output:
+        child = _started(command, output) if command else None
+        try:
+            _watch()
+        finally:
+            if child is not None:
+                _end(child)
+
+
+ENDED = "poolsieve: the command ended with status"
+"""What the log says last of a command that ended by itself."""
+
+
+def _started(command: list[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)  # noqa: S603  (the client's)
+
+    def say() -> None:
+        output.write(f"{ENDED} {child.wait()}\n".encode())
+
+    threading.Thread(target=say, daemon=True).start()
+    return child
+
+
+def _watch() -> None:
+    jobs: list[dict[str, Any]] = []
+    for line in sys.stdin:
+        said = json.loads(line)
+        if said.get("done"):
+            return
+        jobs.append(said)
+    for job in jobs:
+        with contextlib.suppress(Exception):  # the next one must be cancelled all the same
+            cancel(job)
+
+
+def cancel(job: dict[str, Any]) -> None:
+    """Cancels a job by what its client has said of it."""
+    if "flink" in job:
+        cancel_flink(job["flink"], job["name"])
+        return
+    from poolsieve.dataflow.runners.base import import_beam
+
+    import_beam()
+    import grpc
+    from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
+
+    with grpc.insecure_channel(job["endpoint"]) as channel:
+        stub = beam_job_api_pb2_grpc.JobServiceStub(channel)
+        stub.Cancel(beam_job_api_pb2.CancelJobRequest(job_id=job["job"]), timeout=_PATIENCE)
+
+
+def cancel_flink(url: str, name: str) -> None:
+    """Cancels what Flink runs under a name: a job server that ends leaves its job to go on there."""
+    for job in (get_json(f"{url}/jobs/overview") or {}).get("jobs", []):
+        if str(job.get("name", "")).startswith(name) and job.get("state") not in ("FINISHED", "FAILED", "CANCELED"):
+            get_json(f"{url}/jobs/{job['jid']}?mode=cancel", method="PATCH")
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    child.terminate()
+    try:
+        child.wait(timeout=_PATIENCE)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+class Guard:
+    """The client's side of it.
+
+    Args:
+        log: where what the command says goes.
+        command: of a job server; without one, only jobs are watched.
+        env: of the command.
+    """
+
+    def __init__(self, log: Path, command: list[str] | None = None, env: dict[str, str] | None = None) -> None:
+        self.log = log
+        arguments = [sys.executable, "-m", "poolsieve.dataflow.runners.guard", str(log), *(command or [])]
+        with log.open("ab", buffering=0) as output:
+            self._process = subprocess.Popen(  # noqa: S603  (our own)
+                arguments, stdin=subprocess.PIPE, stdout=output, stderr=output, env=env, start_new_session=True
+            )
+
+    def watch(self, **job: str) -> None:
+        """Names a job that must not go on without this process."""
+        self._say(job)
+
+    def ended(self) -> str:
+        """What to say if the command has ended by itself; else empty."""
+        said = self.log.read_text(errors="replace")
+        if ENDED not in said and self._process.poll() is None:
+            return ""
+        return f"the job server ended by itself: {self.log} says why"
+
+    def end(self, *, orderly: bool) -> None:
+        """Ends the command; with the jobs, unless they have come to their own end."""
+        if orderly:
+            self._say({"done": True})
+        pipe: IO[bytes] | None = self._process.stdin
+        if pipe is not None:
+            with contextlib.suppress(OSError):
+                pipe.close()
+        try:
+            self._process.wait(timeout=4 * _PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _say(self, what: dict[str, Any]) -> None:
+        with contextlib.suppress(OSError):  # it has gone, and there is nobody to tell
+            assert self._process.stdin is not None
+            self._process.stdin.write(json.dumps(what).encode() + b"\n")
+            self._process.stdin.flush()
+
+
+if __name__ == "__main__":
+    main()

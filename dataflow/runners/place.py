@@ -1,0 +1,215 @@
+"""Where one pipeline runs: what must stand there first, how its end is awaited, and what ends with it."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from poolsieve.dataflow import progress
+from poolsieve.dataflow.runners.failures import told
+from poolsieve.dataflow.runners.guard import Guard, cancel_flink
+from poolsieve.dataflow.runners.worker_pool import ask
+from poolsieve.scoring_models.base.errors import PoolsieveError
+
+Sign = Callable[[], bool]
+"""Whether anything of the job was seen to be done since it was asked last."""
+
+START_SECONDS = 600.0
+"""Seconds that may pass with no worker at work and nothing done, unless `--start_seconds` says otherwise."""
+
+_LOOK, _LOOK_AGAIN = 0.2, 10.0
+"""Seconds between two looks at the flag that asks to stop; between two looks for a sign of work."""
+
+_CANCEL = 20.0
+"""Seconds that an engine has to take the word that a job is cancelled."""
+
+
+class Place:
+    """This process: Beam's runner ends when the job has."""
+
+    flags: Sequence[str] = ()
+
+    def run(self, pipeline: Any, sign: Sign) -> None:
+        """Runs a pipeline to its end."""
+        pipeline.run().wait_until_finish()
+
+
+@contextlib.contextmanager
+def guarded(guard: Guard) -> Iterator[Guard]:
+    """Ends the guard with the block: what it watches has come to its own end, unless the block raises."""
+    orderly = False
+    try:
+        yield guard
+        orderly = True
+    finally:
+        guard.end(orderly=orderly)
+
+
+@dataclass
+class Elsewhere(Place):
+    """A job service. The job is cancelled when this process is asked to stop, dies, or has waited too long.
+
+    Attributes:
+        what: the engine, for people.
+        endpoint: of the job service.
+        guard: stands by the job.
+        flags: Beam's, beside those of the preset.
+        pool: where workers come from, if this process can ask there; else empty.
+        flink: URL of Flink's REST service, or empty.
+        start_seconds: that may pass without a sign of work.
+        engine_log: what the engine itself says, of this job and others; None if it is not here.
+        name: the job's.
+    """
+
+    what: str
+    endpoint: str
+    guard: Guard
+    flags: Sequence[str] = ()
+    pool: str = ""
+    flink: str = ""
+    start_seconds: float = START_SECONDS
+    engine_log: Path | None = None
+    name: str = field(default_factory=lambda: f"poolsieve-{uuid.uuid4().hex[:12]}")
+
+    def run(self, pipeline: Any, sign: Sign) -> None:
+        """Runs a pipeline to its end, and ends it whenever nobody wants it any more.
+
+        Raises:
+            PoolsieveError: in one line, what stopped it; the whole trace is in a file that it names.
+        """
+        moves, said = self._moving(sign), self._engine_said()
+        job = _Job(pipeline)
+        job.start()
+        try:
+            self._wait(job, moves)
+        except BaseException:
+            self._cancel(job)
+            raise
+        if job.error is not None:
+            self._cancel(job)  # an engine may go on with other branches of a job that has failed
+            texts = [str(job.error), *job.messages(), _tail(self.guard.log), self._engine_said(said)[1]]
+            raise told(texts, what=f"the job on {self.what}")
+
+    def _engine_said(self, before: tuple[int, str] = (0, "")) -> tuple[int, str]:
+        """(length of the engine's log, what it says since it had the length before)."""
+        if self.engine_log is None or not self.engine_log.exists():
+            return 0, ""
+        size = self.engine_log.stat().st_size
+        return size, _tail(self.engine_log, before[0]) if before[0] else ""
+
+    def _moving(self, sign: Sign) -> Sign:
+        """Whether a worker that was started since now is at work, or something was done since the last look."""
+        said = ask(self.pool) if self.pool else None
+        before = said.started if said is not None else 0
+
+        def moves() -> bool:
+            said = ask(self.pool, timeout=_LOOK_AGAIN) if self.pool else None
+            return (said is not None and said.started > before and said.alive > 0) or sign()
+
+        return moves
+
+    def _wait(self, job: _Job, moves: Sign) -> None:
+        moved = looked = time.monotonic()
+        named = False
+        while not job.done.wait(_LOOK):
+            progress.check()
+            if not named and (named := job.id is not None):
+                self._name(job)
+            if time.monotonic() - looked > min(_LOOK_AGAIN, self.start_seconds):
+                looked = time.monotonic()
+                moved = looked if moves() else moved
+                if looked - moved > self.start_seconds:
+                    raise self._nothing_moves()
+
+    def _name(self, job: _Job) -> None:
+        self.guard.watch(endpoint=self.endpoint, job=str(job.id))
+        if self.flink:
+            self.guard.watch(flink=self.flink, name=self.name)
+
+    def _nothing_moves(self) -> PoolsieveError:
+        return PoolsieveError(
+            f"no worker at work and nothing done for {self.start_seconds:.0f} s on {self.what}: it may have no free "
+            f"place, or not reach the worker pool; {self.guard.log} may say. -- --start_seconds=N waits longer"
+        )
+
+    def _cancel(self, job: _Job) -> None:
+        thread = threading.Thread(target=job.cancel, daemon=True)  # an engine that is stuck must not hold us
+        thread.start()
+        thread.join(timeout=_CANCEL)
+        if self.flink:
+            cancel_flink(self.flink, self.name)
+
+
+class _Job(threading.Thread):
+    """A submitted pipeline, and the end of it."""
+
+    def __init__(self, pipeline: Any) -> None:
+        super().__init__(daemon=True, name="poolsieve-beam")
+        self.pipeline, self.done = pipeline, threading.Event()
+        self.result: Any = None
+        self.error: Exception | None = None
+        self._context = contextvars.copy_context()
+
+    def run(self) -> None:
+        """Submits and waits."""
+        try:
+            self._context.run(self._run)
+        except Exception as error:  # noqa: BLE001  (the waiting thread tells of it)
+            self.error = error
+        finally:
+            self.done.set()
+
+    def _run(self) -> None:
+        with _quiet_messages():
+            self.result = self.pipeline.run()
+            self.result.wait_until_finish()
+
+    @property
+    def id(self) -> str | None:
+        """The job service's name for it, once it has one."""
+        return getattr(self.result, "_job_id", None)
+
+    def cancel(self) -> None:
+        """Asks the job service, whatever it says."""
+        if self.result is not None:
+            with contextlib.suppress(Exception):
+                self.result.cancel()
+
+    def messages(self) -> Iterator[str]:
+        """What the job service said of it, the last first."""
+        for message in reversed(list(getattr(self.result, "_messages", ()))):
+            if message.HasField("message_response"):
+                yield message.message_response.message_text
+
+
+@contextlib.contextmanager
+def _quiet_messages() -> Iterator[None]:
+    """Beam says what a job service says by the root logger: traces that are told in one line, and kept in a file."""
+    root = logging.getLogger()
+    root.addFilter(_not_of_a_job)
+    try:
+        yield
+    finally:
+        root.removeFilter(_not_of_a_job)
+
+
+def _not_of_a_job(record: logging.LogRecord) -> bool:
+    return record.module != "portable_runner" or logging.getLogger("poolsieve").isEnabledFor(logging.INFO)
+
+
+_TAIL = 1 << 20
+"""Bytes of a log that are searched for a cause."""
+
+
+def _tail(path: Path, start: int = 0) -> str:
+    with path.open("rb") as file:
+        file.seek(max(start, path.stat().st_size - _TAIL))
+        return file.read().decode(errors="replace")

@@ -1,0 +1,104 @@
+"""What is asked before a job is sent anywhere: does it answer, has it room, are the versions the same."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+from poolsieve.dataflow.runners.network import check_listens, get_json, is_loopback
+from poolsieve.dataflow.runners.versions import differences, versions
+from poolsieve.dataflow.runners.worker_pool import ask
+from poolsieve.scoring_models.base.errors import PlanError
+
+
+def check_pool(address: str) -> None:
+    """Asks a pool on this machine; one elsewhere is reached by executors, which pass our versions on.
+
+    Raises:
+        PlanError: if nothing answers, or has other versions.
+    """
+    if not is_loopback(address):
+        return
+    check_listens(address, "a worker pool", "start one with `poolsieve pool`")
+    said = ask(address)
+    if said is None:
+        raise PlanError(f"what listens at {address} is no worker pool: start one with `poolsieve pool`")
+    wrong = differences(versions(), said.versions, "worker pool")
+    if wrong:
+        raise PlanError(f"the worker pool at {address} has other versions: {wrong}. Install the same on both sides")
+
+
+class Engine(NamedTuple):
+    """What a job server's jar has inside; "" for what it has not and takes from its class path."""
+
+    beam: str = ""
+    spark: str = ""
+    scala: str = ""
+    flink: str = ""
+
+
+_INSIDE = {
+    "beam": ("org/apache/beam/sdk/sdk.properties", "version"),
+    "spark": ("spark-version-info.properties", "version"),
+    "scala": ("library.properties", "version.number"),
+    "flink": (".flink-runtime.version.properties", "project.version"),
+}
+"""Files by which Beam, Spark, Scala and Flink say their own versions."""
+
+
+def engine_in(jar: str) -> Engine:
+    """The versions that a jar holds.
+
+    Raises:
+        PlanError: if there is no such jar.
+    """
+    if not Path(jar).is_file():
+        raise PlanError(f"there is no job server at {jar}")
+    try:
+        with zipfile.ZipFile(jar) as opened:
+            there = set(opened.namelist())
+            return Engine(
+                **{
+                    name: _property(opened.read(file).decode(), key)
+                    for name, (file, key) in _INSIDE.items()
+                    if file in there
+                }
+            )
+    except zipfile.BadZipFile as error:
+        raise PlanError(f"{jar} is no jar") from error
+
+
+def _property(text: str, key: str) -> str:
+    for line in text.splitlines():
+        name, equals, value = line.partition("=")
+        if equals and name.strip() == key:
+            return value.strip()
+    return ""
+
+
+def check_minor(what: str, jar: str, cluster: str) -> None:
+    """Refuses a job server whose engine is of another minor version than the cluster's; "" is not known.
+
+    Raises:
+        PlanError: naming both.
+    """
+    if jar and cluster and jar.split(".")[:2] != cluster.split(".")[:2]:
+        raise PlanError(
+            f"the job server's jar is for {what} {jar}, and the cluster has {what} {cluster}: take the jar for that"
+        )
+
+
+def flink_overview(url: str) -> tuple[int, int, str]:
+    """(slots, free slots, version) of a Flink cluster.
+
+    Raises:
+        PlanError: if none answers there, or it has no slots at all.
+    """
+    check_listens(url, "Flink", "start a cluster with `poolsieve cluster up --flink`, or name another --flink_master")
+    said = get_json(f"{url}/overview")
+    if not isinstance(said, dict) or "slots-total" not in said:
+        raise PlanError(f"what answers at {url} is no Flink: name its REST address by --flink_master=HOST:PORT")
+    if not said["slots-total"]:
+        raise PlanError(f"Flink at {url} has no task manager, so no slots: start one")
+    return said["slots-total"], said["slots-available"], str(said.get("flink-version", ""))

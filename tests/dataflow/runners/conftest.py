@@ -1,0 +1,74 @@
+"""Clusters of this machine, for a user of their own. Skipped where what they are made of can't be had."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from poolsieve.dataflow.runners.clusters import up as clusters
+from poolsieve.dataflow.runners.clusters.artefacts import engines_folder
+from poolsieve.dataflow.runners.clusters.state import Cluster, stored
+from poolsieve.scoring_models.base.errors import PlanError
+from tests.held_work import Work
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Iterator[Work]:
+    made = Work(tmp_path)
+    yield made
+    made.go()  # a worker that was left behind goes on
+    made.end()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A user of their own, with this user's engines, and an S3 server that the environment names; its bucket."""
+    folder, engines = tmp_path_factory.mktemp("cache"), Path(engines_folder())
+    engines.mkdir(parents=True, exist_ok=True)
+    os.symlink(engines, folder / "engines")
+    pytest.importorskip("s3fs")
+    moto = pytest.importorskip("moto.server").ThreadedMotoServer(port=0, verbose=False)
+    moto.start()
+    host, port = moto.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POOLSIEVE_CACHE", str(folder))
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("AWS_ACCESS_KEY_ID", "key")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        fsspec.filesystem("s3", skip_instance_cache=True).mkdir("bucket")
+        yield "s3://bucket"
+    moto.stop()
+
+
+def brought_up(kind: str, workers: int = 2) -> Iterator[Cluster]:
+    try:
+        clusters.KINDS[kind].fetch(print)
+    except PlanError as error:
+        pytest.skip(str(error))
+    made = clusters.up(kind, workers, print)
+    try:
+        yield made
+    finally:
+        clusters.down(kind, print)
+        assert not [one for one in made.processes if one.alive]
+        assert stored(kind) is None
+
+
+@pytest.fixture(scope="module")
+def prism(place: str) -> Iterator[Cluster]:
+    yield from brought_up("prism")
+
+
+@pytest.fixture(scope="module")
+def spark(place: str) -> Iterator[Cluster]:
+    yield from brought_up("spark")
+
+
+@pytest.fixture(scope="module")
+def flink(place: str) -> Iterator[Cluster]:
+    yield from brought_up("flink")

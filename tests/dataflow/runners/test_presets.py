@@ -1,0 +1,235 @@
+"""Presets as what they are: functions from a small config to Beam's flags and a job server's command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
+
+from poolsieve.dataflow.runners import given
+from poolsieve.dataflow.runners.clusters import state
+from poolsieve.dataflow.runners.clusters.processes import Process, start
+from poolsieve.dataflow.runners.engine import RUNNERS, Engine
+from poolsieve.dataflow.runners.failures import cause_in, told
+from poolsieve.dataflow.runners.flink import FlinkConfig
+from poolsieve.dataflow.runners.preflight import check_minor, engine_in
+from poolsieve.dataflow.runners.prism import PrismConfig
+from poolsieve.dataflow.runners.spark import SparkConfig
+from poolsieve.dataflow.runners.versions import differences, versions
+from poolsieve.dataflow.runners.worker_pool import WorkerPool
+from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
+from tests.cluster import free_port
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user who has no cluster."""
+    monkeypatch.setenv("POOLSIEVE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_spark() -> None:
+    config = SparkConfig(master="spark://h:7077", pool="localhost:5", jar="/j.jar", home="/spark", memory="768m")
+    flags = config.options("localhost:9")
+    made = PipelineOptions(flags).view_as(PortableOptions)
+    assert made.job_endpoint == "localhost:9"
+    assert made.environment_type == "EXTERNAL"
+    assert json.loads(made.environment_config) == {"url": "localhost:5", "params": versions()}
+    assert "--sdk_worker_parallelism=1" in flags and "--files_to_stage=/j.jar" in flags
+    assert "--environment_cache_millis=600000" in flags
+    command = config.server("/j.jar").command("java", 7, "/tmp/a")
+    assert command[0] == "java" and command[-1] == "--spark-master-url=spark://h:7077"
+    assert "/j.jar:/spark/jars/*" in command and "--job-port=7" in command
+    assert "-Dspark.scheduler.excludeOnFailure.unschedulableTaskSetTimeout=3s" in command
+
+
+def test_a_jar_of_the_users_own_brings_its_engine() -> None:
+    config = SparkConfig(master="spark://h:7077", pool="h:5", jar="/users.jar")
+    command = config.server("/users.jar").command("java", 7, "/tmp/a")
+    assert command[command.index("-jar") + 1] == "/users.jar"
+    assert not any("files_to_stage" in flag for flag in config.options("localhost:9"))
+
+
+def test_flink() -> None:
+    config = FlinkConfig(master="127.0.0.1:8081", pool="localhost:5", parallelism=3, jar="/j.jar", home="/flink")
+    flags = config.options("poolsieve-1", "localhost:9")
+    assert {"--parallelism=3", "--job_name=poolsieve-1", "--job_endpoint=localhost:9"} <= set(flags)
+    assert "--flink-master=127.0.0.1:8081" in config.server("/j.jar").command("java", 7, "/tmp/a")
+
+
+def test_prism() -> None:
+    assert PrismConfig(endpoint="h:1", pool="h:2").options()[0] == "--job_endpoint=h:1"
+
+
+def test_flags_of_the_user_come_last_and_ours_stay_with_us(port_that_answers: int) -> None:
+    endpoint = f"--job_endpoint=127.0.0.1:{port_that_answers}"
+    made = Engine("portable", flags=[endpoint, "--start_seconds", "9", "--experiments=x"]).all_flags()
+    assert made == ["--no_save_main_session", endpoint, "--experiments=x"]
+
+
+@pytest.fixture
+def port_that_answers() -> Any:
+    pool = WorkerPool()
+    yield pool.port
+    pool.stop()
+
+
+@pytest.mark.parametrize("kind", ["spark", "flink", "prism"])
+def test_without_a_cluster_it_says_how_to_get_one(kind: str) -> None:
+    with pytest.raises(PlanError, match=f"poolsieve cluster up --{kind}"):
+        Engine(kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "flags", "said"),
+    [
+        ("spark", ["--spark_master_url=spark://127.0.0.1:{}", "--environment_config=localhost:1"], "a Spark master does"),
+        ("spark", ["--spark_master_url=nonsense", "--environment_config=localhost:1"], "a worker pool does not answer"),
+        ("spark", ["--spark_master_url=spark://h:7077"], "poolsieve pool"),
+        ("spark", ["--job_endpoint=127.0.0.1:{}", "--environment_config=localhost:1"], "a Beam job server does not"),
+        ("spark", ["--job_endpoint=h", "--environment_config=localhost:1"], "'h' is no address of a Beam job server"),
+        ("flink", ["--flink_master=127.0.0.1:{}", "--environment_config=localhost:1"], "Flink does not answer"),
+        ("flink", ["--flink_master=h:1"], "poolsieve pool"),
+        ("prism", ["--job_endpoint=127.0.0.1:{}"], "Prism does not answer"),
+        ("portable", ["--job_endpoint=127.0.0.1:{}"], "a Beam job service does not answer"),
+        ("portable", ["--job_endpoint=h:1", "--start_seconds=soon"], "a number of seconds"),
+        ("portable", [], "needs its job service"),
+    ],
+)  # fmt: skip
+def test_what_does_not_answer_is_refused(kind: str, flags: list[str], said: str) -> None:
+    with pytest.raises(PlanError, match=said):
+        Engine(kind, flags=[flag.format(free_port()) for flag in flags])
+
+
+def test_what_is_no_flink_and_no_pool_is_refused(port_that_answers: int) -> None:
+    with pytest.raises(PlanError, match="is no Flink"):
+        Engine("flink", flags=[f"--flink_master=127.0.0.1:{port_that_answers}", "--environment_config=localhost:1"])
+
+
+def test_versions_that_differ() -> None:
+    assert differences(versions(), versions(), "worker") == ""
+    other = versions() | {"python": "3.9"}
+    assert differences(versions(), other, "worker").startswith("python 3.9 (worker) against 3.")
+
+
+def jar(path: Path, **inside: str) -> str:
+    with zipfile.ZipFile(path, "w") as made:
+        for name, text in inside.items():
+            made.writestr(name.replace("__", "/"), text)
+    return str(path)
+
+
+def test_a_jar_of_another_spark_is_refused(tmp_path: Path) -> None:
+    found = engine_in(jar(tmp_path / "a.jar", **{"spark-version-info.properties": "version=4.0.1\nuser=x"}))
+    assert found.spark == "4.0.1" and found.flink == ""
+    check_minor("Spark", "3.5.0", "3.5.9")
+    with pytest.raises(PlanError, match=r"for Spark 4\.0\.1, and the cluster has Spark 3\.5\.9"):
+        check_minor("Spark", found.spark, "3.5.9")
+    with pytest.raises(PlanError, match="there is no job server at"):
+        engine_in(str(tmp_path / "none.jar"))
+    (tmp_path / "b.jar").write_text("no zip")
+    with pytest.raises(PlanError, match="is no jar"):
+        engine_in(str(tmp_path / "b.jar"))
+
+
+def test_flags_as_people_write_them() -> None:
+    flags = ["--a=1", "--b", "2", "--a", "3", "--start_seconds", "5", "--c"]
+    assert (given.flag(flags, "a"), given.flag(flags, "b"), given.flag(flags, "d")) == ("3", "2", "")
+    assert given.without(flags, "start_seconds") == ["--a=1", "--b", "2", "--a", "3", "--c"]
+    assert given.pool_of(['--environment_config={"url": "h:1"}']) == "h:1"
+    assert given.pool_of(["--environment_type=DOCKER", "--environment_config=image"]) == ""
+
+
+SPARK_TRACE = """java.util.concurrent.ExecutionException: java.lang.RuntimeException: Error received from SDK harness
+\tat java.base/java.util.concurrent.CompletableFuture.reportGet(CompletableFuture.java:396)
+Caused by: java.lang.RuntimeException: Error received from SDK harness for instruction 4: Traceback (most recent call last):
+  File "apache_beam/runners/common.py", line 1498, in apache_beam.runners.common.DoFnRunner.process
+{}
+Job aborted due to stage failure: ... can be disabled by spark.excludeOnFailure.enabled.
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "said"),
+    [
+        ("RuntimeError: PermissionError: [Errno 13] denied: '/some/where' [while running 'P/Score']", PermissionError, "/some"),
+        ("MemoryError: no [while running 'Pass1/Score']", PoolsieveError, "MemoryError: no .in the step Pass1/Score.: the worker ran"),
+        ("RuntimeError: ValueError: bad 3 [while running 'Pass1/Score']", PoolsieveError, "^ValueError: bad 3 .in the step"),
+        ("poolsieve.dataflow.store.stored.NotScored: 3 rows need [while running 'x']", PoolsieveError, "^3 rows need$"),
+        ("ModuleNotFoundError: No module named 'poolsieve'", PoolsieveError, "has no package 'poolsieve'"),
+        ("Only one SparkContext should be running in this JVM", PoolsieveError, "leave --job_endpoint out"),
+        ("java.io.IOException: Insufficient number of network buffers: required 512", PoolsieveError, "network.min"),
+        ("io.grpc.StatusRuntimeException: UNAVAILABLE: io exception\nCaused by: Connection refused", PoolsieveError, "no worker pool"),
+        ("unable to start sdk worker h:1 error: connection refused", PoolsieveError, "no worker pool"),
+        ("RuntimeError: SDK worker disconnected", PoolsieveError, "ended in the middle"),
+    ],
+)  # fmt: skip
+def test_the_cause_is_found_in_a_long_trace(line: str, kind: type[Exception], said: str) -> None:
+    found = cause_in(SPARK_TRACE.format(line))
+    assert isinstance(found, kind)
+    with pytest.raises(kind, match=said):
+        raise found
+
+
+def test_one_line_and_the_rest_in_a_file(cache: Path) -> None:
+    found = told(["java.lang.IllegalStateException: what\n\tat x.y(z)"], what="the job on Spark")
+    assert "\n" not in str(found) and "the job on Spark failed: java.lang.IllegalStateException: what" in str(found)
+    path = Path(str(found).rpartition(" is in ")[2])
+    assert path.is_relative_to(cache) and "at x.y(z)" in path.read_text()
+
+
+def test_a_process_is_known_by_its_start_and_ends_with_its_children(tmp_path: Path) -> None:
+    made = start("some", ["sh", "-c", "sleep 600 & echo $!; wait"], tmp_path)
+    log = Path(made.log)
+    while not log.read_text().strip():
+        pass
+    child = int(log.read_text())
+    assert made.alive
+    other = Process(name="other", pid=made.pid, started="1", log=made.log)
+    other.end()
+    assert made.alive, "only the process that was started is ended, not one that got its number"
+    made.end()
+    assert not made.alive
+    assert not os.path.exists(f"/proc/{child}") or "Z" in Path(f"/proc/{child}/stat").read_text()
+
+
+def test_a_cluster_that_lost_a_process_is_not_used(tmp_path: Path) -> None:
+    made = start("master", ["sleep", "600"], tmp_path)
+    cluster = state.Cluster(kind="spark", master="spark://h:1", pool="h:2", workers=2, processes=(made,), home="/s")
+    state.keep(cluster)
+    assert state.running("spark") == cluster
+    assert SparkConfig.of([]).master == "spark://h:1"
+    assert SparkConfig.of(["--spark_master_url=local[2]"]).master == "local[2]"
+    made.end()
+    with pytest.raises(PlanError, match=r"has lost master .*cluster down --spark"):
+        Engine("spark")
+    state.forget("spark")
+    assert state.running("spark") is None
+
+
+def test_every_runner_says_what_it_is() -> None:
+    assert all(runner.about and "\n" not in runner.about for runner in RUNNERS.values())
+
+
+def test_a_guard_ends_its_command_when_its_client_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from poolsieve.dataflow.runners.guard import Guard; "
+        f"Guard(Path({str(tmp_path / 'log')!r}), ['sh', '-c', 'echo $$; exec sleep 600']); time.sleep(600)"
+    )
+    import sys
+
+    client = subprocess.Popen([sys.executable, "-c", code])
+    log = tmp_path / "log"
+    while not (log.exists() and log.read_text().strip()):
+        assert client.poll() is None
+    pid = int(log.read_text().split()[0])
+    client.kill()
+    client.wait()
+    while os.path.exists(f"/proc/{pid}"):
+        pass
