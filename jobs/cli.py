@@ -55,6 +55,8 @@ class Friendly(click.Group):
             _stopped(ctx, 143)
         except KeyboardInterrupt:
             _stopped(ctx, 130)
+        except MemoryError as error:
+            _fail(ctx, 1, f"MemoryError: {error or 'there is not enough memory'}; fewer --workers need less")
         except Exception as error:
             from poolsieve.dataflow.storage_errors import explained
 

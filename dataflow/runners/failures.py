@@ -114,7 +114,7 @@ def _known(text: str) -> BaseException | None:
     return None
 
 
-def told(texts: Iterable[str], *, what: str) -> BaseException:
+def told(texts: Iterable[str], *, what: str) -> PoolsieveError:
     """One line for the user; the texts themselves go to a file that it names.
 
     Args:
@@ -128,8 +128,7 @@ def told(texts: Iterable[str], *, what: str) -> BaseException:
         return PoolsieveError(f"{what} failed: {_last_line(texts)}; {where}")
     if isinstance(found, PoolsieveError):
         return type(found)(f"{found}; {where}")
-    found.add_note(where)
-    return found
+    return PoolsieveError(f"{type(found).__name__}: {found}; {where}")
 
 
 def _last_line(texts: list[str]) -> str:

@@ -1,7 +1,4 @@
-"""A worker process of our pool: Beam's harness, gone when the pool is gone or when its executor lets it go.
-
-Started as `python -m poolsieve.dataflow.runners.pool_worker PID ENDPOINT ID`.
-"""
+"""A worker process of our pool: Beam's harness, gone when the pool is gone or when its executor lets it go."""
 
 from __future__ import annotations
 
@@ -17,9 +14,15 @@ from poolsieve.dataflow.runners.worker import watch_parent
 _log = logging.getLogger(__name__)
 
 
-def main() -> None:
-    """Works until the control stream is closed."""
-    parent, endpoint, worker_id = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+def work(parent: int, endpoint: str, worker_id: str) -> None:
+    """Works until the control stream is closed; ends the process.
+
+    Args:
+        parent: process number of the pool.
+        endpoint: of the executor's control service.
+        worker_id: what the executor calls this worker.
+    """
+    os.setsid()  # Ctrl-C at the pool is the pool's to pass on
     threading.Thread(target=watch_parent, args=(parent,), daemon=True).start()
     logging.basicConfig(level=logging.WARNING, format=f"{worker_id} %(levelname)s %(name)s: %(message)s")
     import_beam()
@@ -50,7 +53,3 @@ def _quiet(args: threading.ExceptHookArgs) -> None:
 
 def _details(error: Any) -> str:
     return str(error.details()) if hasattr(error, "details") else str(error)
-
-
-if __name__ == "__main__":
-    main()

@@ -4,21 +4,25 @@ Beam's own pool keeps its processes by the worker's id, which two executors give
 reading it: a second executor's worker is lost, and one that prints much hangs. This one keeps a list and lets output
 go where its own goes, starts its own Python, listens on loopback unless told otherwise, and refuses a client of other
 versions: those travel with the request, as parameters of the environment.
+
+Flink wants new workers for each stage of a job. So they are forked from a process that has imported Beam and poolsieve,
+and no more: no thread, no connection and no model is in it.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import multiprocessing
 import os
-import subprocess
-import sys
 import threading
 from collections import defaultdict
 from concurrent import futures
 from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
 from typing import Any
 
+from poolsieve.dataflow.runners import pool_worker
 from poolsieve.dataflow.runners.base import import_beam
 from poolsieve.dataflow.runners.versions import differences, versions
 from poolsieve.scoring_models.base.errors import PlanError
@@ -43,21 +47,27 @@ class Worker:
 
     id: str
     endpoint: str
-    process: subprocess.Popen[bytes]
+    process: BaseProcess
 
     @property
     def alive(self) -> bool:
         """Whether it runs."""
-        return self.process.poll() is None
+        return self.process.is_alive()
 
     def end(self) -> None:
         """Asks, waits, insists."""
         self.process.terminate()
-        try:
-            self.process.wait(timeout=_GOODBYE)
-        except subprocess.TimeoutExpired:
+        self.process.join(timeout=_GOODBYE)
+        if self.alive:
             self.process.kill()
-            self.process.wait()
+            self.process.join()
+
+
+def _forks() -> Any:
+    """Starts processes from one that has imported what every worker needs."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["poolsieve.dataflow.runners.pool_worker", "poolsieve.dataflow.runners.preloaded"])
+    return context
 
 
 @dataclass
@@ -71,21 +81,14 @@ class Workers:
 
     def start(self, worker_id: str, endpoint: str) -> Worker:
         """One more, for the executor at `endpoint`; its output goes where the pool's goes."""
-        command = [
-            sys.executable,
-            "-m",
-            "poolsieve.dataflow.runners.pool_worker",
-            str(os.getpid()),
-            endpoint,
-            worker_id,
-        ]
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603  (our own)
+        process = _forks().Process(target=pool_worker.work, args=(os.getpid(), endpoint, worker_id), name=worker_id)
         made = Worker(worker_id, endpoint, process)
         with self._lock:
+            process.start()
             self._list.append(made)
             self._executors[worker_id].add(endpoint)
             self.started += 1
-        _log.info("worker %s of %s is process %d", worker_id, endpoint, process.pid)
+        _log.info("worker %s of %s is process %s", worker_id, endpoint, process.pid)
         return made
 
     def stop(self, worker_id: str) -> None:
@@ -105,12 +108,16 @@ class Workers:
             ended = [one for one in self._list if not one.alive]
             self._list = [one for one in self._list if one not in ended]
         for one in ended:
-            _log.info("worker %s of %s ended with status %d", one.id, one.endpoint, one.process.returncode)
+            _log.info("worker %s of %s ended with status %s", one.id, one.endpoint, one.process.exitcode)
+
+    def pids(self) -> list[int]:
+        """Of those that run, in the order in which they were started."""
+        with self._lock:
+            return [int(one.process.pid or 0) for one in self._list if one.alive]
 
     def alive(self) -> int:
         """How many run."""
-        with self._lock:
-            return sum(one.alive for one in self._list)
+        return len(self.pids())
 
     def end_all(self) -> None:
         """When the pool ends."""

@@ -14,6 +14,7 @@ from rich.console import Console
 from poolsieve.dataflow import Pool, fs, progress
 from poolsieve.dataflow.passes.submit import Plan, execute, prepare
 from poolsieve.dataflow.store import layout
+from poolsieve.dataflow.store.reports import Reporter
 from poolsieve.filters import Keep, col
 from poolsieve.jobs import display
 from poolsieve.jobs.display import Display, Done, Line, Rate, duration, pace_text
@@ -193,3 +194,20 @@ def test_a_model_that_can_not_be_loaded_is_no_longer_shown(prepared: Plan) -> No
     with pytest.raises(OSError, match="no weights"), progress.loading("a"):
         raise OSError("no weights")
     assert progress.being_loaded() == []
+
+
+def test_cuts_and_decisions_show_where_no_step_does(prepared: Plan) -> None:
+    shown = Display(prepared.job, 3)
+    assert shown.phase([Line("read", 10, shards=2)]) == ""
+    assert shown.phase([Line("read", 10, shards=3)]) == "deciding"
+    shown.cuts = True
+    assert shown.phase([Line("read", 10, shards=3)]) == "finding cuts, deciding"
+    assert shown.phase([Line("read", 10, shards=3), Line("decide", 5)]) == ""
+
+
+def test_rows_of_workers_elsewhere_are_added(prepared: Plan) -> None:
+    Reporter(prepared.job.out, prepared.job.run_id).tell({"read": 30, "cut clip": 20})
+    shown = Display(prepared.job, 3)
+    progress.add("read", 5)
+    shown.files.count()
+    assert [(line.step, line.rows) for line in shown.lines()] == [("read", 35), ("cut clip", 20)]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from poolsieve.dataflow.recipes.source import RecipeSource
+from poolsieve.scoring_models.base.errors import PoolsieveError
 from tests.cluster import job_service
 from tests.conftest import fingerprint_of, run
 
@@ -50,3 +52,14 @@ def test_same_ledger_through_a_job_service(
         run(source, tmp_path / "portable", runner="portable", beam_flags=flags)
     assert len(fingerprint_of(tmp_path / "local")) == 4
     assert fingerprint_of(tmp_path / "local") == fingerprint_of(tmp_path / "portable")
+
+
+def test_a_job_that_gets_no_worker_is_given_up(
+    pool: Path, tmp_path: Path, recipe_file: Callable[..., RecipeSource]
+) -> None:
+    source = recipe_file(RECIPE, pool=str(pool / "*.parquet"))
+    with job_service(tmp_path) as flags, socket.create_server(("0.0.0.0", 0)) as silent:
+        # An address that is not known to be this machine's, so that it is not asked before.
+        flags[-1] = f"--environment_config=0.0.0.0:{silent.getsockname()[1]}"
+        with pytest.raises(PoolsieveError, match="no worker at work and nothing done for 3 s"):
+            run(source, tmp_path / "out", runner="portable", beam_flags=[*flags, "--start_seconds=3"])

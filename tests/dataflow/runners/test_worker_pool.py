@@ -109,14 +109,14 @@ def test_two_executors_at_once_with_the_same_ids_and_a_scorer_that_prints(
 def test_only_a_worker_whose_id_is_its_own_is_stopped(workers: WorkerPool, executor: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         assert start(workers, "4-1", f"127.0.0.1:{other.getsockname()[1]}") == ""
-        first = children(os.getpid())
+        (first,) = workers.workers.pids()
         assert start(workers, "4-1", executor) == start(workers, "4-2", executor) == ""
         assert workers.workers.alive() == 3
         stop(workers, "4-1")
         assert workers.workers.alive() == 3
         stop(workers, "4-2")
         wait_until(lambda: workers.workers.alive() == 2)
-        os.kill(first[-1], signal.SIGKILL)
+        os.kill(first, signal.SIGKILL)
         wait_until(lambda: workers.workers.alive() == 1)
         stop(workers, "4-1")  # by the executor whose worker has ended: the one that is left is the other's
         assert workers.workers.alive() == 1
@@ -161,23 +161,24 @@ def test_the_command_listens_on_loopback_and_leaves_no_worker(how: signal.Signal
         )
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
             beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolStub(channel).StartWorker(request, timeout=60)
-        worker = children(process.pid)[0]
-        assert started_at(worker)
+        left = below(process.pid)
+        assert left
         process.send_signal(how)
         process.wait(timeout=120)
-        wait_until(lambda: not started_at(worker))
+        wait_until(lambda: not any(map(started_at, left)))
     finally:
         process.kill()
         process.wait()
 
 
-def children(pid: int) -> list[int]:
-    found = []
+def below(pid: int) -> list[int]:
+    """Processes that a process and those below it have started."""
+    found: list[int] = []
     for one in filter(str.isdigit, os.listdir("/proc")):
         try:
             stat = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
         except OSError:
             continue
         if int(stat[1]) == pid:
-            found.append(int(one))
+            found += [int(one), *below(int(one))]
     return found
