@@ -21,7 +21,8 @@ from poolsieve.dataflow.decisions.record import Record
 from poolsieve.dataflow.decisions.selection import Searches, advance, count_shard, cuts_of, levels
 from poolsieve.dataflow.decisions.summary import finish_decision
 from poolsieve.dataflow.decisions.tables import tally_shard, with_gathered, with_sums
-from poolsieve.dataflow.passes.combiners import SumCounts, SumRecords, SumTables, SumWork
+from poolsieve.dataflow.passes.combiners import SumCounts, SumLacks, SumRecords, SumTables, SumWork
+from poolsieve.dataflow.passes.lacking import lacks_of, require_whole
 from poolsieve.dataflow.passes.scoring import score_shard
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.program import DeriveStep, RuleStep
@@ -55,6 +56,9 @@ def build(
         if schedule.reads(i):
             todo, done = _score(todo, job, cuts, stop, f"Pass{i + 1}", score)
             work.append(done)
+        if job.part:
+            done | "Work" >> beam.CombineGlobally(SumWork()) | "Finish" >> beam.Map(_finish_part, job=job)
+            return
         if stop is not None:
             cuts = _marked(pipeline, todo, job, cuts, stop)
     content = _content(pipeline, todo, job, cuts)
@@ -98,6 +102,12 @@ def _content(pipeline: beam.Pipeline, todo: Any, job: Job, cuts: Any) -> Any:
 def _score(todo: Any, job: Job, cuts: Any, stop: int | None, label: str, score: bool) -> tuple[Any, Any]:
     """(shards that are scored, work done): nothing that needs the shards goes on before all of them are scored."""
     how = {"job": job, "cuts": AsSingleton(cuts), "stop": stop, "label": label}
+    if not score and job.parts:
+        found = (
+            todo | f"{label}/Lacks" >> beam.Map(lacks_of, **how) | f"{label}/Sum" >> beam.CombineGlobally(SumLacks())
+        )
+        gate = found | f"{label}/Gate" >> beam.Map(require_whole, job=job, cuts=AsSingleton(cuts))
+        return todo | f"{label}/Wait" >> beam.Map(_after, AsSingleton(gate)), gate
     if not score:
         missing = todo | f"{label}/Missing" >> beam.Map(unscored, **how)
         gate = missing | f"{label}/Sum" >> beam.CombineGlobally(sum) | f"{label}/Gate" >> beam.Map(_require)
@@ -146,6 +156,13 @@ def _with_cut(searches: Searches, top: Ranked, cuts: Cuts) -> Cuts:
 def _finish(record: Record, job: Job, cuts: Cuts, content: int | None, work: Work, write: bool) -> None:
     """Leaves the summary where whoever submitted the job finds it: runners have no other way to give it back."""
     made = finish_decision(record, job, cuts, content, work, write=write)
+    fs.write_bytes(result_url(job.out, job.run_id), dumps(made.to_json()))
+
+
+def _finish_part(work: Work, job: Job) -> None:
+    """Leaves what was done, as a summary of no decision."""
+    none = dict.fromkeys(("shard_count", "kept", "dropped", "quarantined", "nbytes", "kept_bytes"), 0)
+    made = Summary(decision="", rows=work.rows, cuts={}, work=work, **none)
     fs.write_bytes(result_url(job.out, job.run_id), dumps(made.to_json()))
 
 
