@@ -90,6 +90,7 @@ class Files(threading.Thread):
 
     def __init__(self, folders: Mapping[str, str], local: bool) -> None:
         super().__init__(daemon=True, name="poolsieve-progress")
+        self.only: frozenset[str] | None = None
         self.folders, self.pause = folders, _LOCAL_SECONDS if local else _REMOTE_SECONDS
         self.counts: dict[str, Done] = {}
         self.stop = threading.Event()
@@ -109,21 +110,32 @@ class Files(threading.Thread):
             except Exception:  # noqa: BLE001  (a display must not end a job)
                 return
             # A shard has several files of scores where rows were scored later.
-            shards = len({layout.shard_of_file(name) for name in files})
+            there = {layout.shard_of_file(name) for name in files}
+            shards = len(there if self.only is None else there & self.only)
             known = self.counts.get(step)
             first = known.first if known else shards
             self.counts[step] = Done(first, shards, time.monotonic())
 
 
 class Display:
-    """Shows a job's progress until it is done: `execute(prepared, watch=Display(job, shards).watch)`."""
+    """Shows a job's progress until it is done: `execute(prepared, watch=Display(job, shards).watch)`.
+
+    `only`: names of the shards that count, where others work at the same OUT (a part of a run); None for all.
+    """
 
     def __init__(
-        self, job: Job, shard_count: int, *, console: Console | None = None, log_seconds: float = LOG_SECONDS
+        self,
+        job: Job,
+        shard_count: int,
+        *,
+        console: Console | None = None,
+        log_seconds: float = LOG_SECONDS,
+        only: frozenset[str] | None = None,
     ) -> None:
         scorers = job.program.scorers
         folders = {READ: layout.rows_folder(job.out), **{step.name: job.folder(step) for step in scorers}}
         self._begin([READ, *(step.name for step in scorers), DECIDE], folders, shard_count, console, log_seconds)
+        self.files.only = only
 
     def _begin(
         self,

@@ -81,7 +81,10 @@ def gap_warnings(made: Plan) -> list[str]:
 
 def watch_of(made: Plan, progress: bool) -> Watch | None:
     """What shows the progress of a plan, if it is asked for."""
-    return Display(made.job, len(made.shards)).watch if progress else None
+    if not progress:
+        return None
+    only = frozenset(shard.name for shard in made.shards) if made.job.part else None
+    return Display(made.job, len(made.shards), only=only).watch
 
 
 def report_writer(*, samples: bool, truth: str | os.PathLike[str] | None) -> Callable[[Plan, Summary], None]:
