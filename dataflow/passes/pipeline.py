@@ -19,7 +19,7 @@ from poolsieve.dataflow import fs
 from poolsieve.dataflow.decisions.decide import decide_shard, ledger_hash
 from poolsieve.dataflow.decisions.record import Record
 from poolsieve.dataflow.decisions.selection import Searches, advance, count_shard, cuts_of, levels
-from poolsieve.dataflow.decisions.summary import finish_decision
+from poolsieve.dataflow.decisions.summary import finish_decision, summary_of
 from poolsieve.dataflow.decisions.tables import tally_shard, with_gathered, with_sums
 from poolsieve.dataflow.passes.combiners import SumCounts, SumLacks, SumRecords, SumTables, SumWork
 from poolsieve.dataflow.passes.lacking import lacks_of, require_whole
@@ -161,8 +161,7 @@ def _finish(record: Record, job: Job, cuts: Cuts, content: int | None, work: Wor
 
 def _finish_part(work: Work, job: Job) -> None:
     """Leaves what was done, as a summary of no decision."""
-    none = dict.fromkeys(("shard_count", "kept", "dropped", "quarantined", "nbytes", "kept_bytes"), 0)
-    made = Summary(decision="", rows=work.rows, cuts={}, work=work, **none)
+    made = summary_of(Record(rows=work.rows), {}, "", work, [])
     fs.write_bytes(result_url(job.out, job.run_id), dumps(made.to_json()))
 
 

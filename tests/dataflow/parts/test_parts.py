@@ -276,3 +276,22 @@ def test_a_damaged_note_is_named_and_prune_takes_what_parts_left(pool: Path, tmp
     with pytest.raises(PoolsieveError, match=r"lacking.json is damaged: remove it"):
         parts(one_reading(pool), out, "0/1")
     assert f"parts/{note.parent.name}" in whole.remove_older() and not note.parent.exists()
+
+
+def test_the_recipe_that_parts_left_is_run_if_its_file_says_the_same(pool: Path, tmp_path: Path) -> None:
+    out, path = tmp_path / "out", tmp_path / "recipe.py"
+    text = "from poolsieve.dataflow import Pool\nfrom poolsieve.filters import Keep, col\n"
+    text += f"def recipe(least=0.1):\n    return Pool.parquet('{pool}/*.parquet') | Keep(col('clip') > least)\n"
+    path.write_text(text)
+    with pytest.raises(PlanError, match="no part has left its recipe"):
+        poolsieve.finish(None, out)
+    poolsieve.run(path, out, part="0/1")
+    path.write_text(text + "# another\n")
+    with pytest.raises(PlanError, match=r"is not run, since it may be anybody's: .* says something else"):
+        poolsieve.finish(None, out)
+    path.write_text(text)
+    assert poolsieve.finish(None, out).counts.rows_in == 760
+    poolsieve.run(path, out, part="0/1")
+    poolsieve.run(path, out, part="0/9", params={"least": "0.2"}, say=lambda text: None)
+    with pytest.raises(PlanError, match=r"had 2 recipes or parameters .*recipe.py\): name the one"):
+        poolsieve.finish(None, out)
