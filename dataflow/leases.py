@@ -242,7 +242,9 @@ def _others(folder: str, mine: Lease) -> list[tuple[str, Holder]]:
     found = []
     for name in fs.names(folder):
         url = fs.join(folder, name)
-        if url == mine.url or not name.endswith(".json"):
+        kind = name.partition("-")[0]
+        # What may stand beside needs no reading: of the tasks of an array each would read those of all others.
+        if url == mine.url or not name.endswith(".json") or (kind, mine.holder.kind) in _MEET:
             continue
         holder = _read(url)
         if holder is None or holder.meets(mine.holder.kind):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace as replaced
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 import msgspec
@@ -17,32 +16,27 @@ from poolsieve.dataflow import leases
 from poolsieve.dataflow.decisions.summary import empty_budgets
 from poolsieve.dataflow.export.export import export as export_rows
 from poolsieve.dataflow.export.index import ExportIndex
-from poolsieve.dataflow.fs import StorageOptions, absolute
+from poolsieve.dataflow.fs import StorageOptions
 from poolsieve.dataflow.kept.kept import Kept, kept
 from poolsieve.dataflow.passes.estimate import PlanReport, advice, describe_plan, trivial_cuts
-from poolsieve.dataflow.passes.flight import shards_in_flight
 from poolsieve.dataflow.passes.needs import needs_of
-from poolsieve.dataflow.passes.submit import Plan, carry_out, prepare, prepare_stored, settled
+from poolsieve.dataflow.passes.submit import carry_out, prepare, prepare_stored
 from poolsieve.dataflow.passes.submit import what_if as compare_with_current
 from poolsieve.dataflow.recipes.recipe import Pool, Recipe
 from poolsieve.dataflow.recipes.source import RecipeSource
 from poolsieve.dataflow.runners.base import threads_for
 from poolsieve.dataflow.runners.engine import Engine
-from poolsieve.dataflow.runners.supervise import Watch
 from poolsieve.dataflow.store.job import Options
 from poolsieve.dataflow.store.layout import leases_folder, report_url
 from poolsieve.dataflow.store.manifest import read_cuts
-from poolsieve.dataflow.store.models import local_files, upload
 from poolsieve.dataflow.store.out import OutFolder
 from poolsieve.dataflow.store.session import ending
 from poolsieve.dataflow.store.summary import Summary
-from poolsieve.jobs.display import Display
 from poolsieve.jobs.given import AnyRecipe, Params, given, stored
 from poolsieve.jobs.report.notebook import funnel_html
 from poolsieve.jobs.report.page import write_report
-from poolsieve.jobs.report.truth import read_truth
-from poolsieve.scoring_models.base.errors import PlanError, unknown_name
-from poolsieve.scoring_models.devices.replicas import devices_of
+from poolsieve.jobs.submitting import gap_warnings, models_folder, one_unless_given, planned, report_writer, watch_of
+from poolsieve.scoring_models.base.errors import unknown_name
 
 if TYPE_CHECKING:
     from poolsieve.dataflow.publish.publish import Publication
@@ -161,8 +155,8 @@ def plan(
     Raises:
         PlanError: for anything that can't work.
     """
-    engine = Engine(runner, _one_unless_given(workers), beam_flags)
-    options = Options(models=_models(models))
+    engine = Engine(runner, one_unless_given(workers), beam_flags)
+    options = Options(models=models_folder(models))
     made = prepare(given(recipe, params, include), os.fspath(out), options=options, newest=newest)
     with ending(made.job.run_id):
         there = engine.describe(needs_of(made.job), made.job.program.wants_processes)
@@ -221,88 +215,30 @@ def run(
         PlanError: for anything that can't work, before any work starts.
         PoolsieveError: whatever stopped the run.
     """
-    engine = Engine(runner, _one_unless_given(workers), beam_flags)
-    # On this machine a model's feed keeps all shards together within the cores; elsewhere a worker has its share.
-    threads = threads_for(1 if runner == "local" else engine.workers)
-    options = Options(
-        threads=threads,
-        retry_quarantined=retry_quarantined,
+    made, engine = planned(
+        recipe,
+        os.fspath(out),
+        params=params,
+        include=include,
+        workers=workers,
+        runner=runner,
+        beam_flags=beam_flags,
+        cuts=cuts,
         max_error_rate=max_error_rate,
-        devices=_devices(devices, runner),
-        models=_models(models),
+        retry_quarantined=retry_quarantined,
+        replace_pool=replace_pool,
+        newest=newest,
+        devices=devices,
+        models=models,
     )
-    frozen = None if cuts is None else read_cuts(cuts)
-
-    def planned() -> Plan:
-        made = prepare(given(recipe, params, include), os.fspath(out), options=options, frozen=frozen, newest=newest)
-        made.check_devices()
-        if not replace_pool:
-            made.check_pool()
-        return made
-
-    made = settled(planned, newest=newest)
-    if workers is None and runner == "local":
-        engine = replaced(engine, workers=shards_in_flight(made.job.program, made.shards))
     with ending(made.job.run_id):
-        for text in [*made.warnings, *trivial_cuts(made.job), *advice(made.job), *_gaps(made)]:
+        for text in [*made.warnings, *trivial_cuts(made.job), *advice(made.job), *gap_warnings(made)]:
             say(text)
-        reporter = _reporter(samples=samples, truth=truth)
-        found = carry_out(made, engine=engine, watch=_watch(made, progress), before_manifest=reporter)
+        reporter = report_writer(samples=samples, truth=truth)
+        found = carry_out(made, engine=engine, watch=watch_of(made, progress), before_manifest=reporter)
         for text in empty_budgets(found.cuts):
             say(text)
         return Run(found.url, made.job.source or made.job.recipe_object)
-
-
-def save_models(
-    recipe: AnyRecipe,
-    to: str | os.PathLike[str],
-    out: str | os.PathLike[str],
-    *,
-    params: Params | None = None,
-    include: Sequence[str] = (),
-    say: Say = warn,
-) -> list[str]:
-    """Copies the Hub's models of a recipe to a folder that `run(models=...)` takes, or that an image has as its cache.
-
-    Args:
-        recipe: an object, or a file.
-        to: a folder on any fsspec storage, which gets the layout of the Hub's cache.
-        out: OUT, as for `plan`.
-        params: arguments of the recipe file's function.
-        include: files of modules that the recipe file imports.
-        say: is told of model files that are of no repository, and so are not copied.
-
-    Returns:
-        The files that were not there yet, relative to `to`.
-
-    Raises:
-        PlanError: for anything that can't work.
-    """
-    made = prepare(given(recipe, params, include), os.fspath(out))
-    with ending(made.job.run_id):
-        files = [step.scorer.files() for step in made.job.program.scorers]
-        for path in local_files(files):
-            say(f"{path} is a file of this machine: workers need it at that path")
-        return upload(files, made.job.commits, absolute(to))
-
-
-def _models(url: str | os.PathLike[str] | None) -> str:
-    return "" if url is None else absolute(url)
-
-
-def _one_unless_given(workers: int | None) -> int:
-    return 1 if workers is None else workers
-
-
-def _devices(wanted: str | int | Sequence[int] | None, runner: str) -> tuple[str, ...]:
-    if wanted is None:
-        return ()
-    if runner != "local":
-        raise PlanError(
-            f"--devices is for --runner local, where this machine's GPUs are; with --runner {runner} give each worker "
-            "its own by CUDA_VISIBLE_DEVICES"
-        )
-    return devices_of(wanted)
 
 
 class DecideOptions(TypedDict, total=False):
@@ -359,7 +295,7 @@ def decide(
         raise TypeError(
             str(unknown_name(f"decide() takes no {unknown[0]!r}", unknown[0], DecideOptions.__annotations__))
         )
-    out, workers = os.fspath(out), _one_unless_given(how.get("workers"))
+    out, workers = os.fspath(out), one_unless_given(how.get("workers"))
     engine = Engine(how.get("runner", "local"), workers, how.get("beam_flags", ()))
     params, cuts, trust = how.get("params"), how.get("cuts"), how.get("trust_recipe", False)
     source = stored(out, params, trust) if recipe is None else given(recipe, params, how.get("include", ()))
@@ -369,8 +305,8 @@ def decide(
     with ending(made.job.run_id):
         for text in made.warnings:
             how.get("say", warn)(text)
-        watch = _watch(made, how.get("progress", False))
-        reporter = _reporter(samples=how.get("samples", True), truth=how.get("truth"))
+        watch = watch_of(made, how.get("progress", False))
+        reporter = report_writer(samples=how.get("samples", True), truth=how.get("truth"))
         found: Summary | Run
         if what_if:
             found = compare_with_current(made, engine=engine, watch=watch)
@@ -457,7 +393,7 @@ def export(
         revision=revision,
         eos=eos,
         text=text,
-        engine=Engine(runner, _one_unless_given(workers), beam_flags),
+        engine=Engine(runner, one_unless_given(workers), beam_flags),
         say=say,
     )
 
@@ -493,24 +429,3 @@ def report(
     found = OutFolder(os.fspath(out))
     with leases.held(leases_folder(found.url), leases.WORK, "poolsieve report", patience=leases.PRUNE_SECONDS):
         return write_report(found.url, found.summary, samples=samples, truth=truth, storage_options=storage_options)
-
-
-def _gaps(made: Plan) -> list[str]:
-    if not made.gaps:
-        return []
-    return [f"names of the range without a file: {len(made.gaps):,}, the first {made.gaps[0]}"]
-
-
-def _watch(made: Plan, progress: bool) -> Watch | None:
-    return Display(made.job, len(made.shards)).watch if progress else None
-
-
-def _reporter(*, samples: bool, truth: str | os.PathLike[str] | None) -> Callable[[Plan, Summary], None]:
-    if truth is not None:
-        read_truth(truth)  # a mistake in its name would show after the work else
-
-    def write(made: Plan, found: Summary) -> None:
-        options = made.job.files.storage_options
-        write_report(made.job.out, found, truth=truth, samples=samples, storage_options=options)
-
-    return write

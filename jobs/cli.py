@@ -15,6 +15,7 @@ import click
 from poolsieve.jobs.commands.cluster import cluster
 from poolsieve.jobs.commands.decide import decide
 from poolsieve.jobs.commands.export import export
+from poolsieve.jobs.commands.finish import finish
 from poolsieve.jobs.commands.items import items
 from poolsieve.jobs.commands.models import models
 from poolsieve.jobs.commands.plan import plan
@@ -32,7 +33,8 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 class Friendly(click.Group):
     """A group whose commands turn poolsieve's errors into one clear message and an exit status.
 
-    2: the plan can't work. 1: the run failed. 130, 143: stopped by Ctrl-C, by SIGTERM. 141: nobody reads on (`| head`).
+    2: the plan can't work. 1: the run failed. 3: parts of a run are lacking. 130, 143: stopped by Ctrl-C, by SIGTERM.
+    141: nobody reads on (`| head`).
     """
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -48,7 +50,7 @@ class Friendly(click.Group):
         except PlanError as error:
             _fail(ctx, 2, str(error))
         except PoolsieveError as error:
-            _fail(ctx, 1, str(error))
+            _fail(ctx, getattr(error, "status", 1), str(error))
         except BrokenPipeError as error:
             _nobody_reads(ctx, error)
         except Terminated:
@@ -126,7 +128,22 @@ def main() -> None:
     """
 
 
-for command in (plan, run, decide, export, publish, report, items, tokenize, train, prune, models, pool, cluster):
+for command in (
+    plan,
+    run,
+    finish,
+    decide,
+    export,
+    publish,
+    report,
+    items,
+    tokenize,
+    train,
+    prune,
+    models,
+    pool,
+    cluster,
+):
     main.add_command(command)
 
 

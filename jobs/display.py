@@ -94,6 +94,7 @@ class Files(threading.Thread):
         super().__init__(daemon=True, name="poolsieve-progress")
         self.reports = reports
         self.rows: Mapping[str, int] = {}
+        self.only: frozenset[str] | None = None
         self.folders, self.pause = folders, _LOCAL_SECONDS if local else _REMOTE_SECONDS
         self.counts: dict[str, Done] = {}
         self.stop = threading.Event()
@@ -115,14 +116,18 @@ class Files(threading.Thread):
             except Exception:  # noqa: BLE001  (a display must not end a job)
                 return
             # A shard has several files of scores where rows were scored later.
-            shards = len({layout.shard_of_file(name) for name in files})
+            there = {layout.shard_of_file(name) for name in files}
+            shards = len(there if self.only is None else there & self.only)
             known = self.counts.get(step)
             first = known.first if known else shards
             self.counts[step] = Done(first, shards, time.monotonic())
 
 
 class Display:
-    """Shows a job's progress until it is done: `execute(prepared, watch=Display(job, shards).watch)`."""
+    """Shows a job's progress until it is done: `execute(prepared, watch=Display(job, shards).watch)`.
+
+    `only`: names of the shards that count, where others work at the same OUT (a part of a run); None for all.
+    """
 
     cuts: bool | None = None
     """Whether cuts are searched for; None where nothing is decided."""
@@ -130,13 +135,20 @@ class Display:
     _reports: Callable[[], Mapping[str, int]] = staticmethod(dict)
 
     def __init__(
-        self, job: Job, shard_count: int, *, console: Console | None = None, log_seconds: float = LOG_SECONDS
+        self,
+        job: Job,
+        shard_count: int,
+        *,
+        console: Console | None = None,
+        log_seconds: float = LOG_SECONDS,
+        only: frozenset[str] | None = None,
     ) -> None:
         scorers = job.program.scorers
         folders = {READ: layout.rows_folder(job.out), **{step.name: job.folder(step) for step in scorers}}
         self._reports = lambda: reported(job.out, job.run_id)
         self.cuts = bool(set(job.program.marks) - set(job.frozen))
         self._begin([READ, *(step.name for step in scorers), DECIDE], folders, shard_count, console, log_seconds)
+        self.files.only = only
 
     def _begin(
         self,

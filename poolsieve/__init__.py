@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from poolsieve.dataflow.kept.kept import kept
     from poolsieve.dataflow.recipes.recipe import Pool, Recipe
-    from poolsieve.jobs.api import decide, export, open, plan, report, run
+    from poolsieve.jobs.api import decide, export, open, plan, report
     from poolsieve.jobs.items import items
+    from poolsieve.jobs.parts import finish, run
     from poolsieve.jobs.publish import publish
     from poolsieve.jobs.tokens import tokenize
 
@@ -31,13 +32,14 @@ _HOMES = {
     "Recipe": "poolsieve.dataflow.recipes.recipe",
     "decide": "poolsieve.jobs.api",
     "export": "poolsieve.jobs.api",
+    "finish": "poolsieve.jobs.parts",
     "items": "poolsieve.jobs.items",
     "kept": "poolsieve.dataflow.kept.kept",
     "open": "poolsieve.jobs.api",
     "plan": "poolsieve.jobs.api",
     "publish": "poolsieve.jobs.publish",
     "report": "poolsieve.jobs.api",
-    "run": "poolsieve.jobs.api",
+    "run": "poolsieve.jobs.parts",
     "tokenize": "poolsieve.jobs.tokens",
 }
 
@@ -47,6 +49,7 @@ __all__ = [
     "__version__",
     "decide",
     "export",
+    "finish",
     "items",
     "kept",
     "open",

@@ -9,6 +9,7 @@ import apache_beam as beam
 from poolsieve.dataflow.decisions.record import Record
 from poolsieve.dataflow.decisions.selection import DigitCounts
 from poolsieve.dataflow.decisions.tables import Counts, add_sums
+from poolsieve.dataflow.store.lacking import Lacks
 from poolsieve.dataflow.store.summary import Work
 
 
@@ -102,5 +103,28 @@ class SumWork(beam.CombineFn):
         return out
 
     def extract_output(self, total: Work) -> Work:
+        """The sum."""
+        return total
+
+
+class SumLacks(beam.CombineFn):
+    """Adds up what shards lack."""
+
+    def create_accumulator(self) -> Lacks:
+        """Nothing."""
+        return Lacks()
+
+    def add_input(self, total: Lacks, found: Lacks) -> Lacks:
+        """Adds one shard's."""
+        return total.add(found)
+
+    def merge_accumulators(self, totals: Iterable[Lacks]) -> Lacks:
+        """Adds sums."""
+        out = Lacks()
+        for total in totals:
+            out.add(total)
+        return out
+
+    def extract_output(self, total: Lacks) -> Lacks:
         """The sum."""
         return total

@@ -19,9 +19,10 @@ from poolsieve.dataflow import fs
 from poolsieve.dataflow.decisions.decide import decide_shard, ledger_hash
 from poolsieve.dataflow.decisions.record import Record
 from poolsieve.dataflow.decisions.selection import Searches, advance, count_shard, cuts_of, levels
-from poolsieve.dataflow.decisions.summary import finish_decision
+from poolsieve.dataflow.decisions.summary import finish_decision, summary_of
 from poolsieve.dataflow.decisions.tables import tally_shard, with_gathered, with_sums
-from poolsieve.dataflow.passes.combiners import SumCounts, SumRecords, SumTables, SumWork
+from poolsieve.dataflow.passes.combiners import SumCounts, SumLacks, SumRecords, SumTables, SumWork
+from poolsieve.dataflow.passes.lacking import lacks_of, require_whole
 from poolsieve.dataflow.passes.needs import score_label
 from poolsieve.dataflow.passes.scoring import score_shard
 from poolsieve.dataflow.pools.shards import Shard
@@ -65,6 +66,9 @@ def build(
             label = score_label(i)
             todo, done = _score(todo, job, cuts, stop, label, score, (hints or {}).get(label, {}))
             work.append(done)
+        if job.part:
+            done | "Work" >> beam.CombineGlobally(SumWork()) | "Finish" >> beam.Map(_finish_part, job=job)
+            return
         if stop is not None:
             cuts = _marked(pipeline, todo, job, cuts, stop)
     content = _content(pipeline, todo, job, cuts)
@@ -108,6 +112,12 @@ def _content(pipeline: beam.Pipeline, todo: Any, job: Job, cuts: Any) -> Any:
 def _score(todo: Any, job: Job, cuts: Any, stop: int | None, label: str, score: bool, hints: Hints) -> tuple[Any, Any]:
     """(shards that are scored, work done): nothing that needs the shards goes on before all of them are scored."""
     how = {"job": job, "cuts": AsSingleton(cuts), "stop": stop, "label": label}
+    if not score and job.parts:
+        found = (
+            todo | f"{label}/Lacks" >> beam.Map(lacks_of, **how) | f"{label}/Sum" >> beam.CombineGlobally(SumLacks())
+        )
+        gate = found | f"{label}/Gate" >> beam.Map(require_whole, job=job, cuts=AsSingleton(cuts))
+        return todo | f"{label}/Wait" >> beam.Map(_after, AsSingleton(gate)), gate
     if not score:
         missing = todo | f"{label}/Missing" >> beam.Map(unscored, **how)
         gate = missing | f"{label}/Sum" >> beam.CombineGlobally(sum) | f"{label}/Gate" >> beam.Map(_require)
@@ -156,6 +166,12 @@ def _with_cut(searches: Searches, top: Ranked, cuts: Cuts) -> Cuts:
 def _finish(record: Record, job: Job, cuts: Cuts, content: int | None, work: Work, write: bool) -> None:
     """Leaves the summary where whoever submitted the job finds it: runners have no other way to give it back."""
     made = finish_decision(record, job, cuts, content, work, write=write)
+    fs.write_bytes(result_url(job.out, job.run_id), dumps(made.to_json()))
+
+
+def _finish_part(work: Work, job: Job) -> None:
+    """Leaves what was done, as a summary of no decision."""
+    made = summary_of(Record(rows=work.rows), {}, "", work, [])
     fs.write_bytes(result_url(job.out, job.run_id), dumps(made.to_json()))
 
 

@@ -208,7 +208,7 @@ def score_shard(shard: Shard, job: Job, cuts: Cuts, *, stop: int | None, label: 
     progress.check()
     rows = read_rows(job.rows_url(shard))
     kept = None if rows is None else StoredScores(job, shard, rows, label, job.options.retry_quarantined)
-    wanted = None if kept is None else _unscored(job, kept, cuts, stop)
+    wanted = None if kept is None else unscored_rows(job, kept, cuts, stop)
     if wanted is not None and not wanted.any():
         return Work(rows=len(wanted))
     job.files.check_unchanged(shard)
@@ -227,7 +227,7 @@ def score_shard(shard: Shard, job: Job, cuts: Cuts, *, stop: int | None, label: 
     return made.work
 
 
-def _unscored(job: Job, kept: StoredScores, cuts: Cuts, stop: int | None) -> Mask:
+def unscored_rows(job: Job, kept: StoredScores, cuts: Cuts, stop: int | None) -> Mask:
     """Rows of the shard that need something which is not stored."""
     state = walk(job.program, kept, cuts, stop)
     unknown = np.zeros(len(kept.rows), dtype=bool) if state.unknown is None else state.unknown.copy()

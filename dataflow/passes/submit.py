@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +30,7 @@ from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.dataflow.runners.base import import_beam
 from poolsieve.dataflow.runners.engine import Engine
 from poolsieve.dataflow.runners.supervise import Watch, supervised
-from poolsieve.dataflow.store.artefacts import build, missing
+from poolsieve.dataflow.store.artefacts import build, make_once, missing
 from poolsieve.dataflow.store.fingerprints import changed_functions, scorer_parts, stored_facts, stored_parts
 from poolsieve.dataflow.store.job import Job, Options
 from poolsieve.dataflow.store.layout import (
@@ -47,7 +48,7 @@ from poolsieve.dataflow.store.pins import keep, pins_of
 from poolsieve.dataflow.store.reports import this_process
 from poolsieve.dataflow.store.session import ending
 from poolsieve.dataflow.store.settings import stored_scorers
-from poolsieve.dataflow.store.summary import Summary, dumps
+from poolsieve.dataflow.store.summary import Summary, Work, dumps
 from poolsieve.scoring_models.base.arrow import type_named
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 from poolsieve.scoring_models.devices.replicas import takes_devices
@@ -389,7 +390,7 @@ def execute(
         for step in job.program.scorers if score else ():
             if missing(step.scorer):
                 with progress.loading(step.name):
-                    _make_artefact(job, step, engine)
+                    make_once(step.scorer, job.out, functools.partial(_make_artefact, job, step, engine))
         engine.run(
             lambda made: pipeline.build(made, job, plan.shards, score=score, write=write, hints=engine.hints(needs)),
             processes=job.program.wants_processes,
@@ -458,10 +459,12 @@ def carry_out(
     engine: Engine = Engine(),
     watch: Watch | None = None,
     before_manifest: BeforeManifest | None = None,
+    done: Work | None = None,
 ) -> OutFolder:
     """A whole run (or, without `score`, a whole decision from stored scores): from its plan to its manifest.
 
-    Arguments and errors as for `execute`. Nothing of the run stays in this process.
+    Arguments and errors as for `execute`; `done` is what parts of the run did before, at times that nobody measured.
+    Nothing of the run stays in this process.
     """
     started = time.monotonic()
     what = "poolsieve run" if score else "poolsieve decide"
@@ -471,10 +474,28 @@ def carry_out(
         if plan.job.options.retry_quarantined:
             fs.write_new(retried_url(plan.job.out), b"")
         found = execute(plan, score=score, engine=engine, watch=watch)
-        found.wall_seconds = time.monotonic() - started
+        found.wall_seconds = time.monotonic() - started if done is None else None
+        found.work.add(done or Work())
         found.facts = facts_of(plan.job, plan.gaps)
         _close(plan, found, what, before_manifest)
         return OutFolder(plan.job.out)
+
+
+def score_part(plan: Plan, what: str, *, engine: Engine = Engine(), watch: Watch | None = None) -> Work:
+    """Scores the shards of a plan up to the first cut that it does not know, and decides nothing: a part of a run.
+
+    Args:
+        plan: of a job with `part`.
+        what: the command, for whoever must wait for it.
+        engine, watch: as for `execute`.
+
+    Raises:
+        PoolsieveError: whatever stopped the job, as the user should read it.
+    """
+    with ending(plan.job.run_id), progress.of(plan.job.run_id).here(), _working(plan, what):
+        if plan.job.options.retry_quarantined:
+            fs.write_new(retried_url(plan.job.out), b"")
+        return execute(plan, engine=engine, watch=watch).work
 
 
 @contextlib.contextmanager

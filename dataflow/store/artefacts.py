@@ -15,22 +15,30 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
 
-from poolsieve.dataflow import fs
+from poolsieve.dataflow import fs, leases, progress
 from poolsieve.dataflow.pools.hub import Place
 from poolsieve.dataflow.pools.hub_commits import Pins
 from poolsieve.dataflow.recipes.recipe import Pool
-from poolsieve.dataflow.store.layout import artefact_url
+from poolsieve.dataflow.store.layout import artefact_leases, artefact_url
 from poolsieve.dataflow.store.tables import write_table
 from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 
 TEXT = "text"
 """The role of the pools that `build` reads."""
+
+WAIT_SECONDS = 6 * 3600.0
+"""Seconds that a run waits for another one that makes the same artefact, as long as that one shows that it lives."""
+
+_LOOK_SECONDS = (0.5, 15.0)
+"""Between two looks at what another one makes: at first, and at most; up to twice that, by chance."""
 
 
 def needs_artefact(scorer: Any) -> bool:
@@ -107,6 +115,41 @@ def with_artefact(scorer: Any, out: str, name: str, files: Mapping[str, str]) ->
 def missing(scorer: Any) -> bool:
     """Whether a scorer has an artefact that is still to be made."""
     return needs_artefact(scorer) and not fs.exists(scorer.artefact)
+
+
+def make_once(scorer: Any, out: str, make: Callable[[], None]) -> None:
+    """Has the artefact of a scorer made by one of all who need it; the others wait until it is there.
+
+    Should two make it after all, both make the same file.
+
+    Args:
+        scorer: with an artefact.
+        out: OUT.
+        make: makes it here.
+
+    Raises:
+        InUse: if another one has been at it for `WAIT_SECONDS`.
+    """
+    folder = artefact_leases(out, scorer.artefact.rpartition("/")[2])
+    give_up, pause = time.monotonic() + WAIT_SECONDS, _LOOK_SECONDS[0]
+    while missing(scorer):
+        try:
+            with leases.held(folder, leases.SOLE, "poolsieve, which makes an artefact"):
+                if missing(scorer):
+                    make()
+        except leases.InUse:
+            if time.monotonic() > give_up:
+                raise
+            _wait(scorer, pause * random.uniform(1, 2))  # noqa: S311  (spreads attempts, keeps no secret)
+            pause = min(pause * 1.5, _LOOK_SECONDS[1])
+
+
+def _wait(scorer: Any, seconds: float) -> None:
+    """So long, or until the artefact is there: to look costs less than to ask for a lease, and disturbs nobody."""
+    until = time.monotonic() + seconds
+    while missing(scorer) and time.monotonic() < until:
+        progress.check()
+        time.sleep(min(0.5, seconds))
 
 
 def build(scorer: Any, pins: Pins) -> None:

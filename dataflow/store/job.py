@@ -81,6 +81,8 @@ class Job:
         commits: what branches of model repositories were when the plan was made: workers load the same files.
         retried: whether failures were ever tried again in OUT: a decision is then named after its ledger as well.
         client: the process that shows progress, as `this_process` names it; "" if none does.
+        part: score up to the first cut that is not `frozen`, and decide nothing: one part of a run (`dataflow.parts`).
+        parts: name of the run whose parts are to be finished: what is lacking is noted there; empty for other runs.
     """
 
     out: str
@@ -97,6 +99,8 @@ class Job:
     compare: str = ""
     retried: bool = False
     pins: Revisions = field(default_factory=dict)
+    part: bool = False
+    parts: str = ""
     commits: Commits = field(default_factory=dict)
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     client: str = ""

@@ -14,6 +14,7 @@ OUT/decisions/<id>/                   ledger/<shard>.parquet, shards.parquet, cu
                                           table for the Hub, where that was asked for
 OUT/runs/<run>/                       what workers of one run leave for one another, for a moment
 OUT/leases/                           who works here right now (see `leases.py`)
+OUT/parts/<run>/                      what parts of one run leave for one another until it is finished
 OUT/export/                           the kept rows
 """
 
@@ -26,7 +27,7 @@ from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 
-_OWN = ("rows", "scores", "artefacts", "derived", "decisions", "runs", "leases")
+_OWN = ("rows", "scores", "artefacts", "derived", "decisions", "runs", "leases", "parts")
 """Folders of OUT that hold nothing of anybody else's."""
 
 
@@ -208,6 +209,36 @@ def reports_folder(out: str, run_id: str) -> str:
 def leases_folder(out: str) -> str:
     """Who works in OUT right now."""
     return fs.join(out, "leases")
+
+
+def artefact_leases(out: str, file: str) -> str:
+    """Who makes an artefact right now; `file` is its own name."""
+    return below(leases_folder(out), f"artefact-{file}")
+
+
+def parts_folder(out: str) -> str:
+    """What parts of runs leave for one another."""
+    return fs.join(out, "parts")
+
+
+def part_folder(out: str, mark: str) -> str:
+    """What the parts of one run, over one listing with one recipe, leave."""
+    return below(parts_folder(out), mark)
+
+
+def lacking_url(out: str, mark: str) -> str:
+    """Which scores the run was lacking when somebody tried to finish it, and the cuts that it had come to."""
+    return fs.join(part_folder(out, mark), "lacking.json")
+
+
+def part_recipe_url(out: str, mark: str) -> str:
+    """The recipe of the parts."""
+    return fs.join(part_folder(out, mark), "recipe.json")
+
+
+def part_note_url(out: str, mark: str, name: str) -> str:
+    """How far one part has come."""
+    return below(part_folder(out, mark), name)
 
 
 def check_export_folder(out: str, target: str) -> None:

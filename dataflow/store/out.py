@@ -151,6 +151,7 @@ class OutFolder:
                 f"decisions/{name}" for name in fs.names(layout.decisions_folder(self.url)) if name != self.decision
             }
             gone |= {f"runs/{name}" for name in fs.names(layout.runs_folder(self.url))}
+            gone |= {f"parts/{name}" for name in fs.names(layout.parts_folder(self.url))}
             gone |= {f"derived/{name}" for name in self._unused()}
             for name in sorted(gone):
                 fs.remove(fs.join(self.url, name))

@@ -16,10 +16,10 @@ def models(recipe: str, out: str, parameters: tuple[str, ...], include: tuple[st
     `run --models URL` takes them from there. The folder has the layout of the Hub's cache: a copy of it can be the
     HF_HUB_CACHE of an image.
     """
-    from poolsieve.jobs import api
     from poolsieve.jobs.commands.output import say
+    from poolsieve.jobs.models import save_models
 
-    made = api.save_models(recipe, to, out, params=parsed_parameters(parameters), include=include, say=say)
+    made = save_models(recipe, to, out, params=parsed_parameters(parameters), include=include, say=say)
     for name in made:
         click.echo(name)
     click.echo(f"{len(made)} new files in {to}")
