@@ -43,16 +43,11 @@ FIRST, LAST, STEP = 10, 30, 10
 
 def started(what: str, tmp_path: Path, task: int | None = None, **more: str) -> subprocess.Popen[str]:
     """The script, in the environment that `sbatch --array=10-30:10` gives to a task of it."""
-    programs = tmp_path / "bin"
-    programs.mkdir(exist_ok=True)
-    command = programs / "poolsieve"
-    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m poolsieve.jobs.cli "$@"\n')
-    command.chmod(0o755)
     array = {} if task is None else {"ID": task, "MIN": FIRST, "MAX": LAST, "COUNT": 3, "STEP": STEP}
     environ = {
         **os.environ,
         **{f"SLURM_ARRAY_TASK_{name}": str(value) for name, value in array.items()},
-        "PATH": f"{programs}:{os.environ['PATH']}",
+        "PATH": f"{tmp_path}/bin:{os.environ['PATH']}",
         "RECIPE": str(tmp_path / "recipe.py"),
         "OUT": str(tmp_path / "out"),
         "PARTS": "slurm/5",
@@ -75,6 +70,10 @@ def test_tasks_at_once_one_killed_and_done_again_give_the_files_of_one_run(
 ) -> None:
     pool = write_pool(tmp_path / "pool", sizes=(120, 90, 150, 40, 300, 60))
     (tmp_path / "recipe.py").write_text(RECIPE.format(pool=pool))
+    (tmp_path / "bin").mkdir()
+    command = tmp_path / "bin" / "poolsieve"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m poolsieve.jobs.cli "$@"\n')
+    command.chmod(0o755)
     hangs = tmp_path / "hangs"
     going = {task: started("task", tmp_path, task) for task in (FIRST, LAST)}
     killed = started("task", tmp_path, FIRST + STEP, HANGS=str(hangs))
