@@ -236,3 +236,4 @@ def _write(job: Job, shard: Shard, source: StoredScores, state: State, decision:
         sink = io.BytesIO()
         np.save(sink, sort_pairs(pairs), allow_pickle=False)
         fs.write_bytes(uids_url(job.out, job.run_id, shard.name), sink.getvalue())
+        record.uids = [shard.name]
