@@ -66,7 +66,7 @@ def tiny_pool(folder: Path, shards: int) -> Path:
     target = folder / f"tiny-{shards}"
     if not (target / "whole").exists():
         shutil.rmtree(target, ignore_errors=True)
-        rng = random.Random(0)  # noqa: S311
+        rng = random.Random(0)
         for shard in range(shards):
             path = target / f"{shard // 1000:04d}" / f"part-{shard:06d}.parquet"
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import random
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
@@ -26,10 +27,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def _stop(state: tenacity.RetryCallState, before: BaseException | None) -> bool:
+def _stop(state: tenacity.RetryCallState, before: BaseException | None, spent: float) -> bool:
     error = state.outcome.exception() if state.outcome else None
     limit = AWAY_SECONDS if error is not None and is_away(error, before) else RETRY_SECONDS
-    return state.attempt_number >= ATTEMPTS or (state.seconds_since_start or 0.0) >= limit
+    return state.attempt_number >= ATTEMPTS or spent + (state.seconds_since_start or 0.0) >= limit
 
 
 def _pause(state: tenacity.RetryCallState) -> float:
@@ -37,10 +38,17 @@ def _pause(state: tenacity.RetryCallState) -> float:
     return min(FIRST_PAUSE * 2.0 ** (state.attempt_number - 1), 30.0) * random.uniform(1.0, 1.5)  # noqa: S311
 
 
-def _again(before: BaseException | None) -> tenacity.Retrying:
-    """Repeats a call whose errors come from it, and not from what was being handled when it began."""
+def _again(before: BaseException | None, spent: float) -> tenacity.Retrying:
+    """Repeats a call whose errors come from it, and not from what was being handled when it began.
+
+    Args:
+        before: what was being handled.
+        spent: seconds that the first attempt took.
+    """
     passing = tenacity.retry_if_exception(functools.partial(transient, before=before))
-    return tenacity.Retrying(retry=passing, wait=_pause, stop=functools.partial(_stop, before=before), reraise=True)
+    return tenacity.Retrying(
+        retry=passing, wait=_pause, stop=functools.partial(_stop, before=before, spent=spent), reraise=True
+    )
 
 
 def retrying(function: Callable[P, T]) -> Callable[P, T]:
@@ -57,9 +65,19 @@ def retrying(function: Callable[P, T]) -> Callable[P, T]:
 
     @functools.wraps(function)
     def repeated(*args: P.args, **kwargs: P.kwargs) -> T:
-        before = sys.exception()
+        before, start = sys.exception(), time.monotonic()
         try:
-            return _again(before)(function, *args, **kwargs)
+            return function(*args, **kwargs)  # by itself: what works at once needs no count of attempts
+        except Exception as error:  # noqa: BLE001  (judged below)
+            failed = [error]
+
+        def attempt() -> T:
+            if failed:
+                raise failed.pop()
+            return function(*args, **kwargs)
+
+        try:
+            return _again(before, time.monotonic() - start)(attempt)
         except Exception as error:
             place, options = _place(function, args)
             found = None if is_answer(error, before) else explained(error, place, options, before)

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from poolsieve.dataflow import fs, leases, progress
 from poolsieve.dataflow.decisions.facts import facts_of
+from poolsieve.dataflow.passes import again
 from poolsieve.dataflow.pools import hub
 from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.formats.base import NoneReadable
@@ -382,7 +383,10 @@ def carry_out(
     with ending(plan.job.run_id), progress.of(plan.job.run_id).here(), _working(plan, what):
         if plan.job.options.retry_quarantined:
             fs.write_new(retried_url(plan.job.out), b"")
-        found = execute(plan, score=score, engine=engine, watch=watch)
+        found = again.unchanged(plan.job, plan.shards)
+        if found is None:
+            found = execute(plan, score=score, engine=engine, watch=watch)
+            found.files = again.counted(plan.job, plan.shards)
         found.wall_seconds = time.monotonic() - started
         found.facts = facts_of(plan.job, plan.gaps)
         _close(plan, found, what, before_manifest)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,8 +66,13 @@ class FolderListing:
     @classmethod
     def of(cls, folder: str, readings: Mapping[str, str] = {}) -> FolderListing:
         """One look at a folder; `readings` are the pool's (`PoolFiles.readings`), of the roles that are scored."""
+        return cls.over(folder, fs.names(folder), readings)
+
+    @classmethod
+    def over(cls, folder: str, names: Iterable[str], readings: Mapping[str, str] = {}) -> FolderListing:
+        """The same of names that are known already."""
         found: dict[str, list[str]] = {}
-        for name in fs.names(folder):
+        for name in names:
             if name.endswith(".parquet"):
                 found.setdefault(name.rsplit("-", 1)[0], []).append(name)
         return cls(folder, found, readings)
@@ -76,10 +81,15 @@ class FolderListing:
         """What the names of a shard's files begin with."""
         return score_prefix(shard, self._readings.get(shard.path.partition("/")[0], "") if self._readings else "")
 
+    def names(self, shard: Shard) -> list[str]:
+        """Names of a shard's score files, sorted."""
+        prefix = self.prefix(shard)
+        with self._lock:
+            return sorted(self._found.get(prefix, ()))
+
     def urls(self, shard: Shard) -> list[str]:
         """A shard's score files, sorted by name."""
-        with self._lock:
-            return [fs.join(self.folder, name) for name in sorted(self._found.get(self.prefix(shard), ()))]
+        return [fs.join(self.folder, name) for name in self.names(shard)]
 
     def groups(self) -> list[tuple[str, list[str]]]:
         """What the names of a shard's files begin with, and the names, both sorted."""
