@@ -366,8 +366,8 @@ def _link(temporary: str, path: str) -> None:
 
 
 @retrying
-def sizes(url: str) -> dict[str, int]:
-    """Name -> size of the files directly below `url`, without temporary files; empty if there is no such folder."""
+def stats(url: str) -> dict[str, Stat]:
+    """Name -> `stat` of the files directly below `url`, without temporary files; empty if there is no such folder."""
     system, path = connect(url)
     system.invalidate_cache()
     try:
@@ -375,7 +375,12 @@ def sizes(url: str) -> dict[str, int]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     found = {str(entry["name"]).rsplit("/", 1)[-1]: entry for entry in entries if entry["type"] == "file"}
-    return {name: stat_of(entry).size for name, entry in found.items() if not name.startswith(TEMPORARY)}
+    return {name: stat_of(entry) for name, entry in found.items() if not name.startswith(TEMPORARY)}
+
+
+def sizes(url: str) -> dict[str, int]:
+    """Name -> size of the same files."""
+    return {name: found.size for name, found in stats(url).items()}
 
 
 @retrying

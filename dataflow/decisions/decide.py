@@ -14,6 +14,7 @@ import pyarrow as pa
 from poolsieve.dataflow import fs, progress
 from poolsieve.dataflow.decisions.record import Record
 from poolsieve.dataflow.decisions.samples import samples_of
+from poolsieve.dataflow.decisions.selection import counts_of
 from poolsieve.dataflow.decisions.tables import Counts, plain_sums
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.program import DeriveStep
@@ -199,8 +200,8 @@ def _histograms(state: State) -> dict[str, dict[int, list[int]]]:
             continue
         keys, valid = order_keys(values.cast(pa.float32(), safe=False), lowest=True)
         digits = (keys >> np.uint64(16)).astype(np.int64)
-        kept = _bins(digits[valid & state.alive])
-        dropped = _bins(digits[valid & ~state.alive])
+        kept = counts_of(digits[valid & state.alive])
+        dropped = counts_of(digits[valid & ~state.alive])
         out[name] = {d: [kept.get(d, 0), dropped.get(d, 0)] for d in sorted({*kept, *dropped})}
     return out
 
@@ -216,11 +217,6 @@ def reported(step: DeriveStep, state: State) -> Sums:
     derived = cast("Reported", step.derived)
     own = {column: state.scores[name] for column, name in zip(derived.columns, step.columns, strict=True)}
     return derived.report({**{name: state.scores[name] for name in derived.reads}, **own}, state.alive)
-
-
-def _bins(digits: np.ndarray[Any, Any]) -> dict[int, int]:
-    counts = np.bincount(digits, minlength=1)
-    return {int(digit): int(counts[digit]) for digit in np.flatnonzero(counts)}
 
 
 def ledger_table(source: StoredScores, state: State) -> pa.Table:

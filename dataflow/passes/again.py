@@ -1,48 +1,54 @@
-"""Run again where nothing has changed: what OUT holds is what would be made, which listings and hashes tell.
+"""Run again where nothing has changed: what OUT holds is what would be made, which listings tell.
 
-A decision's id says which rules, scores and shards it is of. Beside that the files must be there: those of rows and
-scores by number and size, as they were counted when the decision was closed, and the ledger by its hashes.
+A decision's id says which rules, scores and shards it is of. Beside that its files, and those of rows and scores, must
+be the ones that were there when it was closed: by name, size and tag (ETag or mtime), as a pool's files are known.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from poolsieve.dataflow import fs, progress
+from poolsieve.dataflow import fs
 from poolsieve.dataflow.decisions.decide import decision_of
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.store.job import Job
-from poolsieve.dataflow.store.layout import derived_url, ledger_url, rows_folder
-from poolsieve.dataflow.store.manifest import Manifest, ShardLine
+from poolsieve.dataflow.store.layout import decision_folder, derived_folder, ledger_folder, rows_folder
+from poolsieve.dataflow.store.manifest import Manifest
 from poolsieve.dataflow.store.out import OutFolder
 from poolsieve.dataflow.store.scores import FolderListing
-from poolsieve.dataflow.store.summary import FileCount, Summary, Work
+from poolsieve.dataflow.store.summary import Summary, Work
 from poolsieve.filters.dsl.cuts import Table
 from poolsieve.scoring_models.base.errors import PoolsieveError
 
-MOST_BYTES = 4 << 30
-"""Of a ledger that is compared in one process: a minute's work. Larger ones are made again by all workers."""
-
-ROWS = ""
-"""Where scorers have their names, what stands for `rows/`."""
+DECIDED = ("shards.parquet", "cuts.json", "subset.npy")
+"""Files of a decision beside its ledger that no closing writes anew."""
 
 
-def counted(job: Job, shards: Sequence[Shard]) -> dict[str, FileCount]:
-    """Files of rows and of each scorer's scores that are these shards', by one listing each."""
-    rows = fs.sizes(rows_folder(job.out))
-    found = {ROWS: _sum(rows, (job.rows_url(shard).rsplit("/", 1)[-1] for shard in shards))}
+def files_of(job: Job, shards: Sequence[Shard], found: Summary) -> dict[str, str]:
+    """Folder of OUT -> hash of the files in it that the decision over these shards stands on; one listing for each."""
+    ledger = [f"{shard.name}.parquet" for shard in shards]
+    gathered = [one.file for groups in found.cuts.values() for one in groups.values() if isinstance(one, Table)]
+    rows = (job.rows_url(shard).rsplit("/", 1)[-1] for shard in shards)
+    made = {
+        "rows": _hash(fs.stats(rows_folder(job.out)), rows),
+        "ledger": _hash(fs.stats(ledger_folder(job.out, found.decision)), ledger),
+        "decision": _hash(fs.stats(decision_folder(job.out, found.decision)), DECIDED),
+        "derived": _hash(fs.stats(derived_folder(job.out)), sorted({file for file in gathered if file})),
+    }
     for step in job.program.scorers:
-        sizes = fs.sizes(job.folder(step))
-        listing = FolderListing.over(job.folder(step), sizes, job.readings(step))
-        found[step.name] = _sum(sizes, (name for shard in shards for name in listing.names(shard)))
-    return found
+        there = fs.stats(job.folder(step))
+        listing = FolderListing(job.folder(step), there, job.readings(step))
+        made[f"scores/{step.name}"] = _hash(there, (name for shard in shards for name in listing.names(shard)))
+    return made
 
 
-def _sum(sizes: dict[str, int], names: Iterator[str]) -> FileCount:
-    there = [sizes[name] for name in names if name in sizes]
-    return FileCount(files=len(there), bytes=sum(there))
+def _hash(there: Mapping[str, fs.Stat], names: Iterable[str]) -> str:
+    state = hashlib.blake2b(digest_size=16)
+    for name in names:
+        state.update(f"{name}\0{there.get(name)}\0".encode())
+    return state.hexdigest()
 
 
 def unchanged(job: Job, shards: Sequence[Shard]) -> Summary | None:
@@ -54,7 +60,7 @@ def unchanged(job: Job, shards: Sequence[Shard]) -> Summary | None:
     with contextlib.suppress(PoolsieveError, OSError):  # what is not whole is made anew
         there = OutFolder(job.out)
         found = there.summary
-        if _same(job, there.manifest, found) and found.files == counted(job, shards) and _whole(there):
+        if _same(job, there.manifest, found) and found.files == files_of(job, shards, found):
             found.work = Work(rows=found.rows)
             return found
     return None
@@ -71,19 +77,3 @@ def _same(job: Job, manifest: Manifest, found: Summary) -> bool:
         and decision_of(job, cuts, None) == manifest.decision
         and (most is None or found.quarantined <= most * found.rows)
     )
-
-
-def _whole(out: OutFolder) -> bool:
-    """Whether the ledger is the one that was closed, and what was gathered for it is there."""
-    gathered = (one.file for groups in out.cuts.values() for one in groups.values() if isinstance(one, Table))
-    if not all(fs.exists(derived_url(out.url, file)) for file in gathered if file):
-        return False
-    if sum(line.ledger_bytes or 0 for line in out.shards) > MOST_BYTES:
-        return False
-    return all(_is_kept(out, line) for line in out.shards)
-
-
-def _is_kept(out: OutFolder, line: ShardLine) -> bool:
-    progress.check()
-    data = fs.read_bytes(ledger_url(out.url, out.decision, line.name))
-    return hashlib.sha256(data).hexdigest() == line.ledger_sha256

@@ -39,6 +39,9 @@ from poolsieve.scoring_models.feeding.feed import Check
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 
+SMALL_BYTES = 1 << 20
+"""Of a shard that is one batch or two: a thread that reads ahead would take longer to start than it saves."""
+
 
 @dataclass
 class _Made:
@@ -286,7 +289,8 @@ def _scored_batches(
         low, high = np.searchsorted(known.rows, (start, start + n))
         return bool(wanted[low:high].any())
 
-    batches = _timed_reading(read_ahead(job.files.pool_batches(shard, roles, types, want)), made)
+    plain = job.files.pool_batches(shard, roles, types, want)
+    batches = _timed_reading(plain if shard.size <= SMALL_BYTES else read_ahead(plain), made)
     ahead = LOOK_AHEAD if any(fed(step.scorer) for step in steps) else 1
 
     def work(batch: Batch, check: Check) -> tuple[Batch, _Made]:

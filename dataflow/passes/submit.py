@@ -386,7 +386,7 @@ def carry_out(
         found = again.unchanged(plan.job, plan.shards)
         if found is None:
             found = execute(plan, score=score, engine=engine, watch=watch)
-            found.files = again.counted(plan.job, plan.shards)
+            found.files = again.files_of(plan.job, plan.shards, found)
         found.wall_seconds = time.monotonic() - started
         found.facts = facts_of(plan.job, plan.gaps)
         _close(plan, found, what, before_manifest)
