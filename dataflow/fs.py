@@ -9,6 +9,7 @@ import re
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from datetime import datetime
 from typing import IO, Any, NamedTuple
 
@@ -57,12 +58,18 @@ def absolute(url: str | os.PathLike[str]) -> str:
     return os.path.abspath(os.path.expanduser(url))
 
 
+LOCAL = LocalFileSystem()
+"""This machine's files, as fsspec has them; it keeps nothing."""
+
+
 def connect(url: str, options: StorageOptions | None = None) -> tuple[fsspec.AbstractFileSystem, str]:
     """The file system of `url` and the path in it.
 
     Raises:
         PlanError: for a scheme that nothing here reads, and for options that its file system does not take.
     """
+    if url.startswith("/") and "::" not in url and not options:  # asked for with each file of OUT
+        return LOCAL, url.rstrip("/") or "/"
     try:
         if _BUCKET.match(url):
             return _bucket(url, options or {})
@@ -145,6 +152,9 @@ def exists(url: str) -> bool:
 def read_bytes(url: str) -> bytes:
     """A whole (small) file."""
     system, path = connect(url)
+    if isinstance(system, LocalFileSystem):
+        with open(path, "rb", buffering=0) as local:
+            return local.read()
     with system.open(path, "rb") as file:
         return whole(bytes(file.read()), getattr(file, "size", None))
 
@@ -249,25 +259,89 @@ def _temporary(path: str, data: bytes) -> Iterator[str]:
         yield temporary
 
 
+_waiting: ContextVar[list[tuple[str, str]] | None] = ContextVar("waiting", default=None)
+"""(temporary, final) paths of whole local files that get their names at the end of `together`; None outside of it."""
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """What this thread writes atomically to local disks in the block gets its names at its end, in the same order.
+
+    The disk then settles many small files at once: a file by itself costs it a commit of its journal, a millisecond and
+    more. Files that were whole when the block failed get their names as well.
+    """
+    if _waiting.get() is not None:
+        yield  # the outer block's
+        return
+    waiting: list[tuple[str, str]] = []
+    token = _waiting.set(waiting)
+    try:
+        yield
+    finally:
+        _waiting.reset(token)
+        _settle(waiting)
+
+
+def _settle(waiting: list[tuple[str, str]]) -> None:
+    try:
+        for temporary, _ in waiting if len(waiting) > 1 else ():
+            _begin_writing(temporary)
+        while waiting:
+            temporary, path = waiting[0]
+            with _full_disks_named(path):
+                _sync(temporary)
+                os.replace(temporary, path)
+            del waiting[0]
+    finally:
+        for temporary, _ in waiting:
+            _unlink(temporary)
+
+
+def _begin_writing(path: str) -> None:
+    """Has the system begin to write a file to its disk, where it can be asked to, without waiting for it."""
+    if hasattr(os, "posix_fadvise"):
+        with open(path, "rb", buffering=0) as file, contextlib.suppress(OSError):
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _sync(path: str) -> None:
+    with open(path, "rb", buffering=0) as file:
+        os.fsync(file.fileno())
+
+
 @contextlib.contextmanager
 def _local(path: str) -> Iterator[str]:
-    with _beside(path) as temporary, _full_disks_named(path):
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+    waiting = [] if (found := _waiting.get()) is None else found
+    temporary = _name_beside(path)
+    try:
+        with _full_disks_named(path):
+            yield temporary
+    except BaseException:
+        _unlink(temporary)
+        raise
+    waiting.append((temporary, path))
+    if found is None:
+        _settle(waiting)
 
 
 @contextlib.contextmanager
 def _beside(path: str) -> Iterator[str]:
     """A temporary name beside `path`, whose folder is made; nothing of that name is there afterwards."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    temporary = os.path.join(os.path.dirname(path), f"{TEMPORARY}{uuid.uuid4().hex}")
+    temporary = _name_beside(path)
     try:
         yield temporary
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
+        _unlink(temporary)
+
+
+def _name_beside(path: str) -> str:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    return os.path.join(os.path.dirname(path), f"{TEMPORARY}{uuid.uuid4().hex}")
+
+
+def _unlink(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def write_bytes(url: str, data: bytes) -> None:
@@ -306,8 +380,8 @@ def _link(temporary: str, path: str) -> None:
 
 
 @retrying
-def sizes(url: str) -> dict[str, int]:
-    """Name -> size of the files directly below `url`, without temporary files; empty if there is no such folder."""
+def stats(url: str) -> dict[str, Stat]:
+    """Name -> `stat` of the files directly below `url`, without temporary files; empty if there is no such folder."""
     system, path = connect(url)
     system.invalidate_cache()
     try:
@@ -315,7 +389,12 @@ def sizes(url: str) -> dict[str, int]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     found = {str(entry["name"]).rsplit("/", 1)[-1]: entry for entry in entries if entry["type"] == "file"}
-    return {name: stat_of(entry).size for name, entry in found.items() if not name.startswith(TEMPORARY)}
+    return {name: stat_of(entry) for name, entry in found.items() if not name.startswith(TEMPORARY)}
+
+
+def sizes(url: str) -> dict[str, int]:
+    """Name -> size of the same files."""
+    return {name: found.size for name, found in stats(url).items()}
 
 
 @retrying

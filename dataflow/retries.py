@@ -39,10 +39,14 @@ class _Patience:
     """How one call is made again; its errors come from it, and not from what was being handled when it began.
 
     Time that a service asked to wait is none in which it failed: it counts for `PATIENCE_SECONDS` alone.
+
+    Args:
+        before: what was being handled.
+        spent: seconds that the first attempt took.
     """
 
-    def __init__(self, before: BaseException | None) -> None:
-        self.before, self.asked = before, 0.0
+    def __init__(self, before: BaseException | None, spent: float) -> None:
+        self.before, self.spent, self.asked = before, spent, 0.0
 
     def passing(self, error: BaseException) -> bool:
         return transient(error, self.before)
@@ -58,7 +62,7 @@ class _Patience:
         return pause
 
     def stop(self, state: tenacity.RetryCallState) -> bool:
-        error, passed = _error(state), state.seconds_since_start or 0.0
+        error, passed = _error(state), self.spent + (state.seconds_since_start or 0.0)
         limit = AWAY_SECONDS if error is not None and is_away(error, self.before) else RETRY_SECONDS
         return state.attempt_number >= ATTEMPTS or passed - self.asked >= limit or passed >= PATIENCE_SECONDS
 
@@ -100,9 +104,19 @@ def retrying(function: Callable[P, T]) -> Callable[P, T]:
 
     @functools.wraps(function)
     def repeated(*args: P.args, **kwargs: P.kwargs) -> T:
-        before = sys.exception()
+        before, start = sys.exception(), time.monotonic()
         try:
-            return _Patience(before)(functools.partial(function, *args, **kwargs))
+            return function(*args, **kwargs)  # by itself: what works at once needs no count of attempts
+        except Exception as error:  # noqa: BLE001  (judged below)
+            failed = [error]
+
+        def attempt() -> T:
+            if failed:
+                raise failed.pop()
+            return function(*args, **kwargs)
+
+        try:
+            return _Patience(before, time.monotonic() - start)(attempt)
         except Exception as error:
             place, options = _place(function, args)
             found = None if is_answer(error, before) else explained(error, place, options, before)

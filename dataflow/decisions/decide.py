@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Sequence
 from typing import Any, cast
 
 import msgspec
@@ -13,6 +14,7 @@ import pyarrow as pa
 from poolsieve.dataflow import fs, progress
 from poolsieve.dataflow.decisions.record import Record
 from poolsieve.dataflow.decisions.samples import samples_of
+from poolsieve.dataflow.decisions.selection import counts_of
 from poolsieve.dataflow.decisions.tables import Counts, plain_sums
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.program import DeriveStep
@@ -24,7 +26,7 @@ from poolsieve.dataflow.store.stored import StoredScores, open_stored, require_s
 from poolsieve.dataflow.store.summary import FunnelLine, cuts_to_json
 from poolsieve.dataflow.store.tables import write_table
 from poolsieve.filters.dsl.cuts import order_keys
-from poolsieve.filters.lists import hex_pairs, sort_pairs
+from poolsieve.filters.lists import Pairs, hex_pairs, sort_pairs
 from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.derived import Reported, Sums
 from poolsieve.scoring_models.base.errors import PoolsieveError
@@ -42,7 +44,6 @@ def decision_of(job: Job, cuts: Cuts, content: int | None) -> str:
     return digest(parts if content is None else [*parts, content % 2**64], 8)
 
 
-@progress.for_run
 def ledger_hash(shard: Shard, job: Job, cuts: Cuts, *, label: str) -> int:
     """64-bit hash of what the ledger of a shard will say.
 
@@ -59,9 +60,10 @@ def ledger_hash(shard: Shard, job: Job, cuts: Cuts, *, label: str) -> int:
     return int.from_bytes(hashlib.blake2b(shard.name.encode() + sink.getbuffer(), digest_size=8).digest(), "little")
 
 
-@progress.for_run
-def decide_shard(shard: Shard, job: Job, cuts: Cuts, content: int | None, *, label: str, write: bool = True) -> Record:
-    """Decides every row of a shard; with `write`, writes its ledger (and kept uids, for `subset.npy`).
+def decide_shards(
+    shards: Sequence[Shard], job: Job, cuts: Cuts, content: int | None, *, label: str, write: bool = True
+) -> Record:
+    """Decides every row of some shards; with `write`, writes their ledgers (and kept uids, for `subset.npy`).
 
     `content` is what `decision_of` takes.
 
@@ -69,17 +71,23 @@ def decide_shard(shard: Shard, job: Job, cuts: Cuts, content: int | None, *, lab
         NotScored: if rows need scores that are not stored.
         PoolsieveError: if rows in are not rows kept, dropped and quarantined.
     """
-    progress.check()
-    source = open_stored(job, shard, label)
-    state = walk(job.program, source, cuts)
-    require_scored(state.unknown, shard)
-    record = record_of(job, shard, source, state, cuts)
-    if write:
-        _write(job, shard, source, state, decision_of(job, cuts, content), record)
-    elif job.compare:
-        record.overlap = _overlap(job, shard, state)
-    progress.add("decide", len(source.rows))
-    return record
+    decision, total, uids = decision_of(job, cuts, content) if write else "", Record(), list[Pairs]()
+    with fs.together():
+        for shard in shards:
+            progress.check()
+            source = open_stored(job, shard, label)
+            state = walk(job.program, source, cuts)
+            require_scored(state.unknown, shard)
+            record = record_of(job, shard, source, state, cuts)
+            if write:
+                uids.append(_write(job, shard, source, state, decision, record))
+            elif job.compare:
+                record.overlap = _overlap(job, shard, state)
+            progress.add("decide", len(source.rows))
+            total.add(record)
+        if total.hex_uids and total.kept and write:
+            total.uids = [_write_uids(job, shards[0].name, np.concatenate(uids))]
+    return total
 
 
 def _overlap(job: Job, shard: Shard, state: State) -> dict[str, int]:
@@ -192,8 +200,8 @@ def _histograms(state: State) -> dict[str, dict[int, list[int]]]:
             continue
         keys, valid = order_keys(values.cast(pa.float32(), safe=False), lowest=True)
         digits = (keys >> np.uint64(16)).astype(np.int64)
-        kept = _bins(digits[valid & state.alive])
-        dropped = _bins(digits[valid & ~state.alive])
+        kept = counts_of(digits[valid & state.alive])
+        dropped = counts_of(digits[valid & ~state.alive])
         out[name] = {d: [kept.get(d, 0), dropped.get(d, 0)] for d in sorted({*kept, *dropped})}
     return out
 
@@ -211,11 +219,6 @@ def reported(step: DeriveStep, state: State) -> Sums:
     return derived.report({**{name: state.scores[name] for name in derived.reads}, **own}, state.alive)
 
 
-def _bins(digits: np.ndarray[Any, Any]) -> dict[int, int]:
-    counts = np.bincount(digits, minlength=1)
-    return {int(digit): int(counts[digit]) for digit in np.flatnonzero(counts)}
-
-
 def ledger_table(source: StoredScores, state: State) -> pa.Table:
     """The ledger of a shard: row, uid, keep, reason, then every score but embeddings, in recipe order."""
     scores = {name: values for name, values in state.scores.items() if not pa.types.is_nested(values.type)}
@@ -223,7 +226,8 @@ def ledger_table(source: StoredScores, state: State) -> pa.Table:
     return pa.Table.from_arrays(arrays, names=["row", "uid", "keep", "reason", *scores])
 
 
-def _write(job: Job, shard: Shard, source: StoredScores, state: State, decision: str, record: Record) -> None:
+def _write(job: Job, shard: Shard, source: StoredScores, state: State, decision: str, record: Record) -> Pairs:
+    """Writes a shard's ledger; the kept uids."""
     url = ledger_url(job.out, decision, shard.name)
     file = write_table(url, ledger_table(source, state), {"poolsieve.path": shard.path})
     record.shards = [
@@ -232,7 +236,12 @@ def _write(job: Job, shard: Shard, source: StoredScores, state: State, decision:
     kept = source.uid.filter(pa.array(state.alive))
     pairs, valid = hex_pairs(kept)
     record.hex_uids = bool(valid.all())
-    if record.hex_uids and len(pairs):
-        sink = io.BytesIO()
-        np.save(sink, sort_pairs(pairs), allow_pickle=False)
-        fs.write_bytes(uids_url(job.out, job.run_id, shard.name), sink.getvalue())
+    return pairs
+
+
+def _write_uids(job: Job, name: str, pairs: Pairs) -> str:
+    """Keeps the uids of some shards until they are merged, under the name of the first; that name."""
+    sink = io.BytesIO()
+    np.save(sink, sort_pairs(pairs), allow_pickle=False)
+    fs.write_bytes(uids_url(job.out, job.run_id, name), sink.getvalue())
+    return name

@@ -25,6 +25,7 @@ class Record:
         histograms: score -> high 16 bits of the order key -> [kept, dropped].
         samples: group -> the best-ranked few rows.
         tallies: derived value -> group -> name -> sum, of what its report shows.
+        uids: names of the files of kept uids, for `subset.npy`.
         shards: one line a shard, for `shards.parquet`.
     """
 
@@ -43,6 +44,7 @@ class Record:
     hex_uids: bool = True
     overlap: dict[str, int] = field(default_factory=dict)
     tallies: dict[str, Counts] = field(default_factory=dict)
+    uids: list[str] = field(default_factory=list)
     shards: list[ShardLine] = field(default_factory=list)
 
     def add(self, other: Record) -> Record:
@@ -62,6 +64,7 @@ class Record:
         for group, rows in other.samples.items():
             self.samples[group] = sorted([*self.samples.get(group, []), *rows])[:SAMPLES]
         self.hex_uids = self.hex_uids and other.hex_uids
+        self.uids.extend(other.uids)
         self.shards.extend(other.shards)
         return self
 

@@ -2,7 +2,8 @@
 
 Radix selection over the order keys of the scores, then over the 64-bit tie hashes of rows that tie with the row at the
 cut, then over files and rows. Each level is one histogram per shard (sparse) and one sum; state is constant whatever
-the size of the pool. Plain Python; `passes.pipeline` lets Beam do the shards and the sums.
+the size of the pool. Plain Python; `passes.pipeline` lets Beam do the shards and the sums. Once few rows share all
+digits found so far, these rows are listed, and the level after that is the last.
 
 An example with decimal digits: the best 4 of the keys 31, 12, 34, 15, 38, 17 (the least first). Level one counts first
 digits: 1 stands three times, 3 three times; rank 4 lies among the keys that begin with 3, as the 1st of them. Level two
@@ -20,15 +21,19 @@ import numpy as np
 import pyarrow as pa
 
 from poolsieve.dataflow.pools.shards import Shard
-from poolsieve.dataflow.recipes.walk import Cuts, walk
+from poolsieve.dataflow.recipes.walk import Cuts, State, walk
 from poolsieve.dataflow.store.job import Job
-from poolsieve.dataflow.store.stored import open_stored, require_scored
+from poolsieve.dataflow.store.stored import StoredScores, open_stored, require_scored
 from poolsieve.filters.dsl.cuts import Cut, key_bits, key_value, order_keys, tie_hashes
 from poolsieve.filters.dsl.env import Env
 from poolsieve.filters.dsl.top import Ranked
 from poolsieve.scoring_models.base.errors import PoolsieveError
 
 DIGIT = 16
+
+FEW_TIES = 1 << DIGIT
+"""Rows that may be listed one by one: as many as a level has digits."""
+
 Array = np.ndarray[Any, Any]
 
 
@@ -42,11 +47,14 @@ class Level(enum.Enum):
     HASH = "a digit of the tie hash, among rows with that score"
     FILE = "the file, among rows with that score and hash: a uid may stand twice"
     ROW = "the row in that file"
+    TIES = "hash, file and row at once, where few rows share what is found"
 
 
 def level_at(number: int, kind: pa.DataType) -> tuple[Level, int]:
     """What level `number` (from 0) of a search over scores of a type finds, and which digit of it, from the highest."""
     score_digits, hash_digits = key_bits(kind) // DIGIT, _HASH_BITS // DIGIT
+    if number == levels(kind):
+        return Level.TIES, 0
     if number < score_digits:
         return Level.SCORE, number
     if number < score_digits + hash_digits:
@@ -55,7 +63,10 @@ def level_at(number: int, kind: pa.DataType) -> tuple[Level, int]:
 
 
 def levels(kind: pa.DataType) -> int:
-    """Number of levels for scores of a type: score digits, hash digits, then file and row."""
+    """Most levels of a search over scores of a type: score digits, hash digits, then file and row.
+
+    `Level.TIES` has this number; what it finds are all that come after the score digits.
+    """
     return key_bits(kind) // DIGIT + _HASH_BITS // DIGIT + 2
 
 
@@ -64,7 +75,8 @@ class CutSearch:
     """How far the search for one group's cut has come.
 
     Attributes:
-        level: levels that are through.
+        level: number of the level that is next.
+        hash_digits: digits of the tie hash that are found.
         left: the rank (or budget) that remains within the rows that share what was found.
         key, hash: the digits found so far, in their places; lower ones are 0.
         path: the file, once it is found.
@@ -76,6 +88,7 @@ class CutSearch:
     left: int = 0
     key: int = 0
     hash: int = 0
+    hash_digits: int = 0
     path: str = ""
     of: int = 0
     k: int = 0
@@ -108,7 +121,7 @@ class DigitCounts:
 def count_shard(
     shard: Shard, job: Job, cuts: Cuts, searches: Searches | None, *, at: int, top: Ranked
 ) -> dict[str, DigitCounts]:
-    """Group -> counts of one shard at the level that `searches` has reached (None: the first).
+    """Group -> counts of one shard at the level that each of `searches` has reached (None: the first).
 
     Args:
         shard: whose rows are counted.
@@ -121,33 +134,50 @@ def count_shard(
     Raises:
         NotScored: if rows of the shard need scores that are not stored.
     """
-    if searches is not None and all(search.cut for search in searches.values()):
-        return {}
-    number = 0 if searches is None else max(search.level for search in searches.values())
-    level, _ = level_at(number, job.program.types[top.name])
-    if level is Level.ROW and all(search.path != shard.path for search in (searches or {}).values()):
-        return {}  # no row of this file ties: its scores need not be read
-    source = open_stored(job, shard, top.cut)
+    kind = job.program.types[top.name]
+    if searches is not None and not any(_is_open(search, kind, shard.path) for search in searches.values()):
+        return {}  # its scores need not be read
+    return count_stored(open_stored(job, shard, top.cut), job, cuts, searches, at=at, top=top)
+
+
+def _is_open(search: CutSearch, kind: pa.DataType, path: str) -> bool:
+    """Whether a search asks something of a file: one that has ended does not, and of rows only the tied file's."""
+    return search.cut is None and (level_at(search.level, kind)[0] is not Level.ROW or search.path == path)
+
+
+def count_stored(
+    source: StoredScores, job: Job, cuts: Cuts, searches: Searches | None, *, at: int, top: Ranked
+) -> dict[str, DigitCounts]:
+    """The same of a shard that is open. Raises as `count_shard`."""
     state = walk(job.program, source, cuts, at)
-    require_scored(state.unknown, shard)
+    require_scored(state.unknown, source.shard)
+    return count_state(state, job, searches, top)
+
+
+def count_state(state: State, job: Job, searches: Searches | None, top: Ranked) -> dict[str, DigitCounts]:
+    """The same of a walk that has come to the cut, and of which nothing is unknown."""
     if state.env is None:
         raise PoolsieveError("a walk without an environment")
-    return count_rows(state.env, searches, number, top=top, kind=job.program.types[top.name])
+    return count_rows(state.env, searches, top=top, kind=job.program.types[top.name])
 
 
-def count_rows(
-    env: Env, searches: Searches | None, number: int, *, top: Ranked, kind: pa.DataType
-) -> dict[str, DigitCounts]:
-    """Group -> counts of the rows of `env` (a shard's) at level `number` of a search. Pure.
+def count_rows(env: Env, searches: Searches | None, *, top: Ranked, kind: pa.DataType) -> dict[str, DigitCounts]:
+    """Group -> counts of the rows of `env` (a shard's) at the level that each search has reached. Pure.
 
     Args:
         env: the rows as a rule sees them that stands where the cut does.
         searches: group -> how far its search has come; None at the first level.
-        number: the level.
         top: the cut.
         kind: type of the score that it ranks by.
     """
-    return _Counter(env, top, kind).counts(searches, number)
+    return _Counter(env, top, kind).counts(searches)
+
+
+def add_counts(total: dict[str, DigitCounts], counts: Mapping[str, DigitCounts]) -> dict[str, DigitCounts]:
+    """Adds another shard's counts to a sum, group by group."""
+    for group, found in counts.items():
+        total.setdefault(group, DigitCounts()).add(found)
+    return total
 
 
 class _Counter:
@@ -160,26 +190,26 @@ class _Counter:
             self.valid = self.valid & env.alive
         self.weights = top.weights(env)
 
-    def counts(self, searches: Searches | None, number: int) -> dict[str, DigitCounts]:
+    def counts(self, searches: Searches | None) -> dict[str, DigitCounts]:
         out = {}
         for group, rows in self.top.grouped(self.env).rows():
             search = CutSearch() if searches is None else searches.get(group)
             if search is not None and search.cut is None:
-                out[group] = self._group(group, rows, search, number)
+                out[group] = self._group(group, rows, search)
         return out
 
-    def _group(self, group: str, inside: Array, search: CutSearch, number: int) -> DigitCounts:
+    def _group(self, group: str, inside: Array, search: CutSearch) -> DigitCounts:
         rows = inside[self.valid[inside] & self.top.fitting(group, self.weights[inside])]
         counts = DigitCounts(
             of=len(inside) if self.top.of == "pool" else int(self.env.alive[inside].sum()),
             competing=len(rows),
             total=int(self.weights[rows].sum()),
         )
-        counts.digits = self._digits(rows, search, number)
+        counts.digits = self._digits(rows, search)
         return counts
 
-    def _digits(self, rows: Array, search: CutSearch, number: int) -> dict[Any, int]:
-        level, digit = level_at(number, self.kind)
+    def _digits(self, rows: Array, search: CutSearch) -> dict[Any, int]:
+        level, digit = level_at(search.level, self.kind)
         if level is Level.SCORE:
             return _histogram(self.keys[rows], self.weights[rows], key_bits(self.kind), digit, search.key)
         # Few rows are left from here on, so that uids are hashed for those alone.
@@ -187,10 +217,24 @@ class _Counter:
         hashes = tie_hashes(self.env.uid.take(pa.array(rows, pa.int64())), self.top.seed)
         if level is Level.HASH:
             return _histogram(hashes, self.weights[rows], _HASH_BITS, digit, search.hash)
+        if level is Level.TIES:
+            return self._listed(rows, hashes, search)
         tied = rows[hashes == np.uint64(search.hash)]
         if level is Level.FILE:
             return {self.env.path: int(self.weights[tied].sum())} if len(tied) else {}
+        if search.path != self.env.path:
+            return {}  # another group's search may have come to this file
         return {int(self.env.rows[i]): int(self.weights[i]) for i in tied}
+
+    def _listed(self, rows: Array, hashes: Array, search: CutSearch) -> dict[Any, int]:
+        """(tie hash, file, row) -> weight of the rows that share what is found. What weighs nothing ends no budget."""
+        unknown = np.uint64(_HASH_BITS - DIGIT * search.hash_digits)
+        same = self.weights[rows] > 0
+        if search.hash_digits:
+            same &= (hashes >> unknown) == (np.uint64(search.hash) >> unknown)
+        path = self.env.path
+        pairs = zip(rows[same].tolist(), hashes[same].tolist(), strict=True)
+        return {(tie, path, int(self.env.rows[i])): int(self.weights[i]) for i, tie in pairs}
 
 
 def _histogram(keys: Array, weights: Array, bits: int, digit: int, prefix: int) -> dict[Any, int]:
@@ -201,12 +245,25 @@ def _histogram(keys: Array, weights: Array, bits: int, digit: int, prefix: int) 
         keys, weights = keys[same], weights[same]
     digits = (keys >> np.uint64(shift)) & np.uint64(0xFFFF)
     if (weights == 1).all():
-        sums = np.bincount(digits.astype(np.int64), minlength=1)
-    else:  # bincount sums in float64; exact sums of int64 weights need `add.at`
-        sums = np.zeros(1 << DIGIT, dtype=np.int64)
-        np.add.at(sums, digits.astype(np.int64), weights)
-    present = np.unique(digits).astype(np.int64)
-    return {int(d): int(sums[d]) for d in present}
+        return counts_of(digits.astype(np.int64))
+    present, places = np.unique(digits, return_inverse=True)
+    sums = np.zeros(len(present), dtype=np.int64)
+    np.add.at(sums, places, weights)  # bincount sums in float64
+    return dict(zip(present.tolist(), sums.tolist(), strict=True))
+
+
+def counts_of(digits: Array) -> dict[int, int]:
+    """Digit -> how often it stands in `digits`: int64 (n,), 0 to 65,535."""
+    if len(digits) < _FEW_ROWS:
+        present, counts = np.unique(digits, return_counts=True)
+        return dict(zip(present.tolist(), counts.tolist(), strict=True))
+    counts = np.bincount(digits, minlength=1)
+    present = np.flatnonzero(counts)
+    return dict(zip(present.tolist(), counts[present].tolist(), strict=True))
+
+
+_FEW_ROWS = 4096
+"""Below, sorting them is quicker than going through a counter for each digit."""
 
 
 def advance(
@@ -216,16 +273,26 @@ def advance(
     top: Ranked,
     kind: pa.DataType,
     cuts: Cuts | None = None,
+    few: int = FEW_TIES,
 ) -> Searches:
-    """The searches one level further, from the sum of all shards' counts; `cuts`: those that are known."""
+    """The searches one level further, from the sum of all shards' counts.
+
+    Args:
+        counts: group -> the sum.
+        searches: group -> how far its search had come; None at the first level.
+        top: the cut.
+        kind: type of the score that it ranks by.
+        cuts: those that are known.
+        few: rows that tie and are listed; more are told apart by further digits.
+    """
     if searches is None:
         firsts = {
-            group: _first(top.of_group(group), kind, found, _taken(top, cuts or {}, group))
+            group: _first(top.of_group(group), kind, found, _taken(top, cuts or {}, group), few)
             for group, found in sorted(counts.items())
         }
         return firsts or {"": _empty(top, kind)}
     return {
-        group: search if search.cut else _step(top.of_group(group), kind, search, counts.get(group, DigitCounts()))
+        group: search if search.cut else _step(top.of_group(group), kind, search, counts.get(group, DigitCounts()), few)
         for group, search in searches.items()
     }
 
@@ -240,17 +307,17 @@ def _taken(top: Ranked, cuts: Cuts, group: str) -> int:
     return found.kept if isinstance(found, Cut) else 0
 
 
-def _first(top: Ranked, kind: pa.DataType, counts: DigitCounts, taken: int) -> CutSearch:
+def _first(top: Ranked, kind: pa.DataType, counts: DigitCounts, taken: int, few: int) -> CutSearch:
     k = top.target(counts.of, taken)
     search = CutSearch(left=k, of=counts.of, k=k, competing=counts.competing)
     if (k <= 0 and top.budget is None) or counts.competing == 0:
         return replace(search, cut=_finished(top, kind, search, kind_of="none"))
     if k > counts.total or (k == counts.total and top.ties == "hash"):
         return replace(search, cut=_finished(top, kind, search, kind_of="all"))
-    return _step(top, kind, search, counts)
+    return _step(top, kind, search, counts, few)
 
 
-def _step(top: Ranked, kind: pa.DataType, search: CutSearch, counts: DigitCounts) -> CutSearch:
+def _step(top: Ranked, kind: pa.DataType, search: CutSearch, counts: DigitCounts, few: int) -> CutSearch:
     """Finds the digit that holds the row at the cut, and what is left of the rank within it."""
     # A budget may not be exceeded: its cut is the first row that does not fit. A rank's is the last row that stays.
     strict = top.budget is not None
@@ -259,12 +326,12 @@ def _step(top: Ranked, kind: pa.DataType, search: CutSearch, counts: DigitCounts
         weight = counts.digits[digit]
         reached = before + weight > search.left if strict else before + weight >= search.left
         if reached:
-            return _into(top, kind, replace(search, left=search.left - before), digit, weight)
+            return _into(top, kind, replace(search, left=search.left - before), digit, weight, few)
         before += weight
     raise PoolsieveError(f"the cut of {top.cut!r} was lost between two readings: the scores changed meanwhile")
 
 
-def _into(top: Ranked, kind: pa.DataType, search: CutSearch, digit: Any, weight: int) -> CutSearch:
+def _into(top: Ranked, kind: pa.DataType, search: CutSearch, digit: Any, weight: int, few: int) -> CutSearch:
     level, place = level_at(search.level, kind)
     search = replace(search, level=search.level + 1)
     if level is Level.SCORE:
@@ -274,12 +341,22 @@ def _into(top: Ranked, kind: pa.DataType, search: CutSearch, digit: Any, weight:
         exact = top.budget is None and weight == search.left
         if whole_key and (top.ties == "include" or exact):
             return replace(search, cut=_finished(top, kind, search, include_ties=True))
-        return search
+        return _listing(search, kind, weight, few) if whole_key else search
     if level is Level.HASH:
-        return replace(search, hash=search.hash | (digit << (_HASH_BITS - DIGIT * (place + 1))))
+        found = search.hash | (digit << (_HASH_BITS - DIGIT * (place + 1)))
+        return _listing(replace(search, hash=found, hash_digits=place + 1), kind, weight, few)
+    if level is Level.TIES:
+        tie, path, row = digit
+        search = replace(search, hash=tie, path=path)
+        return replace(search, cut=_finished(top, kind, search, tie_row=row))
     if level is Level.FILE:
         return replace(search, path=digit)
     return replace(search, cut=_finished(top, kind, search, tie_row=digit))
+
+
+def _listing(search: CutSearch, kind: pa.DataType, weight: int, few: int) -> CutSearch:
+    """The search, its next level a list of rows if there are few: their number is at most their weight."""
+    return replace(search, level=levels(kind)) if weight <= few else search
 
 
 def _finished(

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import itertools
-import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any
 
 import numpy as np
@@ -22,16 +21,17 @@ from poolsieve.filters.lists import PAIR, sort_pairs
 def merge_subset(out: str, decision: str, record: Record, run_id: str, budget: int = 64 << 20) -> FileMark:
     """Merges the sorted uid files of a run's shards into one sorted `subset.npy`, in about `budget` bytes.
 
+    They are copied one behind the other into one file of this machine, so that any number of them takes one open file.
     The shards' files stay, since a runner may call this again; they go with the run's folder.
 
     Returns:
         What the file is known by from now on.
     """
-    named = [line.name for line in record.shards if line.kept]
-    with tempfile.TemporaryDirectory(prefix=fs.TEMPORARY) as folder:
-        parts = [_local_copy(uids_url(out, run_id, name), folder, i) for i, name in enumerate(named)]
-        with fs.atomic_write(subset_url(out, decision)) as file:
-            return _write(file, parts, record.kept, budget)
+    with tempfile.TemporaryFile(prefix=fs.TEMPORARY) as file:
+        ends = _copied(file, (uids_url(out, run_id, name) for name in record.uids))
+        parts = _parts(file, ends)
+        with fs.atomic_write(subset_url(out, decision)) as made:
+            return _write(made, parts, record.kept, budget)
 
 
 def _write(file: IO[bytes], parts: Sequence[Any], kept: int, budget: int) -> FileMark:
@@ -54,11 +54,22 @@ def _header(n: int) -> dict[str, Any]:
     return {"descr": PAIR.descr, "fortran_order": False, "shape": (n,)}
 
 
-def _local_copy(url: str, folder: str, i: int) -> Any:
-    path = os.path.join(folder, f"{i}.npy")
-    with open(path, "wb") as file:
-        file.write(fs.read_bytes(url))
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+def _copied(file: IO[bytes], urls: Iterable[str]) -> list[int]:
+    """Appends the pairs of uid files to a file; where those of each end, in pairs."""
+    ends = [0]
+    for url in urls:
+        pairs = np.load(io.BytesIO(fs.read_bytes(url)), allow_pickle=False)
+        file.write(pairs.tobytes())
+        ends.append(ends[-1] + len(pairs))
+    file.flush()
+    return ends
+
+
+def _parts(file: IO[bytes], ends: Sequence[int]) -> list[Any]:
+    if ends[-1] == 0:
+        return []  # nothing can't be mapped
+    whole = np.memmap(file, dtype=PAIR, mode="r")  # type: ignore[call-overload]  # a file without a name is one too
+    return [whole[first:end] for first, end in itertools.pairwise(ends)]
 
 
 def _ranges(n: int, budget: int) -> list[tuple[int, int]]:

@@ -133,7 +133,7 @@ def check_whole(job: Job, record: Record) -> None:
 
 def summary_of(record: Record, cuts: Cuts, decision: str, work: Work, frozen: list[str]) -> Summary:
     """The sums of a decision."""
-    shared = [name for name in Record.__dataclass_fields__ if name not in ("shards", "histograms")]
+    shared = [name for name in Record.__dataclass_fields__ if name not in ("shards", "uids", "histograms")]
     return Summary(
         decision=decision,
         shard_count=len(record.shards),

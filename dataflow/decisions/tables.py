@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -44,7 +44,6 @@ def _walked(shard: Shard, job: Job, cuts: Cuts, at: int) -> tuple[StoredScores, 
     return source, state
 
 
-@progress.for_run
 def tally_shard(shard: Shard, job: Job, cuts: Cuts, *, at: int) -> Counts:
     """A shard's sums for the derived value at step `at`, over the rows alive there.
 
@@ -69,8 +68,7 @@ def with_sums(sums: Counts, cuts: Cuts, *, name: str) -> Cuts:
     return {**cuts, name: tables}
 
 
-@progress.for_run
-def with_gathered(_: Any, shards: Sequence[Shard], job: Job, cuts: Cuts, *, at: int) -> Cuts:
+def with_gathered(shards: Sequence[Shard], job: Job, cuts: Cuts, *, at: int) -> Cuts:
     """The cuts, with the name of what was gathered of all shards' rows for the derived value at step `at`.
 
     Raises:

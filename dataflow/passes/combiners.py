@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import apache_beam as beam
 
 from poolsieve.dataflow.decisions.record import Record
-from poolsieve.dataflow.decisions.selection import DigitCounts
+from poolsieve.dataflow.decisions.selection import DigitCounts, add_counts
 from poolsieve.dataflow.decisions.tables import Counts, add_sums
 from poolsieve.dataflow.store.lacking import Lacks
 from poolsieve.dataflow.store.summary import Work
@@ -22,9 +22,7 @@ class SumCounts(beam.CombineFn):
 
     def add_input(self, total: dict[str, DigitCounts], counts: dict[str, DigitCounts]) -> dict[str, DigitCounts]:
         """Adds one shard's."""
-        for group, found_counts in counts.items():
-            total.setdefault(group, DigitCounts()).add(found_counts)
-        return total
+        return add_counts(total, counts)
 
     def merge_accumulators(self, totals: Iterable[dict[str, DigitCounts]]) -> dict[str, DigitCounts]:
         """Adds sums."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 
 from poolsieve.dataflow import fs, progress
+from poolsieve.dataflow.passes.items import Item, shards_of
 from poolsieve.dataflow.passes.scoring import unscored_rows
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.walk import Cuts
@@ -21,8 +22,15 @@ from poolsieve.dataflow.store.summary import Work, dumps
 
 
 @progress.for_run
-def lacks_of(shard: Shard, job: Job, cuts: Cuts, *, stop: int | None, label: str) -> Lacks:
-    """What a shard lacks of the scores that `score_shard` would make; its arguments are the same."""
+def lacks_of_item(item: Item, job: Job, cuts: Cuts, *, stop: int | None, label: str) -> Lacks:
+    """What the shards of an item lack of the scores that `score_item` would make; its arguments are the same."""
+    total = Lacks()
+    for shard in shards_of(item, job):
+        total.add(_lacks_of(shard, job, cuts, stop=stop, label=label))
+    return total
+
+
+def _lacks_of(shard: Shard, job: Job, cuts: Cuts, *, stop: int | None, label: str) -> Lacks:
     progress.check()
     rows = read_rows(job.rows_url(shard))
     if rows is None:

@@ -1,9 +1,9 @@
 """The job as Beam sees it. Only shard records, sparse histograms and cuts pass between its steps, never rows.
 
-    Create(shards) | Reshuffle | score the shard | histograms -> cuts | decide the shard | records -> summary
+    Create(items) | Reshuffle | score its shards | histograms -> cuts | decide its shards | records -> summary
 
 Everything that is done to a shard is a plain function elsewhere; here it is only wired. Each takes what comes through
-the pipe first, and the rest by name.
+the pipe first, and the rest by name. An item is a few neighbouring shards (`items`).
 """
 
 from __future__ import annotations
@@ -16,15 +16,24 @@ import apache_beam as beam
 from apache_beam.pvalue import AsList, AsSingleton
 
 from poolsieve.dataflow import fs
-from poolsieve.dataflow.decisions.decide import decide_shard, ledger_hash
 from poolsieve.dataflow.decisions.record import Record
-from poolsieve.dataflow.decisions.selection import Searches, advance, count_shard, cuts_of, levels
+from poolsieve.dataflow.decisions.selection import Searches, advance, cuts_of, levels
 from poolsieve.dataflow.decisions.summary import finish_decision, summary_of
-from poolsieve.dataflow.decisions.tables import tally_shard, with_gathered, with_sums
+from poolsieve.dataflow.decisions.tables import with_sums
 from poolsieve.dataflow.passes.combiners import SumCounts, SumLacks, SumRecords, SumTables, SumWork
-from poolsieve.dataflow.passes.lacking import lacks_of, require_whole
+from poolsieve.dataflow.passes.items import Item, items_of
+from poolsieve.dataflow.passes.lacking import lacks_of_item, require_whole
 from poolsieve.dataflow.passes.needs import score_label
-from poolsieve.dataflow.passes.scoring import score_shard
+from poolsieve.dataflow.passes.steps import (
+    Counted,
+    count_item,
+    decide_item,
+    gathered_of_items,
+    hash_item,
+    score_item,
+    tally_item,
+    unscored_item,
+)
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.program import DeriveStep, RuleStep
 from poolsieve.dataflow.recipes.schedule import Schedule
@@ -32,7 +41,7 @@ from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.dataflow.runners.needs import Hints
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.layout import result_url
-from poolsieve.dataflow.store.stored import NotScored, unscored
+from poolsieve.dataflow.store.stored import NotScored
 from poolsieve.dataflow.store.summary import Summary, Work, dumps
 from poolsieve.filters.dsl.top import Ranked
 from poolsieve.scoring_models.base.derived import is_gathered
@@ -57,38 +66,48 @@ def build(
         write: write ledger and decision; else only the summary is made (`--what-if`).
         hints: pass -> resource hints of the step that scores there, and of no other.
     """
-    todo = pipeline | "Shards" >> beam.Create(list(shards), reshuffle=False) | "Spread" >> beam.Reshuffle()
+    items = items_of(job, shards)
+    todo = pipeline | "Shards" >> beam.Create(items, reshuffle=False) | "Spread" >> beam.Reshuffle()
     cuts = pipeline | "FrozenCuts" >> beam.Create([dict(job.frozen)])
     schedule = Schedule.of(job.program, job.frozen)
     work = []
     for i, stop in enumerate(schedule.stops):
+        first = None
         if schedule.reads(i):
             label = score_label(i)
-            todo, done = _score(todo, job, cuts, stop, label, score, (hints or {}).get(label, {}))
+            todo, done, first = _score(todo, job, cuts, stop, label, score, (hints or {}).get(label, {}))
             work.append(done)
         if job.part:
             done | "Work" >> beam.CombineGlobally(SumWork()) | "Finish" >> beam.Map(_finish_part, job=job)
             return
         if stop is not None:
-            cuts = _marked(pipeline, todo, job, cuts, stop)
+            cuts = _marked(pipeline, todo, job, cuts, stop, first)
     content = _content(pipeline, todo, job, cuts)
     known = {"cuts": AsSingleton(cuts), "content": AsSingleton(content)}
-    decide = beam.Map(decide_shard, job=job, label="Decide", write=write, **known)
+    decide = beam.Map(decide_item, job=job, label="Decide", write=write, **known)
     total = todo | "Decide" >> decide | "Records" >> beam.CombineGlobally(SumRecords())
     works = work | "Works" >> beam.Flatten() | "Work" >> beam.CombineGlobally(SumWork())
     total | "Finish" >> beam.Map(_finish, job=job, work=AsSingleton(works), write=write, **known)
 
 
-def _marked(pipeline: beam.Pipeline, todo: Any, job: Job, cuts: Any, stop: int) -> Any:
-    """The cuts, with those of the rule at `stop`, or the table of the derived value there."""
+def _marked(pipeline: beam.Pipeline, todo: Any, job: Job, cuts: Any, stop: int, first: Any) -> Any:
+    """The cuts, with those of the rule at `stop`, or the table of the derived value there.
+
+    `first` are counts for the first of these cuts that were made with the scores; None for none.
+    """
     step = job.program.steps[stop]
     if isinstance(step, DeriveStep):
         return _tabled(pipeline, todo, job, cuts, stop, step)
-    assert isinstance(step, RuleStep)
-    for top in step.tops:
-        if top.cut not in job.frozen:
-            cuts = _cut(pipeline, todo, job, cuts, stop, top)
+    for top in _tops(job, stop):
+        cuts = _cut(pipeline, todo, job, cuts, stop, top, first)
+        first = None
     return cuts
+
+
+def _tops(job: Job, stop: int | None) -> list[Ranked]:
+    """The cuts of the rule at `stop` that are to be searched, in order."""
+    step = None if stop is None else job.program.steps[stop]
+    return [top for top in step.tops if top.cut not in job.frozen] if isinstance(step, RuleStep) else []
 
 
 def _tabled(pipeline: beam.Pipeline, todo: Any, job: Job, cuts: Any, stop: int, step: DeriveStep) -> Any:
@@ -96,8 +115,8 @@ def _tabled(pipeline: beam.Pipeline, todo: Any, job: Job, cuts: Any, stop: int, 
     if is_gathered(step.derived):
         # One worker sees all rows, and waits until every shard is scored.
         seed = pipeline | f"{name}/Start" >> beam.Create([None])
-        return seed | f"{name}/Gather" >> beam.Map(with_gathered, shards=AsList(todo), **how)
-    sums = todo | f"{name}/Tally" >> beam.Map(tally_shard, **how) | f"{name}/Sum" >> beam.CombineGlobally(SumTables())
+        return seed | f"{name}/Gather" >> beam.Map(gathered_of_items, items=AsList(todo), **how)
+    sums = todo | f"{name}/Tally" >> beam.Map(tally_item, **how) | f"{name}/Sum" >> beam.CombineGlobally(SumTables())
     return sums | f"{name}/Table" >> beam.Map(with_sums, cuts=AsSingleton(cuts), name=name)
 
 
@@ -105,49 +124,69 @@ def _content(pipeline: beam.Pipeline, todo: Any, job: Job, cuts: Any) -> Any:
     """What decisions are named after beside their rules, where that does not say everything; else None."""
     if not job.retried:
         return pipeline | "NoContent" >> beam.Create([None])
-    hashes = todo | "Content" >> beam.Map(ledger_hash, job=job, cuts=AsSingleton(cuts), label="Content")
+    hashes = todo | "Content" >> beam.Map(hash_item, job=job, cuts=AsSingleton(cuts), label="Content")
     return hashes | "Contents" >> beam.CombineGlobally(sum)
 
 
-def _score(todo: Any, job: Job, cuts: Any, stop: int | None, label: str, score: bool, hints: Hints) -> tuple[Any, Any]:
-    """(shards that are scored, work done): nothing that needs the shards goes on before all of them are scored."""
-    how = {"job": job, "cuts": AsSingleton(cuts), "stop": stop, "label": label}
+def _score(
+    todo: Any, job: Job, cuts: Any, stop: int | None, label: str, score: bool, hints: Hints
+) -> tuple[Any, Any, Any]:
+    """(items that are scored, work done, first counts of the first cut, if one is searched at `stop`).
+
+    Nothing that needs the items goes on before all of them are scored.
+    """
+    how: dict[str, Any] = {"job": job, "cuts": AsSingleton(cuts), "stop": stop, "label": label}
     if not score and job.parts:
-        found = (
-            todo | f"{label}/Lacks" >> beam.Map(lacks_of, **how) | f"{label}/Sum" >> beam.CombineGlobally(SumLacks())
-        )
+        lacks = todo | f"{label}/Lacks" >> beam.Map(lacks_of_item, **how)
+        found = lacks | f"{label}/Sum" >> beam.CombineGlobally(SumLacks())
         gate = found | f"{label}/Gate" >> beam.Map(require_whole, job=job, cuts=AsSingleton(cuts))
-        return todo | f"{label}/Wait" >> beam.Map(_after, AsSingleton(gate)), gate
+        return todo | f"{label}/Wait" >> beam.Map(_after, AsSingleton(gate)), gate, None
+    how["top"] = next(iter(_tops(job, stop)), None)
     if not score:
-        missing = todo | f"{label}/Missing" >> beam.Map(unscored, **how)
-        gate = missing | f"{label}/Sum" >> beam.CombineGlobally(sum) | f"{label}/Gate" >> beam.Map(_require)
-        return todo | f"{label}/Wait" >> beam.Map(_after, AsSingleton(gate)), gate
-    scored = todo | f"{label}/Score" >> beam.Map(_scored, **how).with_resource_hints(**hints)
+        missing = todo | f"{label}/Missing" >> beam.Map(unscored_item, **how) | f"{label}/Found" >> beam.Reshuffle()
+        rows = missing | f"{label}/Rows" >> beam.Map(_first) | f"{label}/Sum" >> beam.CombineGlobally(sum)
+        gate = rows | f"{label}/Gate" >> beam.Map(_require)
+        first = missing | f"{label}/Counts" >> beam.Map(_last)
+        return todo | f"{label}/Wait" >> beam.Map(_after, AsSingleton(gate)), gate, first
+    scored = todo | f"{label}/Score" >> beam.Map(score_item, **how).with_resource_hints(**hints)
     # Without the reshuffle an engine that recomputes a collection for each of its readers would score again.
     done = scored | f"{label}/Commit" >> beam.Reshuffle()
-    return done | f"{label}/Shard" >> beam.Keys(), done | f"{label}/Work" >> beam.Values()
+    work, first = done | f"{label}/Work" >> beam.Map(_work), done | f"{label}/Counts" >> beam.Map(_last)
+    return done | f"{label}/Shard" >> beam.Map(_first), work, first
 
 
-def _cut(pipeline: beam.Pipeline, todo: Any, job: Job, cuts: Any, stop: int, top: Ranked) -> Any:
-    """One combine for each level of the search; levels that have nothing left to find cost nothing."""
+def _first(found: Sequence[Any]) -> Any:
+    return found[0]
+
+
+def _last(found: Sequence[Any]) -> Any:
+    return found[-1]
+
+
+def _work(scored: tuple[Item, Work, Counted]) -> Work:
+    return scored[1]
+
+
+def _cut(pipeline: beam.Pipeline, todo: Any, job: Job, cuts: Any, stop: int, top: Ranked, first: Any) -> Any:
+    """One combine for each level of the search; levels that have nothing left to find cost nothing.
+
+    `first` are the counts of the first level, if they are made already.
+    """
     kind = job.program.types[top.name]
     searches = pipeline | f"{top.cut}/Start" >> beam.Create([None])
     for level in range(levels(kind)):
         label, so_far = f"{top.cut}/Level{level + 1}", AsSingleton(searches)
-        count = beam.Map(count_shard, job=job, cuts=AsSingleton(cuts), searches=so_far, at=stop, top=top)
-        total = todo | f"{label}/Count" >> count | f"{label}/Sum" >> beam.CombineGlobally(SumCounts())
+        count = beam.Map(count_item, job=job, cuts=AsSingleton(cuts), searches=so_far, at=stop, top=top)
+        counts = first if level == 0 and first is not None else todo | f"{label}/Count" >> count
+        total = counts | f"{label}/Sum" >> beam.CombineGlobally(SumCounts())
         how = {"searches": so_far, "top": top, "kind": kind, "cuts": AsSingleton(cuts)}
         searches = total | f"{label}/Advance" >> beam.Map(advance, **how)
     return searches | f"{top.cut}/Cut" >> beam.Map(_with_cut, top=top, cuts=AsSingleton(cuts))
 
 
-def _scored(shard: Shard, **how: Any) -> tuple[Shard, Work]:
-    return shard, score_shard(shard, **how)
-
-
-def _after(shard: Shard, _: Any) -> Shard:
-    """The shard, once the side input is there."""
-    return shard
+def _after(item: Item, _: Any) -> Item:
+    """The item, once the side input is there."""
+    return item
 
 
 def _require(missing: int) -> Work:

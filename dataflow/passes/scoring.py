@@ -26,8 +26,8 @@ from poolsieve.dataflow.recipes.schedule import whole_pool_after
 from poolsieve.dataflow.recipes.walk import Cuts, Mask, StepScores, walk
 from poolsieve.dataflow.store.gathered import lines_of
 from poolsieve.dataflow.store.job import Job
-from poolsieve.dataflow.store.rows import error_columns, read_rows, rows_table, write_rows
-from poolsieve.dataflow.store.scores import Stored, score_table, write_scores
+from poolsieve.dataflow.store.rows import Rows, all_rows, error_columns, read_rows, rows_table, write_rows
+from poolsieve.dataflow.store.scores import Stored, laid_out, score_table, write_scores
 from poolsieve.dataflow.store.stored import EarlierScores, StoredScores
 from poolsieve.dataflow.store.summary import Work
 from poolsieve.filters.dsl.cuts import Table
@@ -38,6 +38,9 @@ from poolsieve.scoring_models.feeding.driver import score_rows
 from poolsieve.scoring_models.feeding.feed import Check
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
+
+SMALL_BYTES = 1 << 20
+"""Of a shard that is one batch or two: a thread that reads ahead would take longer to start than it saves."""
 
 
 @dataclass
@@ -188,8 +191,9 @@ class FreshScores:
         return StepScores(merged, pa.concat_arrays([errors, fresh.errors]).take(take))
 
 
-@progress.for_run
-def score_shard(shard: Shard, job: Job, cuts: Cuts, *, stop: int | None, label: str) -> Work:
+def score_shard(
+    shard: Shard, job: Job, cuts: Cuts, *, stop: int | None, label: str
+) -> tuple[Work, StoredScores | None]:
     """Makes sure that every score which the steps before `stop` need of this shard is stored.
 
     In the first pass steps that score the whole pool are run wherever they stand, so that the pool is read once.
@@ -201,6 +205,10 @@ def score_shard(shard: Shard, job: Job, cuts: Cuts, *, stop: int | None, label: 
         stop: the rule that this pass comes to, whose cut is found next; None for the last pass.
         label: name of the pass.
 
+    Returns:
+        The work done, and the shard's rows and scores where they are at hand: what is stored, read already, or will be
+        when the files of `fs.together` have their names.
+
     Raises:
         ShardChanged: if the file is not the one that was planned, before it is read or after; nothing more is stored
             then.
@@ -210,21 +218,40 @@ def score_shard(shard: Shard, job: Job, cuts: Cuts, *, stop: int | None, label: 
     kept = None if rows is None else StoredScores(job, shard, rows, label, job.options.retry_quarantined)
     wanted = None if kept is None else unscored_rows(job, kept, cuts, stop)
     if wanted is not None and not wanted.any():
-        return Work(rows=len(wanted))
+        return Work(rows=len(wanted)), None if job.options.retry_quarantined else kept
     job.files.check_unchanged(shard)
     made = _Made()
     made.work.read_bytes = shard.size
     known = kept or EarlierScores(job, shard, label, job.options.retry_quarantined)
     pieces = Pieces(job, shard, label)
     with pieces.saved_on_failure():
-        lines = [rows_table(batch) for batch in _scored_batches(job, shard, cuts, stop, known, wanted, made, pieces)]
+        lines = all_rows(
+            [rows_table(batch) for batch in _scored_batches(job, shard, cuts, stop, known, wanted, made, pieces)]
+        )
     # A file that was cut short or replaced meanwhile looks like one with fewer rows.
     job.files.check_unchanged(shard)
-    made.work.rows = sum(line.num_rows for line in lines) if rows is None else len(rows)
+    made.work.rows = lines.num_rows if rows is None else len(rows)
     made.tables |= pieces.rest()
     with progress.timed(made.work.seconds, "write"):
-        _commit(job, shard, label, made, lines if rows is None else None)
-    return made.work
+        scored = _commit(job, shard, label, made, lines if rows is None else None)
+    return made.work, _at_hand(job, shard, label, lines, scored) if _is_new(job, known) else None
+
+
+def _is_new(job: Job, known: StoredScores | EarlierScores) -> bool:
+    """Whether all that is stored of a shard is what this pass made of it, at once."""
+    return (
+        isinstance(known, EarlierScores)
+        and not known.found_any
+        and not any(in_pieces(step.scorer) for step in job.program.scorers)
+    )
+
+
+def _at_hand(job: Job, shard: Shard, label: str, lines: pa.Table, scored: Mapping[str, pa.Table]) -> StoredScores:
+    """What would be read from the files of a shard that is new."""
+    made = StoredScores(job, shard, Rows(lines), label)
+    steps = {step.name: step for step in job.program.scorers}
+    made.stored = {name: laid_out(table, made.rows, steps[name].columns) for name, table in scored.items()}
+    return made
 
 
 def unscored_rows(job: Job, kept: StoredScores, cuts: Cuts, stop: int | None) -> Mask:
@@ -262,7 +289,8 @@ def _scored_batches(
         low, high = np.searchsorted(known.rows, (start, start + n))
         return bool(wanted[low:high].any())
 
-    batches = _timed_reading(read_ahead(job.files.pool_batches(shard, roles, types, want)), made)
+    plain = job.files.pool_batches(shard, roles, types, want)
+    batches = _timed_reading(plain if shard.size <= SMALL_BYTES else read_ahead(plain), made)
     ahead = LOOK_AHEAD if any(fed(step.scorer) for step in steps) else 1
 
     def work(batch: Batch, check: Check) -> tuple[Batch, _Made]:
@@ -302,10 +330,15 @@ def _score_batch(job: Job, source: FreshScores, cuts: Cuts, stop: int | None) ->
     progress.add("read", source.batch.num_rows)
 
 
-def _commit(job: Job, shard: Shard, label: str, made: _Made, lines: list[pa.Table] | None) -> None:
-    """Scores first, rows last: rows that are there say that the shard has been read once to its end."""
+def _commit(job: Job, shard: Shard, label: str, made: _Made, lines: pa.Table | None) -> dict[str, pa.Table]:
+    """Scores first, rows last: rows that are there say that the shard has been read once to its end.
+
+    Returns the lines of each step's file.
+    """
     steps = {step.name: step for step in job.program.scorers}
-    for name, tables in made.tables.items():
-        write_scores(job.score_files(label, steps[name]), shard, tables)
+    tables = {name: pa.concat_tables(some).combine_chunks() for name, some in made.tables.items()}
+    for name, table in tables.items():
+        write_scores(job.score_files(label, steps[name]), shard, [table])
     if lines is not None:
         write_rows(job.rows_url(shard), lines)
+    return tables

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from poolsieve.dataflow import fs, leases, progress
 from poolsieve.dataflow.decisions.facts import facts_of
+from poolsieve.dataflow.passes import again
 from poolsieve.dataflow.passes.needs import needs_of
 from poolsieve.dataflow.pools import hub
 from poolsieve.dataflow.pools.files import PoolFiles
@@ -473,7 +474,10 @@ def carry_out(
     with ending(plan.job.run_id), progress.of(plan.job.run_id).here(), _working(plan, what):
         if plan.job.options.retry_quarantined:
             fs.write_new(retried_url(plan.job.out), b"")
-        found = execute(plan, score=score, engine=engine, watch=watch)
+        found = again.unchanged(plan.job, plan.shards)
+        if found is None:
+            found = execute(plan, score=score, engine=engine, watch=watch)
+            found.files = again.files_of(plan.job, plan.shards, found)
         found.wall_seconds = time.monotonic() - started if done is None else None
         found.work.add(done or Work())
         found.facts = facts_of(plan.job, plan.gaps)

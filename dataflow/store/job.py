@@ -160,7 +160,8 @@ class Job:
     def score_files(self, phase: str, step: ScoreStep) -> FolderListing:
         """The step's score files, listed once for each phase of the run in each process."""
         folder = self.folder(step)
-        return self.session.once(("scores", phase, folder), lambda: FolderListing.of(folder, self.readings(step)))
+        key = ("scores", folder)  # names of all shards' files: those of phases that are over would fill the memory
+        return self.session.recent(key, phase, lambda: FolderListing.of(folder, self.readings(step)))
 
     def readings(self, step: ScoreStep) -> Mapping[str, str]:
         """What the step's score files are named after beside their shards; see `PoolFiles.readings`."""

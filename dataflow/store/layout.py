@@ -196,9 +196,14 @@ def result_url(out: str, run_id: str) -> str:
     return fs.join(run_folder(out, run_id), "result.json")
 
 
-def uids_url(out: str, run_id: str, shard_name: str) -> str:
-    """A shard's part of `subset.npy`, until it is merged."""
-    return fs.join(run_folder(out, run_id), "uids", f"{shard_name}.npy")
+def items_url(out: str, run_id: str, number: int) -> str:
+    """A file of the list of a run's shards, where there are too many to travel with the job."""
+    return fs.join(run_folder(out, run_id), "items", f"{number:05d}.arrow")
+
+
+def uids_url(out: str, run_id: str, name: str) -> str:
+    """A part of `subset.npy`, until it is merged; its name is that of the first shard in it."""
+    return fs.join(run_folder(out, run_id), "uids", f"{name}.npy")
 
 
 def reports_folder(out: str, run_id: str) -> str:

@@ -34,10 +34,13 @@ class Rows:
     """The rows of one shard, as `rows/<shard>.parquet` has them; columns are decoded when they are asked for.
 
     Most phases need positions and read errors only, and uids are most of the bytes.
+
+    Args:
+        data: the file's; or the table that it was, or will be, written from.
     """
 
-    def __init__(self, data: bytes) -> None:
-        self._file = pq.ParquetFile(pa.BufferReader(data))
+    def __init__(self, data: bytes | pa.Table) -> None:
+        self._file = data if isinstance(data, pa.Table) else pq.ParquetFile(pa.BufferReader(data))
         self._columns: dict[str, pa.Array] = {}
 
     @functools.cached_property
@@ -48,16 +51,28 @@ class Rows:
     def column(self, name: str) -> pa.Array:
         """One column, in one piece."""
         if name not in self._columns:
-            self._columns[name] = one_array(self._file.read(columns=[name], use_threads=False), name)
+            names = next(some for some in _TOGETHER if name in some)
+            table = self._file
+            if not isinstance(table, pa.Table):
+                table = table.read(columns=list(names), use_threads=False)
+            self._columns |= {one: one_array(table, one) for one in names}
         return self._columns[name]
 
     def __len__(self) -> int:
-        return int(self._file.metadata.num_rows)
+        return int(self._file.num_rows if isinstance(self._file, pa.Table) else self._file.metadata.num_rows)
 
 
-def write_rows(url: str, tables: Sequence[pa.Table]) -> None:
+_TOGETHER = (("row", "read_error"), ("uid", "nbytes", "key"), ("read_message",), ("offset", "length"))
+"""Columns that are read at once: each reading costs as much as thousands of rows."""
+
+
+def all_rows(tables: Sequence[pa.Table]) -> pa.Table:
+    """The rows of a shard, from those of its batches."""
+    return pa.concat_tables(tables) if tables else ROWS_SCHEMA.empty_table()
+
+
+def write_rows(url: str, table: pa.Table) -> None:
     """Writes the rows of a shard."""
-    table = pa.concat_tables(tables) if tables else ROWS_SCHEMA.empty_table()
     write_table(url, table)
 
 

@@ -6,10 +6,12 @@ ever overwritten by something else, and what belongs to another version of a poo
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import hashlib
+import itertools
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,47 +53,57 @@ class Stored:
 
 
 class FolderListing:
-    """Names of the score files in one folder, by shard; for one phase of one run in one process.
+    """Names of the score files in one folder; for one phase of one run in one process.
 
     A listing for each shard would cost the square of the number of shards. A phase only reads what earlier phases
     committed, or what this process committed itself and added here.
     """
 
-    def __init__(self, folder: str, found: dict[str, list[str]], readings: Mapping[str, str]) -> None:
+    def __init__(self, folder: str, names: Iterable[str], readings: Mapping[str, str] = {}) -> None:
         self.folder = folder
         self._readings = readings
-        self._found = found
+        # Sorted names take a third of the memory of a dictionary, and a pool may have millions of shards.
+        self._names = sorted(name for name in names if name.endswith(".parquet"))
+        self._added: dict[str, list[str]] = {}
         self._lock = threading.Lock()
 
     @classmethod
     def of(cls, folder: str, readings: Mapping[str, str] = {}) -> FolderListing:
         """One look at a folder; `readings` are the pool's (`PoolFiles.readings`), of the roles that are scored."""
-        found: dict[str, list[str]] = {}
-        for name in fs.names(folder):
-            if name.endswith(".parquet"):
-                found.setdefault(name.rsplit("-", 1)[0], []).append(name)
-        return cls(folder, found, readings)
+        return cls(folder, fs.names(folder), readings)
 
     def prefix(self, shard: Shard) -> str:
         """What the names of a shard's files begin with."""
         return score_prefix(shard, self._readings.get(shard.path.partition("/")[0], "") if self._readings else "")
 
+    def names(self, shard: Shard) -> list[str]:
+        """Names of a shard's score files, sorted."""
+        prefix = self.prefix(shard)
+        first = bisect.bisect_left(self._names, f"{prefix}-")
+        listed = itertools.takewhile(lambda name: _prefix_of(name) == prefix, _from(self._names, first))
+        with self._lock:
+            return sorted({*listed, *self._added.get(prefix, ())})
+
     def urls(self, shard: Shard) -> list[str]:
         """A shard's score files, sorted by name."""
-        with self._lock:
-            return [fs.join(self.folder, name) for name in sorted(self._found.get(self.prefix(shard), ()))]
+        return [fs.join(self.folder, name) for name in self.names(shard)]
 
     def groups(self) -> list[tuple[str, list[str]]]:
-        """What the names of a shard's files begin with, and the names, both sorted."""
-        with self._lock:
-            return sorted((prefix, sorted(names)) for prefix, names in self._found.items())
+        """What the names of a shard's files begin with, and the names that were listed, both sorted."""
+        return [(prefix, list(names)) for prefix, names in itertools.groupby(self._names, _prefix_of)]
 
     def add(self, shard: Shard, name: str) -> None:
         """Notes a file that this process has just committed."""
         with self._lock:
-            names = self._found.setdefault(self.prefix(shard), [])
-            if name not in names:
-                names.append(name)
+            self._added.setdefault(self.prefix(shard), []).append(name)
+
+
+def _from(names: Sequence[str], first: int) -> Iterator[str]:
+    return (names[i] for i in range(first, len(names)))
+
+
+def _prefix_of(name: str) -> str:
+    return name.rsplit("-", 1)[0]
 
 
 def read_scores(

@@ -18,6 +18,10 @@ REMEMBERED = 4
 """Runs that a process may work for in turns without making things anew."""
 
 
+PHASES = 2
+"""Phases of a run that a process may work for in turns: two of them meet where one gives way to the next."""
+
+
 class _Slot:
     """One value and the lock under which it is made: loading a model must not hold up whoever wants something else."""
 
@@ -42,6 +46,19 @@ class Session:
                 slot.values.append(make())
             return cast(T, slot.values[0])
 
+    def recent(self, key: Hashable, phase: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gave the first time in this phase of the run; of each key the last `PHASES` phases are kept."""
+        kept: OrderedDict[Hashable, _Slot] = self.once(key, OrderedDict)
+        with self._lock:
+            slot = kept.setdefault(phase, _Slot())
+            kept.move_to_end(phase)
+            while len(kept) > PHASES:
+                kept.popitem(last=False)
+        with slot.lock:
+            if not slot.values:
+                slot.values.append(make())
+            return cast(T, slot.values[0])
+
 
 _sessions: OrderedDict[str, Session] = OrderedDict()
 _running: Counter[str] = Counter()
@@ -53,8 +70,11 @@ _lock = threading.Lock()
 def session_of(run_id: str) -> Session:
     """The session of a run in this process."""
     with _lock:
-        found = _sessions.setdefault(run_id, Session())
-        _sessions.move_to_end(run_id)
+        found = _sessions.get(run_id)
+        if found is not None:
+            _sessions.move_to_end(run_id)
+            return found
+        found = _sessions[run_id] = Session()
         idle = [run for run in _sessions if not _running[run] and run != run_id]
         for run in idle[: max(0, len(_sessions) - REMEMBERED)]:
             del _sessions[run]

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.program import ScoreStep
-from poolsieve.dataflow.recipes.walk import Cuts, Mask, StepScores, walk
+from poolsieve.dataflow.recipes.walk import Mask, State, StepScores
 from poolsieve.dataflow.store.gathered import lines_of
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.rows import Rows, read_rows
@@ -68,6 +68,11 @@ class EarlierScores:
         self.job, self.shard, self.phase, self.retry = job, shard, phase, retry
         self._lines: dict[str, pa.Table | None] = {}
 
+    @property
+    def found_any(self) -> bool:
+        """Whether a step that was asked for had any."""
+        return any(table is not None for table in self._lines.values())
+
     def of(self, step: ScoreStep, rows: Ints) -> Stored | None:
         """The step's stored scores of some rows: int64 (n,), ascending positions in the file; None if it has none."""
         if step.name not in self._lines:
@@ -101,8 +106,6 @@ def require_scored(unknown: Mask | None, shard: Shard) -> None:
         )
 
 
-def unscored(shard: Shard, job: Job, cuts: Cuts, *, stop: int | None, label: str) -> int:
-    """Rows of a shard that need a score (before step `stop`) which is not stored."""
-    source = open_stored(job, shard, label)
-    state = walk(job.program, source, cuts, stop)
+def unscored(state: State) -> int:
+    """Rows that a walk found to need a score which is not stored."""
     return 0 if state.unknown is None else int(state.unknown.sum())

@@ -336,6 +336,8 @@ class Summary(WithCuts, kw_only=True):
         overlap: rows kept by both, only by the new rules, only by the old (what-if).
         tallies: derived value -> group -> name -> sum, of what its report shows.
         unmatched: scorer -> what is stored elsewhere and matches no row, and rows that it does not know.
+        files: folder of OUT -> hash of the files in it that the decision stands on, when it was closed. A run that
+            finds the same ones has nothing to do. Empty in a what-if, and in an OUT of an older version.
         wall_seconds: of the run that made this; None if it was not measured.
         facts: what a report says of the recipe; None in a what-if, and in an OUT of an older version.
     """
@@ -362,5 +364,6 @@ class Summary(WithCuts, kw_only=True):
     tallies: dict[str, dict[str, dict[str, int]]] = msgspec.field(default_factory=dict)
     unmatched: dict[str, Unmatched] = msgspec.field(default_factory=dict)
     work: Work = msgspec.field(default_factory=Work)
+    files: dict[str, str] = msgspec.field(default_factory=dict)
     wall_seconds: Amount | None = None
     facts: Facts | None = None

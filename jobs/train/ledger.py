@@ -155,10 +155,10 @@ class _Ranks:
         top = Top(self.score, lowest=self.lowest, **how).predicate
         assert isinstance(top, Ranked)
         searches: Searches | None = None
-        for number in range(levels(self.kind)):
+        for _ in range(levels(self.kind)):
             counts: dict[str, DigitCounts] = {}
             for line in self.run.shards:
-                found = count_rows(self._env(line), searches, number, top=top, kind=self.kind)
+                found = count_rows(self._env(line), searches, top=top, kind=self.kind)
                 for group, some in found.items():
                     counts[group] = counts[group].add(some) if group in counts else some
             searches = advance(counts, searches, top=top, kind=self.kind)

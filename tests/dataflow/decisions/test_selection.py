@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poolsieve.dataflow.decisions.selection import DigitCounts, _histogram, advance, count_rows, cuts_of, levels
+from poolsieve.dataflow.decisions.selection import (
+    FEW_TIES,
+    DigitCounts,
+    _histogram,
+    add_counts,
+    advance,
+    count_rows,
+    cuts_of,
+    levels,
+)
 from poolsieve.dataflow.decisions.summary import empty_budgets
 from poolsieve.filters.dsl.cuts import Cut, kept_by, key_value, order_keys, tie_hashes
 from poolsieve.filters.dsl.expr import Env
@@ -24,7 +33,7 @@ floats = st.one_of(
 
 
 def search(top: Ranked, scores: pa.Array, uids: pa.Array, shards: list[np.ndarray[Any, Any]], weights: Any) -> Cut:
-    """The levels of the search, with plain sums in place of Beam's."""
+    """All levels of the search, one by one, with plain sums in place of Beam's."""
     kind, state = scores.type, None
     for level in range(levels(kind)):
         total: dict[str, DigitCounts] = {}
@@ -36,7 +45,7 @@ def search(top: Ranked, scores: pa.Array, uids: pa.Array, shards: list[np.ndarra
                 continue
             counts.digits = digits(level, kind, one, keys, valid, uids.take(pa.array(rows)), weights[rows], str(path))
             total.setdefault("", DigitCounts()).add(counts)
-        state = advance(total, state, top=top, kind=kind)
+        state = advance(total, state, top=top, kind=kind, few=0)
     assert state is not None
     return cuts_of(state)[""]
 
@@ -99,14 +108,20 @@ def shard_of(rows: list[Row], kinds: tuple[pa.DataType, pa.DataType], path: str,
 
 
 def searched(top: Ranked, shards: list[Env]) -> dict[str, Cut]:
-    """The whole search, with plain sums in place of Beam's."""
+    """The whole search, with plain sums in place of Beam's; it comes to the same however many rows are listed."""
+    cuts = _searched(top, shards, FEW_TIES)
+    assert cuts == _searched(top, shards, 0) == _searched(top, shards, 3)
+    return cuts
+
+
+def _searched(top: Ranked, shards: list[Env], few: int) -> dict[str, Cut]:
     kind, state = shards[0].scores["x"].type, None
-    for level in range(levels(kind)):
+    for _ in range(levels(kind)):
         total: dict[str, DigitCounts] = {}
         for env in shards:
-            for group, counts in count_rows(env, state, level, top=top, kind=kind).items():
-                total.setdefault(group, DigitCounts()).add(counts)
-        state = advance(total, state, top=top, kind=kind)
+            add_counts(total, count_rows(env, state, top=top, kind=kind))
+        state = advance(total, state, top=top, kind=kind, few=few)
+    assert all(one.cut for one in (state or {}).values())
     return cuts_of(state or {})
 
 
@@ -219,6 +234,34 @@ def test_nothing_is_said_of_a_budget_of_nothing_or_of_rows_that_never_came() -> 
         assert isinstance(top, Ranked)
         cuts = searched(top, [shard_of([(1, 7, None, alive)], (pa.int64(), pa.int64()), "p", 0)])
         assert cuts[""].kind == "none" and empty_budgets({top.cut: cuts}) == []
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    rows=st.lists(st.integers(0, 2), min_size=1, max_size=60),
+    pieces=st.integers(1, 4),
+    share=st.integers(0, 100),
+    few=st.sampled_from([0, 1, 2, 5, FEW_TIES]),
+)
+def test_ties_are_broken_alike_by_digits_and_by_a_list(rows: list[int], pieces: int, share: int, few: int) -> None:
+    """Scores of few values and uids that repeat: all digits, or a list as soon as `few` rows are left."""
+    top = Top("x", fraction=share / 100).predicate
+    assert isinstance(top, Ranked)
+    kinds, shards = (pa.float32(), pa.int32()), []
+    for i, some in enumerate(np.array_split(np.array(rows), pieces)):
+        shards.append(shard_of([(float(value), 1, None, True) for value in some.tolist()], kinds, f"p{i}", i))
+    assert _searched(top, shards, few) == _searched(top, shards, 0)
+
+
+def test_few_ties_take_one_level_after_the_score() -> None:
+    top = Top("x", fraction="0.5").predicate
+    assert isinstance(top, Ranked)
+    env = shard_of([(1.0, 1, None, True)] * 4, (pa.float32(), pa.int32()), "p", 0)
+    state: Any = None
+    for _ in range(3):
+        assert state is None or not state[""].cut
+        state = advance(count_rows(env, state, top=top, kind=pa.float32()), state, top=top, kind=pa.float32())
+    assert state[""].cut is not None
 
 
 def test_ties_can_not_exceed_a_budget() -> None:

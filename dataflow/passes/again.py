@@ -1,0 +1,79 @@
+"""Run again where nothing has changed: what OUT holds is what would be made, which listings tell.
+
+A decision's id says which rules, scores and shards it is of. Beside that its files, and those of rows and scores, must
+be the ones that were there when it was closed: by name, size and tag (ETag or mtime), as a pool's files are known.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+
+from poolsieve.dataflow import fs
+from poolsieve.dataflow.decisions.decide import decision_of
+from poolsieve.dataflow.pools.shards import Shard
+from poolsieve.dataflow.store.job import Job
+from poolsieve.dataflow.store.layout import decision_folder, derived_folder, ledger_folder, rows_folder
+from poolsieve.dataflow.store.manifest import Manifest
+from poolsieve.dataflow.store.out import OutFolder
+from poolsieve.dataflow.store.scores import FolderListing
+from poolsieve.dataflow.store.summary import Summary, Work
+from poolsieve.filters.dsl.cuts import Table
+from poolsieve.scoring_models.base.errors import PoolsieveError
+
+DECIDED = ("shards.parquet", "cuts.json", "subset.npy")
+"""Files of a decision beside its ledger that no closing writes anew."""
+
+
+def files_of(job: Job, shards: Sequence[Shard], found: Summary) -> dict[str, str]:
+    """Folder of OUT -> hash of the files in it that the decision over these shards stands on; one listing for each."""
+    ledger = [f"{shard.name}.parquet" for shard in shards]
+    gathered = [one.file for groups in found.cuts.values() for one in groups.values() if isinstance(one, Table)]
+    rows = (job.rows_url(shard).rsplit("/", 1)[-1] for shard in shards)
+    made = {
+        "rows": _hash(fs.stats(rows_folder(job.out)), rows),
+        "ledger": _hash(fs.stats(ledger_folder(job.out, found.decision)), ledger),
+        "decision": _hash(fs.stats(decision_folder(job.out, found.decision)), DECIDED),
+        "derived": _hash(fs.stats(derived_folder(job.out)), sorted({file for file in gathered if file})),
+    }
+    for step in job.program.scorers:
+        there = fs.stats(job.folder(step))
+        listing = FolderListing(job.folder(step), there, job.readings(step))
+        made[f"scores/{step.name}"] = _hash(there, (name for shard in shards for name in listing.names(shard)))
+    return made
+
+
+def _hash(there: Mapping[str, fs.Stat], names: Iterable[str]) -> str:
+    state = hashlib.blake2b(digest_size=16)
+    for name in names:
+        state.update(f"{name}\0{there.get(name)}\0".encode())
+    return state.hexdigest()
+
+
+def unchanged(job: Job, shards: Sequence[Shard]) -> Summary | None:
+    """The summary of the current decision, if the job would come to it and all of its files are there; else None."""
+    if job.retried or job.options.retry_quarantined:
+        return None  # what fails again, or not, is not known before
+    if any(hasattr(step.scorer, "unmatched") for step in job.program.scorers):
+        return None  # their files say what is told of them
+    with contextlib.suppress(PoolsieveError, OSError):  # what is not whole is made anew
+        there = OutFolder(job.out)
+        found = there.summary
+        if _same(job, there.manifest, found) and found.files == files_of(job, shards, found):
+            found.work = Work(rows=found.rows)
+            return found
+    return None
+
+
+def _same(job: Job, manifest: Manifest, found: Summary) -> bool:
+    """Whether the job's decision is the current one: a search over the same scores comes to the same cuts."""
+    cuts, most = manifest.cuts, job.options.max_error_rate
+    return (
+        manifest.pool.id == job.pool_id
+        and manifest.fingerprints == dict(job.fingerprints)
+        and found.frozen == sorted(job.frozen)
+        and all(cuts.get(name) == groups for name, groups in job.frozen.items())
+        and decision_of(job, cuts, None) == manifest.decision
+        and (most is None or found.quarantined <= most * found.rows)
+    )

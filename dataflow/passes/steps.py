@@ -1,0 +1,112 @@
+"""What is done to the shards of a work item, one after the other; what came of them is added up.
+
+Each function does to an item what another module does to a shard, and is one step of the pipeline.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from poolsieve.dataflow import fs, progress
+from poolsieve.dataflow.decisions import decide, tables
+from poolsieve.dataflow.decisions.record import Record
+from poolsieve.dataflow.decisions.selection import (
+    DigitCounts,
+    Searches,
+    add_counts,
+    count_shard,
+    count_state,
+    count_stored,
+)
+from poolsieve.dataflow.decisions.tables import Counts, add_sums
+from poolsieve.dataflow.passes.items import Item, shards_of
+from poolsieve.dataflow.passes.scoring import score_shard
+from poolsieve.dataflow.recipes.walk import Cuts, walk
+from poolsieve.dataflow.store.job import Job
+from poolsieve.dataflow.store.stored import open_stored, unscored
+from poolsieve.dataflow.store.summary import Work
+from poolsieve.filters.dsl.top import Ranked
+
+Counted = dict[str, DigitCounts]
+"""Group -> counts of the shards of an item."""
+
+
+@progress.for_run
+def score_item(
+    item: Item, job: Job, cuts: Cuts, *, stop: int | None, label: str, top: Ranked | None
+) -> tuple[Item, Work, Counted]:
+    """Scores the shards, and counts the first digit of the cut that is searched at `stop`, if one is.
+
+    Counting at once what was just scored saves reading it again. Raises as `score_shard`.
+    """
+    total, counts, later, shards = Work(), Counted(), [], shards_of(item, job)
+    # What a scorer commits piece by piece must not wait; then a shard is by itself.
+    with fs.together() if len(shards) > 1 else contextlib.nullcontext():
+        for shard in shards:
+            work, source = score_shard(shard, job, cuts, stop=stop, label=label)
+            total.add(work)
+            if top is not None and stop is not None:
+                if source is None:
+                    later.append(shard)
+                else:
+                    add_counts(counts, count_stored(source, job, cuts, None, at=stop, top=top))
+    for shard in later:  # their files have got their names by now, and this pass's listing has them
+        assert top is not None and stop is not None
+        add_counts(counts, count_stored(open_stored(job, shard, label), job, cuts, None, at=stop, top=top))
+    return item, total, counts
+
+
+@progress.for_run
+def unscored_item(
+    item: Item, job: Job, cuts: Cuts, *, stop: int | None, label: str, top: Ranked | None
+) -> tuple[int, Counted]:
+    """Rows that need a score (before step `stop`) which is not stored, and what `score_item` counts besides."""
+    missing, counts = 0, Counted()
+    for shard in shards_of(item, job):
+        progress.check()
+        state = walk(job.program, open_stored(job, shard, label), cuts, stop)
+        missing += unscored(state)
+        if top is not None and not missing:
+            add_counts(counts, count_state(state, job, None, top))
+    return missing, counts
+
+
+@progress.for_run
+def count_item(item: Item, job: Job, cuts: Cuts, searches: Searches | None, *, at: int, top: Ranked) -> Counted:
+    """The counts of the shards, for the next level of a search. Raises as `count_shard`."""
+    counts = Counted()
+    if searches is not None and all(search.cut for search in searches.values()):
+        return counts
+    for shard in shards_of(item, job):
+        progress.check()
+        add_counts(counts, count_shard(shard, job, cuts, searches, at=at, top=top))
+    return counts
+
+
+@progress.for_run
+def tally_item(item: Item, job: Job, cuts: Cuts, *, at: int) -> Counts:
+    """The sums over the shards for a derived value. Raises as `tables.tally_shard`."""
+    sums = Counts()
+    for shard in shards_of(item, job):
+        add_sums(sums, tables.tally_shard(shard, job, cuts, at=at))
+    return sums
+
+
+@progress.for_run
+def gathered_of_items(_: Any, items: Sequence[Item], job: Job, cuts: Cuts, *, at: int) -> Mapping[str, Any]:
+    """What `tables.with_gathered` gives of the shards of all items."""
+    return tables.with_gathered([shard for item in items for shard in shards_of(item, job)], job, cuts, at=at)
+
+
+@progress.for_run
+def hash_item(item: Item, job: Job, cuts: Cuts, *, label: str) -> int:
+    """The sum of the shards' `ledger_hash`."""
+    return sum(decide.ledger_hash(shard, job, cuts, label=label) for shard in shards_of(item, job))
+
+
+@progress.for_run
+def decide_item(item: Item, job: Job, cuts: Cuts, content: int | None, *, label: str, write: bool) -> Record:
+    """Decides the shards. Raises as `decide_shards`."""
+    return decide.decide_shards(shards_of(item, job), job, cuts, content, label=label, write=write)
