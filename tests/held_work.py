@@ -120,7 +120,8 @@ class Work:
         names = sorted(system.find(path))
         kept = [n for n in names if n.rpartition("/")[2] not in ("report.html", "report.json", "summary.json")]
         found = {n.partition(f"{path}/")[2]: hashlib.sha256(system.cat_file(n)).hexdigest() for n in kept}
-        return {name: digest for name, digest in found.items() if not name.startswith("leases/")}
+        # What a killed run leaves for a moment is not what it made.
+        return {name: digest for name, digest in found.items() if not name.startswith(("leases/", "runs/"))}
 
     def local(self, cuts: int = 1) -> dict[str, str]:
         out = f"local-{uuid.uuid4().hex[:6]}"

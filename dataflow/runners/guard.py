@@ -59,7 +59,7 @@ def _watch() -> None:
         if said.get("done"):
             return
         jobs.append(said)
-    for job in jobs:
+    for job in sorted(jobs, key=lambda one: "flink" not in one):  # which is quick: it needs no Beam
         with contextlib.suppress(Exception):  # the next one must be cancelled all the same
             cancel(job)
 

@@ -21,7 +21,8 @@ PAUSE = 0.5
 def watch_parent(pid: int, pause: float = PAUSE) -> None:
     """Ends this process soon after process `pid` has ended."""
     started = started_at(pid)
-    while _is_there(pid) and started_at(pid) == started:
+    known = bool(started) or not os.path.exists("/proc/self")  # else it had ended before it was looked at
+    while known and _is_there(pid) and started_at(pid) == started:
         time.sleep(pause)
     os._exit(1)
 
