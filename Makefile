@@ -8,7 +8,7 @@ DEMO   := demo
 # beside the real `poolsieve/__init__.py` lead to them. Git does not track them; a wheel is made without them.
 LINKS  := $(addprefix poolsieve/,filters scoring_models dataflow jobs)
 
-.PHONY: help venv demo demo-text demo-color demo-suite demo-pool docs test test-oldest test-gcp xet-server check lint types clean
+.PHONY: help venv demo demo-text demo-color demo-suite demo-pool docs test test-clusters test-oldest test-gcp xet-server check lint types clean
 
 help:  ## what there is
 	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,7 +74,10 @@ types: $(LINKS) | $(BIN)/poolsieve  ## mypy, strict
 	$(BIN)/mypy
 
 test: | $(BIN)/poolsieve  ## the tests
-	$(BIN)/python -m pytest -n 2 --dist loadscope
+	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not clusters" --durations=40
+
+test-clusters: | $(BIN)/poolsieve  ## real clusters of this machine: Spark, Flink, Prism (Java 17, Maven, Go; half an hour)
+	$(BIN)/python -m pytest -m clusters
 
 xet-server: | $(BIN)/poolsieve  ## build xet-core's storage server, for the tests that need it (cargo; minutes)
 	$(BIN)/python -m tests.xet_server
@@ -103,7 +106,7 @@ test-gcp: $(GCP)/bin/poolsieve  ## poolsieve[gcp]: that it imports, and jobs as 
 	$(GCP)/bin/pip check
 	$(GCP)/bin/python -m pytest -p no:cacheprovider tests/dataflow/runners/test_dataflow.py tests/dataflow/runners/test_gcp.py
 
-check: lint types test test-oldest test-gcp  ## everything that CI checks
+check: lint types test test-oldest  ## everything that CI checks
 
 clean:  ## remove what the above made
 	rm -rf $(VENV) $(GCP) $(DEMO) build poolsieve.egg-info
