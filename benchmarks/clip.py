@@ -28,8 +28,8 @@ from PIL import Image
 import poolsieve
 from poolsieve.dataflow import Pool
 from poolsieve.dataflow.decisions.decide import decide_shard
+from poolsieve.dataflow.passes.plan import prepare
 from poolsieve.dataflow.passes.scoring import score_shard
-from poolsieve.dataflow.passes.submit import prepare
 from poolsieve.dataflow.recipes.recipe import Recipe
 from poolsieve.dataflow.runners.base import threads_for
 from poolsieve.dataflow.store.job import Options

@@ -26,7 +26,8 @@ from common import pairs, text_pool
 from poolsieve.dataflow import Pool
 from poolsieve.dataflow.export.export import export
 from poolsieve.dataflow.export.index import ExportIndex
-from poolsieve.dataflow.passes.submit import execute, prepare
+from poolsieve.dataflow.passes.plan import prepare
+from poolsieve.dataflow.passes.submit import execute
 from poolsieve.dataflow.pools.formats.parquet import writer
 from poolsieve.dataflow.pools.formats.parquet.writer import ROW_GROUP_BYTES, WRITER, column_options
 from poolsieve.dataflow.recipes.recipe import Recipe

@@ -19,8 +19,8 @@ from common import pairs, text_pool
 import poolsieve
 from poolsieve.dataflow import Pool
 from poolsieve.dataflow.decisions.decide import decide_shard
+from poolsieve.dataflow.passes.plan import prepare
 from poolsieve.dataflow.passes.scoring import score_shard
-from poolsieve.dataflow.passes.submit import prepare
 from poolsieve.dataflow.recipes.recipe import Recipe
 from poolsieve.filters import Keep, col
 from poolsieve.filters.dsl.statistics import char_count, word_count

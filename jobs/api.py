@@ -20,7 +20,8 @@ from poolsieve.dataflow.fs import StorageOptions
 from poolsieve.dataflow.kept.kept import Kept, kept
 from poolsieve.dataflow.passes.estimate import PlanReport, advice, describe_plan, trivial_cuts
 from poolsieve.dataflow.passes.needs import needs_of
-from poolsieve.dataflow.passes.submit import carry_out, prepare, prepare_stored
+from poolsieve.dataflow.passes.plan import prepare, prepare_stored
+from poolsieve.dataflow.passes.submit import carry_out
 from poolsieve.dataflow.passes.submit import what_if as compare_with_current
 from poolsieve.dataflow.recipes.recipe import Pool, Recipe
 from poolsieve.dataflow.recipes.source import RecipeSource

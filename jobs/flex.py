@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from poolsieve.dataflow import fs
-from poolsieve.dataflow.passes.submit import hand_over, prepare
+from poolsieve.dataflow.passes.plan import prepare
+from poolsieve.dataflow.passes.submit import hand_over
 from poolsieve.dataflow.runners.engine import Engine
 from poolsieve.dataflow.store.job import Options
 from poolsieve.dataflow.store.manifest import read_cuts

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 
 from poolsieve.dataflow.fs import absolute
-from poolsieve.dataflow.passes.submit import prepare
+from poolsieve.dataflow.passes.plan import prepare
 from poolsieve.dataflow.store.models import local_files, upload
 from poolsieve.dataflow.store.session import ending
 from poolsieve.jobs.api import Say, warn

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from poolsieve.dataflow.fs import absolute
 from poolsieve.dataflow.passes.flight import shards_in_flight
-from poolsieve.dataflow.passes.submit import Plan, prepare, settled
+from poolsieve.dataflow.passes.plan import Plan, prepare, settled
 from poolsieve.dataflow.runners.base import threads_for
 from poolsieve.dataflow.runners.engine import Engine
 from poolsieve.dataflow.runners.supervise import Watch

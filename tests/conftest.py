@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from poolsieve.dataflow.passes.submit import carry_out, prepare, prepare_stored, what_if
+from poolsieve.dataflow.passes.plan import prepare, prepare_stored
+from poolsieve.dataflow.passes.submit import carry_out, what_if
 from poolsieve.dataflow.recipes.recipe import Recipe
 from poolsieve.dataflow.recipes.source import RecipeSource
 from poolsieve.dataflow.runners.engine import Engine

@@ -20,7 +20,8 @@ from PIL import Image
 
 from poolsieve.dataflow import Pool
 from poolsieve.dataflow.export.export import export
-from poolsieve.dataflow.passes.submit import execute, prepare, prepare_stored
+from poolsieve.dataflow.passes.plan import prepare, prepare_stored
+from poolsieve.dataflow.passes.submit import execute
 from poolsieve.dataflow.pools.formats.base import ShardGone
 from poolsieve.dataflow.recipes.recipe import Recipe
 from poolsieve.dataflow.recipes.source import RecipeSource

@@ -13,7 +13,8 @@ from poolsieve.dataflow.parts import notes
 from poolsieve.dataflow.parts.numbers import Share, spelled
 from poolsieve.dataflow.parts.score import which_pass
 from poolsieve.dataflow.parts.spread import part_of_each
-from poolsieve.dataflow.passes.submit import BeforeManifest, Plan, carry_out
+from poolsieve.dataflow.passes.plan import Plan
+from poolsieve.dataflow.passes.submit import BeforeManifest, carry_out
 from poolsieve.dataflow.runners.engine import Engine
 from poolsieve.dataflow.runners.supervise import Watch
 from poolsieve.dataflow.store.job import Job

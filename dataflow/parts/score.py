@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from poolsieve.dataflow.parts import notes
 from poolsieve.dataflow.parts.numbers import Share
 from poolsieve.dataflow.parts.spread import shards_of
-from poolsieve.dataflow.passes.submit import Plan, score_part
+from poolsieve.dataflow.passes.plan import Plan
+from poolsieve.dataflow.passes.submit import score_part
 from poolsieve.dataflow.recipes.program import Program
 from poolsieve.dataflow.recipes.schedule import Schedule
 from poolsieve.dataflow.runners.engine import Engine

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from poolsieve.dataflow import fs
-from poolsieve.dataflow.passes.submit import Plan
+from poolsieve.dataflow.passes.plan import Plan
 from poolsieve.dataflow.pools.listing import Listing
 from poolsieve.dataflow.pools.shards import Batch, Shard
 from poolsieve.dataflow.recipes.derived import FromScore, RoleValues, spread

@@ -13,7 +13,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from poolsieve.dataflow import Pool, credentials, fs, retries
 from poolsieve.dataflow.export.export import export
-from poolsieve.dataflow.passes.submit import prepare
+from poolsieve.dataflow.passes.plan import prepare
 from poolsieve.dataflow.recipes.source import RecipeSource
 from poolsieve.dataflow.retries import retrying
 from poolsieve.filters import Keep, col

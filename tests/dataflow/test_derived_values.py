@@ -15,7 +15,7 @@ import pytest
 
 import poolsieve
 from poolsieve.dataflow import Pool
-from poolsieve.dataflow.passes.submit import prepare
+from poolsieve.dataflow.passes.plan import prepare
 from poolsieve.dataflow.recipes.recipe import Recipe
 from poolsieve.dataflow.store.manifest import read_cuts, read_manifest
 from poolsieve.dataflow.store.out import OutFolder

@@ -17,7 +17,7 @@ import pytest
 from poolsieve.dataflow import Pool, fs
 from poolsieve.dataflow.decisions.record import Record
 from poolsieve.dataflow.decisions.summary import check_whole
-from poolsieve.dataflow.passes.submit import prepare
+from poolsieve.dataflow.passes.plan import prepare
 from poolsieve.dataflow.recipes.recipe import Recipe
 from poolsieve.dataflow.recipes.source import RecipeSource
 from poolsieve.dataflow.store.manifest import ShardLine

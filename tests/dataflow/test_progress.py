@@ -15,7 +15,8 @@ import pytest
 from poolsieve.dataflow import Pool, fs, leases, progress
 from poolsieve.dataflow.leases import LeaseLost
 from poolsieve.dataflow.passes.flight import in_flight
-from poolsieve.dataflow.passes.submit import Plan, carry_out, prepare
+from poolsieve.dataflow.passes.plan import Plan, prepare
+from poolsieve.dataflow.passes.submit import carry_out
 from poolsieve.dataflow.store import layout
 from poolsieve.filters import Keep, Score, col, scorer
 from poolsieve.scoring_models.base.errors import PoolsieveError

@@ -15,7 +15,8 @@ import pytest
 import poolsieve
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.export.index import read_index
-from poolsieve.dataflow.passes.submit import carry_out, prepare
+from poolsieve.dataflow.passes.plan import prepare
+from poolsieve.dataflow.passes.submit import carry_out
 from poolsieve.dataflow.recipes.source import RecipeSource
 from poolsieve.dataflow.store import layout
 from poolsieve.dataflow.store.manifest import read_manifest

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolsieve.dataflow import Pool
-from poolsieve.dataflow.passes.submit import prepare
+from poolsieve.dataflow.passes.plan import prepare
 from poolsieve.filters import Keep, col, decontaminate
 from poolsieve.filters.decontamination import LoadedNgrams, Ngrams, _decomposed, ngram_hashes, normalised_words
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError

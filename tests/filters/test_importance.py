@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poolsieve.dataflow import Pool
-from poolsieve.dataflow.passes.submit import prepare
+from poolsieve.dataflow.passes.plan import prepare
 from poolsieve.filters import Dsir, Score, Top, dsir
 from poolsieve.filters.importance import MOST_BUCKETS
 from poolsieve.filters.words import hashed

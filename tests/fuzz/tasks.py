@@ -21,8 +21,8 @@ from poolsieve.dataflow.decisions.summary import finish_decision
 from poolsieve.dataflow.export import pipeline as export_pipeline  # noqa: F401
 from poolsieve.dataflow.export.export import export
 from poolsieve.dataflow.passes import pipeline  # noqa: F401
+from poolsieve.dataflow.passes.plan import prepare
 from poolsieve.dataflow.passes.scoring import score_shard
-from poolsieve.dataflow.passes.submit import prepare
 from poolsieve.dataflow.recipes.recipe import Recipe
 from poolsieve.dataflow.store.layout import summary_url
 from poolsieve.dataflow.store.manifest import write_manifest

@@ -12,7 +12,8 @@ import pytest
 from rich.console import Console
 
 from poolsieve.dataflow import Pool, fs, progress
-from poolsieve.dataflow.passes.submit import Plan, execute, prepare
+from poolsieve.dataflow.passes.plan import Plan, prepare
+from poolsieve.dataflow.passes.submit import execute
 from poolsieve.dataflow.store import layout
 from poolsieve.dataflow.store.reports import Reporter
 from poolsieve.filters import Keep, col

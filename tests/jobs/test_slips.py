@@ -163,7 +163,7 @@ def test_a_decision_stays_over_the_pool_that_was_scored(tmp_path: Path, monkeypa
 
 
 def test_keys_do_not_go_where_out_says(made: Path) -> None:
-    from poolsieve.dataflow.passes.submit import prepare_stored
+    from poolsieve.dataflow.passes.plan import prepare_stored
 
     mine = poolsieve.Pool.parquet("elsewhere/*.parquet", uid="uid", text="text", storage_options={"key": "mine"})
     plan = prepare_stored(mine | Top("clip", fraction=0.2), str(made / "out"))

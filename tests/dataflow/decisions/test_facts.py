@@ -12,7 +12,7 @@ import pytest
 import poolsieve
 from poolsieve.dataflow import Pool
 from poolsieve.dataflow.decisions.facts import facts_of, pool_files
-from poolsieve.dataflow.passes.submit import prepare
+from poolsieve.dataflow.passes.plan import prepare
 from poolsieve.dataflow.recipes.recipe import Recipe
 from poolsieve.dataflow.store.out import OutFolder
 from poolsieve.dataflow.store.summary import LimitFacts, StepFacts

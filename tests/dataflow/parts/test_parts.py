@@ -19,7 +19,7 @@ from poolsieve.dataflow import Pool
 from poolsieve.dataflow.parts.finish import PartsLacking
 from poolsieve.dataflow.parts.numbers import share_of
 from poolsieve.dataflow.parts.score import part_of, score
-from poolsieve.dataflow.passes.submit import prepare
+from poolsieve.dataflow.passes.plan import prepare
 from poolsieve.dataflow.pools.formats.base import ShardChanged
 from poolsieve.dataflow.recipes.recipe import Recipe
 from poolsieve.filters import Keep, Score, Top, col, scorer

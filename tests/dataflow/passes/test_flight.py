@@ -19,7 +19,7 @@ from poolsieve.dataflow.passes.flight import (
     in_flight,
     shards_in_flight,
 )
-from poolsieve.dataflow.passes.submit import prepare
+from poolsieve.dataflow.passes.plan import prepare
 from poolsieve.filters import Keep, Score, col
 from poolsieve.scoring_models import Clip
 from poolsieve.scoring_models.feeding.feed import Check

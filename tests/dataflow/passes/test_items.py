@@ -9,7 +9,7 @@ import pytest
 import poolsieve
 from poolsieve.dataflow.passes import items as items_module
 from poolsieve.dataflow.passes.items import LEAST_ITEMS, MOST_BYTES, MOST_SHARDS, items_of, shards_of
-from poolsieve.dataflow.passes.submit import prepare
+from poolsieve.dataflow.passes.plan import prepare
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.store.job import Job
 from poolsieve.filters import Keep, col

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from poolsieve.dataflow.passes.submit import prepare
+from poolsieve.dataflow.passes.plan import prepare
 from poolsieve.dataflow.pools import shards
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.recipe import Pool

@@ -12,7 +12,8 @@ import pytest
 
 import poolsieve
 from poolsieve import Pool
-from poolsieve.dataflow.passes.submit import carry_out, prepare
+from poolsieve.dataflow.passes.plan import prepare
+from poolsieve.dataflow.passes.submit import carry_out
 from poolsieve.dataflow.pools.hub_commits import Pins, pin
 from poolsieve.dataflow.recipes.yaml import recipe_from_yaml
 from poolsieve.filters import Keep, col

@@ -18,7 +18,7 @@ from poolsieve.dataflow import Pool
 from poolsieve.dataflow.export.export import export
 from poolsieve.dataflow.passes import scoring
 from poolsieve.dataflow.passes.estimate import describe_plan
-from poolsieve.dataflow.passes.submit import prepare
+from poolsieve.dataflow.passes.plan import prepare
 from poolsieve.dataflow.recipes.recipe import Recipe
 from poolsieve.dataflow.recipes.yaml import recipe_from_yaml
 from poolsieve.dataflow.store.manifest import read_manifest

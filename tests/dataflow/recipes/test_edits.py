@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from poolsieve.dataflow import Pool
-from poolsieve.dataflow.passes.submit import prepare
+from poolsieve.dataflow.passes.plan import prepare
 from poolsieve.dataflow.recipes.recipe import Recipe
 from poolsieve.dataflow.recipes.source import RecipeSource
 from poolsieve.dataflow.store.manifest import read_manifest

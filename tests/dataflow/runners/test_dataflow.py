@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from poolsieve.dataflow.passes.needs import needs_of
-from poolsieve.dataflow.passes.submit import Plan, prepare
+from poolsieve.dataflow.passes.plan import Plan, prepare
 from poolsieve.dataflow.recipes.source import RecipeSource
 from poolsieve.dataflow.runners.base import Setting
 from poolsieve.dataflow.runners.dataflow import Dataflow, DataflowRunner

@@ -15,7 +15,8 @@ import pytest
 
 import poolsieve
 from poolsieve import Pool
-from poolsieve.dataflow.passes.submit import Plan, carry_out, prepare, settled
+from poolsieve.dataflow.passes.plan import Plan, prepare, settled
+from poolsieve.dataflow.passes.submit import carry_out
 from poolsieve.dataflow.store.pins import keep, kept
 from poolsieve.filters import Keep, col, dsir
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError

@@ -24,7 +24,8 @@ from PIL import Image
 from poolsieve.dataflow import Pool
 from poolsieve.dataflow.decisions.facts import facts_of
 from poolsieve.dataflow.decisions.record import SAMPLES
-from poolsieve.dataflow.passes.submit import Plan, execute, prepare, prepare_stored
+from poolsieve.dataflow.passes.plan import Plan, prepare, prepare_stored
+from poolsieve.dataflow.passes.submit import execute
 from poolsieve.dataflow.recipes.recipe import Recipe
 from poolsieve.dataflow.store.layout import shards_url
 from poolsieve.dataflow.store.manifest import RowCounts, read_cuts, write_manifest

@@ -13,7 +13,7 @@ import pytest
 
 import poolsieve
 from poolsieve.dataflow import Pool
-from poolsieve.dataflow.passes.submit import prepare
+from poolsieve.dataflow.passes.plan import prepare
 from poolsieve.dataflow.recipes.recipe import Recipe
 from poolsieve.dataflow.store.job import Options
 from poolsieve.filters import Keep, Score, col

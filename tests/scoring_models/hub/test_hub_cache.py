@@ -362,7 +362,7 @@ def test_a_run_refuses_a_damaged_cache_before_it_starts(home: Path, tmp_path: Pa
 PLANNED = """
 import pickle
 from poolsieve.dataflow import Pool
-from poolsieve.dataflow.passes.submit import prepare
+from poolsieve.dataflow.passes.plan import prepare
 from poolsieve.filters import Keep, Score, col
 from poolsieve.scoring_models import Tokens
 recipe = Pool.jsonl("pool/*.jsonl", text="text") | Score(tokens=Tokens("own/celadon")) | Keep(col("tokens") >= 2)

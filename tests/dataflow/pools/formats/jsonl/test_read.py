@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poolsieve.dataflow.passes.estimate import describe_plan
-from poolsieve.dataflow.passes.submit import prepare
+from poolsieve.dataflow.passes.plan import prepare
 from poolsieve.dataflow.recipes.recipe import Pool
 from poolsieve.filters import Keep, Top, col
 from poolsieve.scoring_models.base.errors import PlanError

@@ -18,7 +18,7 @@ from poolsieve.dataflow.export.export import export
 from poolsieve.dataflow.export.index import read_index
 from poolsieve.dataflow.export.target import WORK
 from poolsieve.dataflow.passes.estimate import describe_plan
-from poolsieve.dataflow.passes.submit import prepare
+from poolsieve.dataflow.passes.plan import prepare
 from poolsieve.dataflow.runners.engine import Engine
 from poolsieve.dataflow.store.manifest import read_manifest
 from poolsieve.filters import Keep, col
