@@ -80,7 +80,7 @@ def files_of(out: Path) -> dict[str, Any]:
         name = path.relative_to(out).as_posix()
         if path.name == "summary.json":
             plain = json.loads(path.read_bytes())
-            found[name] = {key: value for key, value in plain.items() if key not in ("work", "wall_seconds")}
+            found[name] = {key: value for key, value in plain.items() if key not in ("work", "wall_seconds", "files")}
         elif path.name in ("report.html", "report.json"):
             found[name] = "about time too"
         else:
