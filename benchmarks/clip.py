@@ -27,7 +27,7 @@ from PIL import Image
 
 import poolsieve
 from poolsieve.dataflow import Pool
-from poolsieve.dataflow.decisions.decide import decide_shard
+from poolsieve.dataflow.decisions.decide import decide_shards
 from poolsieve.dataflow.passes.plan import prepare
 from poolsieve.dataflow.passes.scoring import score_shard
 from poolsieve.dataflow.recipes.recipe import Recipe
@@ -134,7 +134,7 @@ def plain(pool: Path, model: Path, out: Path) -> None:
     for shard in prepared.shards:
         score_shard(shard, prepared.job, {}, stop=None, label="Pass1")
     for shard in prepared.shards:
-        decide_shard(shard, prepared.job, {}, None, label="Decide")
+        decide_shards([shard], prepared.job, {}, None, label="Decide")
 
 
 def main() -> None:

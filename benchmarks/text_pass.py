@@ -18,7 +18,7 @@ from common import pairs, text_pool
 
 import poolsieve
 from poolsieve.dataflow import Pool
-from poolsieve.dataflow.decisions.decide import decide_shard
+from poolsieve.dataflow.decisions.decide import decide_shards
 from poolsieve.dataflow.passes.plan import prepare
 from poolsieve.dataflow.passes.scoring import score_shard
 from poolsieve.dataflow.recipes.recipe import Recipe
@@ -60,7 +60,7 @@ def plain(pool: Path, out: Path) -> None:
     for shard in prepared.shards:
         score_shard(shard, prepared.job, {}, stop=None, label="Pass1")
     for shard in prepared.shards:
-        decide_shard(shard, prepared.job, {}, label="Decide")
+        decide_shards([shard], prepared.job, {}, None, label="Decide")
 
 
 def main() -> None:

@@ -108,11 +108,15 @@ def retrying(function: Callable[P, T]) -> Callable[P, T]:
         try:
             return function(*args, **kwargs)  # by itself: what works at once needs no count of attempts
         except Exception as error:  # noqa: BLE001  (judged below)
-            failed = [error]
+            failed = [(error, error.__context__)]
 
         def attempt() -> T:
             if failed:
-                raise failed.pop()
+                error, context = failed.pop()
+                try:
+                    raise error
+                finally:
+                    error.__context__ = context  # in whose place the raise puts what is being handled here
             return function(*args, **kwargs)
 
         try:

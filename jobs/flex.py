@@ -20,7 +20,7 @@ from poolsieve.dataflow.store.manifest import read_cuts
 from poolsieve.jobs.given import given
 from poolsieve.scoring_models.base.errors import PlanError
 
-SWITCHES = ("retry_quarantined", "replace_pool")
+SWITCHES = ("retry_quarantined", "replace_pool", "newest")
 """Parameters that are true or false."""
 
 NAMES = ("recipe", "out", "parameters", "models", "cuts", "workers", "max_error_rate", *SWITCHES)
@@ -44,7 +44,7 @@ def launch(arguments: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         recipe = given(_here(ours["recipe"], folder), parameters(ours.get("parameters", "")))
         frozen = read_cuts(ours["cuts"]) if ours.get("cuts") else None
-        plan = prepare(recipe, ours["out"], options=options(ours), frozen=frozen)
+        plan = prepare(recipe, ours["out"], options=options(ours), frozen=frozen, newest=_true(ours, "newest"))
         if not _true(ours, "replace_pool"):
             plan.check_pool()
         hand_over(plan, engine=engine)

@@ -41,13 +41,14 @@ def planned(
     models: str | os.PathLike[str] | None = None,
 ) -> tuple[Plan, Engine]:
     """A run that passed every check, and where it runs; arguments and errors as for `api.run`."""
+    chosen = _devices(devices, runner)
     engine = Engine(runner, one_unless_given(workers), beam_flags)
     # On this machine a model's feed keeps all shards together within the cores; elsewhere a worker has its share.
     options = Options(
         threads=threads_for(1 if runner == "local" else engine.workers),
         retry_quarantined=retry_quarantined,
         max_error_rate=max_error_rate,
-        devices=_devices(devices, runner),
+        devices=chosen,
         models=models_folder(models),
     )
     frozen = None if cuts is None else read_cuts(cuts)

@@ -126,7 +126,7 @@ def test_the_templates_parameters_are_options_of_run() -> None:
     for name in NAMES:
         assert names[name].get("isOptional", False) is not bool(known[name].required), name
         assert (name in SWITCHES) is bool(getattr(known[name], "is_flag", False)), name
-    left = {"runner", "beam_flags", "devices", "include", "no_samples", "truth"}
+    left = {"runner", "beam_flags", "devices", "include", "no_samples", "truth", "part"}
     assert set(known) - set(NAMES) == left, "a new option of run is a parameter of the template, or is named here"
 
 

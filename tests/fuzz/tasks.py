@@ -15,7 +15,7 @@ from random import Random
 import apache_beam  # noqa: F401  (loaded once, by the fork server, as is what follows)
 
 from poolsieve.dataflow import fs
-from poolsieve.dataflow.decisions.decide import decide_shard
+from poolsieve.dataflow.decisions.decide import decide_shards
 from poolsieve.dataflow.decisions.record import Record
 from poolsieve.dataflow.decisions.summary import finish_decision
 from poolsieve.dataflow.export import pipeline as export_pipeline  # noqa: F401
@@ -69,7 +69,7 @@ def plainly(recipe: Recipe, out: str) -> None:
         for shard in reversed(plan.shards):
             score_shard(shard, plan.job, {}, stop=None, label="Pass1")
         for shard in reversed(plan.shards):
-            record.add(decide_shard(shard, plan.job, {}, None, label="Decide"))
+            record.add(decide_shards([shard], plan.job, {}, None, label="Decide"))
         found = finish_decision(record, plan.job, {}, None, Work())
         fs.write_bytes(summary_url(plan.job.out, found.decision), dumps(found.to_json()))
         write_manifest(plan.job, found, plan.gaps)
