@@ -307,7 +307,7 @@ class Flaky:
 
 
 def test_storage_trouble_is_retried_and_then_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    monkeypatch.setattr("poolsieve.dataflow.retries.FIRST_PAUSE", 0.001)
     system = fsspec.filesystem("memory")
     with system.open("/flaky/a.parquet", "wb") as file:
         pq.write_table(pa.table({"t": ["x", "y"]}), file)
