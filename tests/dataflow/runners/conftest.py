@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,25 +25,32 @@ def work(tmp_path: Path) -> Iterator[Work]:
     made.end()
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A user of their own, with this user's engines, and an S3 server that the environment names; its bucket."""
-    folder, engines = tmp_path_factory.mktemp("cache"), Path(engines_folder())
-    engines.mkdir(parents=True, exist_ok=True)
-    os.symlink(engines, folder / "engines")
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[str]:
+    """URL of an S3 server, one for all modules: clients of a process stay, and so does what the server keeps."""
     pytest.importorskip("s3fs")
     moto = pytest.importorskip("moto.server").ThreadedMotoServer(port=0, verbose=False)
     moto.start()
     host, port = moto.get_host_and_port()
+    yield f"http://{host}:{port}"
+    moto.stop()
+
+
+@pytest.fixture(scope="module")
+def place(object_store: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A user of their own, with this user's engines, and an S3 server that the environment names; its bucket."""
+    folder, engines = tmp_path_factory.mktemp("cache"), Path(engines_folder())
+    engines.mkdir(parents=True, exist_ok=True)
+    os.symlink(engines, folder / "engines")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("POOLSIEVE_CACHE", str(folder))
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("AWS_ENDPOINT_URL", object_store)
         patch.setenv("AWS_ACCESS_KEY_ID", "key")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        fsspec.filesystem("s3", skip_instance_cache=True).mkdir("bucket")
-        yield "s3://bucket"
-    moto.stop()
+        bucket = f"bucket-{uuid.uuid4().hex[:8]}"
+        fsspec.filesystem("s3", skip_instance_cache=True).mkdir(bucket)
+        yield f"s3://{bucket}"
 
 
 def brought_up(kind: str, workers: int = 2) -> Iterator[Cluster]:
