@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import apache_beam as beam
 
@@ -13,116 +14,68 @@ from poolsieve.dataflow.store.lacking import Lacks
 from poolsieve.dataflow.store.summary import Work
 
 
-class SumCounts(beam.CombineFn):
-    """Adds up group -> counts over shards."""
+class Sum(beam.CombineFn):
+    """Adds up what shards give, in any order.
 
-    def create_accumulator(self) -> dict[str, DigitCounts]:
-        """No counts."""
-        return {}
+    Attributes:
+        empty: class of a sum; called without arguments it is that of nothing. It has `add`, or `add_input` is another.
+    """
 
-    def add_input(self, total: dict[str, DigitCounts], counts: dict[str, DigitCounts]) -> dict[str, DigitCounts]:
-        """Adds one shard's."""
-        return add_counts(total, counts)
+    empty: Callable[[], Any]
 
-    def merge_accumulators(self, totals: Iterable[dict[str, DigitCounts]]) -> dict[str, DigitCounts]:
+    def create_accumulator(self) -> Any:
+        """The sum of nothing."""
+        return self.empty()
+
+    def add_input(self, total: Any, found: Any) -> Any:
+        """Adds one shard's, or another sum."""
+        return total.add(found)
+
+    def merge_accumulators(self, totals: Iterable[Any]) -> Any:
         """Adds sums."""
-        out: dict[str, DigitCounts] = {}
+        out = self.create_accumulator()
         for total in totals:
             self.add_input(out, total)
         return out
 
-    def extract_output(self, total: dict[str, DigitCounts]) -> dict[str, DigitCounts]:
+    def extract_output(self, total: Any) -> Any:
         """The sum."""
         return total
 
 
-class SumTables(beam.CombineFn):
+class SumCounts(Sum):
+    """Adds up group -> counts over shards."""
+
+    empty = dict
+
+    def add_input(self, total: dict[str, DigitCounts], found: dict[str, DigitCounts]) -> dict[str, DigitCounts]:
+        """Adds one shard's."""
+        return add_counts(total, found)
+
+
+class SumTables(Sum):
     """Adds up group -> name -> sum over shards."""
 
-    def create_accumulator(self) -> Counts:
-        """No sums."""
-        return {}
+    empty = dict
 
-    def add_input(self, total: Counts, sums: Counts) -> Counts:
+    def add_input(self, total: Counts, found: Counts) -> Counts:
         """Adds one shard's."""
-        return add_sums(total, sums)
-
-    def merge_accumulators(self, totals: Iterable[Counts]) -> Counts:
-        """Adds sums."""
-        out: Counts = {}
-        for total in totals:
-            add_sums(out, total)
-        return out
-
-    def extract_output(self, total: Counts) -> Counts:
-        """The sum."""
-        return total
+        return add_sums(total, found)
 
 
-class SumRecords(beam.CombineFn):
+class SumRecords(Sum):
     """Adds up decision records over shards."""
 
-    def create_accumulator(self) -> Record:
-        """An empty record."""
-        return Record()
-
-    def add_input(self, total: Record, record: Record) -> Record:
-        """Adds one shard's."""
-        return total.add(record)
-
-    def merge_accumulators(self, totals: Iterable[Record]) -> Record:
-        """Adds sums."""
-        out = Record()
-        for total in totals:
-            out.add(total)
-        return out
-
-    def extract_output(self, total: Record) -> Record:
-        """The sum."""
-        return total
+    empty = Record
 
 
-class SumWork(beam.CombineFn):
+class SumWork(Sum):
     """Adds up what passes report of their work."""
 
-    def create_accumulator(self) -> Work:
-        """No work."""
-        return Work()
-
-    def add_input(self, total: Work, work: Work) -> Work:
-        """Adds one shard's."""
-        return total.add(work)
-
-    def merge_accumulators(self, totals: Iterable[Work]) -> Work:
-        """Adds sums."""
-        out = Work()
-        for total in totals:
-            out.add(total)
-        return out
-
-    def extract_output(self, total: Work) -> Work:
-        """The sum."""
-        return total
+    empty = Work
 
 
-class SumLacks(beam.CombineFn):
+class SumLacks(Sum):
     """Adds up what shards lack."""
 
-    def create_accumulator(self) -> Lacks:
-        """Nothing."""
-        return Lacks()
-
-    def add_input(self, total: Lacks, found: Lacks) -> Lacks:
-        """Adds one shard's."""
-        return total.add(found)
-
-    def merge_accumulators(self, totals: Iterable[Lacks]) -> Lacks:
-        """Adds sums."""
-        out = Lacks()
-        for total in totals:
-            out.add(total)
-        return out
-
-    def extract_output(self, total: Lacks) -> Lacks:
-        """The sum."""
-        return total
+    empty = Lacks

@@ -8,7 +8,7 @@ Only counts pass between its steps, whole numbers that come to the same in any o
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from poolsieve.dataflow import progress
+from poolsieve.dataflow.passes.combiners import Sum
 from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.hub_commits import Pins
 from poolsieve.dataflow.pools.shards import Batch, Shard
@@ -55,27 +56,10 @@ class Tallies:
         return self
 
 
-class SumTallies(beam.CombineFn):
+class SumTallies(Sum):
     """Adds up tallies over shards."""
 
-    def create_accumulator(self) -> Tallies:
-        """None."""
-        return Tallies()
-
-    def add_input(self, total: Tallies, found: Tallies) -> Tallies:
-        """Adds one shard's."""
-        return total.add(found)
-
-    def merge_accumulators(self, totals: Iterable[Tallies]) -> Tallies:
-        """Adds sums."""
-        out = Tallies()
-        for total in totals:
-            out.add(total)
-        return out
-
-    def extract_output(self, total: Tallies) -> Tallies:
-        """The sum."""
-        return total
+    empty = Tallies
 
 
 def count(job: Job, step: ScoreStep, engine: Engine) -> None:

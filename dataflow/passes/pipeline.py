@@ -141,7 +141,7 @@ def _score(
         found = lacks | f"{label}/Sum" >> beam.CombineGlobally(SumLacks())
         gate = found | f"{label}/Gate" >> beam.Map(require_whole, job=job, cuts=AsSingleton(cuts))
         return todo | f"{label}/Wait" >> beam.Map(_after, AsSingleton(gate)), gate, None
-    how["top"] = next(iter(_tops(job, stop)), None)
+    how["top"] = None if job.part else next(iter(_tops(job, stop)), None)  # a part leaves before it is counted
     if not score:
         missing = todo | f"{label}/Missing" >> beam.Map(unscored_item, **how) | f"{label}/Found" >> beam.Reshuffle()
         rows = missing | f"{label}/Rows" >> beam.Map(_first) | f"{label}/Sum" >> beam.CombineGlobally(sum)

@@ -13,7 +13,7 @@ from poolsieve.dataflow.runners.clusters.state import running
 from poolsieve.dataflow.runners.failures import new_log
 from poolsieve.dataflow.runners.guard import Guard
 from poolsieve.dataflow.runners.java import JobServer, beams_jar, serving
-from poolsieve.dataflow.runners.network import check_listens, is_loopback
+from poolsieve.dataflow.runners.network import check_listens, if_here
 from poolsieve.dataflow.runners.place import Elsewhere, Place, guarded
 from poolsieve.dataflow.runners.preflight import check_minor, check_pool, engine_in, flink_overview
 from poolsieve.scoring_models.base.errors import PlanError
@@ -97,11 +97,7 @@ class FlinkRunner:
                 "--runner flink needs a cluster: `poolsieve cluster up --flink` makes one on this machine; name yours "
                 "by -- --flink_master=HOST:8081 --environment_config=HOST:PORT"
             )
-        if not config.pool and not given.flag(setting.flags, "environment_type"):
-            raise PlanError(
-                "--runner flink needs Python workers: run `poolsieve pool` beside each task manager and add "
-                "-- --environment_config=HOST:PORT, or name an --environment_type"
-            )
+        given.check_workers(setting.flags, config.pool, "flink", "task manager")
         check_flink(config)
 
     def flags(self, setting: Setting) -> list[str]:
@@ -121,7 +117,7 @@ class FlinkRunner:
                 "Flink",
                 endpoint,
                 guard,
-                pool=config.pool if config.pool and is_loopback(config.pool) else "",
+                pool=if_here(config.pool),
                 flink=config.rest,
                 start_seconds=given.start_seconds(setting.flags),
             )

@@ -58,6 +58,19 @@ def environment(pool: str) -> list[str]:
     return ["--environment_type=EXTERNAL", f"--environment_config={config}"]
 
 
+def check_workers(flags: Sequence[str], pool: str, runner: str, beside: str) -> None:
+    """Refuses a cluster without anybody who runs Python.
+
+    Raises:
+        PlanError: if neither a pool nor another environment is named.
+    """
+    if not pool and not flag(flags, "environment_type"):
+        raise PlanError(
+            f"--runner {runner} needs Python workers: run `poolsieve pool` beside each {beside} and add "
+            "-- --environment_config=HOST:PORT, or name an --environment_type"
+        )
+
+
 def pool_of(flags: Sequence[str]) -> str:
     """The worker pool that flags name; "" if they name none."""
     if flag(flags, "environment_type").upper() not in ("", "EXTERNAL"):

@@ -10,7 +10,7 @@ from poolsieve.dataflow.runners import given
 from poolsieve.dataflow.runners.base import Setting
 from poolsieve.dataflow.runners.failures import new_log
 from poolsieve.dataflow.runners.guard import Guard
-from poolsieve.dataflow.runners.network import check_listens, is_loopback
+from poolsieve.dataflow.runners.network import check_listens, if_here
 from poolsieve.dataflow.runners.place import Elsewhere, Place, guarded
 from poolsieve.dataflow.runners.preflight import check_pool
 from poolsieve.scoring_models.base.errors import PlanError
@@ -44,6 +44,6 @@ class PortableRunner:
         """The service that is there."""
         pool, endpoint = given.pool_of(setting.flags), given.flag(setting.flags, "job_endpoint")
         with guarded(Guard(new_log("portable"))) as guard:
-            seen = pool if pool and is_loopback(pool) else ""
+            seen = if_here(pool)
             seconds = given.start_seconds(setting.flags)
             yield Elsewhere("the job service", endpoint, guard, pool=seen, start_seconds=seconds)

@@ -13,7 +13,7 @@ from poolsieve.dataflow.runners.base import Setting
 from poolsieve.dataflow.runners.clusters.state import running
 from poolsieve.dataflow.runners.failures import new_log
 from poolsieve.dataflow.runners.guard import Guard
-from poolsieve.dataflow.runners.network import check_listens, is_loopback
+from poolsieve.dataflow.runners.network import check_listens, if_here
 from poolsieve.dataflow.runners.place import Elsewhere, Place, guarded
 from poolsieve.dataflow.runners.preflight import check_pool
 from poolsieve.scoring_models.base.errors import PlanError
@@ -83,7 +83,7 @@ class PrismRunner:
                 config.endpoint,
                 guard,
                 config.options(),
-                config.pool if config.pool and is_loopback(config.pool) else "",
+                if_here(config.pool),
                 start_seconds=given.start_seconds(setting.flags),
                 engine_log=Path(config.log) if config.log else None,
             )

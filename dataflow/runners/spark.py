@@ -13,7 +13,7 @@ from poolsieve.dataflow.runners.clusters.state import running
 from poolsieve.dataflow.runners.failures import new_log
 from poolsieve.dataflow.runners.guard import Guard
 from poolsieve.dataflow.runners.java import JobServer, beams_jar, serving
-from poolsieve.dataflow.runners.network import check_listens, get_json, is_loopback
+from poolsieve.dataflow.runners.network import check_listens, get_json, if_here
 from poolsieve.dataflow.runners.place import Elsewhere, Place, guarded
 from poolsieve.dataflow.runners.preflight import check_minor, check_pool, engine_in
 from poolsieve.scoring_models.base.errors import PlanError
@@ -108,11 +108,7 @@ class SparkRunner:
                 "--runner spark needs a cluster: `poolsieve cluster up --spark` makes one on this machine; name yours "
                 "by -- --spark_master_url=spark://HOST:7077 --environment_config=HOST:PORT"
             )
-        if not config.pool and not given.flag(setting.flags, "environment_type"):
-            raise PlanError(
-                "--runner spark needs Python workers: run `poolsieve pool` beside each Spark worker and add "
-                "-- --environment_config=HOST:PORT, or name an --environment_type"
-            )
+        given.check_workers(setting.flags, config.pool, "spark", "Spark worker")
         check_spark(config)
 
     def flags(self, setting: Setting) -> list[str]:
@@ -133,7 +129,7 @@ class SparkRunner:
                 endpoint,
                 guard,
                 config.options(endpoint),
-                config.pool if config.pool and is_loopback(config.pool) else "",
+                if_here(config.pool),
                 start_seconds=given.start_seconds(setting.flags),
             )
 
