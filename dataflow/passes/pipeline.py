@@ -85,8 +85,8 @@ def build(
     content = _content(pipeline, todo, job, cuts)
     known = {"cuts": AsSingleton(cuts), "content": AsSingleton(content)}
     decide = beam.Map(decide_item, job=job, label="Decide", write=write, **known)
-    total = todo | "Decide" >> decide | "Records" >> beam.CombineGlobally(SumRecords())
-    works = work | "Works" >> beam.Flatten() | "Work" >> beam.CombineGlobally(SumWork())
+    total = todo | "Decide" >> decide | "Records" >> _summed(SumRecords())
+    works = work | "Works" >> beam.Flatten() | "Work" >> _summed(SumWork())
     total | "Finish" >> beam.Map(_finish, job=job, work=AsSingleton(works), write=write, **known)
 
 
@@ -116,7 +116,7 @@ def _tabled(pipeline: beam.Pipeline, todo: Any, job: Job, cuts: Any, stop: int, 
         # One worker sees all rows, and waits until every shard is scored.
         seed = pipeline | f"{name}/Start" >> beam.Create([None])
         return seed | f"{name}/Gather" >> beam.Map(gathered_of_items, items=AsList(todo), **how)
-    sums = todo | f"{name}/Tally" >> beam.Map(tally_item, **how) | f"{name}/Sum" >> beam.CombineGlobally(SumTables())
+    sums = todo | f"{name}/Tally" >> beam.Map(tally_item, **how) | f"{name}/Sum" >> _summed(SumTables())
     return sums | f"{name}/Table" >> beam.Map(with_sums, cuts=AsSingleton(cuts), name=name)
 
 
@@ -125,7 +125,7 @@ def _content(pipeline: beam.Pipeline, todo: Any, job: Job, cuts: Any) -> Any:
     if not job.retried:
         return pipeline | "NoContent" >> beam.Create([None])
     hashes = todo | "Content" >> beam.Map(hash_item, job=job, cuts=AsSingleton(cuts), label="Content")
-    return hashes | "Contents" >> beam.CombineGlobally(sum)
+    return hashes | "Contents" >> _summed(sum)
 
 
 def _score(
@@ -138,13 +138,13 @@ def _score(
     how: dict[str, Any] = {"job": job, "cuts": AsSingleton(cuts), "stop": stop, "label": label}
     if not score and job.parts:
         lacks = todo | f"{label}/Lacks" >> beam.Map(lacks_of_item, **how)
-        found = lacks | f"{label}/Sum" >> beam.CombineGlobally(SumLacks())
+        found = lacks | f"{label}/Sum" >> _summed(SumLacks())
         gate = found | f"{label}/Gate" >> beam.Map(require_whole, job=job, cuts=AsSingleton(cuts))
         return todo | f"{label}/Wait" >> beam.Map(_after, AsSingleton(gate)), gate, None
     how["top"] = None if job.part else next(iter(_tops(job, stop)), None)  # a part leaves before it is counted
     if not score:
         missing = todo | f"{label}/Missing" >> beam.Map(unscored_item, **how) | f"{label}/Found" >> beam.Reshuffle()
-        rows = missing | f"{label}/Rows" >> beam.Map(_first) | f"{label}/Sum" >> beam.CombineGlobally(sum)
+        rows = missing | f"{label}/Rows" >> beam.Map(_first) | f"{label}/Sum" >> _summed(sum)
         gate = rows | f"{label}/Gate" >> beam.Map(_require)
         first = missing | f"{label}/Counts" >> beam.Map(_last)
         return todo | f"{label}/Wait" >> beam.Map(_after, AsSingleton(gate)), gate, first
@@ -153,6 +153,14 @@ def _score(
     done = scored | f"{label}/Commit" >> beam.Reshuffle()
     work, first = done | f"{label}/Work" >> beam.Map(_work), done | f"{label}/Counts" >> beam.Map(_last)
     return done | f"{label}/Shard" >> beam.Map(_first), work, first
+
+
+def _summed(sums: Any) -> Any:
+    """One sum over all items. There are some: a pool without shards was refused, and only a part may have none.
+
+    What Beam would give for no items costs a search as many steps again.
+    """
+    return beam.CombineGlobally(sums).without_defaults()
 
 
 def _first(found: Sequence[Any]) -> Any:
@@ -178,7 +186,7 @@ def _cut(pipeline: beam.Pipeline, todo: Any, job: Job, cuts: Any, stop: int, top
         label, so_far = f"{top.cut}/Level{level + 1}", AsSingleton(searches)
         count = beam.Map(count_item, job=job, cuts=AsSingleton(cuts), searches=so_far, at=stop, top=top)
         counts = first if level == 0 and first is not None else todo | f"{label}/Count" >> count
-        total = counts | f"{label}/Sum" >> beam.CombineGlobally(SumCounts())
+        total = counts | f"{label}/Sum" >> _summed(SumCounts())
         how = {"searches": so_far, "top": top, "kind": kind, "cuts": AsSingleton(cuts)}
         searches = total | f"{label}/Advance" >> beam.Map(advance, **how)
     return searches | f"{top.cut}/Cut" >> beam.Map(_with_cut, top=top, cuts=AsSingleton(cuts))

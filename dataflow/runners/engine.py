@@ -88,11 +88,13 @@ class Engine:
             PoolsieveError: whatever stopped it.
         """
         import apache_beam as beam
-        from apache_beam.options.pipeline_options import PipelineOptions
+
+        from poolsieve.dataflow.runners.remembered import KeptOptions, remember_stateless
 
         runner, setting = RUNNERS[self.runner], self._setting(processes)
         with runner.opened(setting) as place:
-            options = PipelineOptions(self.all_flags(processes, place.flags))
+            remember_stateless()
+            options = KeptOptions(self.all_flags(processes, place.flags))
             pipeline = beam.Pipeline(runner=runner.beam_runner(setting), options=options)
             build(pipeline)
             place.run(pipeline, sign)
