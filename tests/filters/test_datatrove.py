@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -29,7 +30,7 @@ from poolsieve.filters.words.punctuation import PUNCTUATION, TERMINAL
 from poolsieve.filters.words.tokenizer import Tokenizer, tokenizer
 from tests.filters.corpus import built, real
 
-REAL = 2100
+REAL = 900
 
 REASONS = {
     "gopher_short_doc": "gopher.too_few_words",
@@ -77,13 +78,22 @@ FILTERS: dict[str, tuple[tuple[Any, ...], Callable[[], Stage]]] = {
 
 def theirs(filters: tuple[Any, ...], text: str) -> tuple[str | None, str]:
     """datatrove's first reason in our words (None: kept), and the text as it is then."""
-    document = Document(text=text, id="0")
     for one in filters:
-        found = one.filter(document)
-        if found is not True:
-            name = "fineweb" if isinstance(one, FineWebQualityFilter) else "gopher"
-            return (f"{name}.empty" if found[1] == "empty" else REASONS[found[1]]), document.text
-    return None, document.text
+        reason, text = _their(one, text)
+        if reason is not None:
+            return reason, text
+    return None, text
+
+
+@functools.cache
+def _their(one: Any, text: str) -> tuple[str | None, str]:
+    """One filter's. Remembered, since a chain asks what its filters were asked by themselves."""
+    document = Document(text=text, id="0")
+    found = one.filter(document)
+    if found is True:
+        return None, document.text
+    name = "fineweb" if isinstance(one, FineWebQualityFilter) else "gopher"
+    return (f"{name}.empty" if found[1] == "empty" else REASONS[found[1]]), document.text
 
 
 def ours(stage: Stage, texts: list[str | None]) -> list[str | None]:
@@ -104,7 +114,7 @@ def documents() -> list[str]:
 def test_the_same_verdict_and_first_reason_on_real_documents_and_edge_cases(name: str) -> None:
     filters, stage = FILTERS[name]
     texts = documents()
-    assert len(texts) > 2000 + len(built()) // 2
+    assert len(texts) > 800 + len(built()) // 2
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # the mean length of no words
         expected = [theirs(filters, text)[0] for text in texts]
@@ -119,7 +129,7 @@ def test_the_edited_text_is_that_of_datatrove() -> None:
     editor = C4Lines(terminal_punctuation=False)
     kept = [(text, theirs(CHAIN[2:3], text)) for text in documents()]
     texts = [(text, edited) for text, (reason, edited) in kept if reason is None]
-    assert len(texts) > 500 and sum(text != edited for text, edited in texts) > 200
+    assert len(texts) > 200 and sum(text != edited for text, edited in texts) > 80
     assert [editor.edited(text) for text, _ in texts] == [edited for _, edited in texts]
 
 
