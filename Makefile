@@ -74,7 +74,7 @@ types: $(LINKS) | $(BIN)/poolsieve  ## mypy, strict
 	$(BIN)/mypy
 
 test: | $(BIN)/poolsieve  ## the tests
-	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not clusters" --durations=40
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not clusters" --durations=40
 
 test-clusters: | $(BIN)/poolsieve  ## real clusters of this machine: Spark, Flink, Prism (Java 17, Maven, Go; half an hour)
 	$(BIN)/python -m pytest -m clusters
