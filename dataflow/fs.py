@@ -300,13 +300,23 @@ def _settle(waiting: list[tuple[str, str]]) -> None:
 def _begin_writing(path: str) -> None:
     """Has the system begin to write a file to its disk, where it can be asked to, without waiting for it."""
     if hasattr(os, "posix_fadvise"):
-        with open(path, "rb", buffering=0) as file, contextlib.suppress(OSError):
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        with _descriptor(path) as file, contextlib.suppress(OSError):
+            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _sync(path: str) -> None:
-    with open(path, "rb", buffering=0) as file:
-        os.fsync(file.fileno())
+    with _descriptor(path) as file:
+        os.fsync(file)
+
+
+@contextlib.contextmanager
+def _descriptor(path: str) -> Iterator[int]:
+    """A file without the object that Python makes of one, which costs more than opening it."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        yield file
+    finally:
+        os.close(file)
 
 
 @contextlib.contextmanager
@@ -335,8 +345,10 @@ def _beside(path: str) -> Iterator[str]:
 
 
 def _name_beside(path: str) -> str:
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    return os.path.join(os.path.dirname(path), f"{TEMPORARY}{uuid.uuid4().hex}")
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder):
+        os.makedirs(folder, exist_ok=True)
+    return os.path.join(folder, f"{TEMPORARY}{uuid.uuid4().hex}")
 
 
 def _unlink(path: str) -> None:

@@ -1,4 +1,4 @@
-"""The decision for one shard: its ledger file, its kept uids, and a record of counts for the manifest and report."""
+"""The decision for some shards: their ledger files, their kept uids, and a record of counts for manifest and report."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ import numpy as np
 import pyarrow as pa
 
 from poolsieve.dataflow import fs, progress
-from poolsieve.dataflow.decisions.record import Record
+from poolsieve.dataflow.decisions.record import Record, add_counts
 from poolsieve.dataflow.decisions.samples import samples_of
 from poolsieve.dataflow.decisions.selection import counts_of
 from poolsieve.dataflow.decisions.tables import Counts, plain_sums
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.program import DeriveStep
-from poolsieve.dataflow.recipes.walk import Cuts, State, quarantined, reasons_count, walk
+from poolsieve.dataflow.recipes.walk import Cuts, Mask, State, is_quarantined, quarantined, reasons_count, walk
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.layout import ledger_url, uids_url
 from poolsieve.dataflow.store.manifest import ShardLine, read_ledger, read_shards
+from poolsieve.dataflow.store.neighbours import Neighbours, open_neighbours
 from poolsieve.dataflow.store.stored import StoredScores, open_stored, require_scored
 from poolsieve.dataflow.store.summary import FunnelLine, cuts_to_json
 from poolsieve.dataflow.store.tables import write_table
@@ -61,87 +62,120 @@ def ledger_hash(shard: Shard, job: Job, cuts: Cuts, *, label: str) -> int:
 
 
 def decide_shards(
-    shards: Sequence[Shard], job: Job, cuts: Cuts, content: int | None, *, label: str, write: bool = True
+    shards: Sequence[Shard],
+    job: Job,
+    cuts: Cuts,
+    content: int | None,
+    *,
+    label: str,
+    write: bool = True,
+    left_by: str = "",
 ) -> Record:
     """Decides every row of some shards; with `write`, writes their ledgers (and kept uids, for `subset.npy`).
 
-    `content` is what `decision_of` takes.
+    Args:
+        shards: neighbours; they are walked as one.
+        job, cuts: what is run, and all cuts.
+        content: what `decision_of` takes.
+        label: of the phase.
+        write: whether anything is.
+        left_by: the pass that scored last, whose copies of what is stored are read where there are any.
 
     Raises:
         NotScored: if rows need scores that are not stored.
         PoolsieveError: if rows in are not rows kept, dropped and quarantined.
     """
-    decision, total, uids = decision_of(job, cuts, content) if write else "", Record(), list[Pairs]()
-    with fs.together():
-        for shard in shards:
-            progress.check()
-            source = open_stored(job, shard, label)
-            state = walk(job.program, source, cuts)
-            require_scored(state.unknown, shard)
-            record = record_of(job, shard, source, state, cuts)
-            if write:
-                uids.append(_write(job, shard, source, state, decision, record))
-            elif job.compare:
-                record.overlap = _overlap(job, shard, state)
-            progress.add("decide", len(source.rows))
-            total.add(record)
-        if total.hex_uids and total.kept and write:
-            total.uids = [_write_uids(job, shards[0].name, np.concatenate(uids))]
+    progress.check()
+    source = open_neighbours(job, shards, label, left_by)
+    state = walk(job.program, source, cuts)
+    source.require_scored(state.unknown)
+    record = record_of(job, source, state, cuts)
+    if write:
+        with fs.together():
+            _write(job, source, state, decision_of(job, cuts, content), record)
+    elif job.compare:
+        record.overlap = _overlaps(job, source, state)
+    progress.add("decide", len(source.rows))
+    return record
+
+
+def _overlaps(job: Job, source: Neighbours, state: State) -> dict[str, int]:
+    """Rows kept by both, only by the new rules, only by the decision that `job.compare` names."""
+    total: dict[str, int] = {}
+    for shard, here in source.parts():
+        progress.check()
+        add_counts(total, _overlap(job, shard, state.alive[here]))
     return total
 
 
-def _overlap(job: Job, shard: Shard, state: State) -> dict[str, int]:
-    """Rows kept by both, only by the new rules, only by the decision that `job.compare` names."""
+def _overlap(job: Job, shard: Shard, new: Mask) -> dict[str, int]:
     lines = job.session.once(
         ("lines", job.compare), lambda: {line.name: line for line in read_shards(job.out, job.compare)}
     )
     table = read_ledger(job.out, job.compare, lines[shard.name], ["keep"])
     old = np.asarray(table.column("keep").to_numpy(), dtype=bool)
-    new = state.alive
     return {"both": int((old & new).sum()), "new": int((new & ~old).sum()), "old": int((old & ~new).sum())}
 
 
-def record_of(job: Job, shard: Shard, source: StoredScores, state: State, cuts: Cuts) -> Record:
-    """What a shard says of the decision, once it adds up."""
+def record_of(job: Job, source: Neighbours, state: State, cuts: Cuts) -> Record:
+    """What some shards say of the decision, once they add up."""
     nbytes = source_column(source, "nbytes")
     tokens = _tokens(job, state)
-    line = _line(shard, source, state, nbytes)
+    lines = _lines(source, state, nbytes)
     return Record(
-        rows=line.rows,
-        kept=line.kept,
-        quarantined=line.quarantined,
-        nbytes=line.nbytes,
-        kept_bytes=line.kept_bytes,
+        rows=len(state.alive),
+        kept=int(state.alive.sum()),
+        quarantined=quarantined(state),
+        nbytes=int(nbytes.sum()),
+        kept_bytes=int(nbytes[state.alive].sum()),
         reasons=reasons_count(state),
         funnel=_funnel(job, state, nbytes, tokens),
         tokens=None if tokens is None else int(tokens.sum()),
         kept_tokens=None if tokens is None else int(tokens[state.alive].sum()),
         histograms=_histograms(state),
-        samples=samples_of(job, shard, source, state, cuts),
+        samples=samples_of(job, source, state, cuts),
         tallies=_tallies(job, state),
         nulls={name: int(values.null_count) for name, values in state.scores.items()},
-        shards=[line],
+        shards=lines,
     )
 
 
-def _line(shard: Shard, source: StoredScores, state: State, nbytes: Ints) -> ShardLine:
-    kept, out = state.alive, quarantined(state)
-    first_key, last_key = _ends(source, kept)
-    line = ShardLine(
-        **shard.to_dict(),
-        name=shard.name,
-        rows=len(kept),
-        kept=int(kept.sum()),
-        dropped=int((~kept).sum()) - out,
-        quarantined=out,
-        nbytes=int(nbytes.sum()),
-        kept_bytes=int(nbytes[kept].sum()),
-        first_key=first_key,
-        last_key=last_key,
-    )
-    if line.kept + line.dropped + line.quarantined != line.rows or (state.reason[kept] >= 0).any():
-        raise PoolsieveError(f"{shard.path} does not add up: {line}; this is a bug, please report it")
-    return line
+def _lines(source: Neighbours, state: State, nbytes: Ints) -> list[ShardLine]:
+    """A line for each shard.
+
+    Raises:
+        PoolsieveError: if one does not add up.
+    """
+    kept, out = state.alive, is_quarantined(state)
+    sums = [_sums(source, values) for values in (kept, ~kept & ~out, out, nbytes, np.where(kept, nbytes, 0))]
+    wrong = _sums(source, kept & (state.reason >= 0))
+    lines = [
+        ShardLine(
+            **shard.to_dict(),
+            name=shard.name,
+            rows=n,
+            kept=counts[0],
+            dropped=counts[1],
+            quarantined=counts[2],
+            nbytes=counts[3],
+            kept_bytes=counts[4],
+            first_key=first_key,
+            last_key=last_key,
+        )
+        for shard, n, (first_key, last_key), *counts in zip(
+            source.shards, source.lengths, _ends(source, kept), *sums, strict=True
+        )
+    ]
+    for line, kept_with_reason in zip(lines, wrong, strict=True):
+        if line.kept + line.dropped + line.quarantined != line.rows or kept_with_reason:
+            raise PoolsieveError(f"{line.path} does not add up: {line}; this is a bug, please report it")
+    return lines
+
+
+def _sums(source: Neighbours, values: np.ndarray[Any, Any]) -> list[int]:
+    """The sum over each shard's rows."""
+    sums = np.concatenate([[0], np.cumsum(values, dtype=np.int64)])[source.starts]
+    return [int(value) for value in np.diff(sums)]
 
 
 def _tokens(job: Job, state: State) -> Ints | None:
@@ -178,18 +212,18 @@ def _left(state: State, amounts: Ints, steps: int) -> list[int]:
     return [int(by_step[i + 1 :].sum()) for i in range(steps)]
 
 
-def source_column(source: StoredScores, name: str) -> np.ndarray[Any, Any]:
-    """A numeric column of the shard's rows as NumPy."""
+def source_column(source: Neighbours, name: str) -> np.ndarray[Any, Any]:
+    """A numeric column of the rows as NumPy."""
     return np.asarray(source.lines.column(name).to_numpy(zero_copy_only=False))
 
 
-def _ends(source: StoredScores, kept: np.ndarray[Any, Any]) -> tuple[str | None, str | None]:
-    """Keys of the first and last kept samples of a tar: equal keys must not meet in an exported file."""
-    rows = np.flatnonzero(kept)
-    if not len(rows):
-        return None, None
+def _ends(source: Neighbours, kept: Mask) -> list[tuple[str | None, str | None]]:
+    """Keys of the first and last kept samples of each tar: equal keys must not meet in an exported file."""
     keys = source.lines.column("key")
-    return keys[int(rows[0])].as_py(), keys[int(rows[-1])].as_py()
+    if keys.null_count == len(keys):
+        return [(None, None)] * len(source.shards)
+    rows = [np.flatnonzero(kept[here]) + here.start for _, here in source.parts()]
+    return [(keys[int(r[0])].as_py(), keys[int(r[-1])].as_py()) if len(r) else (None, None) for r in rows]
 
 
 def _histograms(state: State) -> dict[str, dict[int, list[int]]]:
@@ -219,24 +253,25 @@ def reported(step: DeriveStep, state: State) -> Sums:
     return derived.report({**{name: state.scores[name] for name in derived.reads}, **own}, state.alive)
 
 
-def ledger_table(source: StoredScores, state: State) -> pa.Table:
-    """The ledger of a shard: row, uid, keep, reason, then every score but embeddings, in recipe order."""
+def ledger_table(source: StoredScores | Neighbours, state: State) -> pa.Table:
+    """The ledger of some rows: row, uid, keep, reason, then every score but embeddings, in recipe order."""
     scores = {name: values for name, values in state.scores.items() if not pa.types.is_nested(values.type)}
     arrays = [pa.array(source.rows), source.uid, pa.array(state.alive), state.reason_strings(), *scores.values()]
     return pa.Table.from_arrays(arrays, names=["row", "uid", "keep", "reason", *scores])
 
 
-def _write(job: Job, shard: Shard, source: StoredScores, state: State, decision: str, record: Record) -> Pairs:
-    """Writes a shard's ledger; the kept uids."""
-    url = ledger_url(job.out, decision, shard.name)
-    file = write_table(url, ledger_table(source, state), {"poolsieve.path": shard.path})
-    record.shards = [
-        msgspec.structs.replace(line, ledger_sha256=file.sha256, ledger_bytes=file.size) for line in record.shards
-    ]
-    kept = source.uid.filter(pa.array(state.alive))
-    pairs, valid = hex_pairs(kept)
+def _write(job: Job, source: Neighbours, state: State, decision: str, record: Record) -> None:
+    """Writes the shards' ledgers, and their kept uids."""
+    whole, lines = ledger_table(source, state), []
+    for line, (shard, here) in zip(record.shards, source.parts(), strict=True):
+        url, table = ledger_url(job.out, decision, line.name), whole.slice(here.start, here.stop - here.start)
+        file = write_table(url, table, {"poolsieve.path": shard.path})
+        lines.append(msgspec.structs.replace(line, ledger_sha256=file.sha256, ledger_bytes=file.size))
+    record.shards = lines
+    pairs, valid = hex_pairs(source.uid.filter(pa.array(state.alive)))
     record.hex_uids = bool(valid.all())
-    return pairs
+    if record.hex_uids and record.kept:
+        record.uids = [_write_uids(job, lines[0].name, pairs)]
 
 
 def _write_uids(job: Job, name: str, pairs: Pairs) -> str:

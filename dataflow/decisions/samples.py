@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -10,10 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from poolsieve.dataflow.decisions.record import SAMPLED_GROUPS, SAMPLES
-from poolsieve.dataflow.pools.shards import Shard
-from poolsieve.dataflow.recipes.walk import Cuts, State
+from poolsieve.dataflow.recipes.walk import Cuts, Mask, State
 from poolsieve.dataflow.store.job import Job
-from poolsieve.dataflow.store.stored import StoredScores
+from poolsieve.dataflow.store.neighbours import Neighbours
 from poolsieve.dataflow.store.summary import Sample
 from poolsieve.filters.dsl.cuts import Cut, only_cuts, tie_hashes
 from poolsieve.filters.dsl.top import Ranked
@@ -21,26 +21,41 @@ from poolsieve.filters.dsl.top import Ranked
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 
-def samples_of(job: Job, shard: Shard, source: StoredScores, state: State, cuts: Cuts) -> dict[str, list[Sample]]:
+MOST_LOOKED_AT = SAMPLES * 64
+"""Rows of a shard that are hashed for each reason: the first ones."""
+
+
+def samples_of(job: Job, source: Neighbours, state: State, cuts: Cuts) -> dict[str, list[Sample]]:
     """Rows for the report: the nearest on both sides of each cut, a hash-chosen few for each reason and the kept."""
     out: dict[str, list[Sample]] = {}
-    hashes = None
     for code, reason in [*enumerate(state.reasons), (-1, "kept")]:
-        rows = np.flatnonzero(state.reason == code)[: SAMPLES * 64]
+        rows = _first_rows(source, state.reason == code)
         if len(rows):
-            hashes = tie_hashes(source.uid.take(pa.array(rows, pa.int64())), 0)
-            best = rows[np.argsort(hashes, kind="stable")[:SAMPLES]]
-            out[f"reason/{reason}"] = [
-                _sample(int(h), shard, source, state, i) for h, i in zip(np.sort(hashes), best, strict=False)
-            ]
+            ranks = tie_hashes(source.uid.take(pa.array(rows, pa.int64())), 0)
+            out[f"reason/{reason}"] = _best(ranks, rows, source, state)
     for top in job.program.tops:
-        out |= _beside_cuts(top, only_cuts(cuts).get(top.cut, {}), shard, source, state)
+        out |= _beside_cuts(top, only_cuts(cuts).get(top.cut, {}), source, state)
     return out
 
 
-def _beside_cuts(
-    top: Ranked, cuts: Mapping[str, Cut], shard: Shard, source: StoredScores, state: State
-) -> dict[str, list[Sample]]:
+def _first_rows(source: Neighbours, mask: Mask) -> Ints:
+    """The first rows of each shard that are in the mask."""
+    rows = np.flatnonzero(mask)
+    if len(rows) <= MOST_LOOKED_AT:
+        return rows
+    first = np.searchsorted(rows, source.starts)
+    return np.concatenate([rows[low : min(low + MOST_LOOKED_AT, high)] for low, high in itertools.pairwise(first)])
+
+
+def _best(ranks: np.ndarray[Any, Any], rows: Ints, source: Neighbours, state: State) -> list[Sample]:
+    """The rows with the lowest ranks; of those that tie, the first ones of each shard."""
+    order = np.argsort(ranks, kind="stable")
+    last = ranks[order[min(SAMPLES, len(order)) - 1]]
+    near = order[: int(np.searchsorted(ranks[order], last, side="right"))]
+    return sorted(_sample(float(ranks[i]), source, state, int(rows[i])) for i in near)[:SAMPLES]
+
+
+def _beside_cuts(top: Ranked, cuts: Mapping[str, Cut], source: Neighbours, state: State) -> dict[str, list[Sample]]:
     assert state.env is not None
     out: dict[str, list[Sample]] = {}
     first = set(list(cuts)[:SAMPLED_GROUPS])
@@ -48,12 +63,12 @@ def _beside_cuts(
     for group, rows in top.grouped(state.env).rows():
         value = cuts[group].value if group in first else None
         if value is not None:
-            out |= _beside(top, group, rows, value, shard, source, state)
+            out |= _beside(top, group, rows, value, source, state)
     return out
 
 
 def _beside(
-    top: Ranked, group: str, inside: Ints, value: float, shard: Shard, source: StoredScores, state: State
+    top: Ranked, group: str, inside: Ints, value: float, source: Neighbours, state: State
 ) -> dict[str, list[Sample]]:
     values = state.scores[top.name].cast(pa.float64()).to_numpy(zero_copy_only=False)
     known = inside[~np.isnan(values[inside])]
@@ -62,16 +77,12 @@ def _beside(
     code = state.reasons.index(top.cut) if top.cut in state.reasons else -2
     for side, mask in (("kept", state.alive), ("dropped", state.reason == code)):
         rows = known[mask[known]]
-        distance = np.abs(values[rows] - value)
-        best = np.argpartition(distance, SAMPLES)[:SAMPLES] if len(distance) > SAMPLES else np.arange(len(distance))
-        out[f"cut/{step}/{side}"] = [_sample(float(distance[b]), shard, source, state, rows[b]) for b in best]
+        out[f"cut/{step}/{side}"] = _best(np.abs(values[rows] - value), rows, source, state) if len(rows) else []
     return out
 
 
-def _sample(rank: float, shard: Shard, source: StoredScores, state: State, i: Any) -> Sample:
-    scores = {
-        name: values[int(i)].as_py() for name, values in state.scores.items() if not pa.types.is_nested(values.type)
-    }
+def _sample(rank: float, source: Neighbours, state: State, i: int) -> Sample:
+    scores = {name: values[i].as_py() for name, values in state.scores.items() if not pa.types.is_nested(values.type)}
     reason = state.reasons[state.reason[i]] if state.reason[i] >= 0 else ""
-    uid = source.uid[int(i)].as_py()
-    return Sample(rank, shard.name, int(source.rows[i]), uid, reason, json.dumps(scores))
+    shard = source.shards[int(np.searchsorted(source.starts, i, side="right")) - 1]
+    return Sample(rank, shard.name, int(source.rows[i]), source.uid[i].as_py(), reason, json.dumps(scores))

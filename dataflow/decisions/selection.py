@@ -13,7 +13,8 @@ counts second digits of those alone: 1, 4, 8; the 1st is 1. So the cut is 31, an
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,9 +24,9 @@ import pyarrow as pa
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.walk import Cuts, State, walk
 from poolsieve.dataflow.store.job import Job
-from poolsieve.dataflow.store.stored import StoredScores, open_stored, require_scored
+from poolsieve.dataflow.store.neighbours import Neighbours
 from poolsieve.filters.dsl.cuts import Cut, key_bits, key_value, order_keys, tie_hashes
-from poolsieve.filters.dsl.env import Env
+from poolsieve.filters.dsl.env import Env, paths_at
 from poolsieve.filters.dsl.top import Ranked
 from poolsieve.scoring_models.base.errors import PoolsieveError
 
@@ -101,7 +102,7 @@ Searches = Mapping[str, CutSearch]
 
 @dataclass
 class DigitCounts:
-    """What one shard (or a sum of shards) says of one group at one level: digit -> weight, and totals."""
+    """What some shards say of one group at one level: digit -> weight, and totals."""
 
     of: int = 0
     competing: int = 0
@@ -118,26 +119,12 @@ class DigitCounts:
         return self
 
 
-def count_shard(
-    shard: Shard, job: Job, cuts: Cuts, searches: Searches | None, *, at: int, top: Ranked
-) -> dict[str, DigitCounts]:
-    """Group -> counts of one shard at the level that each of `searches` has reached (None: the first).
-
-    Args:
-        shard: whose rows are counted.
-        job: what is run.
-        cuts: those of earlier rules.
-        searches: group -> how far its search has come.
-        at: position of the rule that the cut is part of.
-        top: the cut.
-
-    Raises:
-        NotScored: if rows of the shard need scores that are not stored.
-    """
+def asked(shards: Iterable[Shard], job: Job, searches: Searches | None, top: Ranked) -> bool:
+    """Whether the searches have anything to count of some shards; else their scores need not be read."""
     kind = job.program.types[top.name]
-    if searches is not None and not any(_is_open(search, kind, shard.path) for search in searches.values()):
-        return {}  # its scores need not be read
-    return count_stored(open_stored(job, shard, top.cut), job, cuts, searches, at=at, top=top)
+    if searches is None:
+        return True
+    return any(_is_open(search, kind, shard.path) for shard in shards for search in searches.values())
 
 
 def _is_open(search: CutSearch, kind: pa.DataType, path: str) -> bool:
@@ -146,11 +133,23 @@ def _is_open(search: CutSearch, kind: pa.DataType, path: str) -> bool:
 
 
 def count_stored(
-    source: StoredScores, job: Job, cuts: Cuts, searches: Searches | None, *, at: int, top: Ranked
+    source: Neighbours, job: Job, cuts: Cuts, searches: Searches | None, *, at: int, top: Ranked
 ) -> dict[str, DigitCounts]:
-    """The same of a shard that is open. Raises as `count_shard`."""
+    """Group -> counts of some shards at the level that each of `searches` has reached (None: the first).
+
+    Args:
+        source: the shards' rows and scores.
+        job: what is run.
+        cuts: those of earlier rules.
+        searches: group -> how far its search has come.
+        at: position of the rule that the cut is part of.
+        top: the cut.
+
+    Raises:
+        NotScored: if rows need scores that are not stored.
+    """
     state = walk(job.program, source, cuts, at)
-    require_scored(state.unknown, source.shard)
+    source.require_scored(state.unknown)
     return count_state(state, job, searches, top)
 
 
@@ -221,10 +220,20 @@ class _Counter:
             return self._listed(rows, hashes, search)
         tied = rows[hashes == np.uint64(search.hash)]
         if level is Level.FILE:
-            return {self.env.path: int(self.weights[tied].sum())} if len(tied) else {}
-        if search.path != self.env.path:
-            return {}  # another group's search may have come to this file
-        return {int(self.env.rows[i]): int(self.weights[i]) for i in tied}
+            return self._by_file(tied)
+        # Another group's search may have come to this file.
+        return {int(self.env.rows[i]): int(self.weights[i]) for i, path in self._paths(tied) if path == search.path}
+
+    def _paths(self, rows: Array) -> Iterator[tuple[int, str]]:
+        """Some rows, each with its file."""
+        paths = paths_at(self.env.path, rows)
+        return zip(rows.tolist(), itertools.repeat(paths) if isinstance(paths, str) else paths.tolist(), strict=False)
+
+    def _by_file(self, rows: Array) -> dict[Any, int]:
+        out: dict[Any, int] = {}
+        for i, path in self._paths(rows):
+            out[path] = out.get(path, 0) + int(self.weights[i])
+        return out
 
     def _listed(self, rows: Array, hashes: Array, search: CutSearch) -> dict[Any, int]:
         """(tie hash, file, row) -> weight of the rows that share what is found. What weighs nothing ends no budget."""
@@ -232,9 +241,8 @@ class _Counter:
         same = self.weights[rows] > 0
         if search.hash_digits:
             same &= (hashes >> unknown) == (np.uint64(search.hash) >> unknown)
-        path = self.env.path
-        pairs = zip(rows[same].tolist(), hashes[same].tolist(), strict=True)
-        return {(tie, path, int(self.env.rows[i])): int(self.weights[i]) for i, tie in pairs}
+        pairs = zip(self._paths(rows[same]), hashes[same].tolist(), strict=True)
+        return {(tie, path, int(self.env.rows[i])): int(self.weights[i]) for (i, path), tie in pairs}
 
 
 def _histogram(keys: Array, weights: Array, bits: int, digit: int, prefix: int) -> dict[Any, int]:

@@ -70,36 +70,38 @@ def build(
     todo = pipeline | "Shards" >> beam.Create(items, reshuffle=False) | "Spread" >> beam.Reshuffle()
     cuts = pipeline | "FrozenCuts" >> beam.Create([dict(job.frozen)])
     schedule = Schedule.of(job.program, job.frozen)
-    work = []
+    work, left_by = [], ""
     for i, stop in enumerate(schedule.stops):
         first = None
         if schedule.reads(i):
             label = score_label(i)
             todo, done, first = _score(todo, job, cuts, stop, label, score, (hints or {}).get(label, {}))
             work.append(done)
+            left_by = label
         if job.part:
             done | "Work" >> beam.CombineGlobally(SumWork()) | "Finish" >> beam.Map(_finish_part, job=job)
             return
         if stop is not None:
-            cuts = _marked(pipeline, todo, job, cuts, stop, first)
+            cuts = _marked(pipeline, todo, job, cuts, stop, first, left_by)
     content = _content(pipeline, todo, job, cuts)
     known = {"cuts": AsSingleton(cuts), "content": AsSingleton(content)}
-    decide = beam.Map(decide_item, job=job, label="Decide", write=write, **known)
+    decide = beam.Map(decide_item, job=job, label="Decide", write=write, left_by=left_by, **known)
     total = todo | "Decide" >> decide | "Records" >> _summed(SumRecords())
     works = work | "Works" >> beam.Flatten() | "Work" >> _summed(SumWork())
     total | "Finish" >> beam.Map(_finish, job=job, work=AsSingleton(works), write=write, **known)
 
 
-def _marked(pipeline: beam.Pipeline, todo: Any, job: Job, cuts: Any, stop: int, first: Any) -> Any:
+def _marked(pipeline: beam.Pipeline, todo: Any, job: Job, cuts: Any, stop: int, first: Any, left_by: str) -> Any:
     """The cuts, with those of the rule at `stop`, or the table of the derived value there.
 
-    `first` are counts for the first of these cuts that were made with the scores; None for none.
+    `first` are counts for the first of these cuts that were made with the scores; None for none. `left_by` is the pass
+    that scored last.
     """
     step = job.program.steps[stop]
     if isinstance(step, DeriveStep):
         return _tabled(pipeline, todo, job, cuts, stop, step)
     for top in _tops(job, stop):
-        cuts = _cut(pipeline, todo, job, cuts, stop, top, first)
+        cuts = _cut(pipeline, todo, job, cuts, stop, top, first, left_by)
         first = None
     return cuts
 
@@ -175,16 +177,18 @@ def _work(scored: tuple[Item, Work, Counted]) -> Work:
     return scored[1]
 
 
-def _cut(pipeline: beam.Pipeline, todo: Any, job: Job, cuts: Any, stop: int, top: Ranked, first: Any) -> Any:
+def _cut(
+    pipeline: beam.Pipeline, todo: Any, job: Job, cuts: Any, stop: int, top: Ranked, first: Any, left_by: str
+) -> Any:
     """One combine for each level of the search; levels that have nothing left to find cost nothing.
 
-    `first` are the counts of the first level, if they are made already.
+    `first` are the counts of the first level, if they are made already; `left_by` is the pass that scored last.
     """
-    kind = job.program.types[top.name]
+    kind, given = job.program.types[top.name], {"job": job, "at": stop, "top": top, "left_by": left_by}
     searches = pipeline | f"{top.cut}/Start" >> beam.Create([None])
     for level in range(levels(kind)):
         label, so_far = f"{top.cut}/Level{level + 1}", AsSingleton(searches)
-        count = beam.Map(count_item, job=job, cuts=AsSingleton(cuts), searches=so_far, at=stop, top=top)
+        count = beam.Map(count_item, cuts=AsSingleton(cuts), searches=so_far, **given)
         counts = first if level == 0 and first is not None else todo | f"{label}/Count" >> count
         total = counts | f"{label}/Sum" >> _summed(SumCounts())
         how = {"searches": so_far, "top": top, "kind": kind, "cuts": AsSingleton(cuts)}

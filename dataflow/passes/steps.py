@@ -15,8 +15,7 @@ from poolsieve.dataflow.decisions.record import Record
 from poolsieve.dataflow.decisions.selection import (
     DigitCounts,
     Searches,
-    add_counts,
-    count_shard,
+    asked,
     count_state,
     count_stored,
 )
@@ -25,7 +24,8 @@ from poolsieve.dataflow.passes.items import Item, shards_of
 from poolsieve.dataflow.passes.scoring import score_shard
 from poolsieve.dataflow.recipes.walk import Cuts, walk
 from poolsieve.dataflow.store.job import Job
-from poolsieve.dataflow.store.stored import open_stored, unscored
+from poolsieve.dataflow.store.neighbours import Neighbours, leave, open_neighbours
+from poolsieve.dataflow.store.stored import StoredScores, open_stored, unscored
 from poolsieve.dataflow.store.summary import Work
 from poolsieve.filters.dsl.top import Ranked
 
@@ -39,22 +39,26 @@ def score_item(
 ) -> tuple[Item, Work, Counted]:
     """Scores the shards, and counts the first digit of the cut that is searched at `stop`, if one is.
 
-    Counting at once what was just scored saves reading it again. Raises as `score_shard`.
+    Counting at once what was just scored saves reading it again; so does leaving it for the steps that follow, where
+    the item has several shards. Raises as `score_shard`.
     """
-    total, counts, later, shards = Work(), Counted(), [], shards_of(item, job)
+    total, found, shards = Work(), list[StoredScores | None](), shards_of(item, job)
     # What a scorer commits piece by piece must not wait; then a shard is by itself.
     with fs.together() if len(shards) > 1 else contextlib.nullcontext():
         for shard in shards:
             work, source = score_shard(shard, job, cuts, stop=stop, label=label)
             total.add(work)
-            if top is not None and stop is not None:
-                if source is None:
-                    later.append(shard)
-                else:
-                    add_counts(counts, count_stored(source, job, cuts, None, at=stop, top=top))
-    for shard in later:  # their files have got their names by now, and this pass's listing has them
-        assert top is not None and stop is not None
-        add_counts(counts, count_stored(open_stored(job, shard, label), job, cuts, None, at=stop, top=top))
+            found.append(source)
+    if job.part or (top is None and len(shards) == 1):
+        return item, total, Counted()
+    # Files of those that are not at hand have got their names by now, and this pass's listing has them.
+    pairs = zip(shards, found, strict=True)
+    whole = Neighbours.of(job, [open_stored(job, shard, label) if one is None else one for shard, one in pairs])
+    counts = Counted()
+    if top is not None and stop is not None:
+        counts = count_stored(whole, job, cuts, None, at=stop, top=top)
+        progress.add(top.cut, len(whole.rows))
+    leave(whole, label)
     return item, total, counts
 
 
@@ -63,25 +67,36 @@ def unscored_item(
     item: Item, job: Job, cuts: Cuts, *, stop: int | None, label: str, top: Ranked | None
 ) -> tuple[int, Counted]:
     """Rows that need a score (before step `stop`) which is not stored, and what `score_item` counts besides."""
-    missing, counts = 0, Counted()
-    for shard in shards_of(item, job):
-        progress.check()
-        state = walk(job.program, open_stored(job, shard, label), cuts, stop)
-        missing += unscored(state)
-        if top is not None and not missing:
-            add_counts(counts, count_state(state, job, None, top))
-    return missing, counts
+    progress.check()
+    source = open_neighbours(job, shards_of(item, job), label)
+    state = walk(job.program, source, cuts, stop)
+    missing = unscored(state)
+    if missing:
+        return missing, Counted()
+    leave(source, label)
+    if top is None:
+        return 0, Counted()
+    progress.add(top.cut, len(source.rows))
+    return 0, count_state(state, job, None, top)
 
 
 @progress.for_run
-def count_item(item: Item, job: Job, cuts: Cuts, searches: Searches | None, *, at: int, top: Ranked) -> Counted:
-    """The counts of the shards, for the next level of a search. Raises as `count_shard`."""
-    counts = Counted()
+def count_item(
+    item: Item, job: Job, cuts: Cuts, searches: Searches | None, *, at: int, top: Ranked, left_by: str
+) -> Counted:
+    """The counts of the shards, for the next level of a search. Raises as `count_stored`.
+
+    `left_by` is the pass that scored last.
+    """
     if searches is not None and all(search.cut for search in searches.values()):
-        return counts
-    for shard in shards_of(item, job):
-        progress.check()
-        add_counts(counts, count_shard(shard, job, cuts, searches, at=at, top=top))
+        return Counted()
+    shards = shards_of(item, job)
+    progress.check()
+    if not asked(shards, job, searches, top):
+        return Counted()
+    source = open_neighbours(job, shards, top.cut, left_by)
+    counts = count_stored(source, job, cuts, searches, at=at, top=top)
+    progress.add(top.cut, len(source.rows))
     return counts
 
 
@@ -107,6 +122,8 @@ def hash_item(item: Item, job: Job, cuts: Cuts, *, label: str) -> int:
 
 
 @progress.for_run
-def decide_item(item: Item, job: Job, cuts: Cuts, content: int | None, *, label: str, write: bool) -> Record:
+def decide_item(
+    item: Item, job: Job, cuts: Cuts, content: int | None, *, label: str, write: bool, left_by: str = ""
+) -> Record:
     """Decides the shards. Raises as `decide_shards`."""
-    return decide.decide_shards(shards_of(item, job), job, cuts, content, label=label, write=write)
+    return decide.decide_shards(shards_of(item, job), job, cuts, content, label=label, write=write, left_by=left_by)

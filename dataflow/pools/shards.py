@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +30,10 @@ _STEM_BYTES = 80
 """Of a file's own name in a shard's name. File systems allow 255 bytes, and a score's file adds 40 to the name."""
 
 
+_UNSAFE = re.compile(r"[^\w-]")
+"""In names of files: all but letters and digits of any script, `-` and `_`."""
+
+
 @dataclass(frozen=True, kw_only=True, order=True)
 class Shard:
     """One file, or a part of a big one: the unit of work, resume and atomic output.
@@ -49,9 +54,8 @@ class Shard:
     def name(self) -> str:
         """File stem, hash of the relative path, and which part of the file: stable, and safe as a file name."""
         stem = self.path.rsplit("/", 1)[-1].split(".", 1)[0] or "shard"
-        safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in stem)
         # Counted in bytes, since a letter may have four of them.
-        short = safe.encode()[:_STEM_BYTES].decode("utf-8", "ignore")
+        short = _UNSAFE.sub("_", stem).encode()[:_STEM_BYTES].decode("utf-8", "ignore")
         path = self.path.encode("utf-8", "surrogateescape")
         hashed = hashlib.blake2b(path, digest_size=NAME_HASH_BYTES).hexdigest()
         part = "" if self.extent is None else f"-{self.first:05d}-{self.first + self.extent - 1:05d}"

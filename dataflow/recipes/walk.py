@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from poolsieve.dataflow.recipes.program import DeriveStep, Program, RuleStep, ScoreStep, Step
 from poolsieve.filters.dsl.cuts import Cut, Table
-from poolsieve.filters.dsl.env import Env
+from poolsieve.filters.dsl.env import Env, Paths
 from poolsieve.scoring_models.base.derived import is_gathered, is_pooled
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
@@ -40,8 +40,8 @@ class ScoreSource(Protocol):
     """Where a walk gets its rows and scores from."""
 
     @property
-    def path(self) -> str:
-        """The file, relative to the pool."""
+    def path(self) -> Paths:
+        """The file, relative to the pool; object (n,), each row's, if they are of several."""
         ...
 
     @property
@@ -219,6 +219,12 @@ def reasons_count(state: State) -> dict[str, int]:
     """Reason -> rows."""
     codes, counts = np.unique(state.reason[state.reason >= 0], return_counts=True)
     return {state.reasons[int(code)]: int(count) for code, count in zip(codes, counts, strict=True)}
+
+
+def is_quarantined(state: State) -> Mask:
+    """bool (n,): rows out because something failed."""
+    failed = [code for code, reason in enumerate(state.reasons) if reason.startswith(QUARANTINE)]
+    return np.isin(state.reason, failed)
 
 
 def quarantined(state: State) -> int:

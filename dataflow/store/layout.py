@@ -206,6 +206,11 @@ def uids_url(out: str, run_id: str, name: str) -> str:
     return fs.join(run_folder(out, run_id), "uids", f"{name}.npy")
 
 
+def at_hand_url(out: str, run_id: str, left_by: str, name: str) -> str:
+    """A copy of what one pass knew of neighbouring shards, for later steps; its name is that of the first of them."""
+    return fs.join(run_folder(out, run_id), "at-hand", left_by, f"{name}.arrow")
+
+
 def reports_folder(out: str, run_id: str) -> str:
     """How far worker processes are."""
     return fs.join(run_folder(out, run_id), "progress")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -27,10 +26,10 @@ def write_table(url: str, table: pa.Table, metadata: Mapping[str, str] | None = 
     """Writes a table atomically with settings that never change."""
     if metadata:
         table = table.replace_schema_metadata(dict(metadata))
-    sink = io.BytesIO()
+    sink = pa.BufferOutputStream()
     few: Any = _dictionaries(table)  # a list, where `pyarrow-stubs` know of a bool alone
     pq.write_table(table, sink, compression="zstd", compression_level=1, use_dictionary=few)
-    data = sink.getbuffer()
+    data = memoryview(sink.getvalue())
     with fs.atomic_write(url) as file:
         file.write(data)
     return WrittenFile(hashlib.sha256(data).hexdigest(), len(data))

@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from poolsieve.filters.dsl.env import Paths, paths_at
 from poolsieve.scoring_models.base.config import JsonObject
 from poolsieve.scoring_models.base.errors import PlanError
 
@@ -229,7 +230,7 @@ def tie_hashes(uids: pa.Array, seed: int, name: bytes = b"") -> Keys:
 
 
 def kept_by(
-    cut: Cut, scores: pa.Array, uid_of: Callable[[], pa.Array], rows: np.ndarray[Any, Any], path: str, seed: int
+    cut: Cut, scores: pa.Array, uid_of: Callable[[], pa.Array], rows: np.ndarray[Any, Any], path: Paths, seed: int
 ) -> Mask:
     """bool (n,): rows on the good side of the cut. Rows with a null or NaN score never are.
 
@@ -244,13 +245,13 @@ def kept_by(
     tied = np.flatnonzero(valid & (keys == np.uint64(cut.key)))
     if len(tied):
         index = pa.array(tied, pa.int64())
-        better[tied] = cut.include_ties or _tied_kept(cut, uid_of().take(index), rows[tied], path, seed)
+        better[tied] = cut.include_ties or _tied_kept(cut, uid_of().take(index), rows[tied], paths_at(path, tied), seed)
     return better
 
 
-def _tied_kept(cut: Cut, uids: pa.Array, rows: np.ndarray[Any, Any], path: str, seed: int) -> Mask:
+def _tied_kept(cut: Cut, uids: pa.Array, rows: np.ndarray[Any, Any], path: Paths, seed: int) -> Mask:
     hashes = tie_hashes(uids, seed)
     boundary = np.uint64(cut.tie_hash)
     last = rows <= cut.tie_row if cut.inclusive else rows < cut.tie_row
-    before = last if path == cut.tie_path else np.full(len(rows), path < cut.tie_path)
+    before = np.where(path == cut.tie_path, last, path < cut.tie_path)
     return np.asarray((hashes < boundary) | ((hashes == boundary) & before), dtype=bool)

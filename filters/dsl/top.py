@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from poolsieve.filters.dsl.cuts import Cut, Mask, kept_by
-from poolsieve.filters.dsl.env import SCORE, Env
+from poolsieve.filters.dsl.env import SCORE, Env, paths_at
 from poolsieve.filters.dsl.expr import Predicate
 from poolsieve.filters.dsl.groups import Groups
 from poolsieve.filters.dsl.limits import nan_to_null
@@ -77,7 +77,7 @@ class Ranked(Predicate):
             return kept_by(cut, env.scores[self.name], env.uid_of, env.rows, env.path, self.seed)
         index = pa.array(rows, pa.int64())
         scores = env.scores[self.name].take(index)
-        return kept_by(cut, scores, lambda: env.uid.take(index), env.rows[rows], env.path, self.seed)
+        return kept_by(cut, scores, lambda: env.uid.take(index), env.rows[rows], paths_at(env.path, rows), self.seed)
 
     def grouped(self, env: Env) -> Groups:
         """The group of each row: one of all rows without `by`."""

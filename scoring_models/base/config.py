@@ -19,7 +19,7 @@ JsonObject = dict[str, Any]
 
 def canonical_json(value: Any) -> str:
     """One spelling of a JSON value: sorted keys, no blanks, ASCII. What fingerprints are made from."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain)
+    return _CANONICAL.encode(value)
 
 
 def _plain(value: Any) -> Any:
@@ -32,6 +32,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (tuple, set, frozenset)):
         return sorted(value) if isinstance(value, (set, frozenset)) else list(value)
     return str(value)
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=_plain)
+"""Made once: `json.dumps` makes one for each call with settings of its own, and shards are named by the million."""
 
 
 def digest(value: Any, size: int = 8) -> str:
