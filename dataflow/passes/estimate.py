@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.passes.plan import Plan
+from poolsieve.dataflow.passes.projection import Projection
 from poolsieve.dataflow.pools.listing import Listing
 from poolsieve.dataflow.pools.shards import Batch, Shard
 from poolsieve.dataflow.recipes.derived import FromScore, RoleValues, spread
@@ -81,7 +82,7 @@ class PoolState(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class PlanReport(msgspec.Struct, kw_only=True, frozen=True):
-    """Everything that `poolsieve plan` prints; `runner` where one was named."""
+    """Everything that `poolsieve plan` prints; `runner` where one was named, `projection` where rows were."""
 
     pool: PoolState
     shards: int
@@ -92,6 +93,7 @@ class PlanReport(msgspec.Struct, kw_only=True, frozen=True):
     scorers: tuple[ScorerState, ...]
     stages: tuple[StageEstimate, ...]
     runner: RunnerPlan | None = None
+    projection: Projection | None = None
 
 
 def wilson(kept: int, n: int, confidence: float = 0.95) -> tuple[float, float]:

@@ -17,7 +17,7 @@ from poolsieve.dataflow.pools.formats.base import INSTANCE, UID, Location, Reade
 from poolsieve.dataflow.pools.formats.format import Format
 from poolsieve.dataflow.pools.formats.outgoing import Copier
 from poolsieve.dataflow.pools.listing import Listing, find, first, gap_message
-from poolsieve.dataflow.pools.sample import Sample, taken
+from poolsieve.dataflow.pools.sample import Sample, leading, taken
 from poolsieve.dataflow.pools.shards import Batch, Shard, check_names
 from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, unknown_name
@@ -34,12 +34,14 @@ class PoolFiles(Location):
         patterns: absolute URLs, globs and brace ranges.
         allow_gaps: whether names of a range may have no file.
         sample: which rows of the files are the pool's; None for all.
+        first_rows: only so many of each shard are the pool's, for a trial; None for all.
     """
 
     format: str
     patterns: tuple[str, ...]
     allow_gaps: bool = False
     sample: Sample | None = None
+    first_rows: int | None = None
 
     @property
     def own(self) -> Format:
@@ -72,7 +74,8 @@ class PoolFiles(Location):
     @property
     def marks(self) -> tuple[str, ...]:
         """What tells this pool from another over the same shards, where fingerprints don't: which rows are in."""
-        return self.sample.mark if self.sample else ()
+        few = () if self.first_rows is None else (f"first_rows={self.first_rows}",)
+        return (*(self.sample.mark if self.sample else ()), *few)
 
     def readings(self, roles: Iterable[str]) -> Mapping[str, str]:
         """Part of a union -> hash of how it reads these roles: scores of its shards are looked up by that as well."""
@@ -221,4 +224,4 @@ class PoolFiles(Location):
 
         Who names rows by their positions reads `batches`.
         """
-        return taken(self.batches(shard, roles, types, want), self.sample)
+        return leading(taken(self.batches(shard, roles, types, want), self.sample), self.first_rows)

@@ -24,7 +24,6 @@ from poolsieve.dataflow.pools.formats.base import UID, Ints, Location, NoneReada
 from poolsieve.dataflow.pools.formats.format import Format
 from poolsieve.dataflow.pools.formats.outgoing import Look
 from poolsieve.dataflow.pools.listing import Listing
-from poolsieve.dataflow.pools.sample import taken
 from poolsieve.dataflow.pools.shards import Batch, Shard, check_names
 from poolsieve.scoring_models.base.arrow import nulls
 from poolsieve.scoring_models.base.config import digest
@@ -154,12 +153,6 @@ class UnionFiles(PoolFiles):
     def url(self, shard: Shard) -> str:
         """By the part."""
         return self.part(shard).url(shard)
-
-    def pool_batches(
-        self, shard: Shard, roles: Sequence[str], types: Mapping[str, pa.DataType], want: Want | None = None
-    ) -> Iterator[Batch]:
-        """The rows that the union takes; see `PoolFiles.pool_batches`."""
-        return taken(self.batches(shard, roles, types, want), self.sample)
 
 
 def _of_part(name: str, look: Callable[[], Found]) -> Found:
