@@ -24,6 +24,7 @@ from poolsieve.dataflow.passes.projection import (
     project,
 )
 from poolsieve.dataflow.passes.trial import TRIED_SHARDS, counted, tried
+from poolsieve.dataflow.pools.listing import Listing
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.layout import decisions_folder
@@ -114,12 +115,12 @@ def _basis(plan: Plan, sample_rows: int) -> Iterator[Basis]:
     if recorded is not None:
         yield recorded
         return
-    one = counted(plan.job.files, plan.shards)
+    one = counted(plan)
     with tried(plan, sample_rows) as trial:
         found = trial.summary
         took = measured(facts_of(trial.plan.job, ()), found.work)
         source = f"a trial of {found.rows:,} rows on this machine, the first ones of {found.shard_count:,} shards"
-        size = _mean_bytes(plan.shards)
+        size = Listing(plan.shards).nbytes / plan.pieces
         rates = Rates(
             source=source,
             rows_per_shard=max(one.rows * size / max(one.nbytes, 1), 1.0),

@@ -16,7 +16,6 @@ from typing import NamedTuple
 from poolsieve.dataflow import progress
 from poolsieve.dataflow.passes.plan import Plan
 from poolsieve.dataflow.passes.submit import execute
-from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.program import ScoreStep
 from poolsieve.dataflow.store.manifest import pool_id
@@ -95,10 +94,18 @@ class Counted(NamedTuple):
     nbytes: float
 
 
-def counted(files: PoolFiles, shards: Sequence[Shard]) -> Counted:
-    """The rows of one shard, the one of median size: it is read to its end, with no more of a row than it takes."""
-    parts = Counter(shard.path for shard in shards)
-    sizes = [shard.size / parts[shard.path] for shard in shards]
+def counted(plan: Plan) -> Counted:
+    """The rows of one shard, the one of median size: it is read to its end, with no more of a row than it takes.
+
+    Where that is a big file that is not split yet, it is split for this.
+    """
+    files, parts = plan.job.files, Counter(shard.path for shard in plan.shards)
+    sizes = [shard.size / parts[shard.path] for shard in plan.shards]
     place = sizes.index(statistics.median_low(sizes))
-    rows = sum(batch.num_rows for batch in files.pool_batches(shards[place], (), {}))
-    return Counted(rows, sizes[place])
+    shard, nbytes = plan.shards[place], sizes[place]
+    if shard in plan.unsplit:
+        part = files.part(shard)
+        pieces = part.reader.split(part, shard)
+        shard, nbytes = pieces[0], shard.size / len(pieces)
+    rows = sum(batch.num_rows for batch in files.pool_batches(shard, (), {}))
+    return Counted(rows, nbytes)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -23,6 +24,9 @@ from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, unknown_name
 
 _THREADS = 8
+
+KnownSplits = Callable[["PoolFiles", Shard], list[Shard] | None]
+"""The pieces of a file of a pool, or None if nobody has split it yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +95,12 @@ class PoolFiles(Location):
         role = self.own.row_role
         return (*super().limits, *((self.roles[role],) if role in self.roles else ()))
 
-    def listing(self) -> Listing:
-        """Lists the files, with sizes and tags; splits the big ones (their footers are read).
+    def listing(self, known: KnownSplits | None = None) -> Listing:
+        """Lists the files, with sizes and tags; splits the big ones.
+
+        Args:
+            known: the pieces of files that must be opened to be split, or None for those that are not known, which
+                stay whole. Without it they are opened here.
 
         Raises:
             PlanError: for a pool without files, for gaps unless they are allowed, for files whose names in OUT would
@@ -102,9 +110,10 @@ class PoolFiles(Location):
         files, gaps = find(self.patterns, self.root, self.storage_options)
         if gaps and not self.allow_gaps:
             raise PlanError(gap_message(gaps, sum(map(count, self.patterns))))
-        shards = tuple(sorted(self._split(self._placed(files))))
+        unsplit: list[Shard] = []
+        shards = tuple(sorted(self._split(self._placed(files), known, unsplit)))
         check_names(shards)
-        return Listing(shards, tuple(gaps))
+        return Listing(shards, tuple(gaps), tuple(sorted(unsplit)))
 
     def numbered(self, shards: Iterable[Shard]) -> Self:
         """With the number of each file's first instance, if the format's rows have any: files in order, from 0 on."""
@@ -127,13 +136,17 @@ class PoolFiles(Location):
     def _placed(self, files: Sequence[Shard]) -> list[Shard]:
         return [replace(shard, path=self.prefix + shard.path) for shard in files]
 
-    def _split(self, files: Sequence[Shard]) -> Iterator[Shard]:
+    def _split(self, files: Sequence[Shard], known: KnownSplits | None, unsplit: list[Shard]) -> Iterator[Shard]:
         large = [shard for shard in files if shard.size > self.split_bytes]
         yield from (shard for shard in files if shard.size <= self.split_bytes)
+        asks = known is not None and self.reader.split_reads
         if large:
             with ThreadPoolExecutor(min(_THREADS, len(large))) as threads:
-                for shards in threads.map(lambda shard: self.reader.split(self, shard), large):
-                    yield from shards
+                look = functools.partial(known if asks and known else self.reader.split, self)
+                for shard, pieces in zip(large, threads.map(look, large), strict=True):
+                    if pieces is None:
+                        unsplit.append(shard)
+                    yield from pieces or [shard]
 
     def columns(self, shards: Sequence[Shard]) -> dict[str, pa.DataType]:
         """Columns that are usable without declaring a role (Parquet: the top-level ones; WebDataset: none).
