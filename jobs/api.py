@@ -37,7 +37,7 @@ from poolsieve.jobs.given import AnyRecipe, Params, given, stored
 from poolsieve.jobs.report.notebook import funnel_html
 from poolsieve.jobs.report.page import write_report
 from poolsieve.jobs.submitting import gap_warnings, models_folder, one_unless_given, planned, report_writer, watch_of
-from poolsieve.scoring_models.base.errors import unknown_name
+from poolsieve.scoring_models.base.errors import PlanError, unknown_name
 
 if TYPE_CHECKING:
     from poolsieve.dataflow.publish.publish import Publication
@@ -140,6 +140,8 @@ def plan(
     runner: str = "local",
     beam_flags: Sequence[str] = (),
     models: str | os.PathLike[str] | None = None,
+    pool_rows: float | None = None,
+    prices: Mapping[str, float] | None = None,
 ) -> PlanReport:
     """What a run would read and compute, and about how many rows each rule would keep. Starts nothing.
 
@@ -152,6 +154,9 @@ def plan(
         newest: as for `run`; nothing is kept.
         workers, runner, beam_flags: as for `run`; `runner` of the report is what they come to.
         models: as for `run`.
+        pool_rows: also project what a run over so many rows would take, from rates that OUT has of this recipe; where
+            it has none, `sample_rows` are worked on here, in a folder that is gone afterwards.
+        prices: of an hour of a "cpu" and of a "gpu", for that.
 
     Raises:
         PlanError: for anything that can't work.
@@ -161,7 +166,15 @@ def plan(
     made = prepare(given(recipe, params, include), os.fspath(out), options=options, newest=newest)
     with ending(made.job.run_id):
         there = engine.describe(needs_of(made.job), made.job.program.wants_processes)
-        return msgspec.structs.replace(describe_plan(made, sample_rows=sample_rows), runner=there)
+        found = msgspec.structs.replace(describe_plan(made, sample_rows=sample_rows), runner=there)
+        if pool_rows is None:
+            if prices:
+                raise PlanError("prices (--price-per-hour) are for a projection: give pool_rows (--pool-rows) as well")
+            return found
+        from poolsieve.jobs import scaling
+
+        ahead = scaling.projected(made, scaling.rows_of(pool_rows), prices or {}, sample_rows)
+        return msgspec.structs.replace(found, projection=ahead)
 
 
 def run(

@@ -9,6 +9,7 @@ from dataclasses import replace
 from poolsieve.dataflow.fs import absolute
 from poolsieve.dataflow.passes.flight import shards_in_flight
 from poolsieve.dataflow.passes.plan import Plan, prepare, settled
+from poolsieve.dataflow.passes.splitting import split_by_workers
 from poolsieve.dataflow.runners.base import threads_for
 from poolsieve.dataflow.runners.engine import Engine
 from poolsieve.dataflow.runners.supervise import Watch
@@ -61,9 +62,16 @@ def planned(
         return made
 
     made = settled(checked, newest=newest)
+    made = split_by_workers(made, _splitting(engine, workers, made))
     if workers is None and runner == "local":
         engine = replace(engine, workers=shards_in_flight(made.job.program, made.shards))
     return made, engine
+
+
+def _splitting(engine: Engine, workers: int | None, made: Plan) -> Engine:
+    """Where big files are split: with a thread for each core here, if nobody said how many."""
+    here = workers is None and engine.runner == "local"
+    return replace(engine, workers=min(threads_for(1), max(len(made.unsplit), 1))) if here else engine
 
 
 def models_folder(url: str | os.PathLike[str] | None) -> str:

@@ -17,7 +17,7 @@ import pyarrow as pa
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.recipes.program import DeriveStep, Program, RuleStep, Step
-from poolsieve.dataflow.recipes.recipe import Pool
+from poolsieve.dataflow.recipes.recipe import UNSAID_SPLIT_BYTES, Pool
 from poolsieve.dataflow.recipes.source import RecipeSource
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.layout import check_pool_url
@@ -109,7 +109,7 @@ def _pool(job: Job) -> PoolFacts:
         root=job.files.root,
         id=job.pool_id,
         roles=_pairs(pool.roles),
-        split_bytes=pool.split_bytes,
+        split_bytes=pool.split_bytes or UNSAID_SPLIT_BYTES,
         max_document_bytes=pool.max_document_bytes,
         fraction=pool.fraction,
         seed=pool.seed,

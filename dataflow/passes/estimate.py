@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from poolsieve.dataflow import fs
-from poolsieve.dataflow.passes.plan import Plan
+from poolsieve.dataflow.passes.plan import Plan, pieces_of
+from poolsieve.dataflow.passes.projection import Projection
 from poolsieve.dataflow.pools.listing import Listing
 from poolsieve.dataflow.pools.shards import Batch, Shard
 from poolsieve.dataflow.recipes.derived import FromScore, RoleValues, spread
@@ -81,7 +82,11 @@ class PoolState(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class PlanReport(msgspec.Struct, kw_only=True, frozen=True):
-    """Everything that `poolsieve plan` prints; `runner` where one was named."""
+    """Everything that `poolsieve plan` prints; `runner` where one was named, `projection` where rows were.
+
+    Of `big_files` nobody knows the pieces before a run has split them: their share of the numbers of shards is an
+    estimate, their size over that of a piece.
+    """
 
     pool: PoolState
     shards: int
@@ -92,6 +97,8 @@ class PlanReport(msgspec.Struct, kw_only=True, frozen=True):
     scorers: tuple[ScorerState, ...]
     stages: tuple[StageEstimate, ...]
     runner: RunnerPlan | None = None
+    projection: Projection | None = None
+    big_files: int = 0
 
 
 def wilson(kept: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -116,7 +123,8 @@ def describe_plan(plan: Plan, *, sample_rows: int = 2000, seed: int = 0) -> Plan
     job, shards = plan.job, plan.shards
     return PlanReport(
         pool=PoolState(kind=job.pool.kind, urls=job.pool.all_urls, root=job.files.root),
-        shards=len(shards),
+        shards=plan.pieces,
+        big_files=len(plan.unsplit),
         bytes=Listing(tuple(shards)).nbytes,
         gaps=plan.gaps,
         warnings=(
@@ -125,10 +133,10 @@ def describe_plan(plan: Plan, *, sample_rows: int = 2000, seed: int = 0) -> Plan
             *questions(job, shards),
             *trivial_cuts(job),
             *advice(job),
-            *stragglers(job, shards),
+            *stragglers(job, shards, plan.unsplit),
             *schemas(job, shards),
         ),
-        passes=tuple(passes(job, shards)),
+        passes=tuple(passes(job, shards, plan.unsplit)),
         scorers=tuple(_scorer_state(job, shards, step) for step in job.program.scorers),
         stages=tuple(estimates(job, shards, sample_rows, seed)) if sample_rows else (),
     )
@@ -176,11 +184,12 @@ def schemas(job: Job, shards: Sequence[Shard]) -> list[str]:
     ]
 
 
-def stragglers(job: Job, shards: Sequence[Shard]) -> list[str]:
+def stragglers(job: Job, shards: Sequence[Shard], unsplit: Sequence[Shard] = ()) -> list[str]:
     """Warnings for files that are too big to be one shard, but can't be split."""
     if len(shards) < 2:
         return []
-    whole = ((shard, job.files.part(shard)) for shard in shards if shard.extent is None)
+    unknown = set(unsplit)
+    whole = ((shard, job.files.part(shard)) for shard in shards if shard.extent is None and shard not in unknown)
     return [
         f"{shard.path} ({shard.size / 1e9:.3g} GB) {part.reader.unsplit}, so it is one shard and one worker's: "
         "smaller files would finish sooner"
@@ -189,16 +198,17 @@ def stragglers(job: Job, shards: Sequence[Shard]) -> list[str]:
     ]
 
 
-def passes(job: Job, shards: Sequence[Shard]) -> list[PassEstimate]:
+def passes(job: Job, shards: Sequence[Shard], unsplit: Sequence[Shard] = ()) -> list[PassEstimate]:
     """The readings of the pool that are still to be done, with the bytes of the shards that each touches."""
     schedule, out = Schedule.of(job.program, job.frozen), []
+    more = sum(pieces_of(job.files, shard) - 1 for shard in unsplit)  # nothing is stored of a piece before it is known
     for i in range(len(schedule.stops)):
         steps = schedule.scored_in(i)
         if schedule.reads(i):
             todo = [shard for shard in shards if not _scored(job, shard, steps, first=i == 0)]
             roles = dict.fromkeys(["uid"] * (i == 0) + [role for step in steps for role in step.pool_roles])
             nbytes = needed_bytes(job, todo, shards, tuple(roles))
-            out.append(PassEstimate(steps=tuple(s.name for s in steps), shards=len(todo), nbytes=nbytes))
+            out.append(PassEstimate(steps=tuple(s.name for s in steps), shards=len(todo) + more, nbytes=nbytes))
     return out
 
 

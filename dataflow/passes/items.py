@@ -30,8 +30,8 @@ LISTED = 100_000
 """Shards from which on their list travels in files of OUT. In the job each takes some 31 bytes (benchmarks/shards.py
 measured it before there were items), and a job service takes a few megabytes."""
 
-_ITEMS_IN_FILE = 256
-"""About a megabyte, which a worker keeps while it works on these items."""
+IN_FILE = 256
+"""Items of a file of the list: about a megabyte, which a worker keeps while it works on these items."""
 
 Item = tuple[Any, ...]
 """Shards, each as (path, first, extent, start, size, tag); or two numbers, those of a file and a part in it."""
@@ -57,13 +57,18 @@ def items_of(job: Job, shards: Sequence[Shard], listed: int = LISTED) -> list[It
     runs = _runs(shards, _most(job.program, len(shards)))
     if len(shards) < listed:
         return [tuple(map(_plain, run)) for run in runs]
-    files = iter(lambda: list(islice(runs, _ITEMS_IN_FILE)), [])
+    files = iter(lambda: list(islice(runs, IN_FILE)), [])
     return [item for number, some in zip(count(), files, strict=False) for item in _written(job, number, some)]
 
 
 def _most(program: Program, shards: int) -> int:
     alone = program.feeds_model or any(in_pieces(step.scorer) for step in program.scorers)
     return 1 if alone else max(1, min(MOST_SHARDS, shards // LEAST_ITEMS))
+
+
+def shards_in_item(program: Program, shards: int, nbytes: float) -> int:
+    """About how many shards an item has, where a pool has so many, of so many bytes each."""
+    return max(1, min(_most(program, shards), int(MOST_BYTES // max(nbytes, 1))))
 
 
 def _runs(shards: Sequence[Shard], most: int) -> Iterator[list[Shard]]:

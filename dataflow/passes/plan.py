@@ -31,6 +31,7 @@ from poolsieve.dataflow.store.manifest import Manifest, pool_id, read_manifest, 
 from poolsieve.dataflow.store.models import use_models
 from poolsieve.dataflow.store.pins import keep, pins_of
 from poolsieve.dataflow.store.settings import stored_scorers
+from poolsieve.dataflow.store.splits import StoredSplits
 from poolsieve.scoring_models.base.arrow import type_named
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 from poolsieve.scoring_models.devices.replicas import takes_devices
@@ -46,6 +47,7 @@ class Plan:
         shards: the pool's listing.
         gaps: names of the pool's ranges that have no file.
         warnings: for people.
+        unsplit: those of the shards that are big files whose pieces nobody knows yet; `splitting` finds them.
         other_pool: what to say if the current decision in OUT is of another pool; else empty.
     """
 
@@ -54,6 +56,12 @@ class Plan:
     gaps: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     other_pool: str = ""
+    unsplit: tuple[Shard, ...] = ()
+
+    @property
+    def pieces(self) -> int:
+        """How many shards there are, or will be: a big file that is not split yet has about so many of its size."""
+        return len(self.shards) + sum(pieces_of(self.job.files, shard) - 1 for shard in self.unsplit)
 
     def check_pool(self) -> None:
         """Called before a run, which would take the place of another pool's.
@@ -107,11 +115,11 @@ def prepare(
     given, source = _given(recipe)
     out = fs.absolute(out)
     pins = pins_of(out, newest=newest)
-    given = Recipe(given.pool.pinned(pins), given.stages)
+    given = Recipe(given.pool.pinned(pins).with_split(_scored_pool(out)), given.stages)
     files = given.pool.located()
     _look_ahead(given, files)
     fs.check_writable(out)
-    listing = files.listing()
+    listing = files.listing(StoredSplits(out))
     _outside(files, listing.shards, out)
     files = files.numbered(listing.shards)
     types = files.all_types(listing.shards)
@@ -140,6 +148,7 @@ def prepare(
         listing.gaps,
         (*changed_functions(parts, stored_scorers(out)), *pins.moved()),
         _other_pool(out, files, listing.shards),
+        listing.unsplit,
     )
 
 
@@ -159,6 +168,18 @@ def settled(planned: Callable[[], Plan], *, newest: bool = False) -> Plan:
         if keep(plan.job.out, plan.job.pins, newest=newest):
             return plan
     raise leases.InUse(f"other runs in {plan.job.out} go on taking other commits of the Hub: try again when they ended")
+
+
+def pieces_of(files: PoolFiles, shard: Shard) -> int:
+    """About how many pieces a big file has: its size over that of a piece."""
+    return -(-shard.size // files.part(shard).split_bytes)
+
+
+def _scored_pool(out: str) -> Pool | None:
+    """The pool of the current decision in OUT, which says how big its pieces are; None for none."""
+    with contextlib.suppress(PoolsieveError):
+        return read_manifest(out).pool.pool()
+    return None
 
 
 def _check_access(job: Job, shards: Sequence[Shard]) -> None:
@@ -295,10 +316,12 @@ def _at(pool: Pool, there: Pool) -> Pool:
         parts = {name: _at(pool.parts.get(name, part), part) for name, part in there.parts.items()}
         return dataclasses.replace(there, parts=parts)
     if pool.absolute().urls == there.urls:
-        return pool
+        return dataclasses.replace(pool, split_bytes=there.split_bytes)
     if _is_pin(pool, there):  # the same Hub: its token may go there
-        return dataclasses.replace(pool, kind=there.kind, urls=there.urls)
-    return dataclasses.replace(pool, urls=there.urls, allow_gaps=there.allow_gaps, storage_options={})
+        return dataclasses.replace(pool, kind=there.kind, urls=there.urls, split_bytes=there.split_bytes)
+    return dataclasses.replace(
+        pool, urls=there.urls, allow_gaps=there.allow_gaps, storage_options={}, split_bytes=there.split_bytes
+    )
 
 
 def _is_pin(pool: Pool, there: Pool) -> bool:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from poolsieve.dataflow import fs, leases, progress
 from poolsieve.dataflow.decisions.facts import facts_of
 from poolsieve.dataflow.passes import again
 from poolsieve.dataflow.passes.needs import needs_of
 from poolsieve.dataflow.passes.plan import Plan
+from poolsieve.dataflow.passes.splitting import split_by_workers, split_here
+from poolsieve.dataflow.passes.working import working
 from poolsieve.dataflow.pools.hub_commits import Pins
 from poolsieve.dataflow.recipes.program import ScoreStep
 from poolsieve.dataflow.runners.base import import_beam
@@ -88,7 +89,8 @@ def execute(
 def hand_over(plan: Plan, *, engine: Engine) -> None:
     """Gives the job to a service that goes on without this process, and returns: nobody waits, or writes the manifest.
 
-    Nothing that a scorer needs made first can be made so: that takes a job of its own.
+    Big files are split here, since a job for that would have to be waited for. Nothing that a scorer needs made first
+    can be made so: that takes a job of its own.
 
     Raises:
         PlanError: for a job that can't run there, or has such a scorer.
@@ -96,6 +98,7 @@ def hand_over(plan: Plan, *, engine: Engine) -> None:
     import_beam()
     from poolsieve.dataflow.passes import pipeline
 
+    plan = split_here(plan)
     job, needs = plan.job, needs_of(plan.job)
     engine.check_needs(needs)
     for step in job.program.scorers:
@@ -150,10 +153,11 @@ def carry_out(
     Nothing of the run stays in this process.
     """
     started = time.monotonic()
+    plan = split_by_workers(plan, engine)
     what = "poolsieve run" if score else "poolsieve decide"
     if not score:  # a run has tried OUT when it was prepared; a what-if, prepared like a decision, writes nothing
         fs.check_writable(plan.job.out)
-    with ending(plan.job.run_id), progress.of(plan.job.run_id).here(), _working(plan, what):
+    with ending(plan.job.run_id), progress.of(plan.job.run_id).here(), working(plan, what):
         if plan.job.options.retry_quarantined:
             fs.write_new(retried_url(plan.job.out), b"")
         found = again.unchanged(plan.job, plan.shards)
@@ -178,22 +182,10 @@ def score_part(plan: Plan, what: str, *, engine: Engine = Engine(), watch: Watch
     Raises:
         PoolsieveError: whatever stopped the job, as the user should read it.
     """
-    with ending(plan.job.run_id), progress.of(plan.job.run_id).here(), _working(plan, what):
+    with ending(plan.job.run_id), progress.of(plan.job.run_id).here(), working(plan, what):
         if plan.job.options.retry_quarantined:
             fs.write_new(retried_url(plan.job.out), b"")
         return execute(plan, engine=engine, watch=watch).work
-
-
-@contextlib.contextmanager
-def _working(plan: Plan, what: str, *, read_only: bool = False) -> Iterator[None]:
-    """Beside any number of others that score and decide in OUT, and never beside one that removes something there."""
-    folder = leases_folder(plan.job.out)
-    try:
-        with leases.held(folder, leases.WORK, what, patience=leases.PRUNE_SECONDS, read_only=read_only):
-            yield
-    finally:
-        with contextlib.suppress(OSError):  # what can't be removed now, `prune` removes
-            fs.remove(run_folder(plan.job.out, plan.job.run_id))
 
 
 def _close(plan: Plan, found: Summary, what: str, before_manifest: BeforeManifest | None) -> None:
@@ -211,5 +203,5 @@ def _close(plan: Plan, found: Summary, what: str, before_manifest: BeforeManifes
 def what_if(plan: Plan, *, engine: Engine = Engine(), watch: Watch | None = None) -> Summary:
     """The summary of a decision that is not written, and its overlap with the current one."""
     what = "poolsieve decide --what-if"
-    with ending(plan.job.run_id), progress.of(plan.job.run_id).here(), _working(plan, what, read_only=True):
+    with ending(plan.job.run_id), progress.of(plan.job.run_id).here(), working(plan, what, read_only=True):
         return execute(plan, score=False, write=False, engine=engine, watch=watch)

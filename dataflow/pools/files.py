@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -17,12 +18,15 @@ from poolsieve.dataflow.pools.formats.base import INSTANCE, UID, Location, Reade
 from poolsieve.dataflow.pools.formats.format import Format
 from poolsieve.dataflow.pools.formats.outgoing import Copier
 from poolsieve.dataflow.pools.listing import Listing, find, first, gap_message
-from poolsieve.dataflow.pools.sample import Sample, taken
+from poolsieve.dataflow.pools.sample import Sample, leading, taken
 from poolsieve.dataflow.pools.shards import Batch, Shard, check_names
 from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, unknown_name
 
 _THREADS = 8
+
+KnownSplits = Callable[["PoolFiles", Shard], list[Shard] | None]
+"""The pieces of a file of a pool, or None if nobody has split it yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +38,14 @@ class PoolFiles(Location):
         patterns: absolute URLs, globs and brace ranges.
         allow_gaps: whether names of a range may have no file.
         sample: which rows of the files are the pool's; None for all.
+        first_rows: only so many of each shard are the pool's, for a trial; None for all.
     """
 
     format: str
     patterns: tuple[str, ...]
     allow_gaps: bool = False
     sample: Sample | None = None
+    first_rows: int | None = None
 
     @property
     def own(self) -> Format:
@@ -72,7 +78,8 @@ class PoolFiles(Location):
     @property
     def marks(self) -> tuple[str, ...]:
         """What tells this pool from another over the same shards, where fingerprints don't: which rows are in."""
-        return self.sample.mark if self.sample else ()
+        few = () if self.first_rows is None else (f"first_rows={self.first_rows}",)
+        return (*(self.sample.mark if self.sample else ()), *few)
 
     def readings(self, roles: Iterable[str]) -> Mapping[str, str]:
         """Part of a union -> hash of how it reads these roles: scores of its shards are looked up by that as well."""
@@ -88,8 +95,12 @@ class PoolFiles(Location):
         role = self.own.row_role
         return (*super().limits, *((self.roles[role],) if role in self.roles else ()))
 
-    def listing(self) -> Listing:
-        """Lists the files, with sizes and tags; splits the big ones (their footers are read).
+    def listing(self, known: KnownSplits | None = None) -> Listing:
+        """Lists the files, with sizes and tags; splits the big ones.
+
+        Args:
+            known: the pieces of files that must be opened to be split, or None for those that are not known, which
+                stay whole. Without it they are opened here.
 
         Raises:
             PlanError: for a pool without files, for gaps unless they are allowed, for files whose names in OUT would
@@ -99,9 +110,10 @@ class PoolFiles(Location):
         files, gaps = find(self.patterns, self.root, self.storage_options)
         if gaps and not self.allow_gaps:
             raise PlanError(gap_message(gaps, sum(map(count, self.patterns))))
-        shards = tuple(sorted(self._split(self._placed(files))))
+        unsplit: list[Shard] = []
+        shards = tuple(sorted(self._split(self._placed(files), known, unsplit)))
         check_names(shards)
-        return Listing(shards, tuple(gaps))
+        return Listing(shards, tuple(gaps), tuple(sorted(unsplit)))
 
     def numbered(self, shards: Iterable[Shard]) -> Self:
         """With the number of each file's first instance, if the format's rows have any: files in order, from 0 on."""
@@ -124,13 +136,17 @@ class PoolFiles(Location):
     def _placed(self, files: Sequence[Shard]) -> list[Shard]:
         return [replace(shard, path=self.prefix + shard.path) for shard in files]
 
-    def _split(self, files: Sequence[Shard]) -> Iterator[Shard]:
+    def _split(self, files: Sequence[Shard], known: KnownSplits | None, unsplit: list[Shard]) -> Iterator[Shard]:
         large = [shard for shard in files if shard.size > self.split_bytes]
         yield from (shard for shard in files if shard.size <= self.split_bytes)
+        asks = known is not None and self.reader.split_reads
         if large:
             with ThreadPoolExecutor(min(_THREADS, len(large))) as threads:
-                for shards in threads.map(lambda shard: self.reader.split(self, shard), large):
-                    yield from shards
+                look = functools.partial(known if asks and known else self.reader.split, self)
+                for shard, pieces in zip(large, threads.map(look, large), strict=True):
+                    if pieces is None:
+                        unsplit.append(shard)
+                    yield from pieces or [shard]
 
     def columns(self, shards: Sequence[Shard]) -> dict[str, pa.DataType]:
         """Columns that are usable without declaring a role (Parquet: the top-level ones; WebDataset: none).
@@ -221,4 +237,4 @@ class PoolFiles(Location):
 
         Who names rows by their positions reads `batches`.
         """
-        return taken(self.batches(shard, roles, types, want), self.sample)
+        return leading(taken(self.batches(shard, roles, types, want), self.sample), self.first_rows)

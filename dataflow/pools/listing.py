@@ -29,10 +29,14 @@ _THREADS = 16
 
 @dataclass(frozen=True)
 class Listing:
-    """The shards of a pool, sorted by path and row group, and the patterns or names that matched nothing."""
+    """The shards of a pool, sorted by path and row group, and the patterns or names that matched nothing.
+
+    `unsplit` are those of the shards that are big files whose pieces nobody knows yet.
+    """
 
     shards: tuple[Shard, ...]
     gaps: tuple[str, ...] = ()
+    unsplit: tuple[Shard, ...] = ()
 
     @property
     def files(self) -> int:

@@ -89,6 +89,19 @@ def taken(batches: Iterator[Batch], sample: Sample | None) -> Iterator[Batch]:
             yield only(batch, mask)
 
 
+def leading(batches: Iterator[Batch], rows: int | None) -> Iterator[Batch]:
+    """The batches up to so many rows; all of them for None."""
+    if rows is None:
+        yield from batches
+        return
+    for batch in batches:
+        few = batch if batch.num_rows <= rows else only(batch, np.arange(batch.num_rows) < rows)
+        yield few
+        rows -= few.num_rows
+        if not rows:
+            return
+
+
 def only(batch: Batch, mask: Mask) -> Batch:
     """Some rows of a batch: bool (n,)."""
     rows = pa.array(mask)

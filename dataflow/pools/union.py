@@ -11,6 +11,7 @@ Rows have the roles that some part declares, null where their own part does not,
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar
@@ -18,13 +19,12 @@ from typing import Any, NoReturn, TypeVar
 import pyarrow as pa
 
 from poolsieve.dataflow.pools.casts import storage
-from poolsieve.dataflow.pools.files import PoolFiles
+from poolsieve.dataflow.pools.files import KnownSplits, PoolFiles
 from poolsieve.dataflow.pools.formats import FORMATS
 from poolsieve.dataflow.pools.formats.base import UID, Ints, Location, NoneReadable, Want, batch_of
 from poolsieve.dataflow.pools.formats.format import Format
 from poolsieve.dataflow.pools.formats.outgoing import Look
 from poolsieve.dataflow.pools.listing import Listing
-from poolsieve.dataflow.pools.sample import taken
 from poolsieve.dataflow.pools.shards import Batch, Shard, check_names
 from poolsieve.scoring_models.base.arrow import nulls
 from poolsieve.scoring_models.base.config import digest
@@ -129,12 +129,13 @@ class UnionFiles(PoolFiles):
             raise unknown_name(f"no part of the pool has a role {role!r}", role, known, hint)
         return found
 
-    def listing(self) -> Listing:
+    def listing(self, known: KnownSplits | None = None) -> Listing:
         """The files of all parts; see `PoolFiles.listing`."""
-        found = [_of_part(name, part.listing) for name, part in self.parts.items()]
+        found = [_of_part(name, functools.partial(part.listing, known)) for name, part in self.parts.items()]
         shards = tuple(sorted(shard for one in found for shard in one.shards))
         check_names(shards)
-        return Listing(shards, tuple(gap for one in found for gap in one.gaps))
+        gaps, unsplit = (tuple(x for one in found for x in getattr(one, name)) for name in ("gaps", "unsplit"))
+        return Listing(shards, gaps, unsplit)
 
     def look_ahead(self) -> list[Shard]:
         """A few files of each part; none where one has to be listed."""
@@ -154,12 +155,6 @@ class UnionFiles(PoolFiles):
     def url(self, shard: Shard) -> str:
         """By the part."""
         return self.part(shard).url(shard)
-
-    def pool_batches(
-        self, shard: Shard, roles: Sequence[str], types: Mapping[str, pa.DataType], want: Want | None = None
-    ) -> Iterator[Batch]:
-        """The rows that the union takes; see `PoolFiles.pool_batches`."""
-        return taken(self.batches(shard, roles, types, want), self.sample)
 
 
 def _of_part(name: str, look: Callable[[], Found]) -> Found:
@@ -181,6 +176,7 @@ class UnionReader:
 
     has_columns = False
     typed_by_rows = False
+    split_reads = False
     unsplit = "can't be split"
 
     def source(self, role: str, source: str) -> str:

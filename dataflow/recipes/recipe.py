@@ -30,8 +30,13 @@ from poolsieve.scoring_models.base.config import Config, JsonObject
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
 from poolsieve.scoring_models.base.kinds import short
 
-SPLIT_BYTES = 1 << 30
-"""Files above this size are several shards, where the kind allows it."""
+SPLIT_BYTES = 128 << 20
+"""Files above this size are several shards of a run, where the kind allows it: as Spark reads them
+(`spark.sql.files.maxPartitionBytes`), so that ten files of 1 GB keep eighty workers busy."""
+
+UNSAID_SPLIT_BYTES = 1 << 30
+"""The same where nothing is scored (tokenizing, artefacts), whose names may hang on it, and in records of OUT that say
+nothing: this was the size before."""
 
 DATBENCH: Mapping[str, str | None] = {
     "uid": "id",
@@ -67,7 +72,8 @@ class Pool(Config):
             extension (`jpg;png`: the first that a sample has), a field of a JSON member (`json:original_width`) or
             `__key__`. In token files `tokens` alone, whose source says type and length of a chunk (`uint16[512]`).
         allow_gaps: whether names of a range may have no file.
-        split_bytes: Parquet files above this are several shards, by runs of row groups that the footer fixes.
+        split_bytes: files above this are several shards: Parquet by runs of row groups that the footer fixes, plain
+            JSON lines and token files by byte ranges. None: the size that OUT has been scored with, else 128 MiB.
         storage_options: for fsspec (keys, endpoints). Never stored: it may hold secrets.
         max_document_bytes: a longer document costs its row (`quarantine.too_large`) and no memory: a line of JSON as a
             whole, a text in a role of Parquet, a member of a tar that holds text or JSON. Images are no documents.
@@ -79,7 +85,7 @@ class Pool(Config):
     urls: tuple[str, ...]
     roles: Mapping[str, str] = field(default_factory=dict)
     allow_gaps: bool = False
-    split_bytes: int = SPLIT_BYTES
+    split_bytes: int | None = None
     storage_options: fs.StorageOptions = field(default_factory=dict, repr=False, metadata={"runtime": True})
     max_document_bytes: int = DOCUMENT_BYTES
     fraction: str | None = None
@@ -107,7 +113,7 @@ class Pool(Config):
         for url in self.urls:
             _check_url(self.kind, url)
             check_url(url)
-        if not isinstance(self.split_bytes, int) or self.split_bytes < 1:
+        if self.split_bytes is not None and (type(self.split_bytes) is not int or self.split_bytes < 1):
             raise PlanError(f"split_bytes={short(self.split_bytes)} must be a positive number of bytes")
         if type(self.max_document_bytes) is not int or not 0 < self.max_document_bytes <= _MOST_DOCUMENT_BYTES:
             raise PlanError(
@@ -142,7 +148,7 @@ class Pool(Config):
         name: str | None = None,
         revision: str | None = None,
         storage_options: fs.StorageOptions | None = None,
-        split_bytes: int = SPLIT_BYTES,
+        split_bytes: int | None = None,
         max_document_bytes: int = DOCUMENT_BYTES,
         **roles: str | None,
     ) -> Self:
@@ -175,7 +181,7 @@ class Pool(Config):
         *urls: str,
         allow_gaps: bool = False,
         storage_options: fs.StorageOptions | None = None,
-        split_bytes: int = SPLIT_BYTES,
+        split_bytes: int | None = None,
         max_document_bytes: int = DOCUMENT_BYTES,
         **roles: str | None,
     ) -> Self:
@@ -193,7 +199,7 @@ class Pool(Config):
         *urls: str,
         allow_gaps: bool = False,
         storage_options: fs.StorageOptions | None = None,
-        split_bytes: int = SPLIT_BYTES,
+        split_bytes: int | None = None,
         max_document_bytes: int = DOCUMENT_BYTES,
         **roles: str | None,
     ) -> Self:
@@ -211,7 +217,7 @@ class Pool(Config):
         *urls: str,
         allow_gaps: bool = False,
         storage_options: fs.StorageOptions | None = None,
-        split_bytes: int = SPLIT_BYTES,
+        split_bytes: int | None = None,
         max_document_bytes: int = DOCUMENT_BYTES,
         **roles: str | None,
     ) -> Self:
@@ -231,7 +237,7 @@ class Pool(Config):
         length: int = 512,
         allow_gaps: bool = False,
         storage_options: fs.StorageOptions | None = None,
-        split_bytes: int = SPLIT_BYTES,
+        split_bytes: int | None = None,
     ) -> Self:
         """A pool of raw token files (OLMo's `.npy`, Megatron's `.bin`): `Pool.tokens("c4/*.npy", length=512)`.
 
@@ -357,6 +363,19 @@ class Pool(Config):
         parts = {name: part.with_options(options.get(name, {})) for name, part in self.parts.items()}
         return dataclasses.replace(self, storage_options={} if self.parts else dict(options), parts=parts)
 
+    def with_split(self, known: Pool | None) -> Self:
+        """With a size of pieces where none is said: that of the same pool (or part) in OUT, else `SPLIT_BYTES`.
+
+        Scores belong to a piece of a file, and other pieces would be scored anew.
+        """
+        if self.kind == UNION:
+            there = known.parts if known is not None else {}
+            return dataclasses.replace(
+                self, parts={name: part.with_split(there.get(name)) for name, part in self.parts.items()}
+            )
+        same = known.split_bytes if known is not None and known.kind == self.kind else None
+        return dataclasses.replace(self, split_bytes=self.split_bytes or same or SPLIT_BYTES)
+
     def located(self, pins: Pins | None = None) -> PoolFiles:
         """The pool's files: where they are, how they are read. Nothing is listed; a revision on the Hub is `pinned`.
 
@@ -387,7 +406,7 @@ class Pool(Config):
             patterns=patterns,
             roles=dict(self.roles),
             allow_gaps=self.allow_gaps,
-            split_bytes=self.split_bytes,
+            split_bytes=self.split_bytes or UNSAID_SPLIT_BYTES,
             max_document_bytes=self.max_document_bytes,
             storage_options=dict(self.storage_options),
             sample=None if self.fraction is None else Sample(self.fraction, self.seed),

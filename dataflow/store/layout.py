@@ -7,6 +7,7 @@ OUT/manifest.json                     written last; names the current decision
 OUT/hub.json                          which commits the Hub's revisions were when a run first read them
 OUT/rows/<shard>.<identity>.parquet   once a shard
 OUT/scores/<scorer>-<fingerprint>/    scorer.json, and <shard>.<identity>-<rows>.parquet
+OUT/splits/<file>.<identity>.json     where the pieces of a big file begin, and how many rows are before each
 OUT/artefacts/<scorer>-<id>.parquet   made from other pools before the first pass
 OUT/derived/<content>.parquet         what derived values gathered of all rows
 OUT/decisions/<id>/                   ledger/<shard>.parquet, shards.parquet, cuts.json, summary.json,
@@ -27,7 +28,7 @@ from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 
-_OWN = ("rows", "scores", "artefacts", "derived", "decisions", "runs", "leases", "parts")
+_OWN = ("rows", "scores", "splits", "artefacts", "derived", "decisions", "runs", "leases", "parts")
 """Folders of OUT that hold nothing of anybody else's."""
 
 
@@ -73,6 +74,16 @@ def rows_folder(out: str) -> str:
 def rows_url(out: str, shard: Shard, uid_source: str) -> str:
     """The rows of a shard; `uid_source` is the hash of how uids are read from the pool."""
     return fs.join(rows_folder(out), f"{shard.name}.{digest([shard.identity, uid_source], 6)}.parquet")
+
+
+def splits_folder(out: str) -> str:
+    """Pieces of big files."""
+    return fs.join(out, "splits")
+
+
+def split_name(shard: Shard, cut: str) -> str:
+    """The file that says where a big file's pieces begin; `cut` says how it was cut."""
+    return f"{shard.name}.{digest([shard.identity, cut], 6)}.json"
 
 
 def scores_folder(out: str) -> str:

@@ -14,7 +14,7 @@ from poolsieve.dataflow import fs
 from poolsieve.dataflow.pools.shards import DOCUMENT_BYTES, Shard
 from poolsieve.dataflow.recipes.derived import editors
 from poolsieve.dataflow.recipes.program import Program
-from poolsieve.dataflow.recipes.recipe import SPLIT_BYTES, Pool
+from poolsieve.dataflow.recipes.recipe import UNSAID_SPLIT_BYTES, Pool
 from poolsieve.dataflow.recipes.source import RecipeSource
 from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.dataflow.store import layout
@@ -121,7 +121,7 @@ class PoolRecord(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     urls: tuple[str, ...]
     roles: dict[str, str] = msgspec.field(default_factory=dict)
     allow_gaps: bool = False
-    split_bytes: int = SPLIT_BYTES
+    split_bytes: int = UNSAID_SPLIT_BYTES
     max_document_bytes: int = DOCUMENT_BYTES
     fraction: str | None = None
     seed: int = 0

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 import msgspec
 
 from poolsieve.dataflow.pools.shards import DOCUMENT_BYTES
-from poolsieve.dataflow.recipes.recipe import SPLIT_BYTES, Pool
+from poolsieve.dataflow.recipes.recipe import UNSAID_SPLIT_BYTES, Pool
 from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.dataflow.store.layout import check_pool_url
 from poolsieve.filters.dsl.cuts import Cut, Table
@@ -226,7 +226,7 @@ class PoolPart(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     urls: tuple[str, ...]
     roles: dict[str, str] = msgspec.field(default_factory=dict)
     allow_gaps: bool = False
-    split_bytes: Count = SPLIT_BYTES
+    split_bytes: Count = UNSAID_SPLIT_BYTES
     max_document_bytes: Count = DOCUMENT_BYTES
 
     def pool(self) -> Pool:

@@ -139,6 +139,11 @@ class Reader(Protocol):
         ...
 
     @property
+    def split_reads(self) -> bool:
+        """Whether `split` opens the file: workers do that then, and what they find is kept."""
+        ...
+
+    @property
     def unsplit(self) -> str:
         """What to say of a file above `split_bytes` that is one shard all the same: "is compressed"."""
         ...

@@ -12,6 +12,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
+from poolsieve.dataflow import progress
 from poolsieve.dataflow.pools.casts import Errors, too_large
 from poolsieve.dataflow.pools.formats.base import (
     UID,
@@ -62,6 +63,7 @@ class JsonlReader:
 
     has_columns = True
     typed_by_rows = True
+    split_reads = True
     unsplit = "is compressed, or one line"
 
     def source(self, role: str, source: str) -> str:
@@ -218,7 +220,7 @@ def _ranges(shard: Shard, file: Any, limit: int) -> list[Shard]:
     file.seek(0)
     found: list[tuple[int, int, int]] = []
     begin = row = before = 0
-    for line in lines_of(file.read, 0):
+    for line in lines_of(lambda size: _read_on(file, size), 0):
         if begin < line.offset and line.offset + line.length + 1 - begin > limit:
             found.append((begin, line.offset - begin, before))
             begin, before = line.offset, row
@@ -230,6 +232,12 @@ def _ranges(shard: Shard, file: Any, limit: int) -> list[Shard]:
         Shard(path=shard.path, first=first, extent=size, start=start, size=shard.size, tag=shard.tag)
         for first, size, start in found
     ]
+
+
+def _read_on(file: Any, size: int) -> bytes:
+    """Bytes of a file that is read to its end for one answer: the user may stop in between."""
+    progress.check()
+    return bytes(file.read(size))
 
 
 class _Rows:

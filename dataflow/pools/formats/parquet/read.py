@@ -38,6 +38,7 @@ class ParquetReader:
 
     has_columns = True
     typed_by_rows = False
+    split_reads = True
     unsplit = "has one row group, or no readable footer"
 
     def source(self, role: str, source: str) -> str:

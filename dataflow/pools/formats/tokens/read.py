@@ -39,6 +39,7 @@ class TokensReader:
 
     has_columns = False
     typed_by_rows = False
+    split_reads = False
     unsplit = "has no place between chunks to split it at"
 
     def source(self, role: str, source: str) -> str:

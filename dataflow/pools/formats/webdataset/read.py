@@ -84,6 +84,7 @@ class WebDatasetReader:
 
     has_columns = False
     typed_by_rows = False
+    split_reads = False
     unsplit = "is a tar, which is read from its start"
 
     def source(self, role: str, source: str) -> str:
