@@ -45,6 +45,10 @@ _KNOWN: tuple[tuple[str, str], ...] = (
         r"(?:onnection refused)",
         "no worker pool answers where the job's flags say: start one with `poolsieve pool`",
     ),
+    (
+        r"InvalidClassException: [^\n]*local class incompatible",
+        "the job server's jar and the cluster have other versions of Spark, Scala or Flink: take the cluster's jar",
+    ),
     (r"java\.lang\.OutOfMemoryError[^\n]*", "the engine's Java ran out of memory: give its executors more"),
     (r"No space left on device", "a disk of the cluster is full"),
     (

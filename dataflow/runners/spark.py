@@ -43,7 +43,7 @@ class SparkConfig:
         jar: of the job server; "" for Beam's own.
         home: folder of Spark, for a jar without Spark in it.
         endpoint: of a job server that the user has; none is started then.
-        version: of the cluster's Spark; "" if not known.
+        version, scala: of the cluster's Spark, and of its Scala; "" if not known.
         memory: of an executor; "" for Spark's default.
     """
 
@@ -53,6 +53,7 @@ class SparkConfig:
     home: str = ""
     endpoint: str = ""
     version: str = ""
+    scala: str = ""
     memory: str = ""
 
     @classmethod
@@ -69,6 +70,7 @@ class SparkConfig:
             jar=jar or here.jar,
             home="" if jar else here.home,
             version=here.versions.get("spark", ""),
+            scala=here.versions.get("scala", ""),
             memory="768m",
         )
 
@@ -159,6 +161,7 @@ def check_spark(config: SparkConfig) -> None:
     if config.jar:
         found = engine_in(config.jar)
         check_minor("Spark", found.spark, config.version)
+        check_minor("Scala", found.scala, config.scala)  # its classes do not fit another's, whatever Spark
     if config.pool:
         check_pool(config.pool)
 
