@@ -92,7 +92,8 @@ class Elsewhere(Place):
         job = Submitted(pipeline, self._name)
         job.start()
         try:
-            self._wait(job, moves)
+            with _quiet_threads():
+                self._wait(job, moves)
         except BaseException:
             self._cancel(job)
             raise
@@ -210,6 +211,22 @@ def _quiet_messages() -> Iterator[None]:
         yield
     finally:
         root.removeFilter(_not_of_a_job)
+
+
+@contextlib.contextmanager
+def _quiet_threads() -> Iterator[None]:
+    """A thread of Beam's that loses its service prints a trace of it; the job's own error tells it."""
+    before = threading.excepthook
+
+    def hook(args: threading.ExceptHookArgs) -> None:
+        if args.exc_type.__module__.partition(".")[0] != "grpc":
+            before(args)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def _not_of_a_job(record: logging.LogRecord) -> bool:

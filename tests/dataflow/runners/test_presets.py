@@ -22,7 +22,7 @@ from poolsieve.dataflow.runners.clusters.processes import Process, start
 from poolsieve.dataflow.runners.engine import RUNNERS, Engine
 from poolsieve.dataflow.runners.failures import cause_in, told
 from poolsieve.dataflow.runners.flink import FlinkConfig
-from poolsieve.dataflow.runners.preflight import check_minor, engine_in
+from poolsieve.dataflow.runners.preflight import check_minor, engine_in, pool_here
 from poolsieve.dataflow.runners.prism import PrismConfig
 from poolsieve.dataflow.runners.spark import SparkConfig, check_spark
 from poolsieve.dataflow.runners.versions import differences, versions
@@ -95,7 +95,7 @@ def test_without_a_cluster_it_says_how_to_get_one(kind: str) -> None:
     ("kind", "flags", "said"),
     [
         ("spark", ["--spark_master_url=spark://127.0.0.1:{}", "--environment_config=localhost:1"], "a Spark master does"),
-        ("spark", ["--spark_master_url=nonsense", "--environment_config=localhost:1"], "a worker pool does not answer"),
+        ("spark", ["--spark_master_url=local[2]", "--environment_config=localhost:1"], "a worker pool does not answer"),
         ("spark", ["--spark_master_url=spark://h:7077"], "poolsieve pool"),
         ("spark", ["--job_endpoint=127.0.0.1:{}", "--environment_config=localhost:1"], "a Beam job server does not"),
         ("spark", ["--job_endpoint=h", "--environment_config=localhost:1"], "'h' is no address of a Beam job server"),
@@ -110,6 +110,27 @@ def test_without_a_cluster_it_says_how_to_get_one(kind: str) -> None:
 def test_what_does_not_answer_is_refused(kind: str, flags: list[str], said: str) -> None:
     with pytest.raises(PlanError, match=said):
         Engine(kind, flags=[flag.format(free_port()) for flag in flags])
+
+
+def test_localhost_is_this_machine_only_if_the_engine_is_here() -> None:
+    assert pool_here("localhost:5", "spark://127.0.0.1:7077") == "localhost:5"
+    assert pool_here("localhost:5", "local[2]") == pool_here("localhost:5", "localhost:8081") == "localhost:5"
+    assert pool_here("h:5", "", ours=True) == "h:5"
+    for engine in ("spark://h:7077", "spark://h:7077,h2:7077", "yarn", "k8s://https://h:443", "nonsense"):
+        assert pool_here("localhost:5", engine) == ""
+    assert pool_here("h:5", "localhost:8081") == pool_here("", "localhost:8081") == ""
+    Engine(
+        "spark", flags=["--spark_master_url=yarn", "--environment_config=localhost:1"]
+    )  # a pool beside each executor
+
+
+def test_a_connection_that_broke_is_no_cause_where_another_is_told() -> None:
+    broke, log = (
+        "status = StatusCode.UNAVAILABLE details = 'Stream removed'",
+        "unable to start sdk worker: connection refused",
+    )
+    assert "no worker pool answers" in str(cause_in(broke, log))
+    assert "ended in the middle" in str(cause_in(broke, "all is well"))
 
 
 def test_what_is_no_flink_and_no_pool_is_refused(port_that_answers: int) -> None:
