@@ -104,12 +104,12 @@ GCP := $(VENV)-gcp
 $(GCP)/bin/poolsieve: pyproject.toml | $(LINKS)
 	$(PYTHON) -m venv $(GCP)
 	$(GCP)/bin/pip install --quiet uv  # which takes seconds for what takes pip minutes
-	$(GCP)/bin/uv pip install --quiet --python $(GCP)/bin/python -e '.[gcp]' pytest gcp-storage-emulator
+	$(GCP)/bin/uv pip install --quiet --python $(GCP)/bin/python -e '.[gcp]' pytest pytest-xdist gcp-storage-emulator
 	@touch $@
 
 test-gcp: $(GCP)/bin/poolsieve  ## poolsieve[gcp]: that it imports, and jobs as Dataflow would get them
 	$(GCP)/bin/pip check
-	$(GCP)/bin/python -m pytest -p no:cacheprovider tests/dataflow/runners/test_dataflow.py \
+	$(GCP)/bin/python -m pytest -n 2 --dist loadfile -p no:cacheprovider tests/dataflow/runners/test_dataflow.py \
 		tests/dataflow/runners/test_gcp.py tests/dataflow/runners/test_on_dataflow.py
 
 check: lint types test test-oldest  ## everything that CI checks

@@ -27,7 +27,7 @@ class DataflowService:
     Attributes:
         jobs: id -> the job as it was sent, with its state.
         carry_out: called in a thread with each job that was created; its state is then DONE.
-        error: what jobs fail with at once; empty for those that go on until they are cancelled.
+        error: what jobs fail with when they are asked for; empty for those that go on until they are cancelled.
     """
 
     def __init__(self) -> None:
@@ -75,19 +75,25 @@ class DataflowService:
             return self._created(json.loads(body))
         if method == "PUT":
             self._become(job, _name_of(json.loads(body)["requestedState"]))
-        with self.changed:
-            self.questions += method == "GET"
-            self.changed.notify_all()
+        if method == "GET":
+            self._asked(job)
         return self.jobs.get(job)
 
     def _created(self, job: dict[str, Any]) -> dict[str, Any]:
         made = {**job, "id": f"job-{len(self.jobs)}", "projectId": "my-project", "location": "us-central1"}
         with self.changed:
             self.jobs[made["id"]] = made
-        self._become(made["id"], "JOB_STATE_FAILED" if self.error else "JOB_STATE_RUNNING")
+        self._become(made["id"], "JOB_STATE_RUNNING")
         if self.carry_out is not None:
             threading.Thread(target=self._carry_out, args=(self.carry_out, made), daemon=True).start()
         return made
+
+    def _asked(self, job: str) -> None:
+        with self.changed:
+            self.questions += 1
+            self.changed.notify_all()
+        if self.error:
+            self._become(job, "JOB_STATE_FAILED")
 
     def _carry_out(self, carry_out: Callable[[dict[str, Any]], None], job: dict[str, Any]) -> None:
         carry_out(job)

@@ -190,6 +190,7 @@ class OnDataflow(Elsewhere):
     account: Sequence[str] = ()
 
     def _name(self, job: Submitted) -> None:
+        self.what = f"Dataflow (job {job.id})"
         self.guard.watch(dataflow=str(job.id), flags=given.without(self.account, given.START))
 
 

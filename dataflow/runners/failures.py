@@ -49,6 +49,7 @@ _KNOWN: tuple[tuple[str, str], ...] = (
         r"InvalidClassException: [^\n]*local class incompatible",
         "the job server's jar and the cluster have other versions of Spark, Scala or Flink: take the cluster's jar",
     ),
+    (r"State: CANCELLED", "somebody cancelled the job: the same command goes on from there"),
     (r"java\.lang\.OutOfMemoryError[^\n]*", "the engine's Java ran out of memory: give its executors more"),
     (r"No space left on device", "a disk of the cluster is full"),
 )

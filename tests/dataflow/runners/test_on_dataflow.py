@@ -61,6 +61,7 @@ class Client:
 
     def __init__(self, bucket: str, folder: Path) -> None:
         self.bucket, self.folder, self.out = bucket, folder, f"{bucket}/{uuid.uuid4().hex[:8]}"
+        self.log = folder / f"{self.out.rpartition('/')[2]}.txt"
         (folder / "recipe.py").write_text(RECIPE)
         self.started: list[subprocess.Popen[str]] = []
 
@@ -75,7 +76,7 @@ class Client:
         ]
 
     def start(self, command: list[str]) -> subprocess.Popen[str]:
-        said = (self.folder / "said.txt").open("w")
+        said = self.log.open("w")
         made = subprocess.Popen(
             [sys.executable, *command], cwd=self.folder, stdout=subprocess.DEVNULL, stderr=said, text=True
         )
@@ -88,13 +89,26 @@ class Client:
 
     def said(self) -> list[str]:
         """Lines on stderr but those of progress."""
-        lines = (self.folder / "said.txt").read_text().splitlines()
+        lines = self.log.read_text().splitlines()
         return [line for line in lines if line.startswith("poolsieve: ") or not line.startswith("poolsieve ")]
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("recipe")
+
+
+@pytest.fixture(scope="module")
+def local(bucket: str, folder: Path) -> dict[str, str]:
+    """What a run of this machine makes."""
+    made = Client(bucket, folder)
+    assert made.run().wait(LIMIT) == 0, made.said()
+    return fingerprint(made.out)
+
+
 @pytest.fixture
-def client(bucket: str, tmp_path: Path) -> Iterator[Client]:
-    made = Client(bucket, tmp_path)
+def client(bucket: str, folder: Path) -> Iterator[Client]:
+    made = Client(bucket, folder)
     yield made
     for process in made.started:
         process.kill()
@@ -121,16 +135,14 @@ def test_what_the_service_says_of_a_failure_is_one_line(client: Client, service:
     assert "MemoryError: no room (in the step Pass1/Score" in line and "the whole trace is in " in line
 
 
-def test_a_run_is_carried_out_and_decided(client: Client, service: DataflowService) -> None:
+def test_a_run_is_carried_out_and_decided(client: Client, service: DataflowService, local: dict[str, str]) -> None:
     service.carry_out = carry_out_here
     assert client.run("--runner", "dataflow", "--", *client.flags(service)).wait(LIMIT) == 0, client.said()
-    there = Client(client.bucket, client.folder)
-    assert there.run().wait(LIMIT) == 0, there.said()
-    assert fingerprint(client.out) == fingerprint(there.out)
+    assert fingerprint(client.out) == local
 
 
 def test_a_templates_launcher_hands_its_job_over_and_a_run_afterwards_finds_every_score(
-    client: Client, service: DataflowService
+    client: Client, service: DataflowService, local: dict[str, str]
 ) -> None:
     template = f"{client.bucket}/tmp/{uuid.uuid4().hex}/job_object"
     given = {
@@ -148,6 +160,4 @@ def test_a_templates_launcher_hands_its_job_over_and_a_run_afterwards_finds_ever
     assert len(scored) > 2 and "manifest.json" not in fingerprint(client.out)
     assert client.run().wait(LIMIT) == 0, client.said()
     assert {name for name in fingerprint(client.out) if name.startswith(("rows/", "scores/"))} == scored
-    there = Client(client.bucket, client.folder)
-    assert there.run().wait(LIMIT) == 0, there.said()
-    assert fingerprint(client.out) == fingerprint(there.out)
+    assert fingerprint(client.out) == local
