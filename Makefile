@@ -8,7 +8,7 @@ DEMO   := demo
 # beside the real `poolsieve/__init__.py` lead to them. Git does not track them; a wheel is made without them.
 LINKS  := $(addprefix poolsieve/,filters scoring_models dataflow jobs)
 
-.PHONY: help venv demo demo-text demo-color demo-suite demo-pool docs test test-clusters test-oldest test-gcp xet-server check lint types clean
+.PHONY: help venv demo demo-text demo-color demo-suite demo-pool docs test engines test-clusters test-oldest test-gcp xet-server check lint types clean
 
 help:  ## what there is
 	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,8 +76,12 @@ types: $(LINKS) | $(BIN)/poolsieve  ## mypy, strict
 test: | $(BIN)/poolsieve  ## the tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not clusters" --durations=40
 
-test-clusters: | $(BIN)/poolsieve  ## real clusters of this machine: Spark, Flink, Prism (Java 17, Maven, Go; half an hour)
-	$(BIN)/python -m pytest -m clusters
+engines: | $(BIN)/poolsieve  ## fetch and build what clusters of this machine are made of (Java 17, Maven, Go), all at a time
+	$(BIN)/poolsieve cluster fetch
+
+# A process for each engine, since each is mostly waited for; 8 GB for all of them.
+test-clusters: | $(BIN)/poolsieve  ## real clusters of this machine: Spark, Flink, Prism, side by side (8 GB)
+	$(BIN)/python -m pytest -m clusters -n 3 --dist loadfile --durations=40 tests/dataflow/runners
 
 xet-server: | $(BIN)/poolsieve  ## build xet-core's storage server, for the tests that need it (cargo; minutes)
 	$(BIN)/python -m tests.xet_server
@@ -99,12 +103,14 @@ GCP := $(VENV)-gcp
 
 $(GCP)/bin/poolsieve: pyproject.toml | $(LINKS)
 	$(PYTHON) -m venv $(GCP)
-	$(GCP)/bin/pip install --quiet -e '.[gcp]' pytest
+	$(GCP)/bin/pip install --quiet uv  # which takes seconds for what takes pip minutes
+	$(GCP)/bin/uv pip install --quiet --python $(GCP)/bin/python -e '.[gcp]' pytest pytest-xdist gcp-storage-emulator
 	@touch $@
 
 test-gcp: $(GCP)/bin/poolsieve  ## poolsieve[gcp]: that it imports, and jobs as Dataflow would get them
 	$(GCP)/bin/pip check
-	$(GCP)/bin/python -m pytest -p no:cacheprovider tests/dataflow/runners/test_dataflow.py tests/dataflow/runners/test_gcp.py
+	$(GCP)/bin/python -m pytest -n 2 --dist loadfile -p no:cacheprovider tests/dataflow/runners/test_dataflow.py \
+		tests/dataflow/runners/test_gcp.py tests/dataflow/runners/test_on_dataflow.py
 
 check: lint types test test-oldest  ## everything that CI checks
 

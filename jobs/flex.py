@@ -71,7 +71,11 @@ def parameters(text: str) -> dict[str, str]:
 
 def options(ours: dict[str, str]) -> Options:
     """How the job is run."""
-    made: dict[str, Any] = {"retry_quarantined": _true(ours, "retry_quarantined"), "models": ours.get("models", "")}
+    made: dict[str, Any] = {
+        "threads": 0,
+        "retry_quarantined": _true(ours, "retry_quarantined"),
+        "models": ours.get("models", ""),
+    }
     if ours.get("max_error_rate"):
         made["max_error_rate"] = float(ours["max_error_rate"])
     return Options(**made)

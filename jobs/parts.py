@@ -98,6 +98,7 @@ def run(
 def _run_part(recipe: AnyRecipe, out: str, text: str, how: RunOptions) -> PartDone:
     _check(how, RunOptions, "run")
     _no_decision(how)
+    _here(how.get("runner", "local"))
     share = share_of(text, os.environ)
     made, engine = planned(recipe, out, **_planning(how))
     with ending(made.job.run_id):
@@ -117,6 +118,14 @@ def _no_decision(how: RunOptions) -> None:
     for option, value in given.items():
         if value is not None:
             raise PlanError(f"{option} is for `poolsieve finish`, which decides; a part decides nothing")
+
+
+def _here(runner: str) -> None:
+    """A part is of one process, which a cluster would share out again."""
+    if runner != "local":
+        raise PlanError(
+            f"--part goes with --runner local: --runner {runner} shares the shards out by itself: leave one of them out"
+        )
 
 
 _OF_REPORTS = ("samples", "truth", "progress", "say", "trust_recipe")

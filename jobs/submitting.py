@@ -44,9 +44,9 @@ def planned(
     """A run that passed every check, and where it runs; arguments and errors as for `api.run`."""
     chosen = _devices(devices, runner)
     engine = Engine(runner, one_unless_given(workers), beam_flags)
-    # On this machine a model's feed keeps all shards together within the cores; elsewhere a worker has its share.
+    # On this machine a model's feed keeps all shards together within the cores; elsewhere a worker knows its own.
     options = Options(
-        threads=threads_for(1 if runner == "local" else engine.workers),
+        threads=threads_for(1) if runner == "local" else 0,
         retry_quarantined=retry_quarantined,
         max_error_rate=max_error_rate,
         devices=chosen,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+import pytest
 
 from poolsieve.dataflow.leases import started_at
 from tests.conftest import write_pool
@@ -66,6 +67,40 @@ def wait_until(true: Callable[[], Any], what: str) -> Any:
     return found
 
 
+def fingerprint(out: str) -> dict[str, str]:
+    """SHA-256 of every file that is the same on every runner: all but the report and what has times in it."""
+    system, path = fsspec.core.url_to_fs(out)
+    names = sorted(system.find(path))
+    kept = [n for n in names if n.rpartition("/")[2] not in ("report.html", "report.json", "summary.json")]
+    found = {n.partition(f"{path}/")[2]: hashlib.sha256(system.cat_file(n)).hexdigest() for n in kept}
+    # What a killed run leaves for a moment is not what it made.
+    return {name: digest for name, digest in found.items() if not name.startswith(("leases/", "runs/"))}
+
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def demo_gives_the_local_bytes(runner: str, folder: Path) -> None:
+    """The demo's recipe with its tiny CLIP, as a new user runs it: where the demo's pool is, and with no flag but one."""
+    pytest.importorskip("open_clip")
+    script = [str(REPOSITORY / "recipes" / "demo" / "make_pool.py"), "demo/pool", "--rows", "160", "--shards", "4"]
+    subprocess.run([sys.executable, *script], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    for out in ("local", runner):
+        command = [
+            str(Path(sys.executable).parent / "poolsieve"),
+            "run",
+            str(REPOSITORY / "recipes" / "datacomp_dfn.py"),
+        ]
+        where = [] if out == "local" else ["--runner", runner]
+        done = subprocess.run(
+            [*command, "--out", out, *where], cwd=folder, capture_output=True, text=True, timeout=LIMIT, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    found = fingerprint(str(folder / runner))
+    assert {"manifest.json"} < set(found) and sum("ledger/" in name for name in found) == 4
+    assert found == fingerprint(str(folder / "local"))
+
+
 @dataclass
 class Work:
     """A pool, a recipe that waits to be let go, and runs of it as a user starts them."""
@@ -115,13 +150,7 @@ class Work:
         (self.folder / "go").touch()
 
     def fingerprint(self, out: str) -> dict[str, str]:
-        """SHA-256 of every file that is the same on every runner: all but the report and what has times in it."""
-        system, path = fsspec.core.url_to_fs(out if "://" in out else str(self.folder / out))
-        names = sorted(system.find(path))
-        kept = [n for n in names if n.rpartition("/")[2] not in ("report.html", "report.json", "summary.json")]
-        found = {n.partition(f"{path}/")[2]: hashlib.sha256(system.cat_file(n)).hexdigest() for n in kept}
-        # What a killed run leaves for a moment is not what it made.
-        return {name: digest for name, digest in found.items() if not name.startswith(("leases/", "runs/"))}
+        return fingerprint(out if "://" in out else str(self.folder / out))
 
     def local(self, cuts: int = 1) -> dict[str, str]:
         out = f"local-{uuid.uuid4().hex[:6]}"

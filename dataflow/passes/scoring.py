@@ -24,6 +24,7 @@ from poolsieve.dataflow.recipes.derived import RoleValues, spread
 from poolsieve.dataflow.recipes.program import ScoreStep
 from poolsieve.dataflow.recipes.schedule import whole_pool_after
 from poolsieve.dataflow.recipes.walk import Cuts, Mask, StepScores, walk
+from poolsieve.dataflow.runners.base import own_threads
 from poolsieve.dataflow.store.gathered import lines_of
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.rows import Rows, all_rows, error_columns, read_rows, rows_table, write_rows
@@ -147,7 +148,7 @@ class FreshScores:
 
     def _asked(self, step: ScoreStep, inputs: pa.RecordBatch, good: Ints) -> Scored:
         scorer, (name, meter) = self.job.scorer(step), self.job.meter(step) or (step.name, None)
-        threads, columns = self.job.options.threads, step.scorer.columns
+        threads, columns = self.job.options.threads or own_threads(), step.scorer.columns
 
         def piece(rows: list[int], made: Scored) -> None:
             self._piece(step, good[rows], made)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -81,6 +82,16 @@ def _not_of_beams_imports(record: logging.LogRecord) -> bool:
 def threads_for(workers: int) -> int:
     """Threads that one worker may keep busy, so that all of them together fill the machine."""
     return max(1, cores() // max(1, workers))
+
+
+THREADS = "POOLSIEVE_THREADS"
+"""The variable by which a pool tells its workers how many threads each may keep busy."""
+
+
+def own_threads() -> int:
+    """Threads that this process may keep busy: its pool's word, else one for each core of the machine it is on."""
+    said = os.environ.get(THREADS, "")
+    return int(said) if said.isdecimal() and int(said) else cores()
 
 
 def quiet_threads() -> None:

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from poolsieve.dataflow import progress
+from poolsieve.dataflow.runners import given
 from poolsieve.dataflow.runners.base import Setting
+from poolsieve.dataflow.runners.failures import new_log
+from poolsieve.dataflow.runners.guard import Guard
 from poolsieve.dataflow.runners.needs import Need, Needs, StepFit, flag_value, flag_values
-from poolsieve.dataflow.runners.place import Place, Sign
+from poolsieve.dataflow.runners.place import Elsewhere, Place, Sign, Submitted, guarded
 from poolsieve.scoring_models.base.errors import PlanError
 
 THREADS = 4
@@ -66,10 +69,10 @@ class Dataflow:
         Raises:
             PlanError: for an accelerator that is no name of one.
         """
-        given = flag_value(setting.flags, ACCELERATOR) or ""
-        if given and not _ACCELERATOR.fullmatch(given):
-            raise PlanError(f"{ACCELERATOR}={given}: a type of GPU is wanted, as nvidia-l4, or nvidia-l4:2 for two")
-        kind, _, count = given.partition(":")
+        asked = flag_value(setting.flags, ACCELERATOR) or ""
+        if asked and not _ACCELERATOR.fullmatch(asked):
+            raise PlanError(f"{ACCELERATOR}={asked}: a type of GPU is wanted, as nvidia-l4, or nvidia-l4:2 for two")
+        kind, _, count = asked.partition(":")
         return cls(
             accelerator=kind,
             count=int(count or 1),
@@ -119,6 +122,7 @@ class DataflowRunner:
             )
         if any(flag.partition("=")[0] == "--dry_run" for flag in setting.flags):
             raise PlanError("--dry_run: `poolsieve plan --runner dataflow` says what a run would ask for")
+        given.start_seconds(setting.flags)
         _check_together(Dataflow.of(setting), setting.flags)
 
     def flags(self, setting: Setting) -> list[str]:
@@ -129,13 +133,17 @@ class DataflowRunner:
         """Beam's own."""
         from poolsieve.dataflow.runners import dataflow_options  # noqa: F401  (Beam knows our flags once it is loaded)
 
-        progress.goes_on_elsewhere()
         return "DataflowRunner"
 
-    def opened(self, setting: Setting) -> contextlib.AbstractContextManager[Place]:
+    @contextlib.contextmanager
+    def opened(self, setting: Setting) -> Iterator[Place]:
         """Google's service; nobody waits for a job that a Flex Template's launcher only writes down."""
-        written = flag_value(setting.flags, "--template_location")
-        return contextlib.nullcontext(Unwaited() if written else Place())
+        if flag_value(setting.flags, "--template_location"):
+            yield Unwaited()
+            return
+        with guarded(Guard(new_log("dataflow"))) as guard:
+            seconds = given.start_seconds(setting.flags) if given.flag(setting.flags, given.START) else math.inf
+            yield OnDataflow("Dataflow", "", guard, start_seconds=seconds, account=tuple(setting.flags))
 
     def check_needs(self, setting: Setting, needs: Needs) -> None:
         """A GPU for scorers that name one, and for no others; everything where machines of Google's can reach it."""
@@ -171,6 +179,21 @@ class DataflowRunner:
         return StepFit(step=need.step, hints=hints, note=note)
 
 
+@dataclass
+class OnDataflow(Elsewhere):
+    """A job of Google's service, which sees by itself, after an hour, that no worker comes.
+
+    Attributes:
+        account: flags that say whose job it is, and how the service is reached.
+    """
+
+    account: Sequence[str] = ()
+
+    def _name(self, job: Submitted) -> None:
+        self.what = f"Dataflow (job {job.id})"
+        self.guard.watch(dataflow=str(job.id), flags=given.without(self.account, given.START))
+
+
 class Unwaited(Place):
     """Where a job goes on, or begins, when this process has ended."""
 
@@ -191,9 +214,9 @@ def _is_accelerator(option: str) -> bool:
 
 
 def _check_bucket(flags: Sequence[str], name: str) -> None:
-    given = flag_value(flags, name)
-    if given is not None and not _BUCKET.fullmatch(given):
-        raise PlanError(f"{name}={given}: a folder in a bucket is wanted, as gs://my-bucket/tmp")
+    folder = flag_value(flags, name)
+    if folder is not None and not _BUCKET.fullmatch(folder):
+        raise PlanError(f"{name}={folder}: a folder in a bucket is wanted, as gs://my-bucket/tmp")
 
 
 def _check_together(asked: Dataflow, flags: Sequence[str]) -> None:

@@ -45,27 +45,35 @@ _KNOWN: tuple[tuple[str, str], ...] = (
         r"(?:onnection refused)",
         "no worker pool answers where the job's flags say: start one with `poolsieve pool`",
     ),
+    (
+        r"InvalidClassException: [^\n]*local class incompatible",
+        "the job server's jar and the cluster have other versions of Spark, Scala or Flink: take the cluster's jar",
+    ),
+    (r"State: CANCELLED", "somebody cancelled the job: the same command goes on from there"),
     (r"java\.lang\.OutOfMemoryError[^\n]*", "the engine's Java ran out of memory: give its executors more"),
     (r"No space left on device", "a disk of the cluster is full"),
-    (
-        r"SDK worker disconnected|Socket closed|Cancelled multiplexer|Call was cancelled|CANCELLED: client cancelled"
-        r"|SDK Harness .{0,40}(?:disconnected|died)|is not connected|closed before|Stream removed|Channel shutdown",
-        "a worker process ended in the middle of its work (killed, or out of memory?): its pool's log says more, and "
-        "the same command goes on from there",
-    ),
 )
 """What engines say -> what it means. The first that is found counts."""
+
+_GONE = (
+    r"SDK worker disconnected|Socket closed|Cancelled multiplexer|Call was cancelled|CANCELLED: client cancelled"
+    r"|SDK Harness .{0,40}(?:disconnected|died)|is not connected|closed before|Stream removed|Channel shutdown",
+    "a worker process ended in the middle of its work (killed, or out of memory?): its pool's log says more, and the "
+    "same command goes on from there",
+)
+"""The same of a connection that broke, which is also what follows from any other cause."""
 
 _SHOWN = 300
 """Characters of an engine's own words that a message repeats."""
 
 
-def cause_in(text: str) -> BaseException | None:
-    """The error that a job's text tells of: the last of ours, or of the system, of a step, or one that is known."""
-    for find in (_ours, _systems, _packages, _steps, _known):
-        if (found := find(text)) is not None:
-            return found
-    return None
+def cause_in(*texts: str) -> BaseException | None:
+    """The error that a job's texts tell of: the last of ours, or of the system, of a step, or one that is known.
+
+    Each text is searched before the next; only when none has a cause does a broken connection count as one.
+    """
+    found = (find(text) for text in texts for find in (_ours, _systems, _packages, _steps, _known))
+    return next((one for one in (*found, *map(_gone, texts)) if one is not None), None)
 
 
 def plain_cause_in(text: str) -> BaseException | None:
@@ -107,11 +115,16 @@ def _steps(text: str) -> BaseException | None:
 
 
 def _known(text: str) -> BaseException | None:
-    for pattern, meaning in _KNOWN:
-        if (found := re.search(pattern, text)) is not None:
-            first = found.group().splitlines()[0][:120]
-            return PoolsieveError(f"{meaning} ({first})")
-    return None
+    return next((found for one in _KNOWN if (found := _meant(text, *one)) is not None), None)
+
+
+def _gone(text: str) -> BaseException | None:
+    return _meant(text, *_GONE)
+
+
+def _meant(text: str, pattern: str, meaning: str) -> BaseException | None:
+    found = re.search(pattern, text)
+    return PoolsieveError(f"{meaning} ({found.group().splitlines()[0][:120]})") if found else None
 
 
 def told(texts: Iterable[str], *, what: str) -> PoolsieveError:
@@ -123,7 +136,7 @@ def told(texts: Iterable[str], *, what: str) -> PoolsieveError:
     """
     texts = [text for text in texts if text]
     where = f"the whole trace is in {kept_trace(texts)}"
-    found = next((cause for text in texts if (cause := cause_in(text)) is not None), None)
+    found = cause_in(*texts)
     if found is None:
         return PoolsieveError(f"{what} failed: {_last_line(texts)}; {where}")
     if isinstance(found, PoolsieveError):

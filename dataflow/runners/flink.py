@@ -13,9 +13,9 @@ from poolsieve.dataflow.runners.clusters.state import running
 from poolsieve.dataflow.runners.failures import new_log
 from poolsieve.dataflow.runners.guard import Guard
 from poolsieve.dataflow.runners.java import JobServer, beams_jar, serving
-from poolsieve.dataflow.runners.network import check_listens, if_here
+from poolsieve.dataflow.runners.network import check_listens
 from poolsieve.dataflow.runners.place import Elsewhere, Place, guarded
-from poolsieve.dataflow.runners.preflight import check_minor, check_pool, engine_in, flink_overview
+from poolsieve.dataflow.runners.preflight import check_minor, check_pool, engine_in, flink_overview, pool_here
 from poolsieve.scoring_models.base.errors import PlanError
 
 MAIN = "org.apache.beam.runners.flink.FlinkJobServerDriver"
@@ -33,6 +33,7 @@ class FlinkConfig:
         endpoint: of a job server that the user has; none is started then.
         parallelism: slots that the job takes; 0 if not known.
         version: a minor version of Flink, by which Beam's own jar is chosen.
+        ours: it is the cluster of this machine.
     """
 
     master: str = ""
@@ -42,6 +43,7 @@ class FlinkConfig:
     endpoint: str = ""
     parallelism: int = 0
     version: str = ""
+    ours: bool = False
 
     @classmethod
     def of(cls, flags: Sequence[str]) -> FlinkConfig:
@@ -59,7 +61,13 @@ class FlinkConfig:
             jar=jar or here.jar,
             home="" if jar else here.home,
             parallelism=here.workers,
+            ours=True,
         )
+
+    @property
+    def pool_here(self) -> str:
+        """The pool, if this process reaches it as task managers do; else empty."""
+        return pool_here(self.pool, self.endpoint or self.master, ours=self.ours)
 
     def options(self, name: str = "", endpoint: str = "") -> list[str]:
         """Beam's flags. Pure."""
@@ -117,7 +125,7 @@ class FlinkRunner:
                 "Flink",
                 endpoint,
                 guard,
-                pool=if_here(config.pool),
+                pool=config.pool_here,
                 flink=config.rest,
                 start_seconds=given.start_seconds(setting.flags),
             )
@@ -151,5 +159,5 @@ def check_flink(config: FlinkConfig) -> None:
     version = flink_overview(config.rest)[2] if config.master else ""
     if config.jar:
         check_minor("Flink", engine_in(config.jar).flink, version)
-    if config.pool:
-        check_pool(config.pool)
+    if config.pool_here:
+        check_pool(config.pool_here)

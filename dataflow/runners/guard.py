@@ -2,8 +2,8 @@
 
 `python -m poolsieve.dataflow.runners.guard LOG [COMMAND ...]` starts the command (a job server, its output in LOG) and
 reads lines of JSON. `{"job": ID, "endpoint": ADDRESS}` names a job, `{"flink": URL, "name": NAME}` one that Flink knows
-by its name, `{"done": true}` says that all has come to its end. When its input closes without that, the client is gone:
-the jobs are cancelled. The command is ended in either case.
+by its name, `{"dataflow": ID, "flags": [...]}` one of Google's; `{"done": true}` says that all has come to its end. If
+its input closes without that, the client is gone: the jobs are cancelled. The command is ended in either case.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+import traceback
 from pathlib import Path
 from typing import IO, Any
 
@@ -60,14 +61,19 @@ def _watch() -> None:
             return
         jobs.append(said)
     for job in sorted(jobs, key=lambda one: "flink" not in one):  # which is quick: it needs no Beam
-        with contextlib.suppress(Exception):  # the next one must be cancelled all the same
+        try:
             cancel(job)
+        except Exception:  # noqa: BLE001  (the next one must be cancelled all the same; the log has this)
+            traceback.print_exc()
 
 
 def cancel(job: dict[str, Any]) -> None:
     """Cancels a job by what its client has said of it."""
     if "flink" in job:
         cancel_flink(job["flink"], job["name"])
+        return
+    if "dataflow" in job:
+        cancel_dataflow(job["dataflow"], job["flags"])
         return
     from poolsieve.dataflow.runners.base import import_beam
 
@@ -78,6 +84,14 @@ def cancel(job: dict[str, Any]) -> None:
     with grpc.insecure_channel(job["endpoint"]) as channel:
         stub = beam_job_api_pb2_grpc.JobServiceStub(channel)
         stub.Cancel(beam_job_api_pb2.CancelJobRequest(job_id=job["job"]), timeout=_PATIENCE)
+
+
+def cancel_dataflow(job: str, flags: list[str]) -> None:
+    """Cancels a job of Google's service, which is asked as its client asked it: by Beam's flags."""
+    from apache_beam.options.pipeline_options import PipelineOptions
+    from apache_beam.runners.dataflow.internal.apiclient import DataflowApplicationClient
+
+    DataflowApplicationClient(PipelineOptions(flags)).modify_job_state(job, "JOB_STATE_CANCELLED")
 
 
 def cancel_flink(url: str, name: str) -> None:
@@ -113,7 +127,7 @@ class Guard:
                 arguments, stdin=subprocess.PIPE, stdout=output, stderr=output, env=env, start_new_session=True
             )
 
-    def watch(self, **job: str) -> None:
+    def watch(self, **job: Any) -> None:
         """Names a job that must not go on without this process."""
         self._say(job)
 
@@ -124,10 +138,14 @@ class Guard:
             return ""
         return f"the job server ended by itself: {self.log} says why"
 
+    def settled(self) -> None:
+        """Says that no job goes on."""
+        self._say({"done": True})
+
     def end(self, *, orderly: bool) -> None:
         """Ends the command; with the jobs, unless they have come to their own end."""
         if orderly:
-            self._say({"done": True})
+            self.settled()
         pipe: IO[bytes] | None = self._process.stdin
         if pipe is not None:
             with contextlib.suppress(OSError):

@@ -67,11 +67,6 @@ def is_loopback(address: str) -> bool:
     )
 
 
-def if_here(address: str) -> str:
-    """The address, if it means the machine that it is used on; else empty, as for none."""
-    return address if address and is_loopback(address) else ""
-
-
 def get_json(url: str, timeout: float = ANSWER, method: str = "GET") -> Any:
     """What a REST service says; None if it says nothing that can be read."""
     try:

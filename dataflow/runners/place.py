@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import logging
+import math
 import threading
 import time
 import uuid
@@ -59,7 +60,7 @@ class Elsewhere(Place):
 
     Attributes:
         what: the engine, for people.
-        endpoint: of the job service.
+        endpoint: of the job service; empty for one that is no service of Beam's.
         guard: stands by the job.
         flags: Beam's, beside those of the preset.
         pool: where workers come from, if this process can ask there; else empty.
@@ -86,10 +87,13 @@ class Elsewhere(Place):
             PoolsieveError: in one line, what stopped it; the whole trace is in a file that it names.
         """
         moves, said = self._moving(sign), self._engine_said()
-        job = _Job(pipeline)
+        if self.flink:
+            self.guard.watch(flink=self.flink, name=self.name)  # which is known before there is a job
+        job = Submitted(pipeline, self._name)
         job.start()
         try:
-            self._wait(job, moves)
+            with _quiet_threads():
+                self._wait(job, moves)
         except BaseException:
             self._cancel(job)
             raise
@@ -116,23 +120,18 @@ class Elsewhere(Place):
 
         return moves
 
-    def _wait(self, job: _Job, moves: Sign) -> None:
+    def _wait(self, job: Submitted, moves: Sign) -> None:
         moved = looked = time.monotonic()
-        named = False
         while not job.done.wait(_LOOK):
             progress.check()
-            if not named and (named := job.id is not None):
-                self._name(job)
-            if time.monotonic() - looked > min(_LOOK_AGAIN, self.start_seconds):
+            if math.isfinite(self.start_seconds) and time.monotonic() - looked > min(_LOOK_AGAIN, self.start_seconds):
                 looked = time.monotonic()
                 moved = looked if moves() else moved
                 if looked - moved > self.start_seconds:
                     raise self._nothing_moves()
 
-    def _name(self, job: _Job) -> None:
+    def _name(self, job: Submitted) -> None:
         self.guard.watch(endpoint=self.endpoint, job=str(job.id))
-        if self.flink:
-            self.guard.watch(flink=self.flink, name=self.name)
 
     def _nothing_moves(self) -> PoolsieveError:
         return PoolsieveError(
@@ -140,22 +139,31 @@ class Elsewhere(Place):
             f"place, or not reach the worker pool; {self.guard.log} may say. -- --start_seconds=N waits longer"
         )
 
-    def _cancel(self, job: _Job) -> None:
+    def _cancel(self, job: Submitted) -> None:
         thread = threading.Thread(target=job.cancel, daemon=True)  # an engine that is stuck must not hold us
         thread.start()
         thread.join(timeout=_CANCEL)
         if self.flink:
             cancel_flink(self.flink, self.name)
+        elif job.cancelled:
+            self.guard.settled()
 
 
-class _Job(threading.Thread):
-    """A submitted pipeline, and the end of it."""
+class Submitted(threading.Thread):
+    """A submitted pipeline, and the end of it.
 
-    def __init__(self, pipeline: Any) -> None:
+    Args:
+        pipeline: Beam's.
+        named: called as soon as the service has given the job a name.
+    """
+
+    def __init__(self, pipeline: Any, named: Callable[[Submitted], None]) -> None:
         super().__init__(daemon=True, name="poolsieve-beam")
-        self.pipeline, self.done = pipeline, threading.Event()
+        self.pipeline, self.named = pipeline, named
+        self.done, self.sent = threading.Event(), threading.Event()
         self.result: Any = None
         self.error: Exception | None = None
+        self.cancelled = False
         self._context = contextvars.copy_context()
 
     def run(self) -> None:
@@ -165,23 +173,27 @@ class _Job(threading.Thread):
         except Exception as error:  # noqa: BLE001  (the waiting thread tells of it)
             self.error = error
         finally:
+            self.sent.set()
             self.done.set()
 
     def _run(self) -> None:
         with _quiet_messages():
             self.result = self.pipeline.run()
+            self.named(self)
+            self.sent.set()
             self.result.wait_until_finish()
 
     @property
     def id(self) -> str | None:
         """The job service's name for it, once it has one."""
-        return getattr(self.result, "_job_id", None)
+        return getattr(self.result, "_job_id", None) or getattr(getattr(self.result, "_job", None), "id", None)
 
     def cancel(self) -> None:
-        """Asks the job service, whatever it says."""
-        if self.result is not None:
+        """Asks the job service, whatever it says; a job that is just being sent is asked for once it is there."""
+        if self.sent.wait(_CANCEL) and self.result is not None:
             with contextlib.suppress(Exception):
                 self.result.cancel()
+                self.cancelled = True
 
     def messages(self) -> Iterator[str]:
         """What the job service said of it, the last first."""
@@ -199,6 +211,22 @@ def _quiet_messages() -> Iterator[None]:
         yield
     finally:
         root.removeFilter(_not_of_a_job)
+
+
+@contextlib.contextmanager
+def _quiet_threads() -> Iterator[None]:
+    """A thread of Beam's that loses its service prints a trace of it; the job's own error tells it."""
+    before = threading.excepthook
+
+    def hook(args: threading.ExceptHookArgs) -> None:
+        if args.exc_type.__module__.partition(".")[0] != "grpc":
+            before(args)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def _not_of_a_job(record: logging.LogRecord) -> bool:

@@ -10,9 +10,9 @@ from poolsieve.dataflow.runners import given
 from poolsieve.dataflow.runners.base import Setting
 from poolsieve.dataflow.runners.failures import new_log
 from poolsieve.dataflow.runners.guard import Guard
-from poolsieve.dataflow.runners.network import check_listens, if_here
+from poolsieve.dataflow.runners.network import check_listens
 from poolsieve.dataflow.runners.place import Elsewhere, Place, guarded
-from poolsieve.dataflow.runners.preflight import check_pool
+from poolsieve.dataflow.runners.preflight import check_pool, pool_here
 from poolsieve.scoring_models.base.errors import PlanError
 
 
@@ -28,8 +28,8 @@ class PortableRunner:
         if not endpoint:
             raise PlanError("--runner portable needs its job service: add -- --job_endpoint=HOST:PORT")
         check_listens(endpoint, "a Beam job service", "start it, or name another --job_endpoint")
-        if pool:
-            check_pool(pool)
+        if here := pool_here(pool, endpoint):
+            check_pool(here)
 
     def flags(self, setting: Setting) -> list[str]:
         """None of ours."""
@@ -44,6 +44,6 @@ class PortableRunner:
         """The service that is there."""
         pool, endpoint = given.pool_of(setting.flags), given.flag(setting.flags, "job_endpoint")
         with guarded(Guard(new_log("portable"))) as guard:
-            seen = if_here(pool)
+            seen = pool_here(pool, endpoint)
             seconds = given.start_seconds(setting.flags)
             yield Elsewhere("the job service", endpoint, guard, pool=seen, start_seconds=seconds)

@@ -12,14 +12,29 @@ from poolsieve.dataflow.runners.worker_pool import ask
 from poolsieve.scoring_models.base.errors import PlanError
 
 
+def pool_here(address: str, engine: str, *, ours: bool = False) -> str:
+    """The pool's address, if this process reaches what the engine's executors would reach by it; else empty.
+
+    `localhost` is each executor's own machine: it is this one if the engine is.
+
+    Args:
+        address: of the pool; "" for none.
+        engine: address of the master, or of the job service.
+        ours: the engine is a cluster of this machine.
+    """
+    if not address or ours:
+        return address
+    there = engine if engine.rpartition(":")[2].partition("/")[0].isdecimal() else ""  # not local[2], yarn, k8s
+    alone = engine.startswith("local")  # Spark in the job server itself
+    return address if is_loopback(address) and (alone or (there and is_loopback(there))) else ""
+
+
 def check_pool(address: str) -> None:
     """Asks a pool on this machine; one elsewhere is reached by executors, which pass our versions on.
 
     Raises:
         PlanError: if nothing answers, or has other versions.
     """
-    if not is_loopback(address):
-        return
     check_listens(address, "a worker pool", "start one with `poolsieve pool`")
     said = ask(address)
     if said is None:

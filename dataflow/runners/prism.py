@@ -13,9 +13,9 @@ from poolsieve.dataflow.runners.base import Setting
 from poolsieve.dataflow.runners.clusters.state import running
 from poolsieve.dataflow.runners.failures import new_log
 from poolsieve.dataflow.runners.guard import Guard
-from poolsieve.dataflow.runners.network import check_listens, if_here
+from poolsieve.dataflow.runners.network import check_listens
 from poolsieve.dataflow.runners.place import Elsewhere, Place, guarded
-from poolsieve.dataflow.runners.preflight import check_pool
+from poolsieve.dataflow.runners.preflight import check_pool, pool_here
 from poolsieve.scoring_models.base.errors import PlanError
 
 
@@ -27,11 +27,13 @@ class PrismConfig:
         endpoint: HOST:PORT of Prism's job service.
         pool: HOST:PORT of the worker pool; "" if the user names another environment.
         log: of the server, if it is of this machine's cluster.
+        ours: it is that.
     """
 
     endpoint: str = ""
     pool: str = ""
     log: str = ""
+    ours: bool = False
 
     @classmethod
     def of(cls, flags: Sequence[str]) -> PrismConfig:
@@ -40,7 +42,12 @@ class PrismConfig:
         here = None if endpoint else running("prism")
         if here is None:
             return cls(endpoint=endpoint, pool=pool)
-        return cls(endpoint=here.master, pool=pool or here.pool, log=here.processes[-1].log)
+        return cls(endpoint=here.master, pool=pool or here.pool, log=here.processes[-1].log, ours=True)
+
+    @property
+    def pool_here(self) -> str:
+        """The pool, if this process reaches it as the server does; else empty."""
+        return pool_here(self.pool, self.endpoint, ours=self.ours)
 
     def options(self) -> list[str]:
         """Beam's flags. Pure."""
@@ -62,8 +69,8 @@ class PrismRunner:
                 "by -- --job_endpoint=HOST:PORT --environment_config=HOST:PORT"
             )
         check_listens(config.endpoint, "Prism", "start it, or name another --job_endpoint")
-        if config.pool:
-            check_pool(config.pool)
+        if config.pool_here:
+            check_pool(config.pool_here)
 
     def flags(self, setting: Setting) -> list[str]:
         """The preset."""
@@ -83,7 +90,7 @@ class PrismRunner:
                 config.endpoint,
                 guard,
                 config.options(),
-                if_here(config.pool),
+                config.pool_here,
                 start_seconds=given.start_seconds(setting.flags),
                 engine_log=Path(config.log) if config.log else None,
             )

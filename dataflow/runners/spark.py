@@ -13,9 +13,9 @@ from poolsieve.dataflow.runners.clusters.state import running
 from poolsieve.dataflow.runners.failures import new_log
 from poolsieve.dataflow.runners.guard import Guard
 from poolsieve.dataflow.runners.java import JobServer, beams_jar, serving
-from poolsieve.dataflow.runners.network import check_listens, get_json, if_here
+from poolsieve.dataflow.runners.network import check_listens, get_json
 from poolsieve.dataflow.runners.place import Elsewhere, Place, guarded
-from poolsieve.dataflow.runners.preflight import check_minor, check_pool, engine_in
+from poolsieve.dataflow.runners.preflight import check_minor, check_pool, engine_in, pool_here
 from poolsieve.scoring_models.base.errors import PlanError
 
 MAIN = "org.apache.beam.runners.spark.SparkJobServerDriver"
@@ -43,8 +43,9 @@ class SparkConfig:
         jar: of the job server; "" for Beam's own.
         home: folder of Spark, for a jar without Spark in it.
         endpoint: of a job server that the user has; none is started then.
-        version: of the cluster's Spark; "" if not known.
+        version, scala: of the cluster's Spark, and of its Scala; "" if not known.
         memory: of an executor; "" for Spark's default.
+        ours: it is the cluster of this machine.
     """
 
     master: str = ""
@@ -53,7 +54,9 @@ class SparkConfig:
     home: str = ""
     endpoint: str = ""
     version: str = ""
+    scala: str = ""
     memory: str = ""
+    ours: bool = False
 
     @classmethod
     def of(cls, flags: Sequence[str]) -> SparkConfig:
@@ -69,8 +72,15 @@ class SparkConfig:
             jar=jar or here.jar,
             home="" if jar else here.home,
             version=here.versions.get("spark", ""),
+            scala=here.versions.get("scala", ""),
             memory="768m",
+            ours=True,
         )
+
+    @property
+    def pool_here(self) -> str:
+        """The pool, if this process reaches it as executors do; else empty."""
+        return pool_here(self.pool, self.endpoint or self.master, ours=self.ours)
 
     def options(self, endpoint: str = "") -> list[str]:
         """Beam's flags. Pure."""
@@ -129,7 +139,7 @@ class SparkRunner:
                 endpoint,
                 guard,
                 config.options(endpoint),
-                if_here(config.pool),
+                config.pool_here,
                 start_seconds=given.start_seconds(setting.flags),
             )
 
@@ -159,8 +169,9 @@ def check_spark(config: SparkConfig) -> None:
     if config.jar:
         found = engine_in(config.jar)
         check_minor("Spark", found.spark, config.version)
-    if config.pool:
-        check_pool(config.pool)
+        check_minor("Scala", found.scala, config.scala)  # its classes do not fit another's, whatever Spark
+    if config.pool_here:
+        check_pool(config.pool_here)
 
 
 def alive_workers(web: str, master: str) -> int | None:

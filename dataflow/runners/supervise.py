@@ -106,6 +106,6 @@ def root_cause(error: BaseException) -> BaseException:
 def _clean(error: BaseException) -> BaseException:
     text = str(error)
     mark = text.find(" [while running ")
-    if mark < 0 or not isinstance(error, PoolsieveError):
+    if mark < 0 or not isinstance(error, (PoolsieveError, MemoryError)):
         return error
     return type(error)(text[:mark])

@@ -40,7 +40,7 @@ class Options:
     """How a job is run; none of it changes a verdict.
 
     Attributes:
-        threads: that one worker may keep busy.
+        threads: that one worker may keep busy; 0: what its own machine has for it.
         retry_quarantined: try rows again whose scores failed.
         max_error_rate: fail if more of the rows than this share were quarantined; None: never.
         devices: of torch, for models that leave theirs open: a copy on each; none: where a model's own "auto" leads.

@@ -50,6 +50,15 @@ def up(workers: int, **flags: bool) -> None:
 
 
 @cluster.command()
+@_kinds("Fetch")
+def fetch(**flags: bool) -> None:
+    """Fetch and build what clusters are made of, all of it at a time, and start nothing: those named, or all."""
+    from poolsieve.dataflow.runners.clusters import up as clusters
+
+    clusters.fetch(_chosen(flags) or KINDS, _say)
+
+
+@cluster.command()
 @_kinds("End")
 def down(**flags: bool) -> None:
     """End clusters of this machine: those named, or all. Nothing is ended but what `up` has started."""

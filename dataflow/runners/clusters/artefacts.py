@@ -6,7 +6,9 @@ shaded, and takes the engine from the cluster it is for.
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +44,17 @@ def engines_folder() -> str:
 def kept(name: str, make: Callable[[str], None]) -> str:
     """The folder of that name, made by one process while others wait."""
     return made_once(os.path.join(engines_folder(), name), make)
+
+
+def together(*makers: Callable[[], object]) -> None:
+    """Calls all at a time: one downloads while another one builds.
+
+    Raises:
+        PlanError: that of the first which has one, when all have ended.
+    """
+    with ThreadPoolExecutor(len(makers)) as threads:
+        for made in [threads.submit(make) for make in makers]:
+            made.result()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +156,7 @@ def _pom(runner: str, main: str) -> str:
 
 
 def prism(version: str, say: Say) -> str:
-    """The Prism binary of a version of Beam, built by Go unless it is there.
+    """The Prism binary of a version of Beam, built by Go unless it is there; it listens on loopback alone.
 
     Raises:
         PlanError: if there is no Go, or it fails.
@@ -150,10 +164,36 @@ def prism(version: str, say: Say) -> str:
 
     def make(folder: str) -> None:
         go = tool("go", "Go builds Prism")
-        what = f"github.com/apache/beam/sdks/v2/go/cmd/prism@v{version}"
-        run([go, "install", what], f"Prism {version} (by Go)", say, env={"GOBIN": folder})
+        with tempfile.TemporaryDirectory(dir=engines_folder()) as place:
+            _prism_source(go, version, Path(place), say)
+            binary = os.path.join(folder, "prism")
+            run([go, "build", "-o", binary, "./go/cmd/prism"], f"Prism {version} (by Go)", say, cwd=place)
 
-    return os.path.join(kept(f"prism-{version}", make), "prism")
+    return os.path.join(kept(f"prism-{version}-loopback", make), "prism")
+
+
+def _prism_source(go: str, version: str, place: Path, say: Say) -> None:
+    """Beam's part in Go, in a folder of its own, since Go lets nobody change what is in its cache of modules."""
+    module = f"github.com/apache/beam/sdks/v2@v{version}"
+    said = run([go, "mod", "download", "-json", module], f"Beam {version} in Go (25 MB)", say, cwd=str(place))
+    source = Path(json.JSONDecoder().raw_decode(said, said.index("{"))[0]["Dir"])
+    shutil.copytree(source / "go", place / "go", copy_function=shutil.copyfile)
+    for name in ("go.mod", "go.sum"):
+        shutil.copyfile(source / name, place / name)
+    server = place / "go/pkg/beam/runners/prism/internal/jobservices/server.go"
+    server.write_text(on_loopback(server.read_text()))
+
+
+def on_loopback(source: str) -> str:
+    """Prism's server, in Go, that listened on every interface and has no option for another; nobody is asked who he is.
+
+    Raises:
+        PlanError: if it is not as it was in Beam 2.77.
+    """
+    made, count = re.subn(r'(net\.Listen\("tcp", fmt\.Sprintf\(")(:%d")', r"\g<1>127.0.0.1\2", source)
+    if count != 1:
+        raise PlanError("this version of Prism is not known, and would listen on every interface: take Beam 2.77")
+    return made
 
 
 def tool(name: str, what_for: str) -> str:
@@ -170,8 +210,8 @@ def tool(name: str, what_for: str) -> str:
 
 def run(
     command: Sequence[str], what: str, say: Say, *, cwd: str | None = None, env: Mapping[str, str] | None = None
-) -> None:
-    """Runs a program that fetches something, and says so while it takes.
+) -> str:
+    """Runs a program that fetches something, and says so while it takes; what it said.
 
     Raises:
         PlanError: with the end of what it said, if it fails or takes an hour.
@@ -191,9 +231,11 @@ def run(
         finally:
             process.kill()
             process.wait()
+        output.seek(0)
+        said = output.read().decode(errors="replace")
         if process.returncode != 0:
-            output.seek(0)
-            raise PlanError(f"{what} can't be had: {_end_of(output.read().decode(errors='replace'))}")
+            raise PlanError(f"{what} can't be had: {_end_of(said)}")
+        return said
 
 
 def _wait(process: subprocess.Popen[bytes], what: str, say: Say) -> None:

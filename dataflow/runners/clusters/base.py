@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from poolsieve.dataflow.runners.base import threads_for
 from poolsieve.dataflow.runners.clusters.artefacts import Say
 from poolsieve.dataflow.runners.clusters.processes import Process, start
 from poolsieve.dataflow.runners.clusters.state import Cluster
@@ -56,10 +57,10 @@ class Rising:
         dead = [one for one in self.processes if not one.alive]
         return f"{dead[0].name} has ended by itself ({dead[0].last_words() or 'its log is empty'})" if dead else ""
 
-    def pool(self, python: str, port: int) -> str:
-        """Starts a pool of Python workers; its address, once it answers."""
-        address = f"{LOOPBACK}:{port}"
-        self.start("pool", [python, "-m", "poolsieve.jobs.cli", "pool", "--port", str(port)])
+    def pool(self, python: str, port: int, workers: int) -> str:
+        """Starts a pool of Python workers, so many at a time; its address, once it answers."""
+        address, threads = f"{LOOPBACK}:{port}", threads_for(workers)
+        self.start("pool", [python, "-m", "poolsieve.jobs.cli", "pool", "--port", str(port), "--threads", str(threads)])
         self.until("the worker pool", lambda: ask(address, timeout=2.0))
         return address
 

@@ -54,8 +54,10 @@ class FlinkCluster:
     def fetch(self, say: Say) -> None:
         """Java must be there; Flink by pip, the job server by Maven."""
         java()
-        artefacts.FLINK.fetched(say)
-        artefacts.job_server(_RUNNER, MAIN, say)
+        artefacts.together(
+            lambda: artefacts.FLINK.fetched(say),
+            lambda: artefacts.job_server(_RUNNER, MAIN, say),
+        )
 
     def start(self, rising: Rising, workers: int) -> Cluster:
         """Job manager, task managers, pool."""
@@ -71,7 +73,7 @@ class FlinkCluster:
             memory = ["-Xmx512m", "-XX:MaxDirectMemorySize=384m"]
             rising.start(f"task-manager-{number}", [*run, *memory, _TASKS, "--configDir", conf])
         rising.until("Flink's slots", lambda: (get_json(f"{web}/overview") or {}).get("slots-total") == workers)
-        address = rising.pool(sys.executable, pool)
+        address = rising.pool(sys.executable, pool, workers)
         return Cluster(
             kind="flink",
             master=f"127.0.0.1:{rest}",

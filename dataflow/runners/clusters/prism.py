@@ -23,7 +23,7 @@ class PrismCluster:
         """Pool, server."""
         binary = artefacts.prism(versions()["beam"], rising.say)
         port, pool = free_ports(2)
-        address = rising.pool(sys.executable, pool)
+        address = rising.pool(sys.executable, pool, 1)  # one worker, which does all shards
         rising.start("prism", [binary, f"--job_port={port}", "--serve_http=false"])
         rising.until("Prism", lambda: listens("127.0.0.1", port, 1.0))
         return Cluster(

@@ -28,8 +28,10 @@ class SparkCluster:
     def fetch(self, say: Say) -> None:
         """Java must be there; Spark by pip, the job server by Maven."""
         java()
-        artefacts.SPARK.fetched(say)
-        artefacts.job_server(_RUNNER, MAIN, say)
+        artefacts.together(
+            lambda: artefacts.SPARK.fetched(say),
+            lambda: artefacts.job_server(_RUNNER, MAIN, say),
+        )
 
     def start(self, rising: Rising, workers: int) -> Cluster:
         """Master, workers, pool."""
@@ -45,7 +47,7 @@ class SparkCluster:
         for i, shown in enumerate(pages, 1):
             self._worker(rising, daemon, env, i, shown, master)
         rising.until("Spark's workers", lambda: alive_workers(web, master) == workers)
-        address = rising.pool(sys.executable, pool)
+        address = rising.pool(sys.executable, pool, workers)
         return Cluster(
             kind="spark",
             master=master,
@@ -55,7 +57,8 @@ class SparkCluster:
             jar=jar,
             home=home,
             web=web,
-            versions=versions() | {"spark": artefacts.SPARK.version, "beam of the job server": artefacts.BEAM_JAVA},
+            versions=versions()
+            | {"spark": artefacts.SPARK.version, "scala": _SCALA, "beam of the job server": artefacts.BEAM_JAVA},
         )
 
     def _worker(

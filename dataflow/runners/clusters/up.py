@@ -1,16 +1,17 @@
-"""`poolsieve cluster`: up, down, status."""
+"""`poolsieve cluster`: fetch, up, down, status."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from poolsieve.dataflow import leases
 from poolsieve.dataflow.runners.base import import_beam
-from poolsieve.dataflow.runners.clusters.artefacts import Say
+from poolsieve.dataflow.runners.clusters.artefacts import Say, together
 from poolsieve.dataflow.runners.clusters.base import Kind, Rising
 from poolsieve.dataflow.runners.clusters.flink import FlinkCluster
 from poolsieve.dataflow.runners.clusters.prism import PrismCluster
@@ -58,6 +59,19 @@ def up(kind: str, workers: int, say: Say, *, probe: bool = True) -> Cluster:
             forget(kind)
             raise
     return made
+
+
+def fetch(kinds: Iterable[str], say: Say) -> None:
+    """Fetches and builds what clusters are made of, at a time, and starts nothing: for an image, or before a CI run.
+
+    Args:
+        kinds: names of `KINDS`.
+        say: is told what is fetched, and how long that has taken.
+
+    Raises:
+        PlanError: if something can't be had.
+    """
+    together(*(functools.partial(KINDS[kind].fetch, say) for kind in kinds))
 
 
 def down(kind: str, say: Say) -> bool:

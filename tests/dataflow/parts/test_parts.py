@@ -176,6 +176,11 @@ def test_a_part_that_is_missing_is_named_with_what_to_run(pool: Path, tmp_path: 
     assert poolsieve.finish(source, out).counts.rows_in == 760
 
 
+def test_a_part_is_of_one_process_and_no_cluster_is_asked(pool: Path, tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="--runner spark shares the shards out by itself: leave one of them out"):
+        poolsieve.run(one_reading(pool), tmp_path / "parts", part="0/2", runner="spark")
+
+
 def test_before_any_part_the_command_is_a_run(pool: Path, tmp_path: Path) -> None:
     error = lacking(one_reading(pool), tmp_path / "out")
     assert error.share is None and "7 of 7 shards" in str(error)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
 from poolsieve.dataflow.runners.clusters.state import Cluster
 from poolsieve.dataflow.runners.network import get_json
-from tests.held_work import LIMIT, Work, one_line, wait_until
+from tests.held_work import LIMIT, Work, demo_gives_the_local_bytes, one_line, wait_until
 
 pytestmark = pytest.mark.clusters
+
+
+def test_the_demo_on_flink_gives_the_local_bytes_with_no_flag_to_look_up(flink: Cluster, tmp_path: Path) -> None:
+    demo_gives_the_local_bytes("flink", tmp_path)
 
 
 def states(flink: Cluster) -> list[str]:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from pathlib import Path
 
 import pytest
 
 from poolsieve.dataflow.runners.clusters import up as clusters
 from poolsieve.dataflow.runners.clusters.state import Cluster
 from poolsieve.scoring_models.base.errors import PlanError
-from tests.held_work import LIMIT, Work, one_line
+from tests.held_work import LIMIT, Work, demo_gives_the_local_bytes, one_line
 
 pytestmark = pytest.mark.clusters
+
+
+def test_the_demo_on_prism_gives_the_local_bytes_with_no_flag_to_look_up(prism: Cluster, tmp_path: Path) -> None:
+    demo_gives_the_local_bytes("prism", tmp_path)
 
 
 def test_prism_gives_the_local_bytes_and_a_cause_in_one_line(prism: Cluster, work: Work) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
+import threading
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -13,17 +15,20 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
 
 from poolsieve.dataflow.runners import given
+from poolsieve.dataflow.runners.base import THREADS, own_threads
 from poolsieve.dataflow.runners.clusters import state
+from poolsieve.dataflow.runners.clusters.artefacts import on_loopback, together
 from poolsieve.dataflow.runners.clusters.processes import Process, start
 from poolsieve.dataflow.runners.engine import RUNNERS, Engine
 from poolsieve.dataflow.runners.failures import cause_in, told
 from poolsieve.dataflow.runners.flink import FlinkConfig
-from poolsieve.dataflow.runners.preflight import check_minor, engine_in
+from poolsieve.dataflow.runners.preflight import check_minor, engine_in, pool_here
 from poolsieve.dataflow.runners.prism import PrismConfig
-from poolsieve.dataflow.runners.spark import SparkConfig
+from poolsieve.dataflow.runners.spark import SparkConfig, check_spark
 from poolsieve.dataflow.runners.versions import differences, versions
 from poolsieve.dataflow.runners.worker_pool import WorkerPool
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
+from poolsieve.scoring_models.devices.choice import cores
 from tests.cluster import free_port
 
 
@@ -90,7 +95,7 @@ def test_without_a_cluster_it_says_how_to_get_one(kind: str) -> None:
     ("kind", "flags", "said"),
     [
         ("spark", ["--spark_master_url=spark://127.0.0.1:{}", "--environment_config=localhost:1"], "a Spark master does"),
-        ("spark", ["--spark_master_url=nonsense", "--environment_config=localhost:1"], "a worker pool does not answer"),
+        ("spark", ["--spark_master_url=local[2]", "--environment_config=localhost:1"], "a worker pool does not answer"),
         ("spark", ["--spark_master_url=spark://h:7077"], "poolsieve pool"),
         ("spark", ["--job_endpoint=127.0.0.1:{}", "--environment_config=localhost:1"], "a Beam job server does not"),
         ("spark", ["--job_endpoint=h", "--environment_config=localhost:1"], "'h' is no address of a Beam job server"),
@@ -105,6 +110,27 @@ def test_without_a_cluster_it_says_how_to_get_one(kind: str) -> None:
 def test_what_does_not_answer_is_refused(kind: str, flags: list[str], said: str) -> None:
     with pytest.raises(PlanError, match=said):
         Engine(kind, flags=[flag.format(free_port()) for flag in flags])
+
+
+def test_localhost_is_this_machine_only_if_the_engine_is_here() -> None:
+    assert pool_here("localhost:5", "spark://127.0.0.1:7077") == "localhost:5"
+    assert pool_here("localhost:5", "local[2]") == pool_here("localhost:5", "localhost:8081") == "localhost:5"
+    assert pool_here("h:5", "", ours=True) == "h:5"
+    for engine in ("spark://h:7077", "spark://h:7077,h2:7077", "yarn", "k8s://https://h:443", "nonsense"):
+        assert pool_here("localhost:5", engine) == ""
+    assert pool_here("h:5", "localhost:8081") == pool_here("", "localhost:8081") == ""
+    Engine(
+        "spark", flags=["--spark_master_url=yarn", "--environment_config=localhost:1"]
+    )  # a pool beside each executor
+
+
+def test_a_connection_that_broke_is_no_cause_where_another_is_told() -> None:
+    broke, log = (
+        "status = StatusCode.UNAVAILABLE details = 'Stream removed'",
+        "unable to start sdk worker: connection refused",
+    )
+    assert "no worker pool answers" in str(cause_in(broke, log))
+    assert "ended in the middle" in str(cause_in(broke, "all is well"))
 
 
 def test_what_is_no_flink_and_no_pool_is_refused(port_that_answers: int) -> None:
@@ -138,6 +164,46 @@ def test_a_jar_of_another_spark_is_refused(tmp_path: Path) -> None:
         engine_in(str(tmp_path / "b.jar"))
 
 
+def test_a_job_server_of_another_scala_is_refused(tmp_path: Path, port_that_answers: int) -> None:
+    inside = {"spark-version-info.properties": "version=3.5.1", "library.properties": "version.number=2.13.8"}
+    config = SparkConfig(jar=jar(tmp_path / "a.jar", **inside), master="local[2]", version="3.5.9", scala="2.12")
+    with pytest.raises(PlanError, match=r"for Scala 2\.13\.8, and the cluster has Scala 2\.12"):
+        check_spark(config)
+    check_spark(dataclasses.replace(config, scala="2.13"))
+
+
+def test_prism_is_built_to_listen_on_loopback_alone() -> None:
+    source = 'lis, err := net.Listen("tcp", fmt.Sprintf(":%d", port))\nother(fmt.Sprintf(":%d", port))'
+    assert on_loopback(source) == source.replace('Sprintf(":%d", port))\n', 'Sprintf("127.0.0.1:%d", port))\n')
+    with pytest.raises(PlanError, match="would listen on every interface"):
+        on_loopback('lis, err := net.Listen("tcp", address)')
+
+
+def test_what_is_fetched_at_a_time_is_awaited_and_its_error_told() -> None:
+    there, done = threading.Barrier(2, timeout=60), list[int]()
+
+    def fail() -> None:
+        there.wait()
+        raise PlanError("no such thing")
+
+    def make() -> None:
+        there.wait()
+        done.append(1)
+
+    with pytest.raises(PlanError, match="no such thing"):
+        together(fail, make)
+    assert done == [1]
+
+
+def test_a_worker_knows_how_many_threads_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(THREADS, raising=False)
+    assert own_threads() == cores()
+    monkeypatch.setenv(THREADS, "3")
+    assert own_threads() == 3
+    monkeypatch.setenv(THREADS, "0")
+    assert own_threads() == cores()
+
+
 def test_flags_as_people_write_them() -> None:
     flags = ["--a=1", "--b", "2", "--a", "3", "--start_seconds", "5", "--c"]
     assert (given.flag(flags, "a"), given.flag(flags, "b"), given.flag(flags, "d")) == ("3", "2", "")
@@ -167,6 +233,7 @@ Job aborted due to stage failure: ... can be disabled by spark.excludeOnFailure.
         ("java.io.IOException: Insufficient number of network buffers: required 512", PoolsieveError, "network.min"),
         ("io.grpc.StatusRuntimeException: UNAVAILABLE: io exception\nCaused by: Connection refused", PoolsieveError, "no worker pool"),
         ("unable to start sdk worker h:1 error: connection refused", PoolsieveError, "no worker pool"),
+        ("java.io.InvalidClassException: org.apache.spark.rdd.RDD; local class incompatible: x", PoolsieveError, "other versions of"),
         ("RuntimeError: SDK worker disconnected", PoolsieveError, "ended in the middle"),
     ],
 )  # fmt: skip
