@@ -12,6 +12,7 @@ from poolsieve.filters.lists import In
 from poolsieve.filters.networks import dfn
 from poolsieve.filters.open_ended import OpenEnded, RightText
 from poolsieve.filters.pii import Masked, PersonalData
+from poolsieve.filters.sketches import ExactHash, ImageHash, TextSketch
 from poolsieve.filters.toxicity import celadon
 from poolsieve.filters.url_lists import urls
 from poolsieve.scoring_models.base.functions import scorer
@@ -22,6 +23,8 @@ __all__ = [
     "Drop",
     "Dsir",
     "Edit",
+    "ExactHash",
+    "ImageHash",
     "In",
     "Keep",
     "Masked",
@@ -29,6 +32,7 @@ __all__ = [
     "PersonalData",
     "RightText",
     "Score",
+    "TextSketch",
     "Top",
     "all_of",
     "any_of",

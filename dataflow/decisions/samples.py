@@ -17,6 +17,7 @@ from poolsieve.dataflow.store.stored import StoredScores
 from poolsieve.dataflow.store.summary import Sample
 from poolsieve.filters.dsl.cuts import Cut, only_cuts, tie_hashes
 from poolsieve.filters.dsl.top import Ranked
+from poolsieve.scoring_models.base.arrow import stands_in_ledger
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -69,9 +70,7 @@ def _beside(
 
 
 def _sample(rank: float, shard: Shard, source: StoredScores, state: State, i: Any) -> Sample:
-    scores = {
-        name: values[int(i)].as_py() for name, values in state.scores.items() if not pa.types.is_nested(values.type)
-    }
+    scores = {name: values[int(i)].as_py() for name, values in state.scores.items() if stands_in_ledger(values.type)}
     reason = state.reasons[state.reason[i]] if state.reason[i] >= 0 else ""
     uid = source.uid[int(i)].as_py()
     return Sample(rank, shard.name, int(source.rows[i]), uid, reason, json.dumps(scores))
