@@ -33,6 +33,7 @@ FEW = 64
 _VALUE = np.uint64((1 << 56) - 1)
 
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
+Floats = np.ndarray[Any, np.dtype[np.float32]]
 
 
 def sketches(texts: Texts) -> tuple[Bytes, Bools]:
@@ -114,11 +115,15 @@ def _salt() -> Hashes:
     return mixed(np.arange(1, BINS + 1, dtype=np.uint64))
 
 
-def similarity(first: Bytes, second: Bytes) -> np.ndarray[Any, np.dtype[np.float32]]:
+def similarity(first: Bytes, second: Bytes) -> Floats:
     """float32 (n,): estimates of Jaccard's similarity, from two times n sketches: uint8 (n, 256).
 
     Bytes of different values agree once in 256 times, which is taken off. Its standard deviation is about
     sqrt(J (1 - J) / 256): .03 at .5; larger for texts of fewer shingles than that.
     """
-    equal = (first == second).sum(axis=1)
-    return np.maximum((equal * (256 / BINS) - 1) / 255, 0).astype(np.float32)
+    return estimate((first == second).sum(axis=1))
+
+
+def estimate(equal: np.ndarray[Any, Any]) -> Floats:
+    """float32 (n,): what so many equal bytes of two sketches say."""
+    return np.maximum((equal - 1) / (BINS - 1), 0).astype(np.float32)
