@@ -17,7 +17,7 @@ import threading
 import unicodedata
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import xxhash
@@ -27,7 +27,7 @@ from poolsieve.filters.words.tokenizer import LONGEST, PIECES, Memory
 
 Hashes = np.ndarray[Any, np.dtype[np.uint64]]
 Ints = np.ndarray[Any, np.dtype[np.int64]]
-Hash = Literal["xxh64", "sha1"]
+
 
 PRIME = (1 << 61) - 1
 """Mersenne's, of datatrove's permutations."""
@@ -124,7 +124,7 @@ def _sha1(runs: Iterator[bytes], n: int) -> Hashes:
 HASHES: dict[str, Callable[[Iterator[bytes], int], Hashes]] = {"xxh64": _xxh64, "sha1": _sha1}
 
 
-def run_hashes(text: str, ngram: int = 5, kind: Hash = "xxh64") -> Hashes:
+def run_hashes(text: str, ngram: int = 5, kind: str = "xxh64") -> Hashes:
     """uint64 (n - ngram + 1,): the hash of each run of `ngram` of a text's n tokens; empty if there are fewer.
 
     `kind`: xxHash 64, the default of datatrove 0.10, or the first eight bytes of SHA-1, little-endian, as FineWeb was
@@ -181,7 +181,7 @@ def _permuted(block: Hashes, cuts: Ints, a: Hashes, b: Hashes, into: Hashes) -> 
 
 
 def signatures(
-    texts: Sequence[str | None], *, count: int = 112, ngram: int = 5, kind: Hash = "xxh64", seed: int = 1
+    texts: Sequence[str | None], *, count: int = 112, ngram: int = 5, kind: str = "xxh64", seed: int = 1
 ) -> list[Hashes | None]:
     """The signature of each text: uint64 (count,); None for null, and for fewer tokens than `ngram`."""
     found = [run_hashes(text, ngram, kind) if text is not None else np.empty(0, np.uint64) for text in texts]
