@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from poolsieve.filters.duplicates import families
 from poolsieve.filters.duplicates.chains import kept_by
+from poolsieve.filters.duplicates.clusters import named
+from poolsieve.filters.duplicates.families import COLUMNS, Members, values
 from poolsieve.filters.duplicates.signatures import HASHES, signatures
 from poolsieve.scoring_models.base.config import Config
 from poolsieve.scoring_models.base.derived import Part, Scores
@@ -96,8 +97,8 @@ class Chains(Config):
 
     @property
     def columns(self) -> Mapping[str, pa.DataType]:
-        """See `families.COLUMNS`."""
-        return families.COLUMNS
+        """See `COLUMNS`."""
+        return COLUMNS
 
     def check_types(self, where: str, types: Mapping[str, pa.DataType]) -> None:
         """Refuses what is no signature, and one that can't be parted.
@@ -113,32 +114,27 @@ class Chains(Config):
             )
 
     def gather(self, parts: Iterator[Part]) -> pa.Table:
-        """A line for each row of a family; `similarity` is the share of the signature's numbers that are equal."""
-        rows, numbers, some = self._collected(parts)
-        signed = np.flatnonzero(some)
-        kept = np.arange(len(some))
-        kept[signed] = signed[kept_by(numbers.reshape(len(signed), self.buckets, numbers.shape[1] // self.buckets))]
-        place = np.cumsum(some) - 1
-        similarity = np.ones(len(some))
-        for at in np.array_split(signed, max(1, len(signed) >> 12)):
-            similarity[at] = (numbers[place[at]] == numbers[place[kept[at]]]).mean(axis=1)
-        return families.table(rows, kept, np.arange(len(some)), similarity)
-
-    def _collected(self, parts: Iterator[Part]) -> tuple[families.Rows, Any, Any]:
-        """(rows, numbers, some): uint64 (m, count) for the m rows that have a signature, which `some` says of all."""
-        chunks: list[Any] = []
-
-        def stripped() -> Iterator[Part]:
-            for part in parts:
-                chunks.append(part.scores[self.signature])
-                yield part._replace(scores={})
-
-        rows = families.Rows.of(stripped(), {})
-        some = np.concatenate([np.empty(0, dtype=bool), *(np.asarray(chunk.is_valid()) for chunk in chunks)])
-        flat = b"".join([b"".join(chunk.drop_null().to_pylist()) for chunk in chunks])
-        width = next((chunk.type.byte_width for chunk in chunks), _BYTES * self.buckets)
-        return rows, np.frombuffer(flat, dtype="<u8").reshape(-1, width // _BYTES), some
+        """A line for each row of a cluster; `similarity` is the share of the signature's numbers that are equal."""
+        members = Members.of(parts, self.reads)
+        chunks = members.scores[self.signature]
+        width = chunks[0].type.byte_width if chunks else _BYTES * self.buckets
+        data, some = members.bytes_of(self.signature, width)
+        numbers, signed = data.view("<u8"), np.flatnonzero(some)
+        kept, rank = np.arange(len(some)), np.arange(len(some))
+        parts_of = numbers[signed].reshape(len(signed), self.buckets, width // (_BYTES * self.buckets))
+        kept[signed] = signed[kept_by(parts_of)]
+        rank[kept == rank] -= len(rank)  # the row that is kept is the first
+        return members.table(named(np.arange(len(some), dtype=np.uint64), rank, kept, _agreement(numbers, kept)))
 
     def values(self, scores: Scores, table: pa.Table) -> Mapping[str, pa.Array]:
         """The lines' columns, and rank 0, size 1 for a row that is in no family."""
-        return families.values(table)
+        return values(table, COLUMNS)
+
+
+def _agreement(numbers: Any, kept: Any) -> Any:
+    """float32 (n,): the share of each row's numbers, uint64 (n, count), that are those of the row kept for it."""
+    made = np.ones(len(kept), dtype=np.float32)
+    others = np.flatnonzero(kept != np.arange(len(kept)))
+    for at in np.array_split(others, 1 + (len(others) >> 12)):
+        made[at] = (numbers[at] == numbers[kept[at]]).mean(axis=1)
+    return made

@@ -13,7 +13,7 @@ from poolsieve.filters.duplicates.characters import Bytes
 from poolsieve.filters.duplicates.components import Ints
 from poolsieve.filters.duplicates.edges import CAP, Counts, capped, counted, least_equal
 from poolsieve.filters.duplicates.leaders import best_first, leaders
-from poolsieve.filters.duplicates.sketch import BINS, estimate
+from poolsieve.filters.duplicates.sketch import BINS, Floats, estimate
 from poolsieve.scoring_models.base.config import Config
 
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
@@ -77,7 +77,7 @@ def clusters(
         found, giants = _near(rows[each], sketches[each], rank[each], near)
         leader[each], equal[each] = each[found.leader], found.equal
         leader, equal = leader[best], equal[best]
-    return _named(rows, rank, leader, equal, giants)
+    return named(rows, rank, leader, estimate(equal), giants)
 
 
 def _best_copies(hashes: Bytes, rank: Ints) -> Ints:
@@ -119,8 +119,17 @@ def verified(rows: Rows, sketches: Bytes, near: Near) -> tuple[Edges, Counts]:
     return made[some], equal[some]
 
 
-def _named(rows: Rows, rank: Ints, leader: Ints, equal: Counts, giants: int) -> Clusters:
-    order = np.lexsort((rank, leader))  # a leader is the best of those that it takes
+def named(rows: Rows, rank: Ints, leader: Ints, similarity: Floats, giants: int = 0) -> Clusters:
+    """Clusters of n rows of which it is known which one is kept for each.
+
+    Args:
+        rows: uint64 (n,).
+        rank: int64 (n,), all different; a leader's is the least of those that it takes.
+        leader: int64 (n,), the place of the row that is kept for each.
+        similarity: float32 (n,), to that one.
+        giants: see `Clusters`.
+    """
+    order = np.lexsort((rank, leader))
     first = np.ones(len(rows), dtype=bool)
     first[1:] = leader[order][1:] != leader[order][:-1]
     firsts = np.flatnonzero(first)
@@ -132,7 +141,7 @@ def _named(rows: Rows, rank: Ints, leader: Ints, equal: Counts, giants: int) -> 
         cluster=np.repeat(least, sizes)[back],
         size=np.repeat(sizes, sizes)[back],
         rank=back - np.repeat(firsts, sizes)[back],
-        similarity=estimate(equal),
+        similarity=similarity,
         of=rows[leader],
         giants=giants,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ import pytest
 from poolsieve.dataflow import Pool
 from poolsieve.filters import Keep, Score, col, dedup
 from poolsieve.filters.dsl.derive import Derive
+from poolsieve.filters.duplicates.edges import least_equal
+from poolsieve.filters.duplicates.shingles import Texts
+from poolsieve.filters.duplicates.sketch import sketches
 from poolsieve.filters.minhash import Chains, MinHash
 from poolsieve.scoring_models.base.errors import PlanError
 from tests.conftest import decide, ledger, run
@@ -104,3 +108,76 @@ def test_a_pool_without_duplicates_and_an_empty_one(tmp_path: Path) -> None:
     for name, files in {"apart": [texts], "empty": [[]], "null": [[None, ""]]}.items():
         summary = run(pool(tmp_path / name / "pool", files) | dedup.fineweb(), tmp_path / name / "out")
         assert summary.kept == len(files[0])
+
+
+TEXTS = [text for texts in corpus(8, families=40) for text in texts]
+
+
+def split(texts: list[str], sizes: list[int]) -> list[list[str | None]]:
+    edges = np.cumsum([0, *sizes])
+    assert edges[-1] == len(texts)
+    return [list(texts[start:stop]) for start, stop in itertools.pairwise(edges)]
+
+
+def kept(out: Path) -> list[bool]:
+    return [row["keep"] for row in ledger(out).to_pylist()]
+
+
+def test_each_row_that_goes_resembles_one_that_stays(tmp_path: Path) -> None:
+    run(pool(tmp_path / "pool", split(TEXTS, [len(TEXTS)])) | dedup.minhash(), tmp_path / "out")
+    found = ledger(tmp_path / "out").to_pylist()
+    made, _ = sketches(Texts.of(pa.array(TEXTS)))
+    gone = [(i, int(row["dup.of"].rpartition(":")[2])) for i, row in enumerate(found) if not row["keep"]]
+    assert all(found[of]["keep"] and found[of]["dup.rank"] == 0 for _, of in gone)
+    for i, of in gone:
+        copy = TEXTS[i] == TEXTS[of]
+        assert found[i]["reason"] == ("dup.exact" if copy else "dup.near")
+        assert found[i]["dup.copy"] == copy
+        assert copy or (made[i] == made[of]).sum() >= least_equal(0.55)
+        assert found[i]["dup.cluster"] == found[of]["dup.cluster"]
+        assert found[i]["dup.size"] == sum(row["dup.cluster"] == found[i]["dup.cluster"] for row in found)
+    assert {row["reason"] for row in found} == {None, "dup.exact", "dup.near"}
+
+
+@pytest.mark.parametrize("stage", [dedup.minhash(), dedup.exact(), dedup.datatrove()])
+def test_files_batches_and_workers_do_not_show(tmp_path: Path, stage: Any) -> None:
+    n = len(TEXTS)
+    run(pool(tmp_path / "a" / "pool", split(TEXTS, [n])) | stage, tmp_path / "a" / "out")
+    many = pool(tmp_path / "b" / "pool", split(TEXTS, [7, n - 50, 0, 43]), row_group=11)
+    run(many | stage, tmp_path / "b" / "out", workers=3)
+    assert kept(tmp_path / "a" / "out") == kept(tmp_path / "b" / "out")
+    assert sum(kept(tmp_path / "a" / "out")) < n
+
+
+def test_the_best_one_stays(tmp_path: Path) -> None:
+    texts = ["one two three four five six seven eight"] * 5
+    pool(tmp_path / "pool", [list(texts)])
+    table = pq.read_table(tmp_path / "pool" / "00.parquet")
+    scores = pa.array([0.5, None, float("nan"), 0.75, 0.25], pa.float32())
+    pq.write_table(table.append_column("score", scores), tmp_path / "pool" / "00.parquet")
+    made = Pool.parquet(f"{tmp_path}/pool/*.parquet", uid="id", text="text")
+    run(made | dedup.exact(best="score"), tmp_path / "out")
+    assert kept(tmp_path / "out") == [False, False, False, True, False]
+    with pytest.raises(PlanError, match="best='text'"):
+        run(made | dedup.exact(best="text"), tmp_path / "out2")
+
+
+def test_a_stricter_threshold_needs_no_pool(tmp_path: Path) -> None:
+    made = pool(tmp_path / "pool", split(TEXTS, [len(TEXTS)]))
+    run(made | dedup.minhash(), tmp_path / "out")
+    before = sum(kept(tmp_path / "out"))
+    decide(made | dedup.minhash(strict=True), tmp_path / "out")
+    assert sum(kept(tmp_path / "out")) >= before
+
+
+def test_texts_without_words_are_copies_at_most(tmp_path: Path) -> None:
+    texts = ["", "", "word", "word", "!!!", "???", "a b c d", "a b c e", None, None]
+    run(pool(tmp_path / "pool", [texts]) | dedup.minhash(), tmp_path / "out")
+    found = ledger(tmp_path / "out").to_pylist()
+    assert [row["reason"] for row in found] == [None, "dup.exact", None, "dup.exact", *[None] * 6]
+
+
+def test_equal_documents_without_end(tmp_path: Path) -> None:
+    texts = ["the same words in each and every one of these documents"] * 60_000
+    summary = run(pool(tmp_path / "pool", [texts], row_group=20_000) | dedup.minhash(), tmp_path / "out")
+    assert (summary.kept, summary.reasons) == (1, {"dup.exact": 59_999})
