@@ -1,6 +1,6 @@
 """The DSL, every rule, every ready-made stage and the model-free statistics. Never imports Beam."""
 
-from poolsieve.filters import c4, datacomp, fineweb, gopher, labels, suite
+from poolsieve.filters import c4, datacomp, dedup, fineweb, gopher, labels, suite
 from poolsieve.filters.decontamination import decontaminate
 from poolsieve.filters.dsl.edits import Edit, editor
 from poolsieve.filters.dsl.expr import col, larger, smaller
@@ -12,6 +12,7 @@ from poolsieve.filters.lists import In
 from poolsieve.filters.networks import dfn
 from poolsieve.filters.open_ended import OpenEnded, RightText
 from poolsieve.filters.pii import Masked, PersonalData
+from poolsieve.filters.sketches import ExactHash, ImageHash, TextSketch
 from poolsieve.filters.toxicity import celadon
 from poolsieve.filters.url_lists import urls
 from poolsieve.scoring_models.base.functions import scorer
@@ -22,6 +23,8 @@ __all__ = [
     "Drop",
     "Dsir",
     "Edit",
+    "ExactHash",
+    "ImageHash",
     "In",
     "Keep",
     "Masked",
@@ -29,6 +32,7 @@ __all__ = [
     "PersonalData",
     "RightText",
     "Score",
+    "TextSketch",
     "Top",
     "all_of",
     "any_of",
@@ -37,6 +41,7 @@ __all__ = [
     "col",
     "datacomp",
     "decontaminate",
+    "dedup",
     "dfn",
     "dsir",
     "editor",

@@ -26,14 +26,13 @@ import pyarrow.parquet as pq
 from poolsieve.filters.dsl.expr import col
 from poolsieve.filters.dsl.ready import stage
 from poolsieve.filters.dsl.stages import Chain, Keep, Score
+from poolsieve.filters.words.mixing import Hashes, mixed
 from poolsieve.scoring_models.base.config import JsonObject
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.scorer import Scored, TextScorer
 
 N = 13
 """Words in an n-gram: the length that GPT-3 used for all but short benchmarks."""
-
-Hashes = np.ndarray[Any, np.dtype[np.uint64]]
 
 _NUMBER = re.compile(r"\d+(?:[.,،٫⎖⎗⎘]\d+)?")
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
@@ -98,14 +97,7 @@ def ngram_hashes(text: str, n: int = N) -> Hashes:
     made = np.zeros(count, dtype=np.uint64)
     for j in range(n):  # a polynomial in the words' hashes, modulo 2^64
         made = made * _MULTIPLIER + ids[j : j + count]
-    return _mixed(made)
-
-
-def _mixed(x: Hashes) -> Hashes:
-    """Stafford's variant 13 of the 64-bit finaliser of MurmurHash3, so that all bits depend on all words."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    return mixed(made)
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,6 +28,7 @@ from poolsieve.dataflow.store.summary import FunnelLine, cuts_to_json
 from poolsieve.dataflow.store.tables import write_table
 from poolsieve.filters.dsl.cuts import order_keys
 from poolsieve.filters.lists import Pairs, hex_pairs, sort_pairs
+from poolsieve.scoring_models.base.arrow import stands_in_ledger
 from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.derived import Reported, Sums
 from poolsieve.scoring_models.base.errors import PoolsieveError
@@ -254,8 +255,8 @@ def reported(step: DeriveStep, state: State) -> Sums:
 
 
 def ledger_table(source: StoredScores | Neighbours, state: State) -> pa.Table:
-    """The ledger of some rows: row, uid, keep, reason, then every score but embeddings, in recipe order."""
-    scores = {name: values for name, values in state.scores.items() if not pa.types.is_nested(values.type)}
+    """The ledger of some rows: row, uid, keep, reason, every score but embeddings and sketches, in recipe order."""
+    scores = {name: values for name, values in state.scores.items() if stands_in_ledger(values.type)}
     arrays = [pa.array(source.rows), source.uid, pa.array(state.alive), state.reason_strings(), *scores.values()]
     return pa.Table.from_arrays(arrays, names=["row", "uid", "keep", "reason", *scores])
 

@@ -17,6 +17,7 @@ from poolsieve.dataflow.store.neighbours import Neighbours
 from poolsieve.dataflow.store.summary import Sample
 from poolsieve.filters.dsl.cuts import Cut, only_cuts, tie_hashes
 from poolsieve.filters.dsl.top import Ranked
+from poolsieve.scoring_models.base.arrow import stands_in_ledger
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -82,7 +83,7 @@ def _beside(
 
 
 def _sample(rank: float, source: Neighbours, state: State, i: int) -> Sample:
-    scores = {name: values[i].as_py() for name, values in state.scores.items() if not pa.types.is_nested(values.type)}
+    scores = {name: values[i].as_py() for name, values in state.scores.items() if stands_in_ledger(values.type)}
     reason = state.reasons[state.reason[i]] if state.reason[i] >= 0 else ""
     shard = source.shards[int(np.searchsorted(source.starts, i, side="right")) - 1]
     return Sample(rank, shard.name, int(source.rows[i]), source.uid[i].as_py(), reason, json.dumps(scores))

@@ -123,7 +123,7 @@ def _levels(job: Job, items: Sequence[Item], cuts: Cuts, stop: int, top: Ranked)
     kind, sent = job.program.types[top.name], 0
     searches: Searches | None = None
     for _ in range(levels(kind)):
-        counts = [count_item(item, job, cuts, searches, at=stop, top=top) for item in items]
+        counts = [count_item(item, job, cuts, searches, at=stop, top=top, left_by="") for item in items]
         sent += _size(counts)
         total = Counted()
         for one in counts:

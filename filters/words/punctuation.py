@@ -28,3 +28,6 @@ TERMINAL = _characters(_TERMINAL)
 
 PUNCTUATION = TERMINAL | _characters(_OTHER)
 """Punctuation and control characters: `PUNCTUATION_SET` of the same module."""
+
+SPACED = (PUNCTUATION - TERMINAL) | frozenset("!.?。！．？")
+"""What stands for a blank where documents are compared: `PUNCTUATION` of the same module."""

@@ -23,16 +23,19 @@ def nulls(count: int, kind: pa.DataType) -> pa.Array:
 
 
 _FLOATS = r"<(?:\w{1,100}: )?(halffloat|float|double)(?: not null)?>"
+_BINARY = re.compile(r"fixed_size_binary\[([0-9]{1,9})\]")
 _LIST = re.compile(rf"(list|large_list){_FLOATS}|fixed_size_list{_FLOATS}\[([0-9]{{1,9}})\]")
 
 
 def type_named(name: str) -> pa.DataType:
-    """The type of which Arrow's spelling is `name`, as `float32`; also that of lists of floats.
+    """The type of which Arrow's spelling is `name`, as `float32`; also of lists of floats and bytes of one size.
 
     >>> type_named("list<float>") == type_named("list<item: float>") == pa.list_(pa.float32())
     True
     >>> type_named("fixed_size_list<item: halffloat not null>[512]").list_size
     512
+    >>> type_named("fixed_size_binary[16]") == pa.binary(16)
+    True
 
     Raises:
         ValueError: it has no such type, or another one with parameters.
@@ -42,6 +45,8 @@ def type_named(name: str) -> pa.DataType:
         kind, value, fixed, size = found.groups()
         item = type_named(value or fixed)
         return pa.large_list(item) if kind == "large_list" else pa.list_(item, int(size or -1))
+    if sized := _BINARY.fullmatch(name):
+        return pa.binary(int(sized[1]))
     return pa.type_for_alias(name)  # type: ignore[call-overload]  # pyarrow-stubs: literal names alone, no `str`
 
 
@@ -64,6 +69,15 @@ def byte_lengths(values: pa.Array) -> np.ndarray[Any, np.dtype[np.int64]]:
     if pa.types.is_string_view(values.type):
         values = values.cast(pa.large_string())  # Arrow has no lengths of views
     return np.asarray(pc.binary_length(cast(pa.StringArray, values)).fill_null(-1), dtype=np.int64)
+
+
+def stands_in_ledger(kind: pa.DataType) -> bool:
+    """Whether a score of this type has a column in the ledger. Embeddings and sketches stand in `scores/` alone.
+
+    >>> stands_in_ledger(pa.float32()), stands_in_ledger(pa.list_(pa.float16(), 512)), stands_in_ledger(pa.binary(16))
+    (True, False, False)
+    """
+    return not (pa.types.is_nested(kind) or pa.types.is_fixed_size_binary(kind))
 
 
 def is_id_list(kind: pa.DataType) -> bool:

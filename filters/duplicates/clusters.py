@@ -1,0 +1,147 @@
+"""Clusters of rows from their sketches: copies first, then candidates, verified edges, components, leaders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from poolsieve.filters.duplicates.bands import Bands, Edges, Rows, distinct, stars
+from poolsieve.filters.duplicates.characters import Bytes
+from poolsieve.filters.duplicates.components import Ints
+from poolsieve.filters.duplicates.edges import CAP, Counts, capped, counted, least_equal
+from poolsieve.filters.duplicates.leaders import best_first, leaders
+from poolsieve.filters.duplicates.sketch import BINS, Floats, estimate
+from poolsieve.scoring_models.base.config import Config
+
+Bools = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Near(Config):
+    """What counts as near.
+
+    Args:
+        edge: estimated similarity of two rows from which they are in one component.
+        leader: from which a row is taken by a better one of its component.
+        bands: how candidates are found.
+        cap: rows of the largest component.
+    """
+
+    edge: float | str | Decimal = 0.5
+    leader: float | str | Decimal = 0.55
+    bands: Bands = field(default_factory=Bands)
+    cap: int = CAP
+
+
+class Clusters(NamedTuple):
+    """Of n rows, in the order in which they were given.
+
+    Attributes:
+        cluster: uint64 (n,): the least row of its cluster.
+        size: int64 (n,): rows of its cluster.
+        rank: int64 (n,): 0 for the one that all others of the cluster resemble, then from the best on.
+        similarity: float32 (n,): to that one, 1 for itself and its copies.
+        of: uint64 (n,): that one.
+        giants: components that had more rows than the cap.
+    """
+
+    cluster: Rows
+    size: Ints
+    rank: Ints
+    similarity: np.ndarray[Any, np.dtype[np.float32]]
+    of: Rows
+    giants: int
+
+
+def clusters(
+    rows: Rows, hashes: Bytes, sketches: Bytes | None, some: Bools | None, score: Any = None, near: Near = Near()
+) -> Clusters:
+    """Clusters of n rows, of which each stands once in `rows`.
+
+    Args:
+        rows: uint64 (n,), in any order.
+        hashes: uint8 (n, 16): rows with equal ones are copies.
+        sketches: uint8 (n, 256); None if only copies are looked for.
+        some: bool (n,): which rows have a sketch.
+        score: (n,) numbers, of which the largest is best; None where no row is better than another.
+        near: what counts as near.
+    """
+    rank = best_first(score, hashes, rows)
+    best = _best_copies(hashes, rank)
+    leader, equal, giants = best.copy(), np.full(len(rows), BINS, dtype=np.int16), 0
+    if sketches is not None and some is not None:
+        each = np.flatnonzero((best == np.arange(len(rows))) & some)
+        found, giants = _near(rows[each], sketches[each], rank[each], near)
+        leader[each], equal[each] = each[found.leader], found.equal
+        leader, equal = leader[best], equal[best]
+    return named(rows, rank, leader, estimate(equal), giants)
+
+
+def _best_copies(hashes: Bytes, rank: Ints) -> Ints:
+    """int64 (n,): the place of the best row with the same hash."""
+    keys = np.ascontiguousarray(hashes).view(">u8")
+    order = np.lexsort((rank, keys[:, 1], keys[:, 0]))
+    there = keys[order]
+    first = np.ones(len(order), dtype=bool)
+    first[1:] = (there[1:] != there[:-1]).any(axis=1)
+    made = np.empty(len(order), dtype=np.int64)
+    made[order] = order[np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))]
+    return made
+
+
+class _Near(NamedTuple):
+    leader: Ints
+    equal: Counts
+
+
+def _near(rows: Rows, sketches: Bytes, rank: Ints, near: Near) -> tuple[_Near, int]:
+    """The leader of each of n rows that are no copies of one another."""
+    order = np.argsort(rows)
+    rows, sketches, rank = rows[order], sketches[order], rank[order]
+    edges, equal = verified(rows, sketches, near)
+    found, giants = capped(edges, equal, near.cap)
+    labels = rows.copy()
+    labels[np.searchsorted(rows, found.rows)] = found.labels
+    led = leaders(labels, rank, sketches, least_equal(near.leader))
+    made = _Near(np.empty_like(led.leader), np.empty_like(led.equal))
+    made.leader[order], made.equal[order] = order[led.leader], led.equal
+    return made, giants
+
+
+def verified(rows: Rows, sketches: Bytes, near: Near) -> tuple[Edges, Counts]:
+    """Edges between rows that resemble each other, and their equal bytes; `rows` are ascending."""
+    made = distinct(np.concatenate([stars(records) for records in near.bands.records(sketches, rows)]))
+    equal = counted(made, rows, sketches)
+    some = equal >= least_equal(near.edge)
+    return made[some], equal[some]
+
+
+def named(rows: Rows, rank: Ints, leader: Ints, similarity: Floats, giants: int = 0) -> Clusters:
+    """Clusters of n rows of which it is known which one is kept for each.
+
+    Args:
+        rows: uint64 (n,).
+        rank: int64 (n,), all different; a leader's is the least of those that it takes.
+        leader: int64 (n,), the place of the row that is kept for each.
+        similarity: float32 (n,), to that one.
+        giants: see `Clusters`.
+    """
+    order = np.lexsort((rank, leader))
+    first = np.ones(len(rows), dtype=bool)
+    first[1:] = leader[order][1:] != leader[order][:-1]
+    firsts = np.flatnonzero(first)
+    sizes = np.diff(firsts, append=len(rows))
+    back = np.empty_like(order)
+    back[order] = np.arange(len(order))
+    least = np.minimum.reduceat(rows[order], firsts) if len(rows) else rows
+    return Clusters(
+        cluster=np.repeat(least, sizes)[back],
+        size=np.repeat(sizes, sizes)[back],
+        rank=back - np.repeat(firsts, sizes)[back],
+        similarity=similarity,
+        of=rows[leader],
+        giants=giants,
+    )

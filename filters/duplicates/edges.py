@@ -1,0 +1,107 @@
+"""Candidates are looked at again: an edge stays if the sketches of its rows say so.
+
+Unverified, rows that have little in common are joined: by chance, and by chains of others that do.
+"""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from poolsieve.filters.duplicates.bands import Edges, Rows
+from poolsieve.filters.duplicates.characters import Bytes
+from poolsieve.filters.duplicates.components import Components, components
+from poolsieve.filters.duplicates.sketch import BINS
+
+CHUNK = 1 << 14
+"""Pairs of sketches that are compared at a time."""
+
+CAP = 20_000
+"""Rows of a component beyond which it is split: within one, leaders take the square of its size."""
+
+STEPS = tuple(Fraction(step, 20) for step in range(12, 21))
+"""Similarities (.6 to 1) that edges of a component beyond the cap are held to, one after the other."""
+
+Counts = np.ndarray[Any, np.dtype[np.int16]]
+
+
+def least_equal(threshold: float | str | Decimal | Fraction) -> int:
+    """How many bytes must be equal for an estimate of at least `threshold`, in the decimal that was written.
+
+    >>> least_equal(0.5), least_equal(0.55), least_equal(1)
+    (129, 142, 256)
+    """
+    return math.ceil(Fraction(str(threshold)) * (BINS - 1) + 1)
+
+
+def equal_bytes(sketches: Bytes, first: Any, second: Any) -> Counts:
+    """int16 (m,): equal bytes of the sketches at places `first` and `second`, int64 (m,) both."""
+    made = np.empty(len(first), dtype=np.int16)
+    for start in range(0, len(first), CHUNK):
+        part = slice(start, start + CHUNK)
+        made[part] = (sketches[first[part]] == sketches[second[part]]).sum(axis=1, dtype=np.int16)
+    return made
+
+
+def counted(edges: Edges, rows: Rows, sketches: Bytes) -> Counts:
+    """int16 (m,): equal bytes of each edge's two rows.
+
+    Args:
+        edges: of `rows`.
+        rows: ascending.
+        sketches: uint8 (n, 256), theirs.
+    """
+    places = np.searchsorted(rows, edges)
+    return equal_bytes(sketches, places[:, 0], places[:, 1])
+
+
+def capped(edges: Edges, equal: Counts, cap: int = CAP) -> tuple[Components, int]:
+    """Components of at most `cap` rows, and how many had more.
+
+    The edges of one that has more are held to ever higher similarities; what is too large even so, rows with one and
+    the same sketch, is cut by the order of its rows. Nothing of this depends on the order of the edges.
+
+    Args:
+        edges: verified ones.
+        equal: int16 (m,), their equal bytes.
+        cap: rows.
+    """
+    found = components(edges)
+    over = _over(found, cap)
+    giants = len(np.unique(found.labels[over]))
+    for step in STEPS:
+        if not over.any():
+            break
+        inside = over[np.searchsorted(found.rows, edges[:, 0])]
+        stays = ~inside | (equal >= least_equal(step))
+        edges, equal = edges[stays], equal[stays]
+        found = _with_all(found.rows, components(edges))
+        over = _over(found, cap)
+    return (_cut(found, cap) if over.any() else found), giants
+
+
+def _over(found: Components, cap: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """bool (k,): which rows are in a component of more than `cap`."""
+    _, where, sizes = np.unique(found.labels, return_inverse=True, return_counts=True)
+    return np.asarray(sizes > cap)[where]
+
+
+def _with_all(rows: Rows, found: Components) -> Components:
+    """The same with rows that have no edge any more, each its own component."""
+    labels = rows.copy()
+    labels[np.searchsorted(rows, found.rows)] = found.labels
+    return Components(rows, labels)
+
+
+def _cut(found: Components, cap: int) -> Components:
+    order = np.argsort(found.labels, kind="stable")
+    labels = found.labels[order]
+    _, firsts = np.unique(labels, return_index=True)
+    place = np.arange(len(order)) - np.repeat(firsts, np.diff(firsts, append=len(order)))
+    made = found.labels.copy()
+    made[order] = found.rows[order][np.arange(len(order)) - place % cap]
+    return Components(found.rows, made)

@@ -1,0 +1,71 @@
+"""Which rows of a component stay: each other row names one that it resembles.
+
+In the order of a score, then of hashes, then of rows, each row that is still there is a leader, and takes the rows that
+resemble it. A component's rows may resemble one another in a chain only; leaders of a chain are several.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from poolsieve.filters.duplicates.bands import Rows
+from poolsieve.filters.duplicates.characters import Bytes
+from poolsieve.filters.duplicates.components import Ints
+from poolsieve.filters.duplicates.edges import Counts, equal_bytes
+from poolsieve.filters.duplicates.sketch import BINS
+
+
+class Led(NamedTuple):
+    """Of n rows: int64 (n,), the place of the leader of each, and int16 (n,), bytes that its sketch has equal."""
+
+    leader: Ints
+    equal: Counts
+
+
+def best_first(score: np.ndarray[Any, Any] | None, hashes: Bytes, rows: Rows) -> Ints:
+    """int64 (n,): the rank of each row, 0 for the best: the largest score (NaN last), then the least hash, then row.
+
+    Args:
+        score: (n,) numbers; None where no row is better than another.
+        hashes: uint8 (n, 16).
+        rows: uint64 (n,).
+    """
+    keys = np.ascontiguousarray(hashes).view(">u8")
+    worse = () if score is None else (_descending(score),)
+    order = np.lexsort((rows, keys[:, 1], keys[:, 0], *worse))
+    made = np.empty(len(order), dtype=np.int64)
+    made[order] = np.arange(len(order))
+    return made
+
+
+def _descending(score: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Larger for worse; integers keep all of their digits."""
+    if np.issubdtype(score.dtype, np.floating):
+        return -score  # NaN is sorted behind all others
+    return np.unique(score, return_inverse=True)[1] * -1
+
+
+def leaders(labels: Rows, rank: Ints, sketches: Bytes, least: int) -> Led:
+    """The leader of each row.
+
+    Args:
+        labels: uint64 (n,), the component of each.
+        rank: int64 (n,), all different, as of `best_first`.
+        sketches: uint8 (n, 256).
+        least: bytes that a row has equal with its leader.
+    """
+    leader = np.arange(len(labels))
+    equal = np.full(len(labels), BINS, dtype=np.int16)
+    left = np.lexsort((rank, labels))
+    while len(left):
+        first = np.ones(len(left), dtype=bool)
+        first[1:] = labels[left[1:]] != labels[left[:-1]]
+        heads = left[np.maximum.accumulate(np.where(first, np.arange(len(left)), 0))]
+        left, heads = left[~first], heads[~first]
+        found = equal_bytes(sketches, heads, left)
+        taken = found >= least
+        leader[left[taken]], equal[left[taken]] = heads[taken], found[taken]
+        left = left[~taken]
+    return Led(leader, equal)
