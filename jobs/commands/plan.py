@@ -63,7 +63,8 @@ def _print(found: PlanReport) -> None:
     from poolsieve.jobs.commands.output import print_table, say
     from poolsieve.jobs.report.numbers import size_text
 
-    about = f" (an estimate: a run splits {found.big_files} big files first)" if found.big_files else ""
+    many = f"{found.big_files:,} big file{'s' * (found.big_files > 1)}"
+    about = f" (an estimate: a run splits {many} first)" if found.big_files else ""
     click.echo(f"pool     {found.shards} shards{about}, {size_text(found.bytes)}, {found.pool.root}")
     for gap in found.gaps[:5]:
         click.echo(f"gap      {gap}")
