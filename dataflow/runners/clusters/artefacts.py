@@ -6,6 +6,7 @@ shaded, and takes the engine from the cluster it is for.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -14,9 +15,11 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +36,7 @@ runs jobs of the installed SDK."""
 LIMIT = 3600.0
 """Seconds after which a download or a build is given up."""
 
-_SAY_EVERY = 15.0
+_SAY_EVERY, _LOOK = 15.0, 0.5
 
 
 def engines_folder() -> str:
@@ -47,14 +50,27 @@ def kept(name: str, make: Callable[[str], None]) -> str:
 
 
 def together(*makers: Callable[[], object]) -> None:
-    """Calls all at a time: one downloads while another one builds.
+    """Calls all at a time: one downloads while another one builds. When one fails, or the user stops, all stop.
 
     Raises:
-        PlanError: that of the first which has one, when all have ended.
+        PlanError: that of the first which has one.
     """
-    with ThreadPoolExecutor(len(makers)) as threads:
-        for made in [threads.submit(make) for make in makers]:
-            made.result()
+    stopped = _stopped.get() or threading.Event()
+    token = _stopped.set(stopped)
+    try:
+        with ThreadPoolExecutor(len(makers)) as threads:
+            try:
+                for made in as_completed([threads.submit(copy_context().run, make) for make in makers]):
+                    made.result()
+            except BaseException:
+                stopped.set()
+                raise
+    finally:
+        _stopped.reset(token)
+
+
+_stopped: ContextVar[threading.Event | None] = ContextVar("stopped", default=None)
+"""Set when what is fetched is wanted no more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,13 +255,15 @@ def run(
 
 
 def _wait(process: subprocess.Popen[bytes], what: str, say: Say) -> None:
-    started = time.monotonic()
-    while time.monotonic() - started < LIMIT:
-        try:
-            process.wait(timeout=_SAY_EVERY)
+    started = said = time.monotonic()
+    stopped = _stopped.get() or threading.Event()
+    while time.monotonic() - started < LIMIT and not stopped.is_set():
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=_LOOK)
             return
-        except subprocess.TimeoutExpired:
-            say(f"fetching {what}: {time.monotonic() - started:.0f} s")
+        if time.monotonic() - said > _SAY_EVERY:
+            said = time.monotonic()
+            say(f"fetching {what}: {said - started:.0f} s")
 
 
 def _end_of(said: str) -> str:

@@ -18,6 +18,7 @@ from poolsieve.dataflow.runners import given
 from poolsieve.dataflow.runners.base import THREADS, own_threads
 from poolsieve.dataflow.runners.clusters import state
 from poolsieve.dataflow.runners.clusters.artefacts import on_loopback, together
+from poolsieve.dataflow.runners.clusters.artefacts import run as fetched
 from poolsieve.dataflow.runners.clusters.processes import Process, start
 from poolsieve.dataflow.runners.engine import RUNNERS, Engine
 from poolsieve.dataflow.runners.failures import cause_in, told
@@ -179,20 +180,21 @@ def test_prism_is_built_to_listen_on_loopback_alone() -> None:
         on_loopback('lis, err := net.Listen("tcp", address)')
 
 
-def test_what_is_fetched_at_a_time_is_awaited_and_its_error_told() -> None:
-    there, done = threading.Barrier(2, timeout=60), list[int]()
+def test_what_is_fetched_at_a_time_stops_when_one_fails(cache: Path) -> None:
+    there, said = threading.Barrier(2, timeout=60), list[str]()
 
     def fail() -> None:
         there.wait()
         raise PlanError("no such thing")
 
-    def make() -> None:
+    def fetch() -> None:
         there.wait()
-        done.append(1)
+        together(lambda: fetched(["sleep", "600"], "what takes long", said.append))
 
     with pytest.raises(PlanError, match="no such thing"):
-        together(fail, make)
-    assert done == [1]
+        together(fail, fetch)
+    assert said[:1] == ["fetching what takes long"]
+    together(lambda: fetched(["true"], "what is quick", said.append))
 
 
 def test_a_worker_knows_how_many_threads_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
