@@ -49,11 +49,19 @@ def _first_rows(source: Neighbours, mask: Mask) -> Ints:
 
 
 def _best(ranks: np.ndarray[Any, Any], rows: Ints, source: Neighbours, state: State) -> list[Sample]:
-    """The rows with the lowest ranks; of those that tie, the first ones of each shard."""
-    order = np.argsort(ranks, kind="stable")
-    last = ranks[order[min(SAMPLES, len(order)) - 1]]
-    near = order[: int(np.searchsorted(ranks[order], last, side="right"))]
-    return sorted(_sample(float(ranks[i]), source, state, int(rows[i])) for i in near)[:SAMPLES]
+    """The rows with the lowest ranks; of those that tie, the first ones by shard's name and row."""
+    near = np.arange(len(rows))
+    if len(rows) > SAMPLES:
+        near = np.flatnonzero(ranks <= np.partition(ranks, SAMPLES - 1)[SAMPLES - 1])
+    # Any number of rows may tie, so that they are put in order before a line is made of one.
+    names = np.argsort(np.argsort([shard.name for shard in source.shards]))
+    order = np.lexsort((names[_shard_at(source, rows[near])], ranks[near]))[:SAMPLES]
+    return [_sample(float(ranks[i]), source, state, int(rows[i])) for i in near[order]]
+
+
+def _shard_at(source: Neighbours, rows: Ints) -> Ints:
+    """int64 (m,): the number of the shard that each row is in."""
+    return np.asarray(np.searchsorted(source.starts, rows, side="right") - 1, dtype=np.int64)
 
 
 def _beside_cuts(top: Ranked, cuts: Mapping[str, Cut], source: Neighbours, state: State) -> dict[str, list[Sample]]:
@@ -85,5 +93,5 @@ def _beside(
 def _sample(rank: float, source: Neighbours, state: State, i: int) -> Sample:
     scores = {name: values[i].as_py() for name, values in state.scores.items() if stands_in_ledger(values.type)}
     reason = state.reasons[state.reason[i]] if state.reason[i] >= 0 else ""
-    shard = source.shards[int(np.searchsorted(source.starts, i, side="right")) - 1]
+    shard = source.shards[int(_shard_at(source, np.array([i]))[0])]
     return Sample(rank, shard.name, int(source.rows[i]), source.uid[i].as_py(), reason, json.dumps(scores))

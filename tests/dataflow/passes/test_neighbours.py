@@ -11,6 +11,8 @@ import pytest
 
 import poolsieve
 from poolsieve.dataflow import progress
+from poolsieve.dataflow.decisions import samples
+from poolsieve.dataflow.decisions.record import SAMPLES
 from poolsieve.dataflow.passes import items as items_module
 from poolsieve.dataflow.passes.plan import prepare
 from poolsieve.dataflow.passes.steps import count_item, decide_item, score_item
@@ -107,3 +109,22 @@ def test_rows_of_cuts_and_decisions_are_counted(tmp_path: Path, pool: Path) -> N
     assert progress.of(job.run_id).counts()[top.cut] == 2 * rows["read"]
     decide_item(item, job, {top.cut: {}}, None, label="Decide", write=False)
     assert progress.of(job.run_id).counts()["decide"] == rows["read"]
+
+
+def test_few_lines_are_made_of_many_rows_that_tie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By name and row, whichever shards are walked together."""
+    (tmp_path / "pool").mkdir()
+    for name in ("b", "a", "c"):
+        table = pa.table({"uid": [f"{name}{row}" for row in range(500)], "text": ["x y"] * 500})
+        pq.write_table(table, tmp_path / "pool" / f"{name}.parquet")
+    made: list[int] = []
+    asked = samples._sample
+    monkeypatch.setattr(samples, "_sample", lambda *args: made.append(1) or asked(*args))
+    tied = Pool.parquet(f"{tmp_path}/pool/*.parquet", uid="uid", text="text") | Top("text.word_count", count=20)
+    alone = poolsieve.run(tied, tmp_path / "alone", samples=False)
+    monkeypatch.setattr(items_module, "LEAST_ITEMS", 1)
+    grouped = poolsieve.run(tied, tmp_path / "grouped", samples=False)
+    assert grouped.summary.samples == alone.summary.samples
+    assert len(made) <= 4 * 4 * SAMPLES
+    (beside,) = (rows for group, rows in grouped.summary.samples.items() if group.endswith("/dropped"))
+    assert [(row.shard[0], row.row) for row in beside] == sorted((row.shard[0], row.row) for row in beside)
