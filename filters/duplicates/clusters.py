@@ -10,9 +10,9 @@ import numpy as np
 
 from poolsieve.filters.duplicates.bands import Bands, Edges, Rows, distinct, stars
 from poolsieve.filters.duplicates.characters import Bytes
-from poolsieve.filters.duplicates.components import Ints
 from poolsieve.filters.duplicates.edges import CAP, Counts, capped, counted, least_equal
 from poolsieve.filters.duplicates.leaders import best_first, leaders
+from poolsieve.filters.duplicates.roots import Ints
 from poolsieve.filters.duplicates.sketch import BINS, estimate
 from poolsieve.scoring_models.base.config import Config
 

@@ -18,6 +18,8 @@ from poolsieve.filters.duplicates.clusters import Clusters, Near, clusters
 from poolsieve.filters.duplicates.components import components
 from poolsieve.filters.duplicates.edges import capped, counted, equal_bytes, least_equal
 from poolsieve.filters.duplicates.leaders import best_first, leaders
+from poolsieve.filters.duplicates.roots import hooked
+from poolsieve.filters.duplicates.roots import joined as joined_roots
 from poolsieve.filters.duplicates.sketch import similarity, sketches
 from poolsieve.scoring_models.base.errors import PlanError
 from tests.filters.duplicates.plain import joined
@@ -144,6 +146,14 @@ def test_components_have_their_least_row_in_any_order_and_split(seed: int, nodes
     assert (found.rows[linked] == joined_again.rows).all() and (found.labels[linked] == joined_again.labels).all()
     assert (found.rows[~linked] == found.labels[~linked]).all()
     assert sum(map(len, forests)) <= max(0, count)
+
+
+@settings(deadline=None, max_examples=60)
+@given(SEEDS, st.integers(1, 50), st.integers(0, 80))
+def test_numba_gives_the_same_roots(seed: int, count: int, edges: int) -> None:
+    pytest.importorskip("numba")
+    first, second = np.random.default_rng(seed).integers(0, count, (2, edges))
+    assert (joined_roots(count, first, second) == hooked(count, first, second)).all()
 
 
 def test_a_path_of_a_million_rows_is_one_component() -> None:
