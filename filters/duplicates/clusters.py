@@ -43,6 +43,7 @@ class Clusters(NamedTuple):
         cluster: uint64 (n,): the least row of its cluster.
         size: int64 (n,): rows of its cluster.
         rank: int64 (n,): 0 for the one that all others of the cluster resemble, then from the best on.
+        copy: int64 (n,): 0 for the best of the rows with the same hash, then from the best on.
         similarity: float32 (n,): to that one, 1 for itself and its copies.
         of: uint64 (n,): that one.
         giants: components that had more rows than the cap.
@@ -51,9 +52,10 @@ class Clusters(NamedTuple):
     cluster: Rows
     size: Ints
     rank: Ints
+    copy: Ints
     similarity: np.ndarray[Any, np.dtype[np.float32]]
     of: Rows
-    giants: int
+    giants: int = 0
 
 
 def clusters(
@@ -77,7 +79,7 @@ def clusters(
         found, giants = _near(rows[each], sketches[each], rank[each], near)
         leader[each], equal[each] = each[found.leader], found.equal
         leader, equal = leader[best], equal[best]
-    return _named(rows, rank, leader, equal, giants)
+    return _named(rows, rank, best, leader, equal)._replace(giants=giants)
 
 
 def _best_copies(hashes: Bytes, rank: Ints) -> Ints:
@@ -119,20 +121,43 @@ def verified(rows: Rows, sketches: Bytes, near: Near) -> tuple[Edges, Counts]:
     return made[some], equal[some]
 
 
-def _named(rows: Rows, rank: Ints, leader: Ints, equal: Counts, giants: int) -> Clusters:
-    order = np.lexsort((rank, leader))  # a leader is the best of those that it takes
-    first = np.ones(len(rows), dtype=bool)
-    first[1:] = leader[order][1:] != leader[order][:-1]
-    firsts = np.flatnonzero(first)
-    sizes = np.diff(firsts, append=len(rows))
-    back = np.empty_like(order)
-    back[order] = np.arange(len(order))
-    least = np.minimum.reduceat(rows[order], firsts) if len(rows) else rows
+class _Groups(NamedTuple):
+    """Rows by the place of one of them, the best first: their order, where each group begins in it, and its size."""
+
+    order: Ints
+    firsts: Ints
+    sizes: Ints
+
+    @classmethod
+    def of(cls, group: Ints, rank: Ints) -> _Groups:
+        """Of n rows with the `rank` of each."""
+        order = np.lexsort((rank, group))
+        first = np.ones(len(order), dtype=bool)
+        first[1:] = group[order][1:] != group[order][:-1]
+        firsts = np.flatnonzero(first)
+        return cls(order, firsts, np.diff(firsts, append=len(order)))
+
+    def back(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Values of the groups as values of the rows."""
+        made = np.empty(len(self.order), dtype=values.dtype)
+        made[self.order] = np.repeat(values, self.sizes)
+        return made
+
+    def places(self) -> Ints:
+        """int64 (n,): each row's place in its group."""
+        made = np.empty_like(self.order)
+        made[self.order] = np.arange(len(self.order)) - np.repeat(self.firsts, self.sizes)
+        return made
+
+
+def _named(rows: Rows, rank: Ints, best: Ints, leader: Ints, equal: Counts) -> Clusters:
+    groups = _Groups.of(leader, rank)
+    least = np.minimum.reduceat(rows[groups.order], groups.firsts) if len(rows) else rows
     return Clusters(
-        cluster=np.repeat(least, sizes)[back],
-        size=np.repeat(sizes, sizes)[back],
-        rank=back - np.repeat(firsts, sizes)[back],
+        cluster=groups.back(least),
+        size=groups.back(groups.sizes),
+        rank=groups.places(),
+        copy=_Groups.of(best, rank).places(),
         similarity=estimate(equal),
         of=rows[leader],
-        giants=giants,
     )

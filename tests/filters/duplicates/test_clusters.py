@@ -86,7 +86,7 @@ def plain(
 
 
 def by_row(rows: Any, found: Clusters) -> list[tuple[Any, ...]]:
-    return sorted(zip(rows.tolist(), *(part.tolist() for part in found[:5]), strict=True))
+    return sorted(zip(rows.tolist(), *(part.tolist() for part in found[:6]), strict=True))
 
 
 def case(seed: int) -> tuple[Any, Any, Any, Any, Any]:
@@ -126,6 +126,10 @@ def test_every_row_resembles_the_one_that_stands_for_it(seed: int) -> None:
     same = (hashes == hashes[of]).all(axis=1)
     assert (same | (similarity(made, made[of]) >= np.float32(0.55))).all()
     assert (found.of[of] == rows[of]).all() and (found.rank[of] == 0).all() and (score[of] >= score).all()
+    for group in np.unique(hashes, axis=0):
+        inside = (hashes == group).all(axis=1)
+        assert sorted(found.copy[inside]) == list(range(inside.sum()))
+        assert (np.argsort(found.copy[inside]) == np.argsort(found.rank[inside])).all()
     for cluster in np.unique(found.cluster):
         inside = found.cluster == cluster
         assert cluster == rows[inside].min() and (found.size[inside] == inside.sum()).all()
@@ -286,7 +290,7 @@ def test_many_texts_that_differ_and_have_one_sketch_are_split_at_the_cap() -> No
 
 def test_no_rows() -> None:
     none = clusters(np.zeros(0, "u8"), np.zeros((0, 16), "u1"), np.zeros((0, 256), "u1"), np.zeros(0, bool))
-    assert [len(part) for part in none[:5]] == [0] * 5
+    assert [len(part) for part in none[:6]] == [0] * 6
 
 
 def test_variants_of_a_text_are_found_and_others_are_not() -> None:

@@ -1,0 +1,134 @@
+"""`dedup.*`: runs over real pools, whatever their shards, workers and history; and decisions that read no text."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from poolsieve.dataflow import Pool
+from poolsieve.dataflow.passes.plan import prepare
+from poolsieve.dataflow.recipes.recipe import Recipe
+from poolsieve.filters import Keep, col, dedup
+from poolsieve.filters.dedup import Duplicates
+from poolsieve.filters.dsl.derive import Derive
+from poolsieve.scoring_models.base.errors import PlanError
+from tests.conftest import decide, fingerprint_of, ledger, run
+
+
+def documents() -> list[dict[str, Any]]:
+    rng = random.Random(5)
+    words = ["".join(rng.choices("abcdefghij", k=rng.randint(2, 8))) for _ in range(2000)]
+    made: list[dict[str, Any]] = []
+    for base in range(30):
+        tokens = rng.choices(words, k=220)
+        near = [w if rng.random() > 0.02 else "changed" for w in tokens]
+        for kind, text in (("base", tokens), ("copy", tokens), ("near", near), ("prefix", tokens[:200])):
+            made.append({"text": " ".join(text), "kind": kind, "base": base, "quality": rng.random()})
+    short: list[str | None] = ["", "", "one", "two", None, None, "one two three four", "one two three  four"]
+    made += [{"text": text, "kind": "short", "base": -1, "quality": 0.5} for text in short]
+    rng.shuffle(made)
+    return made
+
+
+def write(folder: Path, sizes: list[int]) -> Path:
+    folder.mkdir()
+    rows, start = documents(), 0
+    for i, size in enumerate(sizes):
+        pq.write_table(pa.Table.from_pylist(rows[start : start + size]), folder / f"p{i}.parquet", row_group_size=9)
+        start += size
+    assert start == len(rows)
+    return folder
+
+
+def recipe(folder: Path, **given: Any) -> Recipe:
+    pool = Pool.parquet(f"{folder}/*.parquet", text="text", quality="quality", split_bytes=20_000)
+    return pool | dedup.minhash(**given)
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Path:
+    return write(tmp_path / "pool", [50, 0, 70, 8])
+
+
+def test_one_row_of_each_family_stays_and_each_other_names_it(pool: Path, tmp_path: Path) -> None:
+    run(recipe(pool, best="quality"), tmp_path / "out")
+    lines = ledger(tmp_path / "out").to_pylist()
+    rows = documents()
+    families = [line for line, row in zip(lines, rows, strict=True) if row["kind"] != "short"]
+    kept = [line for line in families if line["keep"]]
+    assert len(kept) == 30 and {line["dup.size"] for line in families} == {4}
+    best = {row["base"]: max(r["quality"] for r in rows if r["base"] == row["base"]) for row in rows}
+    names = {
+        f"p{i}.parquet:{k}": row
+        for (i, k), row in zip(((i, k) for i, n in ((0, 50), (2, 70), (3, 8)) for k in range(n)), rows, strict=True)
+    }
+    for line, row in zip(lines, rows, strict=True):
+        if row["kind"] == "short":
+            continue
+        leader = names[line["dup.of"]]
+        assert leader["base"] == row["base"] and leader["quality"] == best[row["base"]]
+        assert line["keep"] == (leader is row) and line["dup.similarity"] >= 0.55
+        assert line["reason"] in ({None} if line["keep"] else {"dup.exact", "dup.near"})
+        assert line["reason"] != "dup.exact" or row["kind"] in ("base", "copy")
+
+
+def test_short_texts_and_nulls_are_copies_at_most(pool: Path, tmp_path: Path) -> None:
+    run(recipe(pool), tmp_path / "out")
+    found = zip(ledger(tmp_path / "out").to_pylist(), documents(), strict=True)
+    dropped = [(row["text"], line["reason"]) for line, row in found if row["kind"] == "short" and not line["keep"]]
+    assert dropped == [("", "dup.exact")]
+
+
+@pytest.mark.parametrize(("workers", "sizes"), [(2, [50, 0, 70, 8]), (1, [128])])
+def test_the_same_rows_for_any_shards_and_workers(pool: Path, tmp_path: Path, workers: int, sizes: list[int]) -> None:
+    run(recipe(pool, best="quality"), tmp_path / "one")
+    other = write(tmp_path / "other", sizes)
+    run(recipe(other, best="quality"), tmp_path / "two", workers=workers)
+    few = ["keep", "reason", "dup.size", "dup.rank", "dup.copy", "dup.similarity"]
+    assert ledger(tmp_path / "one").select(few) == ledger(tmp_path / "two").select(few)
+
+
+def test_another_threshold_is_a_decision_without_the_pool(pool: Path, tmp_path: Path) -> None:
+    run(recipe(pool, best="quality"), tmp_path / "out")
+    loose = ledger(tmp_path / "out").column("reason").to_pylist().count("dup.near")
+    pool.rename(tmp_path / "gone")
+    decide(recipe(pool, best="quality", threshold="0.9"), tmp_path / "out")
+    strict = ledger(tmp_path / "out").column("reason").to_pylist().count("dup.near")
+    assert strict < loose
+    (tmp_path / "gone").rename(pool)
+    run(recipe(pool, best="quality", threshold="0.9"), tmp_path / "fresh")
+    assert fingerprint_of(tmp_path / "fresh") == fingerprint_of(tmp_path / "out")
+
+
+def test_rows_that_are_out_stand_for_nobody(pool: Path, tmp_path: Path) -> None:
+    found = Pool.parquet(f"{pool}/*.parquet", text="text", quality="quality")
+    run(found | Keep(col("kind") == "near", reason="a.kind") | dedup.exact(), tmp_path / "out")
+    alive = [line for line in ledger(tmp_path / "out").to_pylist() if line["reason"] != "a.kind"]
+    assert len(alive) == 30 and all(line["keep"] and line["dup.size"] == 1 for line in alive)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"threshold": 0}, "threshold"),
+        ({"threshold": "much"}, "threshold"),
+        ({"edge": 1.5}, "edge"),
+        ({"cap": 1}, "cap"),
+        ({"bands": 60}, "Bands"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(PlanError, match=said):
+        Duplicates(hash="h", **wrong)
+
+
+def test_scores_of_another_kind_are_refused_when_planned(pool: Path, tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="numbers are needed"):
+        prepare(recipe(pool, best="kind"), str(tmp_path / "out"))
+    with pytest.raises(PlanError, match="the score of an ExactHash is needed"):
+        prepare(recipe(pool) | Derive(again=Duplicates(hash="quality")), str(tmp_path / "out"))
