@@ -21,7 +21,7 @@ $(LINKS):
 $(BIN)/poolsieve: pyproject.toml | $(LINKS)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet -e '.[clip,classifiers,text,endpoints,train,labels,suites,hub,dev]'
+	$(BIN)/pip install --quiet -e '.[clip,classifiers,text,endpoints,train,labels,numba,suites,hub,dev]'
 	$(BIN)/pip install --quiet --no-deps --force-reinstall fasttext-community==0.11.9  # it can train as well
 	@touch $@
 

@@ -1,19 +1,63 @@
-"""`dedup.*`: of rows that are duplicates of one another, one is kept."""
+"""`dedup.*`: rows that are copies of a better one, or near to one.
+
+Clusters depend on which rows are alive, so they are derived values and no scores: what is stored is each row's sketch,
+and another threshold, other bands or another idea of the best is a decision, which reads no text again. They are found
+by one worker that has the hash, the sketch and the score of all rows in memory (some 300 bytes a row). Their values
+stand in the ledger under a name (`dup`, if nothing is said). `dup.of` is the row that stands for a row, which it
+resembles, as `path:row`, and `dup.similarity` (float32) says how much; `dup.rank` is 0 for the row that stands for the
+others, then counts from the best on, as `dup.copy` does among copies; `dup.cluster` is the first row of the cluster,
+as `path:row`, and `dup.size` its rows.
+"""
 
 from __future__ import annotations
 
 from poolsieve.filters.dsl.derive import Derive
 from poolsieve.filters.dsl.expr import col
 from poolsieve.filters.dsl.ready import stage
-from poolsieve.filters.dsl.stages import Chain, Keep, Rule, Score
-from poolsieve.filters.duplicates.clusters import Near
-from poolsieve.filters.items.flags import NotTrue
+from poolsieve.filters.dsl.stages import Chain, Keep, Score
 from poolsieve.filters.minhash import Chains, MinHash
-from poolsieve.filters.near import Duplicates
+from poolsieve.filters.near import LEADER, Duplicates
 from poolsieve.filters.sketches import ExactHash, TextSketch
 
 BUCKETS, PER_BUCKET, NGRAM = 14, 8, 5
 """FineWeb's, and datatrove's defaults."""
+
+
+@stage(example="dedup.exact()")
+def exact(*, role: str = "text", normalised: bool = False, best: str | None = None, name: str = "dup") -> Chain:
+    """Keeps one row of those with the same text or bytes.
+
+    Args:
+        role: of text or bytes.
+        normalised: whether capitals and blanks make no difference.
+        best: a score or pool column; the row with the largest stays.
+        name: of the values.
+    """
+    hashed = Score(**{f"{name}.hash": ExactHash(role, normalised)})
+    found = Derive(**{name: Duplicates(hash=f"{name}.hash", best=best)})
+    return Chain((hashed, found, Keep(col(f"{name}.copy") == 0, reason=f"{name}.exact")))
+
+
+@stage(example="dedup.minhash()")
+def minhash(
+    *, threshold: float | str = LEADER, best: str | None = None, text: str = "text", name: str = "dup"
+) -> Chain:
+    """Keeps one row of those with the same text, and of those that share most of their shingles of five words.
+
+    Each row that is dropped resembles the one that `<name>.of` names.
+
+    Args:
+        threshold: estimated Jaccard similarity from which the best row drops another; .6 for next to no wrong ones.
+        best: a score or pool column; the row with the largest stays.
+        text: the role to read.
+        name: of the values.
+    """
+    hashed = Score(**{f"{name}.hash": ExactHash(text)})
+    sketched = Score(**{f"{name}.sketch": TextSketch(text=text)})
+    made = Duplicates(hash=f"{name}.hash", sketch=f"{name}.sketch", best=best, threshold=threshold)
+    copies = Keep(col(f"{name}.copy") == 0, reason=f"{name}.exact")
+    near = Keep(col(f"{name}.rank") == 0, reason=f"{name}.near")
+    return Chain((hashed, sketched, Derive(**{name: made}), copies, near))
 
 
 @stage(example="dedup.datatrove()")
@@ -30,9 +74,8 @@ def datatrove(
 ) -> Chain:
     """huggingface/datatrove 0.10's MinHash deduplication with its defaults: the rows that its own stages keep.
 
-    `{name}.signature` is stored; families stand in the ledger as `{name}.rank` (0 for the row kept), `.size`,
-    `.similarity` (share of the signature's numbers that are the kept row's), `.of` and `.cluster`. Chains of rows join
-    families whose ends do not resemble one another, as they do there.
+    `{name}.similarity` is the share of the signature's numbers that are those of the row kept. Chains of rows join
+    clusters whose ends do not resemble one another, as they do there.
 
     Args:
         text: the role to read.
@@ -61,54 +104,3 @@ def fineweb(*, text: str = "text", name: str = "dup", reason: str | None = None)
         reason: `{name}.near` if not given.
     """
     return datatrove(text=text, hash="sha1", name=name, reason=reason)
-
-
-@stage(example="dedup.exact()")
-def exact(
-    *,
-    role: str = "text",
-    normalised: bool = False,
-    best: str | None = None,
-    name: str = "dup",
-    reason: str | None = None,
-) -> Chain:
-    """Of rows with the same text (or the same bytes) one stays.
-
-    `{name}.exact` is stored; clusters stand in the ledger as `{name}.rank`, `.size`, `.of`, `.cluster` and others.
-
-    Args:
-        role: what is compared, text or bytes.
-        normalised: compare texts without capitals and with one blank for each run of blanks.
-        best: a score of an earlier stage, of which the largest stays; else the least hash does, then the first.
-        name: of the scores.
-        reason: `{name}.exact` if not given.
-    """
-    hashed = f"{name}.exact"
-    made = Derive(**{name: Duplicates(exact=hashed, best=best)})
-    unique = Keep(col(f"{name}.rank") <= 0, reason=reason or f"{name}.exact")
-    return Chain((Score(**{hashed: ExactHash(role, normalised=normalised)}), made, unique))
-
-
-@stage(example="dedup.minhash()")
-def minhash(
-    *, text: str = "text", strict: bool = False, best: str | None = None, name: str = "dup", reason: str | None = None
-) -> Chain:
-    """Copies, then near duplicates: each row that goes resembles one that stays, by an estimated Jaccard of .55.
-
-    `{name}.exact` and `{name}.sketch` are stored, 272 bytes a row; clusters stand in the ledger as `{name}.rank` (0 for
-    the row that stays), `.size`, `.similarity` and `.of` (the row that stays), `.cluster` and `.copy`. Another
-    threshold needs no pool again: see `Duplicates`, which this is made of.
-
-    Args:
-        text: the role to read.
-        strict: .60 instead of .55: fewer rows go, and those that go resemble one that stays more.
-        best: a score of an earlier stage, of which the largest stays; else the least hash does, then the first.
-        name: of the scores.
-        reason: of near ones, `{name}.near` if not given; copies go as `{name}.exact`.
-    """
-    hashed, sketch = f"{name}.exact", f"{name}.sketch"
-    by = Near(leader=0.6 if strict else 0.55)
-    scores = Chain((Score(**{hashed: ExactHash(text)}), Score(**{sketch: TextSketch(text=text)})))
-    made = Derive(**{name: Duplicates(exact=hashed, near=sketch, best=best, by=by)})
-    unique = Keep(col(f"{name}.rank") <= 0, reason=reason or f"{name}.near")
-    return Chain((scores, made, Rule(NotTrue(f"{name}.copy"), f"{name}.exact"), unique))

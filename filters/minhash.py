@@ -11,10 +11,10 @@ import pyarrow as pa
 
 from poolsieve.filters.duplicates.chains import kept_by
 from poolsieve.filters.duplicates.clusters import named
-from poolsieve.filters.duplicates.families import COLUMNS, Members, values
+from poolsieve.filters.duplicates.families import COLUMNS, Members, report, values
 from poolsieve.filters.duplicates.signatures import HASHES, signatures
 from poolsieve.scoring_models.base.config import Config
-from poolsieve.scoring_models.base.derived import Part, Scores
+from poolsieve.scoring_models.base.derived import Alive, Part, Scores, Sums
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
 from poolsieve.scoring_models.base.kinds import short
 from poolsieve.scoring_models.base.scorer import Scored, TextScorer
@@ -97,7 +97,7 @@ class Chains(Config):
 
     @property
     def columns(self) -> Mapping[str, pa.DataType]:
-        """See `COLUMNS`."""
+        """See `filters/dedup.py`."""
         return COLUMNS
 
     def check_types(self, where: str, types: Mapping[str, pa.DataType]) -> None:
@@ -124,11 +124,16 @@ class Chains(Config):
         parts_of = numbers[signed].reshape(len(signed), self.buckets, width // (_BYTES * self.buckets))
         kept[signed] = signed[kept_by(parts_of)]
         rank[kept == rank] -= len(rank)  # the row that is kept is the first
-        return members.table(named(np.arange(len(some), dtype=np.uint64), rank, kept, _agreement(numbers, kept)))
+        rows, alone = np.arange(len(some), dtype=np.uint64), np.arange(len(some))
+        return members.table(named(rows, rank, alone, kept, _agreement(numbers, kept)))
 
     def values(self, scores: Scores, table: pa.Table) -> Mapping[str, pa.Array]:
         """The lines' columns, and rank 0, size 1 for a row that is in no family."""
-        return values(table, COLUMNS)
+        return values(table)
+
+    def report(self, scores: Scores, kept: Alive) -> Sums:
+        """See `families.report`."""
+        return report(scores, kept)
 
 
 def _agreement(numbers: Any, kept: Any) -> Any:

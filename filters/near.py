@@ -4,101 +4,132 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from poolsieve.filters.duplicates.bands import Bands
 from poolsieve.filters.duplicates.clusters import Near, clusters
-from poolsieve.filters.duplicates.families import COLUMNS, Members, values
+from poolsieve.filters.duplicates.edges import CAP, least_equal
+from poolsieve.filters.duplicates.families import COLUMNS, Members, report, values
 from poolsieve.filters.duplicates.sketch import BINS
 from poolsieve.filters.sketches import HASH_BYTES
 from poolsieve.scoring_models.base.config import Config
-from poolsieve.scoring_models.base.derived import Part, Scores
+from poolsieve.scoring_models.base.derived import Alive, Part, Scores, Sums
 from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.base.kinds import short
+
+EDGE, LEADER = 0.5, 0.55
+"""Similarities of two rows of a component, and of a row and the one that stands for it. Of these and some twenty others
+they found most of the variants with less than 2 % of wrong ones (`benchmarks/dedup.py`)."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Duplicates(Config):
-    """Clusters of rows of which each resembles the best one, by the sketches of the rows that are alive.
-
-    Copies first: rows with the same `exact`. Of those that are left, rows whose `near` sketches agree are joined, and
-    in each component the best row takes those that resemble it, then the best one that is left, and so on. So a row
-    that is not the first of its cluster resembles the one that is; through a third is not enough.
-
-    All rows alive are seen at once, by one worker: 16 bytes of memory for each, 256 more for a sketch, and 16 for each
-    band of it while candidates are looked for.
+    """Clusters of the rows that are alive.
 
     Args:
-        exact: the score that `ExactHash` made.
-        near: the score that `TextSketch` made; None: copies alone.
-        best: a score, of which the largest is best; None: the least hash, which is nobody's choice.
-        by: what counts as near.
+        hash: the score of an `ExactHash`: rows with equal ones are copies. A row without one is nobody's copy.
+        sketch: the score of a `TextSketch`; without it copies alone are found.
+        best: a score or pool column of numbers; the largest of a cluster stands for the others. Without it, the row of
+            the least hash, which is as good as any and the same in every run.
+        threshold: estimated similarity from which a row stands for another.
+        edge: from which two rows are joined in one component.
+        bands: of a sketch.
+        band_bytes: of a band.
+        cap: rows of the largest component.
         version: raised when the same scores would give other values.
     """
 
-    exact: str
-    near: str | None = None
+    hash: str
+    sketch: str | None = None
     best: str | None = None
-    by: Near = field(default_factory=Near)
+    threshold: float | str = LEADER
+    edge: float | str = EDGE
+    bands: int = Bands().count
+    band_bytes: int = Bands().size
+    cap: int = CAP
     version: int = 1
 
-    in_manifest: ClassVar[bool] = True
+    def __post_init__(self) -> None:
+        Bands(self.bands, self.band_bytes)
+        for name, value in (("threshold", self.threshold), ("edge", self.edge)):
+            _check_share(name, value)
+        if type(self.cap) is not int or self.cap < 2:
+            raise PlanError(f"Duplicates(cap={short(self.cap)}): must be a whole number of rows, 2 or more")
+
+    @property
+    def near(self) -> Near:
+        """What counts as near."""
+        return Near(edge=self.edge, leader=self.threshold, bands=Bands(self.bands, self.band_bytes), cap=self.cap)
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The sketches, and the score."""
-        return tuple(name for name in (self.exact, self.near, self.best) if name is not None)
+        """The hash, and the sketch and the best score where there are any."""
+        return tuple(name for name in (self.hash, self.sketch, self.best) if name is not None)
 
     @property
     def columns(self) -> Mapping[str, pa.DataType]:
-        """See `families.COLUMNS`; and `copy`, whether it is a copy of the row that is kept."""
-        return {**COLUMNS, "copy": pa.bool_()}
+        """See `filters/dedup.py`."""
+        return COLUMNS
 
     def check_types(self, where: str, types: Mapping[str, pa.DataType]) -> None:
-        """Refuses what is no sketch, or no number.
+        """Refuses scores that are no hash, no sketch and no number.
 
         Raises:
-            PlanError: saying what it is.
+            PlanError: saying which.
         """
-        for name, width, maker in ((self.exact, HASH_BYTES, "ExactHash"), (self.near, BINS, "TextSketch")):
-            if name is not None and types[name] != pa.binary(width):
-                raise PlanError(f"{where}: {name!r} is {types[name]}, and a sketch that {maker} made is needed")
-        kind = None if self.best is None else types[self.best]
-        if kind is not None and not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-            raise PlanError(f"{where}: best={self.best!r} is {kind}, and a number is needed")
+        for name, size, made in ((self.hash, HASH_BYTES, "an ExactHash"), (self.sketch, BINS, "a TextSketch")):
+            if name is not None and types[name] != pa.binary(size):
+                raise PlanError(f"{where}: {name!r} is {types[name]}, and the score of {made} is needed")
+        if self.best is not None and not _is_number(types[self.best]):
+            raise PlanError(f"{where}: best={self.best!r} is {types[self.best]}, and numbers are needed")
 
     def gather(self, parts: Iterator[Part]) -> pa.Table:
-        """A line for each row of a cluster of two or more."""
+        """A line for each row of a cluster."""
         members = Members.of(parts, self.reads)
-        hashes, hashed = members.bytes_of(self.exact, HASH_BYTES)
-        at = np.flatnonzero(hashed)
-        hashes = hashes[at]
+        hashes, hashed = members.bytes_of(self.hash, HASH_BYTES)
+        at = np.flatnonzero(hashed)  # a row without a hash is nobody's copy, and has no sketch either
         sketches, some = self._sketches(members, at)
         score = None if self.best is None else _numbers(members.scores[self.best])[at]
-        found = clusters(np.arange(len(at), dtype=np.uint64), hashes, sketches, some, score, self.by)
+        found = clusters(np.arange(len(at), dtype=np.uint64), hashes[at], sketches, some, score, self.near)
         if found.giants:
-            _log.warning("%d components of near rows were larger than %d, and were split", found.giants, self.by.cap)
-        copies = (hashes == hashes[found.of.astype(np.int64)]).all(axis=1) & (found.rank > 0)
-        return members.some(at).table(found, copy=pa.array(copies))
+            _log.warning("%d components of near rows had more than %d rows and were split", found.giants, self.cap)
+        return members.some(at).table(found)
 
     def _sketches(self, members: Members, at: Any) -> tuple[Any, Any]:
-        if self.near is None:
+        if self.sketch is None:
             return None, None
-        sketches, some = members.bytes_of(self.near, BINS)
+        sketches, some = members.bytes_of(self.sketch, BINS)
         return sketches[at], some[at]
 
     def values(self, scores: Scores, table: pa.Table) -> Mapping[str, pa.Array]:
-        """The lines' columns; rank 0 and size 1 for a row that is in no cluster."""
-        return values(table, self.columns)
+        """The lines' columns."""
+        return values(table)
+
+    def report(self, scores: Scores, kept: Alive) -> Sums:
+        """See `families.report`."""
+        return report(scores, kept)
 
 
-def _numbers(chunks: list[pa.Array]) -> Any:
-    """float64 or int64 (n,); NaN, which is worst, for null."""
-    whole = pa.chunked_array(chunks) if chunks else pa.chunked_array([], pa.float64())
-    if whole.null_count == 0 and pa.types.is_integer(whole.type):
-        return whole.to_numpy()
-    return whole.cast(pa.float64(), safe=False).to_numpy()
+def _check_share(name: str, value: Any) -> None:
+    try:
+        fine = not isinstance(value, bool) and 0 < float(value) <= 1 and least_equal(value) > 0
+    except (TypeError, ValueError):
+        fine = False
+    if not fine:
+        raise PlanError(f"Duplicates({name}={short(value)}): must be a number above 0, and 1 at most")
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_floating(kind) or pa.types.is_integer(kind)
+
+
+def _numbers(arrays: list[pa.Array]) -> np.ndarray[Any, Any]:
+    """(n,): numbers; where some are missing, float64 with NaN, which is the worst."""
+    whole = pa.chunked_array(arrays) if arrays else pa.chunked_array([], pa.float64())
+    return whole.to_numpy() if not whole.null_count else whole.cast(pa.float64(), safe=False).to_numpy()

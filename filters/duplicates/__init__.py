@@ -1,7 +1,7 @@
 """Duplicates: sketches of texts and images, and clusters of rows from their sketches; arrays in and arrays out.
 
 `characters` and `shingles` take a text apart, `sketch` makes 256 bytes of it, `pictures` two hashes of an image.
-`bands` finds candidates among sketches, `components` joins them, `edges` verifies and caps, `leaders` says who stays,
-and `clusters` is all of that for rows that are in memory; `families` tells the ledger. `signatures` and `chains` are
-datatrove's way. May import `filters.words` and `scoring_models`; `filters/sketches.py` has the scorers.
+`bands` finds candidates among sketches, `components` joins them by `roots`, `edges` verifies and caps, `leaders` says
+who stays, and `clusters` is all of that for rows that are in memory. May import `filters.words` and `scoring_models`;
+`filters/sketches.py` has the scorers.
 """

@@ -10,9 +10,9 @@ import numpy as np
 
 from poolsieve.filters.duplicates.bands import Bands, Edges, Rows, distinct, stars
 from poolsieve.filters.duplicates.characters import Bytes
-from poolsieve.filters.duplicates.components import Ints
 from poolsieve.filters.duplicates.edges import CAP, Counts, capped, counted, least_equal
 from poolsieve.filters.duplicates.leaders import best_first, leaders
+from poolsieve.filters.duplicates.roots import Ints
 from poolsieve.filters.duplicates.sketch import BINS, Floats, estimate
 from poolsieve.scoring_models.base.config import Config
 
@@ -43,6 +43,7 @@ class Clusters(NamedTuple):
         cluster: uint64 (n,): the least row of its cluster.
         size: int64 (n,): rows of its cluster.
         rank: int64 (n,): 0 for the one that all others of the cluster resemble, then from the best on.
+        copy: int64 (n,): 0 for the best of the rows with the same hash, then from the best on.
         similarity: float32 (n,): to that one, 1 for itself and its copies.
         of: uint64 (n,): that one.
         giants: components that had more rows than the cap.
@@ -51,9 +52,10 @@ class Clusters(NamedTuple):
     cluster: Rows
     size: Ints
     rank: Ints
-    similarity: np.ndarray[Any, np.dtype[np.float32]]
+    copy: Ints
+    similarity: Floats
     of: Rows
-    giants: int
+    giants: int = 0
 
 
 def clusters(
@@ -77,7 +79,7 @@ def clusters(
         found, giants = _near(rows[each], sketches[each], rank[each], near)
         leader[each], equal[each] = each[found.leader], found.equal
         leader, equal = leader[best], equal[best]
-    return named(rows, rank, leader, estimate(equal), giants)
+    return named(rows, rank, best, leader, estimate(equal))._replace(giants=giants)
 
 
 def _best_copies(hashes: Bytes, rank: Ints) -> Ints:
@@ -119,29 +121,52 @@ def verified(rows: Rows, sketches: Bytes, near: Near) -> tuple[Edges, Counts]:
     return made[some], equal[some]
 
 
-def named(rows: Rows, rank: Ints, leader: Ints, similarity: Floats, giants: int = 0) -> Clusters:
-    """Clusters of n rows of which it is known which one is kept for each.
+class _Groups(NamedTuple):
+    """Rows by the place of one of them, the best first: their order, where each group begins in it, and its size."""
+
+    order: Ints
+    firsts: Ints
+    sizes: Ints
+
+    @classmethod
+    def of(cls, group: Ints, rank: Ints) -> _Groups:
+        """Of n rows with the `rank` of each."""
+        order = np.lexsort((rank, group))
+        first = np.ones(len(order), dtype=bool)
+        first[1:] = group[order][1:] != group[order][:-1]
+        firsts = np.flatnonzero(first)
+        return cls(order, firsts, np.diff(firsts, append=len(order)))
+
+    def back(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Values of the groups as values of the rows."""
+        made = np.empty(len(self.order), dtype=values.dtype)
+        made[self.order] = np.repeat(values, self.sizes)
+        return made
+
+    def places(self) -> Ints:
+        """int64 (n,): each row's place in its group."""
+        made = np.empty_like(self.order)
+        made[self.order] = np.arange(len(self.order)) - np.repeat(self.firsts, self.sizes)
+        return made
+
+
+def named(rows: Rows, rank: Ints, best: Ints, leader: Ints, similarity: Floats) -> Clusters:
+    """Clusters of n rows of which it is known which one stands for each.
 
     Args:
         rows: uint64 (n,).
-        rank: int64 (n,), all different; a leader's is the least of those that it takes.
-        leader: int64 (n,), the place of the row that is kept for each.
+        rank: int64 (n,), all different; of a leader the least of those that it takes.
+        best: int64 (n,), the place of the best row with the same hash.
+        leader: int64 (n,), the place of the row that stands for each.
         similarity: float32 (n,), to that one.
-        giants: see `Clusters`.
     """
-    order = np.lexsort((rank, leader))
-    first = np.ones(len(rows), dtype=bool)
-    first[1:] = leader[order][1:] != leader[order][:-1]
-    firsts = np.flatnonzero(first)
-    sizes = np.diff(firsts, append=len(rows))
-    back = np.empty_like(order)
-    back[order] = np.arange(len(order))
-    least = np.minimum.reduceat(rows[order], firsts) if len(rows) else rows
+    groups = _Groups.of(leader, rank)
+    least = np.minimum.reduceat(rows[groups.order], groups.firsts) if len(rows) else rows
     return Clusters(
-        cluster=np.repeat(least, sizes)[back],
-        size=np.repeat(sizes, sizes)[back],
-        rank=back - np.repeat(firsts, sizes)[back],
+        cluster=groups.back(least),
+        size=groups.back(groups.sizes),
+        rank=groups.places(),
+        copy=_Groups.of(best, rank).places(),
         similarity=similarity,
         of=rows[leader],
-        giants=giants,
     )

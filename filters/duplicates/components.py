@@ -1,17 +1,13 @@
-"""Connected components, each labelled by its least row: so any algorithm, any order and any split gives the same.
-
-By hooking and pointer jumping (Shiloach and Vishkin, "An O(log n) parallel connectivity algorithm", 1982).
-"""
+"""Connected components, each labelled by its least row: so any algorithm, any order and any split gives the same."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from poolsieve.filters.duplicates.bands import Edges, Rows
-
-Ints = np.ndarray[Any, np.dtype[np.int64]]
+from poolsieve.filters.duplicates.roots import roots
 
 
 class Components(NamedTuple):
@@ -29,26 +25,5 @@ class Components(NamedTuple):
 def components(edges: Edges) -> Components:
     """Components of uint64 (m, 2) edges, which may come in any order, in either direction and more than once."""
     rows, places = np.unique(edges, return_inverse=True)
-    first, second = places.reshape(-1, 2).T
-    return Components(rows, rows[_roots(len(rows), first, second)])
-
-
-def _roots(count: int, first: Ints, second: Ints) -> Ints:
-    """int64 (count,): the least node that is reached from each by edges between `first` and `second`."""
-    root = np.arange(count)
-    while len(first):
-        a, b = root[first], root[second]
-        apart = np.flatnonzero(a != b)
-        first, second, a, b = first[apart], second[apart], a[apart], b[apart]
-        np.minimum.at(root, np.maximum(a, b), np.minimum(a, b))
-        _jump(root)
-    return root
-
-
-def _jump(root: Ints) -> None:
-    """Has each node point at the end of its path, which is never above it."""
-    while True:
-        further = root[root]
-        if (further == root).all():
-            return
-        root[:] = further
+    first, second = np.ascontiguousarray(places.reshape(-1, 2).T)
+    return Components(rows, rows[roots(len(rows), first, second)])

@@ -7,21 +7,22 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from poolsieve.filters.duplicates.characters import Bytes
 from poolsieve.filters.duplicates.clusters import Bools, Clusters
-from poolsieve.filters.duplicates.components import Ints
-from poolsieve.scoring_models.base.derived import PATH, ROW, Part
+from poolsieve.filters.duplicates.roots import Ints
+from poolsieve.scoring_models.base.derived import PATH, ROW, Alive, Part, Scores, Sums
 
 COLUMNS: Mapping[str, pa.DataType] = {
-    "rank": pa.int64(),
+    "cluster": pa.string(),
     "size": pa.int64(),
+    "rank": pa.int64(),
+    "copy": pa.int64(),
     "similarity": pa.float32(),
     "of": pa.string(),
-    "cluster": pa.string(),
 }
-"""What is known of a row: its place in its cluster, 0 for the row that is kept; the cluster's rows; how much the row
-resembles the one kept, null for that one itself; the one kept, as FILE:ROW; the cluster's first row, likewise."""
+"""See `filters/dedup.py`."""
 
 
 class Members(NamedTuple):
@@ -66,25 +67,29 @@ class Members(NamedTuple):
         return Members(self.paths, self.file[at], self.row[at], {})
 
     def names(self, at: Ints) -> pa.Array:
-        """FILE:ROW of some rows."""
-        pairs = zip(self.file[at].tolist(), self.row[at].tolist(), strict=True)
-        return pa.array([f"{self.paths[file]}:{row}" for file, row in pairs], pa.string())
+        """path:row of some rows."""
+        rows = pa.array(self.row[at], pa.int64()).cast(pa.string())
+        return pc.binary_join_element_wise(self.files(at), rows, ":")
 
-    def table(self, found: Clusters, **more: pa.Array) -> pa.Table:
-        """A line for each row of a cluster of two or more. `found` has the places of these rows; `more` n values."""
+    def files(self, at: Ints) -> Any:
+        """The paths of some rows."""
+        return pa.array(self.paths, pa.string()).take(pa.array(self.file[at], pa.int64()))
+
+    def table(self, found: Clusters) -> pa.Table:
+        """A line for each row of a cluster of two or more; `found` has the places of these rows."""
         at = np.flatnonzero(found.size > 1)
-        own = found.rank[at] == 0
-        here = pa.array(at, pa.int64())
-        made = {
-            PATH: pa.array(self.paths, pa.string()).take(pa.array(self.file[at], pa.int64())),
-            ROW: pa.array(self.row[at], pa.int64()),
-            "rank": pa.array(found.rank[at], pa.int64()),
-            "size": pa.array(found.size[at], pa.int64()),
-            "similarity": pa.array(found.similarity[at], pa.float32(), mask=own),
-            "of": self.names(found.of[at].astype(np.int64)),
-            "cluster": self.names(found.cluster[at].astype(np.int64)),
-        }
-        return pa.table({**made, **{name: values.take(here) for name, values in more.items()}})
+        return pa.table(
+            {
+                PATH: self.files(at),
+                ROW: pa.array(self.row[at], pa.int64()),
+                "cluster": self.names(found.cluster[at].astype(np.int64)),
+                "size": found.size[at],
+                "rank": found.rank[at],
+                "copy": found.copy[at],
+                "similarity": found.similarity[at],
+                "of": self.names(found.of[at].astype(np.int64)),
+            }
+        )
 
 
 def _bytes(chunk: pa.Array, width: int) -> Any:
@@ -95,7 +100,17 @@ def _bytes(chunk: pa.Array, width: int) -> Any:
     return flat[valid.offset * width : (valid.offset + len(valid)) * width].reshape(-1, width)
 
 
-def values(lines: pa.Table, columns: Iterable[str]) -> dict[str, pa.Array]:
-    """The columns of rows that are alive. A row without a line is alone: rank 0, size 1, and the rest null."""
-    made = {name: lines.column(name).combine_chunks() for name in columns}
-    return {**made, "rank": made["rank"].fill_null(0), "size": made["size"].fill_null(1)}
+_ALONE = {"size": 1, "rank": 0, "copy": 0}
+
+
+def values(lines: pa.Table) -> dict[str, pa.Array]:
+    """The columns of rows that are alive. A row without a line is alone: in no cluster, and like no other."""
+    made = {name: lines.column(name).combine_chunks() for name in COLUMNS}
+    return made | {name: made[name].fill_null(value) for name, value in _ALONE.items()}
+
+
+def report(scores: Scores, kept: Alive) -> Sums:
+    """Clusters of several rows (counted where the row that stands for them is), copies, and other near rows."""
+    size, rank, copy = (np.asarray(scores[name].fill_null(0)) for name in ("size", "rank", "copy"))
+    counts = {"clusters": (rank == 0) & (size > 1), "copies": copy > 0, "near": (rank > 0) & (copy == 0)}
+    return {"": {name: int(some.sum()) for name, some in counts.items()}}

@@ -12,8 +12,8 @@ import numpy as np
 
 from poolsieve.filters.duplicates.bands import Rows
 from poolsieve.filters.duplicates.characters import Bytes
-from poolsieve.filters.duplicates.components import Ints
 from poolsieve.filters.duplicates.edges import Counts, equal_bytes
+from poolsieve.filters.duplicates.roots import Ints
 from poolsieve.filters.duplicates.sketch import BINS
 
 

@@ -147,17 +147,18 @@ def _piece(texts: Texts, start: int, stop: int, begins: bool) -> tuple[Places, H
     np.logical_not(word, out=first[1:])
     first[texts.bounds[edges[0] : edges[1]] - start] = True
     first[owns] = True
-    at = np.flatnonzero(first[:-1] & word)
-    return at + start, *_sums(folded, at), bool(first[-1])
+    begin = np.ones(len(first), dtype=bool)
+    np.logical_and(first[:-1], word, out=begin[:-1])
+    places = np.flatnonzero(begin)
+    return places[:-1] + start, *_sums(folded, places), bool(first[-1])
 
 
-def _sums(folded: Bytes, at: Places) -> tuple[Hashes, np.uint64]:
-    """(sums of the words that begin at `at`, the sum before the first)."""
+def _sums(folded: Bytes, places: Places) -> tuple[Hashes, np.uint64]:
+    """(sums of the words that begin at `places`, of which the last is the end; the sum before the first)."""
     running = _running(folded)
-    places = np.append(at, len(folded))
     ends = running.reshape(-1).take((places & (LANES - 1)) * running.shape[1] + (places >> _SHIFT))
     made = ends[1:] - ends[:-1]
-    made *= _powers(R).down[at]
+    made *= _powers(R).down[places[:-1]]
     return made, ends[0]
 
 

@@ -18,6 +18,8 @@ from poolsieve.filters.duplicates.clusters import Clusters, Near, clusters
 from poolsieve.filters.duplicates.components import components
 from poolsieve.filters.duplicates.edges import capped, counted, equal_bytes, least_equal
 from poolsieve.filters.duplicates.leaders import best_first, leaders
+from poolsieve.filters.duplicates.roots import hooked
+from poolsieve.filters.duplicates.roots import joined as joined_roots
 from poolsieve.filters.duplicates.sketch import similarity, sketches
 from poolsieve.scoring_models.base.errors import PlanError
 from tests.filters.duplicates.plain import joined
@@ -84,7 +86,7 @@ def plain(
 
 
 def by_row(rows: Any, found: Clusters) -> list[tuple[Any, ...]]:
-    return sorted(zip(rows.tolist(), *(part.tolist() for part in found[:5]), strict=True))
+    return sorted(zip(rows.tolist(), *(part.tolist() for part in found[:6]), strict=True))
 
 
 def case(seed: int) -> tuple[Any, Any, Any, Any, Any]:
@@ -124,6 +126,10 @@ def test_every_row_resembles_the_one_that_stands_for_it(seed: int) -> None:
     same = (hashes == hashes[of]).all(axis=1)
     assert (same | (similarity(made, made[of]) >= np.float32(0.55))).all()
     assert (found.of[of] == rows[of]).all() and (found.rank[of] == 0).all() and (score[of] >= score).all()
+    for group in np.unique(hashes, axis=0):
+        inside = (hashes == group).all(axis=1)
+        assert sorted(found.copy[inside]) == list(range(inside.sum()))
+        assert (np.argsort(found.copy[inside]) == np.argsort(found.rank[inside])).all()
     for cluster in np.unique(found.cluster):
         inside = found.cluster == cluster
         assert cluster == rows[inside].min() and (found.size[inside] == inside.sum()).all()
@@ -144,6 +150,14 @@ def test_components_have_their_least_row_in_any_order_and_split(seed: int, nodes
     assert (found.rows[linked] == joined_again.rows).all() and (found.labels[linked] == joined_again.labels).all()
     assert (found.rows[~linked] == found.labels[~linked]).all()
     assert sum(map(len, forests)) <= max(0, count)
+
+
+@settings(deadline=None, max_examples=60)
+@given(SEEDS, st.integers(1, 50), st.integers(0, 80))
+def test_numba_gives_the_same_roots(seed: int, count: int, edges: int) -> None:
+    pytest.importorskip("numba")
+    first, second = np.random.default_rng(seed).integers(0, count, (2, edges))
+    assert (joined_roots(count, first, second) == hooked(count, first, second)).all()
 
 
 def test_a_path_of_a_million_rows_is_one_component() -> None:
@@ -276,7 +290,7 @@ def test_many_texts_that_differ_and_have_one_sketch_are_split_at_the_cap() -> No
 
 def test_no_rows() -> None:
     none = clusters(np.zeros(0, "u8"), np.zeros((0, 16), "u1"), np.zeros((0, 256), "u1"), np.zeros(0, bool))
-    assert [len(part) for part in none[:5]] == [0] * 5
+    assert [len(part) for part in none[:6]] == [0] * 6
 
 
 def test_variants_of_a_text_are_found_and_others_are_not() -> None:

@@ -1,0 +1,53 @@
+"""`benchmarks/dedup.py`: what it plants, how it judges, and the whole of it at a size that measures nothing."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.dedup import KINDS, Judge, judged, planted, synthetic, variant
+from tests.filters.duplicates.plain import shingle_hashes
+
+SCRIPT = Path(__file__).parents[1] / "benchmarks" / "dedup.py"
+
+
+def test_variants_are_as_far_from_their_base_as_their_names_say() -> None:
+    base = next(synthetic(1))
+    texts = [base, *(variant(kind, base, ["xx", "yy", "zz"], random.Random(0)) for kind in KINDS)]
+    judge = Judge(texts)
+    near = dict(zip(KINDS, (judge.similarity(0, i + 1) for i in range(len(KINDS))), strict=True))
+    assert near["exact"] == 1 and near["1 %"] > near["5 %"] > near["15 %"] > 0.1
+    assert 0.85 < near["prefix"] < 0.95 and 0.85 < near["suffix"] < 0.95 and 0.6 < near["shuffled"] < 1
+    a, b = set(shingle_hashes(texts[0])), set(shingle_hashes(texts[2]))
+    assert near["1 %"] == len(a & b) / len(a | b)
+
+
+def test_bases_of_two_seeds_are_different_ones() -> None:
+    texts = list(synthetic(60))
+    first, second = (planted(texts, seed, 8, 1) for seed in range(2))
+    bases = [{t for t, kind in zip(pool.texts, pool.kind, strict=True) if kind == "base"} for pool in (first, second)]
+    assert len(bases[0]) == len(bases[1]) == 8 and not bases[0] & bases[1]
+    assert len(first.texts) == 60 + 8 * len(KINDS) and (np.bincount(first.family[first.family >= 0]) == 8).all()
+
+
+def test_a_row_dropped_for_one_that_it_does_not_resemble_is_false() -> None:
+    pool = planted(list(synthetic(40)), 0, 4, 1)
+    kept = np.arange(len(pool.texts))
+    copy = pool.kind.index("exact")
+    others = [i for i, kind in enumerate(pool.kind) if kind == "other"]
+    kept[copy] = next(i for i, kind in enumerate(pool.kind) if kind == "base" and pool.family[i] == pool.family[copy])
+    kept[others[0]] = others[1]
+    said = judged(pool, kept, Judge(pool.texts))
+    assert "exact 0.250" in said and "5 % 0.000" in said and "dropped 2, 0 bases" in said and "false 50.00%" in said
+
+
+def test_the_whole_of_it(tmp_path: Path) -> None:
+    sizes = ["--documents", "60", "--bases", "5", "--each", "1", "--runs", "1", "--edges", "1000", "--images", "2"]
+    command = [sys.executable, str(SCRIPT), "--html", str(tmp_path), *sizes]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.count("exact 1.000  1 % 1.000") == 6 and done.stdout.count("false 0.00%") == 6
+    assert "MB/s" in done.stdout and "components of 1,000 edges" in done.stdout and "12 pictures" in done.stdout
