@@ -12,7 +12,7 @@ from poolsieve.dataflow.runners.base import Setting
 from poolsieve.dataflow.runners.clusters.state import running
 from poolsieve.dataflow.runners.failures import new_log
 from poolsieve.dataflow.runners.guard import Guard
-from poolsieve.dataflow.runners.java import JobServer, beams_jar, serving
+from poolsieve.dataflow.runners.java import BRIEF, JobServer, beams_jar, serving
 from poolsieve.dataflow.runners.network import check_listens
 from poolsieve.dataflow.runners.place import Elsewhere, Place, guarded
 from poolsieve.dataflow.runners.preflight import check_minor, check_pool, engine_in, flink_overview, pool_here
@@ -83,7 +83,8 @@ class FlinkConfig:
     def server(self, jar: str) -> JobServer:
         """The job server of one run. Pure."""
         home = f"{self.home}/lib/*" if self.home else ""
-        return JobServer(jar=jar, main=MAIN, home=home, arguments=[f"--flink-master={self.master}"])
+        brief = BRIEF if self.ours else ()
+        return JobServer(jar=jar, main=MAIN, home=home, arguments=[f"--flink-master={self.master}"], properties=brief)
 
     @property
     def rest(self) -> str:

@@ -25,6 +25,9 @@ OPENS = tuple(
 )  # fmt: skip
 """What Spark 3.5 and Beam's Java part reach into from Java 17 on."""
 
+BRIEF = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+"""For Java on a cluster of this machine, whose jobs are short: what it would compile well costs more than it brings."""
+
 READY_SECONDS = 180.0
 """Seconds that a job server has to start."""
 

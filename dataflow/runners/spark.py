@@ -12,7 +12,7 @@ from poolsieve.dataflow.runners.base import Setting
 from poolsieve.dataflow.runners.clusters.state import running
 from poolsieve.dataflow.runners.failures import new_log
 from poolsieve.dataflow.runners.guard import Guard
-from poolsieve.dataflow.runners.java import JobServer, beams_jar, serving
+from poolsieve.dataflow.runners.java import BRIEF, JobServer, beams_jar, serving
 from poolsieve.dataflow.runners.network import check_listens, get_json
 from poolsieve.dataflow.runners.place import Elsewhere, Place, guarded
 from poolsieve.dataflow.runners.preflight import check_minor, check_pool, engine_in, pool_here
@@ -95,12 +95,13 @@ class SparkConfig:
     def server(self, jar: str) -> JobServer:
         """The job server of one run. Pure."""
         memory = [f"-Dspark.executor.memory={self.memory}"] if self.memory else []
+        brief = [*BRIEF, f"-Dspark.executor.extraJavaOptions={' '.join(BRIEF)}"] if self.ours else []
         return JobServer(
             jar=jar,
             main=MAIN,
             home=f"{self.home}/jars/*" if self.home else "",
             arguments=[f"--spark-master-url={self.master}"],
-            properties=[*PROPERTIES, *memory],
+            properties=[*PROPERTIES, *memory, *brief],
         )
 
 

@@ -10,7 +10,7 @@ from poolsieve.dataflow.runners.clusters.artefacts import Say
 from poolsieve.dataflow.runners.clusters.base import Rising
 from poolsieve.dataflow.runners.clusters.state import Cluster
 from poolsieve.dataflow.runners.flink import MAIN
-from poolsieve.dataflow.runners.java import OPENS, java
+from poolsieve.dataflow.runners.java import BRIEF, OPENS, java
 from poolsieve.dataflow.runners.network import free_ports, get_json
 from poolsieve.dataflow.runners.versions import versions
 
@@ -65,7 +65,7 @@ class FlinkCluster:
         rpc, rest, blobs, pool = free_ports(4)
         settings = {"jobmanager.rpc.port": str(rpc), "rest.port": str(rest), "blob.server.port": str(blobs)}
         conf = _conf(rising.folder, settings)
-        run = [java(), *OPENS, "-cp", f"{home}/lib/*"]
+        run = [java(), *BRIEF, *OPENS, "-cp", f"{home}/lib/*"]
         rising.start("job-manager", [*run, "-Xmx448m", _ENTRY, "--configDir", conf])
         web = f"http://127.0.0.1:{rest}"
         rising.until("Flink's job manager", lambda: get_json(f"{web}/overview"))

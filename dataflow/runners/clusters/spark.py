@@ -8,7 +8,7 @@ from poolsieve.dataflow.runners.clusters import artefacts
 from poolsieve.dataflow.runners.clusters.artefacts import Say
 from poolsieve.dataflow.runners.clusters.base import Rising
 from poolsieve.dataflow.runners.clusters.state import Cluster
-from poolsieve.dataflow.runners.java import OPENS, java
+from poolsieve.dataflow.runners.java import BRIEF, OPENS, java
 from poolsieve.dataflow.runners.network import free_ports
 from poolsieve.dataflow.runners.spark import MAIN, alive_workers
 from poolsieve.dataflow.runners.versions import versions
@@ -39,7 +39,7 @@ class SparkCluster:
         port, page, pool, *pages = free_ports(3 + workers)
         master, web = f"spark://{_HOST}:{port}", f"http://{_HOST}:{page}"
         env = {"SPARK_HOME": home, "SPARK_LOCAL_IP": _HOST, "SPARK_SCALA_VERSION": _SCALA}
-        daemon = [java(), "-Xmx256m", *OPENS, "-cp", f"{home}/jars/*"]
+        daemon = [java(), "-Xmx256m", *BRIEF, *OPENS, "-cp", f"{home}/jars/*"]
         where = ["--host", _HOST, "--port", str(port), "--webui-port", str(page)]
         rising.start("master", [*daemon, "org.apache.spark.deploy.master.Master", *where], env)
         # Its page names it: another service may have taken the port meanwhile.

@@ -78,5 +78,15 @@ def spark(place: str) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def flink(place: str) -> Iterator[Cluster]:
+def first_flink(place: str) -> Iterator[Cluster]:
     yield from brought_up("flink")
+
+
+@pytest.fixture
+def flink(first_flink: Cluster) -> Cluster:
+    """A whole one: a test kills task managers, and tests run in any order."""
+    found = stored("flink")
+    if found is None or found.dead():
+        clusters.down("flink", print)
+        found = clusters.up("flink", first_flink.workers, print)
+    return found

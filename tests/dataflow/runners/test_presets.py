@@ -23,6 +23,7 @@ from poolsieve.dataflow.runners.clusters.processes import Process, start
 from poolsieve.dataflow.runners.engine import RUNNERS, Engine
 from poolsieve.dataflow.runners.failures import cause_in, told
 from poolsieve.dataflow.runners.flink import FlinkConfig
+from poolsieve.dataflow.runners.java import BRIEF
 from poolsieve.dataflow.runners.preflight import check_minor, engine_in, pool_here
 from poolsieve.dataflow.runners.prism import PrismConfig
 from poolsieve.dataflow.runners.spark import SparkConfig, check_spark
@@ -53,6 +54,12 @@ def test_spark() -> None:
     assert command[0] == "java" and command[-1] == "--spark-master-url=spark://h:7077"
     assert "/j.jar:/spark/jars/*" in command and "--job-port=7" in command
     assert "-Dspark.scheduler.excludeOnFailure.unschedulableTaskSetTimeout=3s" in command
+
+
+def test_java_is_brief_on_a_cluster_of_this_machine_alone() -> None:
+    for config in (SparkConfig(master="spark://h:7077"), FlinkConfig(master="h:8081")):
+        ours = dataclasses.replace(config, ours=True).server("/j.jar").command("java", 7, "/tmp/a")
+        assert set(BRIEF) < set(ours) and not set(BRIEF) & set(config.server("/j.jar").command("java", 7, "/tmp/a"))
 
 
 def test_a_jar_of_the_users_own_brings_its_engine() -> None:
