@@ -139,14 +139,18 @@ class PoolFiles(Location):
     def _split(self, files: Sequence[Shard], known: KnownSplits | None, unsplit: list[Shard]) -> Iterator[Shard]:
         large = [shard for shard in files if shard.size > self.split_bytes]
         yield from (shard for shard in files if shard.size <= self.split_bytes)
-        asks = known is not None and self.reader.split_reads
         if large:
             with ThreadPoolExecutor(min(_THREADS, len(large))) as threads:
-                look = functools.partial(known if asks and known else self.reader.split, self)
+                look = functools.partial(self._pieces, known)
                 for shard, pieces in zip(large, threads.map(look, large), strict=True):
                     if pieces is None:
                         unsplit.append(shard)
                     yield from pieces or [shard]
+
+    def _pieces(self, known: KnownSplits | None, shard: Shard) -> Sequence[Shard] | None:
+        """The pieces of a big file; None where it must be opened for that, and they are not `known`."""
+        asked = known if known is not None and self.reader.split_reads(shard.path) else self.reader.split
+        return asked(self, shard)
 
     def columns(self, shards: Sequence[Shard]) -> dict[str, pa.DataType]:
         """Columns that are usable without declaring a role (Parquet: the top-level ones; WebDataset: none).

@@ -176,8 +176,11 @@ class UnionReader:
 
     has_columns = False
     typed_by_rows = False
-    split_reads = False
     unsplit = "can't be split"
+
+    def split_reads(self, path: str) -> bool:
+        """Parts are split by their own readers."""
+        return False
 
     def source(self, role: str, source: str) -> str:
         """The parts' name of the role."""

@@ -138,9 +138,8 @@ class Reader(Protocol):
         """Whether only the rows tell what types `fields` have (JSON lines), so that all that leave are looked at."""
         ...
 
-    @property
-    def split_reads(self) -> bool:
-        """Whether `split` opens the file: workers do that then, and what they find is kept."""
+    def split_reads(self, path: str) -> bool:
+        """Whether `split` opens a file of that name: workers do that then, and what they find is kept."""
         ...
 
     @property

@@ -52,7 +52,10 @@ _BOM = b"\xef\xbb\xbf"
 
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _MAGIC |= {bytes([first]) + b"\x2a\x4d\x18": "zstd" for first in range(0x50, 0x60)}
-"""First bytes -> compression. A zstd file may begin with a skippable frame (RFC 8878, 3.1.2), as `pzstd` makes them."""
+"""First bytes -> compression, whatever the name. A zstd file may begin with a skippable frame (RFC 8878, 3.1.2)."""
+
+_COMPRESSED = (".gz", ".zst")
+"""Ends of names of files that are never split: a plan says so without opening them."""
 
 
 class JsonlReader:
@@ -63,8 +66,11 @@ class JsonlReader:
 
     has_columns = True
     typed_by_rows = True
-    split_reads = True
     unsplit = "is compressed, or one line"
+
+    def split_reads(self, path: str) -> bool:
+        """A plain file is read to count its rows."""
+        return not path.endswith(_COMPRESSED)
 
     def source(self, role: str, source: str) -> str:
         """`field:<source>`.
@@ -79,8 +85,10 @@ class JsonlReader:
     def split(self, files: Location, shard: Shard) -> list[Shard]:
         """A plain file as byte ranges of at most `files.split_bytes` (or one line); it is read once to count its rows.
 
-        A compressed file is one shard.
+        A compressed file is one shard; by its name alone, it is not opened.
         """
+        if not self.split_reads(shard.path):
+            return [shard]
         with contextlib.closing(open_stream(files, shard)) as stream:
             return [shard] if stream.compression else _ranges(shard, stream.file, files.split_bytes)
 

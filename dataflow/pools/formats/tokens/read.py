@@ -39,8 +39,11 @@ class TokensReader:
 
     has_columns = False
     typed_by_rows = False
-    split_reads = False
     unsplit = "has no place between chunks to split it at"
+
+    def split_reads(self, path: str) -> bool:
+        """Nothing is to be read for it."""
+        return False
 
     def source(self, role: str, source: str) -> str:
         """`chunk`: what a chunk is stands in the pool's limits, since it settles the rows of every role.

@@ -84,8 +84,11 @@ class WebDatasetReader:
 
     has_columns = False
     typed_by_rows = False
-    split_reads = False
     unsplit = "is a tar, which is read from its start"
+
+    def split_reads(self, path: str) -> bool:
+        """Nothing is to be read for it."""
+        return False
 
     def source(self, role: str, source: str) -> str:
         """`member:jpg;png`, `json:field` or `key`."""
