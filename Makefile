@@ -6,6 +6,7 @@ DEMO   := demo
 
 # Type checkers and editors find `poolsieve.*` by folders, and the four packages stand at the top of the repository: links
 # beside the real `poolsieve/__init__.py` lead to them. Git does not track them; a wheel is made without them.
+EXTRAS := .[clip,classifiers,text,endpoints,train,labels,numba,suites,hub,dev]
 LINKS  := $(addprefix poolsieve/,filters scoring_models dataflow jobs)
 
 .PHONY: help venv demo demo-text demo-color demo-suite demo-pool docs test engines test-clusters test-oldest test-gcp xet-server check lint types clean
@@ -20,8 +21,8 @@ $(LINKS):
 
 $(BIN)/poolsieve: pyproject.toml | $(LINKS)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet -e '.[clip,classifiers,text,endpoints,train,labels,numba,suites,hub,dev]'
+	$(BIN)/pip install --quiet --upgrade pip uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -e '$(EXTRAS)' || $(BIN)/pip install --quiet -e '$(EXTRAS)'
 	$(BIN)/pip install --quiet --no-deps --force-reinstall fasttext-community==0.11.9  # it can train as well
 	@touch $@
 
