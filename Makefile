@@ -3,10 +3,10 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 DEMO   := demo
+EXTRAS := .[clip,classifiers,text,endpoints,train,labels,numba,suites,hub,dev]
 
 # Type checkers and editors find `poolsieve.*` by folders, and the four packages stand at the top of the repository: links
 # beside the real `poolsieve/__init__.py` lead to them. Git does not track them; a wheel is made without them.
-EXTRAS := .[clip,classifiers,text,endpoints,train,labels,numba,suites,hub,dev]
 LINKS  := $(addprefix poolsieve/,filters scoring_models dataflow jobs)
 
 .PHONY: help venv demo demo-text demo-color demo-suite demo-pool docs test engines test-clusters test-oldest test-gcp xet-server check lint types clean
