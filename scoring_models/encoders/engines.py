@@ -24,6 +24,9 @@ Engine = Callable[[Ids, Ids], Logits]
 AGREE = 1e-3
 """Largest difference between torch's logits and OpenVINO's, as a share of the largest logit, that is let pass."""
 
+_FEW, _ROWS, _TOGETHER = 3, 16, 4
+"""Outputs of a layer that is filled up, its least rows, and what their number is a multiple of."""
+
 
 def check_backend(scorer: str, backend: str, precision: str | None, device: str) -> None:
     """Raises `PlanError` for an unknown backend, or one that has not the precision or the device."""
@@ -75,7 +78,7 @@ class TorchEngine:
         self.runner = runner_of(device, who)
         self.network = self.runner.placed(lambda: network.to(device, getattr(torch, DTYPES[precision])))
         if device.type == "cpu" and precision == "fp32":
-            _in_fours(self.network)
+            _fill_rows_up(self.network)
 
     def __call__(self, ids: Ids, mask: Ids) -> Logits:
         """The logits of a batch.
@@ -101,15 +104,17 @@ class TorchEngine:
         return {"logits": self.network(ids, mask).float()}
 
 
-def _in_fours(network: Any) -> None:
-    """Lets layers with a single output see rows in groups of four, so that a row's place in its batch changes no bit.
+def _fill_rows_up(network: Any) -> None:
+    """Lets layers of few outputs see sixteen rows or more, in fours, so that a row's place in its batch changes no bit.
 
-    MKL multiplies a matrix and a vector four rows at a time, and sums the rest of the rows up in another order: of ten
-    windows the last two had other last digits (`tests/scoring_models/encoders/test_classifier.py`).
+    MKL has kernels of their own for small products. On AMD's processors a matrix and a vector are multiplied four rows
+    at a time, and the rest of the rows summed up in another order: of ten windows the last two had other last digits.
+    On Intel's (Sapphire Rapids) it is so for up to three outputs, and for up to 13 rows in any number
+    (`tests/scoring_models/encoders/test_classifier.py`).
     """
     import torch
 
-    class Fours(torch.nn.Module):  # type: ignore[misc]
+    class Filled(torch.nn.Module):  # type: ignore[misc]
         """A linear layer, its rows filled up; a row that is alone always is."""
 
         def __init__(self, layer: Any) -> None:
@@ -118,15 +123,16 @@ def _in_fours(network: Any) -> None:
 
         def forward(self, values: Any) -> Any:
             rows = values.reshape(-1, values.shape[-1])
-            if len(rows) == 1 or len(rows) % 4 == 0:
+            more = max(_ROWS, len(rows) + -len(rows) % _TOGETHER) - len(rows)
+            if len(rows) == 1 or not more:
                 return self.layer(values)
-            made = self.layer(torch.nn.functional.pad(rows, (0, 0, 0, -len(rows) % 4)))
-            return made[: len(rows)].reshape(*values.shape[:-1], 1)
+            made = self.layer(torch.nn.functional.pad(rows, (0, 0, 0, more)))
+            return made[: len(rows)].reshape(*values.shape[:-1], made.shape[-1])
 
     for parent in list(network.modules()):
         for name, layer in list(parent.named_children()):
-            if type(layer) is torch.nn.Linear and layer.out_features == 1:
-                setattr(parent, name, Fours(layer))
+            if type(layer) is torch.nn.Linear and layer.out_features <= _FEW:
+                setattr(parent, name, Filled(layer))
 
 
 def _openvino(network: Any, precision: str, context: int) -> Engine:
