@@ -6,10 +6,10 @@
 
 A family is a base of at least 260 words and its variants: copies, 1 %, 5 % and 15 % of the words replaced, paragraphs
 shuffled, the first 90 % and the last 90 % of the words. The base is the best of its family. Bases of the two seeds are
-different ones. For each kind stands the share of variants that are dropped, of
-families whose base stays (if another family's row takes the base, a variant may have to stand for the others); "false" is the share of all dropped rows
-that are of another family than the row which is kept instead and resemble it by less than .5 (true Jaccard of shingles
-of five words). Seconds are the processor's, of one thread, clusters with the exact stage; `--peer` is another
+different ones. For each kind stands the share of variants that are dropped, of families whose base stays (if another
+family's row takes the base, a variant may have to stand for the others); "false" is the share of all dropped rows that
+are of another family than the row which is kept instead and resemble it by less than .5 (true Jaccard of shingles of
+five words). Seconds are the processor's, of one thread, clusters with the exact stage; `--peer` is another
 environment's Python with datatrove 0.10, spaCy and an xxhash before 4. Both are measured in turns.
 """
 
