@@ -75,7 +75,7 @@ types: $(LINKS) | $(BIN)/poolsieve  ## mypy, strict
 	$(BIN)/mypy
 
 test: | $(BIN)/poolsieve  ## the tests
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not clusters" --durations=40
+	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not clusters" --durations=40
 
 engines: | $(BIN)/poolsieve  ## fetch and build what clusters of this machine are made of (Java 17, Maven, Go), all at a time
 	$(BIN)/poolsieve cluster fetch
