@@ -9,7 +9,7 @@ EXTRAS := .[clip,classifiers,text,endpoints,train,labels,numba,suites,hub,dev]
 # beside the real `poolsieve/__init__.py` lead to them. Git does not track them; a wheel is made without them.
 LINKS  := $(addprefix poolsieve/,filters scoring_models dataflow jobs)
 
-.PHONY: help venv demo demo-text demo-color demo-suite demo-pool docs test engines test-clusters test-oldest test-gcp xet-server check lint types clean
+.PHONY: help venv demo demo-text demo-color demo-suite demo-pool docs test test-again engines test-clusters test-oldest test-gcp xet-server check lint types clean
 
 help:  ## what there is
 	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +76,10 @@ types: $(LINKS) | $(BIN)/poolsieve  ## mypy, strict
 
 test: | $(BIN)/poolsieve  ## the tests
 	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not clusters" --durations=40
+
+# A test process has been seen to die without a word, and with it the test that it was at: CI asks those that failed again.
+test-again: | $(BIN)/poolsieve  ## the tests that failed last time, one by one
+	$(BIN)/python -m pytest -m "not clusters" --last-failed --last-failed-no-failures none
 
 engines: | $(BIN)/poolsieve  ## fetch and build what clusters of this machine are made of (Java 17, Maven, Go), all at a time
 	$(BIN)/poolsieve cluster fetch
