@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from poolsieve.filters.duplicates import runs
 from poolsieve.filters.duplicates.characters import Bytes
 from poolsieve.filters.duplicates.sketch import BINS
 from poolsieve.filters.words.mixing import Hashes, mixed
@@ -91,9 +92,7 @@ def stars(records: Records) -> Edges:
     """The edges of all buckets, once each and sorted, whatever the order of the records; a row may come twice."""
     order = np.lexsort((records["row"], records["key"]))
     keys, rows = records["key"][order], records["row"][order]
-    first = np.ones(len(keys), dtype=bool)
-    first[1:] = keys[1:] != keys[:-1]
-    centres = rows[np.maximum.accumulate(np.where(first, np.arange(len(rows)), 0))]
+    centres = rows[runs.heads(runs.begins(keys))]
     some = centres != rows
     return distinct(np.stack([centres[some], rows[some]], axis=1))
 
@@ -101,6 +100,4 @@ def stars(records: Records) -> Edges:
 def distinct(edges: Edges) -> Edges:
     """Each edge once, sorted."""
     edges = edges[np.lexsort((edges[:, 1], edges[:, 0]))]
-    new = np.ones(len(edges), dtype=bool)
-    new[1:] = (edges[1:] != edges[:-1]).any(axis=1)
-    return edges[new]
+    return edges[runs.begins(edges)]

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from poolsieve.filters.duplicates import runs
 from poolsieve.filters.duplicates.bands import Bands, Edges, Rows, distinct, stars
 from poolsieve.filters.duplicates.characters import Bytes
 from poolsieve.filters.duplicates.edges import CAP, Counts, capped, counted, least_equal
@@ -86,11 +87,8 @@ def _best_copies(hashes: Bytes, rank: Ints) -> Ints:
     """int64 (n,): the place of the best row with the same hash."""
     keys = np.ascontiguousarray(hashes).view(">u8")
     order = np.lexsort((rank, keys[:, 1], keys[:, 0]))
-    there = keys[order]
-    first = np.ones(len(order), dtype=bool)
-    first[1:] = (there[1:] != there[:-1]).any(axis=1)
     made = np.empty(len(order), dtype=np.int64)
-    made[order] = order[np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))]
+    made[order] = order[runs.heads(runs.begins(keys[order]))]
     return made
 
 
@@ -132,9 +130,7 @@ class _Groups(NamedTuple):
     def of(cls, group: Ints, rank: Ints) -> _Groups:
         """Of n rows with the `rank` of each."""
         order = np.lexsort((rank, group))
-        first = np.ones(len(order), dtype=bool)
-        first[1:] = group[order][1:] != group[order][:-1]
-        firsts = np.flatnonzero(first)
+        firsts = np.flatnonzero(runs.begins(group[order]))
         return cls(order, firsts, np.diff(firsts, append=len(order)))
 
     def back(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from poolsieve.filters.duplicates import runs
 from poolsieve.filters.duplicates.bands import Rows
 from poolsieve.filters.duplicates.characters import Bytes
 from poolsieve.filters.duplicates.edges import Counts, equal_bytes
@@ -60,12 +61,11 @@ def leaders(labels: Rows, rank: Ints, sketches: Bytes, least: int) -> Led:
     equal = np.full(len(labels), BINS, dtype=np.int16)
     left = np.lexsort((rank, labels))
     while len(left):
-        first = np.ones(len(left), dtype=bool)
-        first[1:] = labels[left[1:]] != labels[left[:-1]]
-        heads = left[np.maximum.accumulate(np.where(first, np.arange(len(left)), 0))]
-        left, heads = left[~first], heads[~first]
-        found = equal_bytes(sketches, heads, left)
+        first = runs.begins(labels[left])
+        best = left[runs.heads(first)]
+        left, best = left[~first], best[~first]
+        found = equal_bytes(sketches, best, left)
         taken = found >= least
-        leader[left[taken]], equal[left[taken]] = heads[taken], found[taken]
+        leader[left[taken]], equal[left[taken]] = best[taken], found[taken]
         left = left[~taken]
     return Led(leader, equal)
