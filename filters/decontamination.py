@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 from poolsieve.filters.dsl.expr import col
 from poolsieve.filters.dsl.ready import stage
 from poolsieve.filters.dsl.stages import Chain, Keep, Score
+from poolsieve.filters.words.marks import decomposed
 from poolsieve.filters.words.mixing import Hashes, mixed
 from poolsieve.scoring_models.base.config import JsonObject
 from poolsieve.scoring_models.base.errors import PlanError
@@ -37,8 +38,6 @@ N = 13
 _NUMBER = re.compile(r"\d+(?:[.,،٫⎖⎗⎘]\d+)?")
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _REMEMBERED = 1 << 20
-_MANY = 64
-"""Marks in a row beyond which they are sorted here; no writing has more than a few."""
 
 _log = logging.getLogger(__name__)
 
@@ -47,33 +46,9 @@ def normalised_words(text: str) -> list[str]:
     """Lower-case words without punctuation and diacritics; each number is `0`."""
     text = _NUMBER.sub("0", text.lower())
     if not text.isascii():
-        text = "".join(c for c in _decomposed(text) if unicodedata.category(c) != "Mn")
+        text = "".join(c for c in decomposed(text) if unicodedata.category(c) != "Mn")
     found: list[str] = _word().findall(text)
     return found
-
-
-def _decomposed(text: str) -> str:
-    """`unicodedata.normalize("NFD", text)`, in linear time.
-
-    Python puts marks that follow one another into their order by insertion, which takes the square of their number.
-    """
-    if not _marks(_MANY).search(text):
-        return unicodedata.normalize("NFD", text)
-    apart = "".join([unicodedata.normalize("NFD", c) for c in text])
-    return _marks(2).sub(lambda run: "".join(sorted(run.group(), key=unicodedata.combining)), apart)
-
-
-@functools.cache
-def _marks(least: int) -> re.Pattern[str]:
-    """At least so many characters in a row that are, or begin with, a mark which has an order among others."""
-    found = [c for c in map(chr, range(sys.maxunicode + 1)) if unicodedata.combining(c) or _begins_with_mark(c)]
-    return re.compile(f"[{''.join(found)}]{{{least},}}")
-
-
-def _begins_with_mark(character: str) -> bool:
-    """Whether a character, which is no mark, is made of marks (U+0F73 and two more)."""
-    made_of_others = unicodedata.decomposition(character)
-    return bool(made_of_others) and unicodedata.combining(unicodedata.normalize("NFD", character)[0]) > 0
 
 
 @functools.cache

@@ -16,6 +16,7 @@ from poolsieve.dataflow.decisions.facts import facts_of
 from poolsieve.dataflow.passes.growth import Growth, growth_of
 from poolsieve.dataflow.passes.plan import Plan
 from poolsieve.dataflow.passes.projection import (
+    MOST_ROWS,
     Kind,
     Machine,
     Projection,
@@ -35,9 +36,6 @@ from poolsieve.jobs.report.throughput import READ, WRITE, Stage, Throughput, mea
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 
 KINDS: tuple[Kind, ...] = ("cpu", "gpu")
-
-MOST_ROWS = 10**15
-"""Of a pool that is asked about."""
 
 
 def rows_of(value: float | str) -> int:

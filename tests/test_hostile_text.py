@@ -19,12 +19,24 @@ import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from poolsieve.dataflow import Pool
-from poolsieve.filters import Dsir, Masked, OpenEnded, PersonalData, RightText, c4, fineweb, gopher
+from poolsieve.filters import (
+    Dsir,
+    ExactHash,
+    Masked,
+    OpenEnded,
+    PersonalData,
+    RightText,
+    TextSketch,
+    c4,
+    fineweb,
+    gopher,
+)
 from poolsieve.filters.decontamination import LoadedNgrams, Ngrams
 from poolsieve.filters.dsl.edits import Edit
 from poolsieve.filters.dsl.stages import Score, Stage
 from poolsieve.filters.dsl.statistics import Statistic
 from poolsieve.filters.lists import pairs_of
+from poolsieve.filters.minhash import MinHash
 from poolsieve.filters.open_ended import BadOptions
 from poolsieve.filters.url_lists import UrlParts, UrlWords
 from poolsieve.filters.words.tokenizer import tokenizer
@@ -268,6 +280,9 @@ SCORERS: dict[str, Callable[[Path], Callable[[str], object]]] = {
     "fastText": lambda _: fast_text(),
     "decontaminate": lambda _: ngrams(),
     "dsir": dsir_weights,
+    "signature": lambda _: scored(MinHash()),
+    "sketch": lambda _: scored(TextSketch()),
+    "hash": lambda _: scored(ExactHash(normalised=True)),
     "personal data": lambda _: scored(PersonalData()),
     "masked": lambda _: edited(Masked()),
     "urls, parts": lambda _: scored(UrlParts()),

@@ -8,12 +8,10 @@ document's where both are as large. A family keeps its root, so that the order d
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-Ints = np.ndarray[Any, np.dtype[np.int64]]
-Hashes = np.ndarray[Any, np.dtype[np.uint64]]
+from poolsieve.filters.duplicates.roots import Ints
+from poolsieve.filters.words.mixing import Hashes
 
 
 def bucket_edges(numbers: Hashes) -> Ints:

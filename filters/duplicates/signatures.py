@@ -22,12 +22,11 @@ from typing import Any
 import numpy as np
 import xxhash
 
+from poolsieve.filters.duplicates.roots import Ints
+from poolsieve.filters.words.marks import decomposed
+from poolsieve.filters.words.mixing import Hashes
 from poolsieve.filters.words.punctuation import SPACED
 from poolsieve.filters.words.tokenizer import LONGEST, PIECES, Memory
-
-Hashes = np.ndarray[Any, np.dtype[np.uint64]]
-Ints = np.ndarray[Any, np.dtype[np.int64]]
-
 
 PRIME = (1 << 61) - 1
 """Mersenne's, of datatrove's permutations."""
@@ -49,7 +48,7 @@ def simplified(text: str) -> str:
     text = _NUMBER.sub("0", text.lower()).translate(_BLANKS)
     text = " ".join(text.split())
     if not text.isascii():
-        text = "".join(c for c in unicodedata.normalize("NFD", text) if unicodedata.category(c) != "Mn")
+        text = "".join(c for c in decomposed(text) if unicodedata.category(c) != "Mn")
     return text.strip()
 
 

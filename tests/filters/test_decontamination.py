@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from poolsieve.dataflow import Pool
 from poolsieve.dataflow.passes.plan import prepare
 from poolsieve.filters import Keep, col, decontaminate
-from poolsieve.filters.decontamination import LoadedNgrams, Ngrams, _decomposed, ngram_hashes, normalised_words
+from poolsieve.filters.decontamination import LoadedNgrams, Ngrams, ngram_hashes, normalised_words
+from poolsieve.filters.words.marks import decomposed
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 from tests.conftest import decide, fingerprint_of, ledger, run
 
@@ -190,4 +191,4 @@ def test_marks_in_a_row_are_ordered_as_unicode_has_it() -> None:
         for _ in range(40):
             other = dice.choices(["a", "é", "각", "ǖ", "x\u0301", "日"], k=400)
             text = "".join(one if dice.random() < rare else dice.choice(marks) for one in other)
-            assert _decomposed(text) == unicodedata.normalize("NFD", text)
+            assert decomposed(text) == unicodedata.normalize("NFD", text)
