@@ -74,8 +74,9 @@ lint: | $(BIN)/poolsieve  ## ruff, and the arrows between packages and rooms
 types: $(LINKS) | $(BIN)/poolsieve  ## mypy, strict
 	$(BIN)/mypy
 
+# Four for two cores, since tests wait for processes and disks half of their time; 12 GB for all of them.
 test: | $(BIN)/poolsieve  ## the tests
-	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not clusters" --durations=40
+	$(BIN)/python -m pytest -n 4 --dist loadscope -m "not clusters" --durations=40
 
 # A test process has been seen to die without a word, and with it the test that it was at: CI asks those that failed again.
 test-again: | $(BIN)/poolsieve  ## the tests that failed last time, one by one
@@ -86,7 +87,7 @@ engines: | $(BIN)/poolsieve  ## fetch and build what clusters of this machine ar
 
 # A process for each engine, since each is mostly waited for; 8 GB for all of them.
 test-clusters: | $(BIN)/poolsieve  ## real clusters of this machine: Spark, Flink, Prism, side by side (8 GB)
-	$(BIN)/python -m pytest -m clusters -n 3 --dist loadfile --durations=40 tests/dataflow/runners
+	$(BIN)/python -m pytest -m clusters -n 3 --dist loadfile --timeout=900 --durations=40 tests/dataflow/runners
 
 xet-server: | $(BIN)/poolsieve  ## build xet-core's storage server, for the tests that need it (cargo; minutes)
 	$(BIN)/python -m tests.xet_server

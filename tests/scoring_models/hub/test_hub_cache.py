@@ -87,7 +87,7 @@ def test_what_a_killed_process_leaves_is_not_taken_for_whole(hub: Hub, home: Pat
     hub.stuck = {"model.safetensors"}
     process = hub.start(UNPINNED, home)
     until = time.monotonic() + 60
-    while not any(path.stat().st_size for path in home.glob("hub/models--*/blobs/*.incomplete")):
+    while not any(path.stat().st_size > 2**20 for path in home.glob("hub/models--*/blobs/*.incomplete")):
         assert process.poll() is None and time.monotonic() < until
         time.sleep(0.01)
     process.kill()
