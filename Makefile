@@ -78,7 +78,7 @@ types: $(LINKS) | $(BIN)/poolsieve  ## mypy, strict
 test: | $(BIN)/poolsieve  ## the tests
 	$(BIN)/python -m pytest -n 4 --dist loadscope -m "not clusters" --durations=40
 
-# A test process has been seen to die without a word, and with it the test that it was at: CI asks those that failed again.
+# Some tests kill and wait for processes, and may miss their moment on a machine that is busy: CI asks those that failed again.
 test-again: | $(BIN)/poolsieve  ## the tests that failed last time, one by one
 	$(BIN)/python -m pytest -m "not clusters" --last-failed --last-failed-no-failures none
 

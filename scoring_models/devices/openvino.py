@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import sys
 import threading
@@ -122,12 +123,25 @@ def _converted(network: Any, example: Sequence[Array]) -> Any:
         return frontend.convert(frontend.load(decoder))  # which does not keep the decoder alive itself
 
 
+@functools.cache
+def core() -> Any:
+    """OpenVINO's, of which a process has one, for good.
+
+    Each gives the thread that makes it another stack for signal handlers, and puts back the one before when it ends. Of
+    two that end in the order in which they began, the second puts back the first's, which is no more: the next signal
+    that Python handles, such as Ctrl-C, then ends the process without a word.
+    """
+    import openvino
+
+    return openvino.Core()
+
+
 def _runner(graph: Any, precision: str) -> Run:
     import openvino
 
     hint = HINTS[precision]
     settings = {"NUM_STREAMS": cores(), "INFERENCE_NUM_THREADS": cores(), "INFERENCE_PRECISION_HINT": hint}
-    model = openvino.Core().compile_model(graph, "CPU", settings)
+    model = core().compile_model(graph, "CPU", settings)
     if model.get_property("INFERENCE_PRECISION_HINT") != getattr(openvino.Type, hint):
         raise PlanError(_lacks(precision))
     local = threading.local()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import os
 import pickle
@@ -24,14 +25,13 @@ from poolsieve.scoring_models import Clip  # noqa: E402
 from poolsieve.scoring_models.base.errors import PlanError  # noqa: E402
 from poolsieve.scoring_models.base.packages import package_versions  # noqa: E402
 from poolsieve.scoring_models.clip.openvino import AGREE, OpenVinoTowers  # noqa: E402
+from poolsieve.scoring_models.devices.openvino import compiled, core  # noqa: E402
 from poolsieve.scoring_models.feeding.driver import score_rows  # noqa: E402
 from tests.scoring_models.clip.tiny_clip import DIM, make, pairs  # noqa: E402
 
 
 def _has_bf16() -> bool:
-    import openvino
-
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 needs_bf16 = pytest.mark.skipif(not _has_bf16(), reason="this processor has no bf16")
@@ -191,3 +191,22 @@ def test_a_processor_without_bf16_is_refused_before_a_row_is_scored() -> None:
     assert "PlanError: OpenVINO" in done.stderr and "say backend='torch'" in done.stderr.replace(
         "precision='fp32', or ", ""
     )
+
+
+class _Stack(ctypes.Structure):
+    """`stack_t` of Linux."""
+
+    _fields_ = (("begins", ctypes.c_size_t), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at Linux's memory map")
+def test_models_that_end_leave_signal_handlers_a_stack() -> None:
+    """Otherwise the next signal that Python handles ends the process."""
+    example = (np.ones((2, 4), np.float32),)
+    models = [compiled(torch.nn.Linear(4, 4).eval(), example, "fp32", lambda run: None) for _ in range(3)]
+    while models:
+        del models[0]
+    stack = _Stack()
+    assert ctypes.CDLL(None).sigaltstack(None, ctypes.byref(stack)) == 0
+    mapped = [line.split()[0].split("-") for line in Path("/proc/self/maps").read_text().splitlines()]
+    assert stack.begins == 0 or any(int(a, 16) <= stack.begins < int(b, 16) for a, b in mapped)
