@@ -8,7 +8,7 @@ import os
 import re
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from datetime import datetime
 from typing import IO, Any, NamedTuple
@@ -397,11 +397,25 @@ def stats(url: str) -> dict[str, Stat]:
     system, path = connect(url)
     system.invalidate_cache()
     try:
-        entries = system.ls(path, detail=True)
+        files = ((_name(entry), entry) for entry in _entries(system, path) if entry["type"] == "file")
+        return {name: stat_of(entry) for name, entry in files if not name.startswith(TEMPORARY)}
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    found = {str(entry["name"]).rsplit("/", 1)[-1]: entry for entry in entries if entry["type"] == "file"}
-    return {name: stat_of(entry) for name, entry in found.items() if not name.startswith(TEMPORARY)}
+
+
+def _entries(system: fsspec.AbstractFileSystem, path: str) -> Iterable[dict[str, Any]]:
+    """What is directly in a folder. Of a local one an entry at a time: fsspec's hold a kilobyte each."""
+    if not isinstance(system, LocalFileSystem):
+        yield from system.ls(path, detail=True)
+        return
+    with os.scandir(path) as found:
+        for one in found:
+            with contextlib.suppress(FileNotFoundError):  # it has got its name meanwhile, or was removed
+                yield system.info(one)
+
+
+def _name(entry: Mapping[str, Any]) -> str:
+    return str(entry["name"]).rsplit("/", 1)[-1]
 
 
 def sizes(url: str) -> dict[str, int]:
