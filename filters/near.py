@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 
 from poolsieve.filters.duplicates.bands import Bands
-from poolsieve.filters.duplicates.clusters import Near, clusters
+from poolsieve.filters.duplicates.clusters import Near, clusters, taken
 from poolsieve.filters.duplicates.edges import CAP, least_equal
 from poolsieve.filters.duplicates.families import COLUMNS, Members, report, values
-from poolsieve.filters.duplicates.meetings import Meetings, places_of, warn_of
+from poolsieve.filters.duplicates.meetings import Meetings, warn_of
 from poolsieve.filters.duplicates.scores import worse
 from poolsieve.filters.duplicates.sketch import BINS
 from poolsieve.filters.sketches import HASH_BYTES
@@ -103,7 +103,7 @@ class Duplicates(Config):
         if self.sketch is None:
             return None, None
         sketches, some = members.bytes_of(self.sketch, BINS)
-        return sketches[at], some[at]
+        return taken(sketches, at), some[at]
 
     @property
     def _meetings(self) -> Meetings:
@@ -116,11 +116,11 @@ class Duplicates(Config):
 
     def begin(self, home: Home, rows: int) -> Iterator[Block]:
         """Hashes of the rows that are at home."""
-        return self._meetings.begin(home, places_of(rows))
+        return self._meetings.begin(home, rows)
 
     def join(self, name: str, heard: Mapping[str, Sequence[bytes]], home: Home | None, rows: int) -> Iterator[Block]:
         """What one place of a round sends on."""
-        return self._meetings.join(name, heard, home, places_of(rows))
+        return self._meetings.join(name, heard, home, rows)
 
     def values(self, scores: Scores, table: pa.Table) -> Mapping[str, pa.Array]:
         """The lines' columns."""

@@ -28,9 +28,9 @@ Addressed = tuple[str, int, str, bytes]
 """Round, place, sender, block."""
 
 
-AT_ONCE = 2 << 30
-"""Bytes of a pool up to which one worker sees all rows: of documents some millions, of which duplicates take a
-gigabyte of memory."""
+AT_ONCE = 256 << 20
+"""Bytes of a pool up to which one worker sees all rows: a few hundred thousand documents, or some millions of captions,
+of which duplicates take a kilobyte of memory each."""
 
 
 def by_rounds(job: Job, step: DeriveStep, shards: Sequence[Shard], in_memory: bool) -> bool:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -31,15 +31,15 @@ from poolsieve.filters.duplicates.characters import Bytes
 from poolsieve.filters.duplicates.clusters import Bools, Near, named
 from poolsieve.filters.duplicates.edges import Counts, capped, contracted, equal_bytes, least_equal
 from poolsieve.filters.duplicates.families import bytes_in, lines
-from poolsieve.filters.duplicates.leaders import leaders, ranks
+from poolsieve.filters.duplicates.leaders import Led, leaders, ranks
 from poolsieve.filters.duplicates.roots import Ints
 from poolsieve.filters.duplicates.scores import worse
 from poolsieve.filters.duplicates.sketch import BINS, estimate
 from poolsieve.filters.words.mixing import mixed
 from poolsieve.scoring_models.base.derived import HOME_BITS, LINES, PATH, Block, Home, Round
 
-IN_PLACE = 20
-"""Records of one kind in a place have about these many bits: a million rows, some tens of megabytes."""
+IN_PLACE, WITH_SKETCH = 20, 17
+"""Bits of the number of rows that meet in a place, on average: as many as take some hundred megabytes."""
 
 HASH_BYTES = 16
 
@@ -73,9 +73,9 @@ ALL: tuple[Round, ...] = (
 _log = logging.getLogger(__name__)
 
 
-def places_of(rows: int) -> int:
+def places_of(rows: int, in_place: int = IN_PLACE) -> int:
     """Bits of a place's number where a pool has so many rows: a function of the pool alone."""
-    return max(0, (max(rows, 1) - 1).bit_length() - IN_PLACE)
+    return max(0, (max(rows, 1) - 1).bit_length() - in_place)
 
 
 @dataclass(frozen=True)
@@ -99,16 +99,16 @@ class Meetings:
         """In order."""
         return COPIES if self.sketch is None else ALL
 
-    def begin(self, home: Home, bits: int) -> Iterator[Block]:
+    def begin(self, home: Home, rows: int) -> Iterator[Block]:
         """Every row that has a hash sends it; where sketches are compared, each home is asked back."""
         hashes, some = bytes_in(home.scores[self.hash], HASH_BYTES)
         records = self._exact(home, hashes, some)
-        for place, part in _parts(_prefix(records["high"], bits), records):
+        for place, part in _parts(_prefix(records["high"], places_of(rows)), records):
             yield Block("exact", place, part.tobytes())
         if self.sketch is not None:
             yield Block("best", home.number, b"")
 
-    def join(self, name: str, heard: Heard, home: Home | None, bits: int) -> Iterator[Block]:
+    def join(self, name: str, heard: Heard, home: Home | None, rows: int) -> Iterator[Block]:
         """What one place of a round sends on."""
         held: Mapping[str, Callable[..., Iterator[Block]]] = {
             "exact": self._copies,
@@ -121,7 +121,7 @@ class Meetings:
             "members": self._members,
             "components": self._clusters,
         }
-        return held[name](heard, home, bits)
+        return held[name](heard, home, rows)
 
     @property
     def _kind(self) -> np.dtype[Any]:
@@ -136,7 +136,7 @@ class Meetings:
             made["none"], made["worse"] = found.none[some], found.key[some]
         return made
 
-    def _copies(self, heard: Heard, home: None, bits: int) -> Iterator[Block]:
+    def _copies(self, heard: Heard, home: None, rows: int) -> Iterator[Block]:
         """Rows with copies, and which of them is the best."""
         records = _joined(heard[""], self._kind)
         keys = ("row", "low", "high") if self.best is None else ("row", "worse", "none", "low", "high")
@@ -152,12 +152,12 @@ class Meetings:
         yield from _home("best", _records(_PAIR, row[copy], best[copy]), "row")
         yield from _home("labelled", _records(_PAIR, row[copy], best[copy]), "label")
 
-    def _banded(self, heard: Heard, home: Home, bits: int) -> Iterator[Block]:
+    def _banded(self, heard: Heard, home: Home, rows: int) -> Iterator[Block]:
         """Bands of rows that are no copies."""
         sketches, some = self._sketches(home)
         some &= ~np.isin(home.keys, _joined(heard.get("exact", ()), _PAIR)["row"])
         for band, records in enumerate(self.near.bands.records(sketches[some], home.keys[some])):
-            for prefix, data in packed(records, bits):
+            for prefix, data in packed(records, places_of(rows)):
                 yield Block("bands", band << 32 | prefix, data)
 
     def _sketches(self, home: Home) -> tuple[Bytes, Bools]:
@@ -166,7 +166,7 @@ class Meetings:
         sketches, some = bytes_in(home.scores[self.sketch], BINS)
         return sketches, some & np.asarray(home.scores[self.hash].is_valid())
 
-    def _sent_sketches(self, heard: Heard, home: Home, bits: int) -> Iterator[Block]:
+    def _sent_sketches(self, heard: Heard, home: Home, rows: int) -> Iterator[Block]:
         """Each candidate once, with the sketches of first rows, to where the second one is."""
         edges = distinct(_edges(heard["bands"]))
         sketches, _ = self._sketches(home)
@@ -175,7 +175,7 @@ class Meetings:
             data = sketches[np.searchsorted(home.keys, first)].tobytes()
             yield Block("second", number, len(part).to_bytes(8, "little") + part.tobytes() + data)
 
-    def _verified(self, heard: Heard, home: Home, bits: int) -> Iterator[Block]:
+    def _verified(self, heard: Heard, home: Home, rows: int) -> Iterator[Block]:
         """Candidates whose sketches are alike, as few as join the same rows."""
         sketches, _ = self._sketches(home)
         found = [self._alike(data, sketches, home.keys) for data in heard["first"]]
@@ -194,7 +194,7 @@ class Meetings:
         alike = equal >= least_equal(self.near.edge)
         return edges[alike], equal[alike]
 
-    def _labelled(self, heard: Heard, home: None, bits: int) -> Iterator[Block]:
+    def _labelled(self, heard: Heard, home: None, rows: int) -> Iterator[Block]:
         """Components of the whole pool."""
         records = _joined(heard["second"], _EDGE)
         edges = np.stack([records["first"], records["second"]], axis=1)
@@ -202,13 +202,13 @@ class Meetings:
         warn_of(giants, self.near.cap)
         yield from _home("labelled", _records(_PAIR, found.rows, found.labels), "row")
 
-    def _members(self, heard: Heard, home: Home, bits: int) -> Iterator[Block]:
+    def _members(self, heard: Heard, home: Home, rows: int) -> Iterator[Block]:
         """Rows of components, with all that clusters are made of."""
         (blocks,) = heard.values()
         members = _joined(blocks, _MEMBER)
         members = members[np.argsort(members["row"])]
         table = self._described(home, members)
-        place = _prefix(mixed(members["label"]), bits)
+        place = _prefix(mixed(members["label"]), places_of(rows, WITH_SKETCH))
         for number, at in _parts(place, np.arange(len(members))):
             yield Block("components", number, _stream(table.take(pa.array(at))))
 
@@ -225,7 +225,7 @@ class Meetings:
             columns["sketch"] = pc.if_else(own, home.scores[self.sketch].take(at), None)
         return pa.table(columns)
 
-    def _clusters(self, heard: Heard, home: None, bits: int) -> Iterator[Block]:
+    def _clusters(self, heard: Heard, home: None, rows: int) -> Iterator[Block]:
         """Lines of the rows of some components."""
         table = pa.concat_tables([_read(data) for data in heard["members"]]).sort_by("key").combine_chunks()
         keys, label, best = (table.column(name).to_numpy() for name in ("key", "label", "best"))
@@ -239,8 +239,8 @@ class Meetings:
         for number, at in _parts(some, np.arange(len(some))):
             yield Block(LINES, number, _stream(made.take(pa.array(at))))
 
-    def _led(self, table: pa.Table, label: Rows, rank: Ints) -> _Led:
-        made = _Led(np.arange(len(label)), np.full(len(label), BINS, dtype=np.int16))
+    def _led(self, table: pa.Table, label: Rows, rank: Ints) -> Led:
+        made = Led(np.arange(len(label)), np.full(len(label), BINS, dtype=np.int16))
         if self.sketch is not None:
             sketches, some = bytes_in(table.column("sketch").combine_chunks(), BINS)
             each = np.flatnonzero(some)
@@ -249,25 +249,20 @@ class Meetings:
         return made
 
 
-class _Led(NamedTuple):
-    leader: Ints
-    equal: Counts
-
-
 def warn_of(giants: int, cap: int) -> None:
     """Says that components were split."""
     if giants:
         _log.warning("%d components of near rows had more than %d rows and were split", giants, cap)
 
 
-def _starred(heard: Heard, home: None, bits: int) -> Iterator[Block]:
+def _starred(heard: Heard, home: None, rows: int) -> Iterator[Block]:
     """Stars of rows with a band in common."""
     edges = stars(_joined(heard["best"], RECORD))
     for number, part in _parts(edges[:, 0] >> np.uint64(HOME_BITS), edges):
         yield Block("first", number, part.tobytes())
 
 
-def _with_copies(heard: Heard, home: None, bits: int) -> Iterator[Block]:
+def _with_copies(heard: Heard, home: None, rows: int) -> Iterator[Block]:
     """Rows of a home that are in a component, and all copies of these and of the others, with their component."""
     labels = _joined(heard.get("label", ()), _PAIR)
     labels = labels[np.argsort(labels["row"])]

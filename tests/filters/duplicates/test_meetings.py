@@ -88,7 +88,7 @@ def by_rounds(made: Duplicates, homes: list[list[Part]], rows: int) -> Iterator[
         {"sketch": "sketch", "best": "whole", "cap": 2, "bands": 128, "band_bytes": 2},
     ],
 )
-@settings(max_examples=15)
+@settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 1 << 32), rows=st.sampled_from([1, 1 << 22, 1 << 28]))
 def test_rounds_give_what_one_worker_gathers(setting: dict[str, Any], seed: int, rows: int) -> None:
     made, table = Duplicates(hash="hash", **setting), rows_of(seed)
@@ -113,7 +113,7 @@ def test_nothing_meets_where_no_row_has_a_hash() -> None:
     assert made.gather(iter(parts)).num_rows == 0
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 1 << 32), rows=st.integers(2, 40), cap=st.integers(2, 12), parts=st.integers(1, 4))
 def test_contracted_edges_have_the_components_of_all_of_them(seed: int, rows: int, cap: int, parts: int) -> None:
     rng = np.random.default_rng(seed)
