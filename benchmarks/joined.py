@@ -89,7 +89,7 @@ for held in made.rounds:
         pass
     most[held.name] = tracemalloc.get_traced_memory()[1] - before + bytes_of[held.name][place]
 result["most"], result["where"] = max(most.values()), [round.name for round in made.rounds].index(most.most_common(1)[0][0])
-result["label"] = most["label"]
+result["label"], result["edges"] = most["label"], bytes_of["label"][0] // 18
 """
 
 
@@ -109,7 +109,7 @@ def main() -> None:
     )
     print(
         f"rounds: {rounds['seconds'] / n * 1e6:.0f} us, {rounds['sent'] / n:.0f} bytes a row are sent in {int(rounds['blocks']):,} blocks; "
-        f"{rounds['most'] / 1e6:.0f} MB in the largest place (of round {int(rounds['where']) + 1}), {rounds['label'] / n:.0f} bytes a row in the one that labels components"
+        f"{rounds['most'] / 1e6:.0f} MB in the largest place (of round {int(rounds['where']) + 1}), {rounds['label'] / rounds['edges']:.0f} bytes an edge in the one that labels components ({int(rounds['edges']):,} edges)"
     )
 
 
