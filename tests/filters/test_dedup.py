@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import poolsieve
 from poolsieve.dataflow import Pool
 from poolsieve.dataflow.passes.again import unchanged
 from poolsieve.dataflow.passes.plan import prepare
@@ -150,6 +151,12 @@ def test_a_file_of_lines_that_is_gone_is_made_anew_or_named(both: Path, tmp_path
         decide(made, out, frozen=frozen)
     run(made, out, at_once=0)
     assert files_of(out) == whole
+
+
+def test_a_plan_of_many_rows_knows_what_rounds_shuffle(both: Path) -> None:
+    made = recipe(both / "pool", best="quality")
+    found = poolsieve.plan(made, both / "gathered", pool_rows=1e9, sample_rows=0).projection
+    assert found is not None and found.shuffle_bytes > 1e9 * 42 * 16 * 0.5  # half of the rows are no copies
 
 
 def test_copies_alone_and_nothing_at_all_meet_too(pool: Path, tmp_path: Path) -> None:
