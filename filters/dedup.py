@@ -2,11 +2,11 @@
 
 Clusters depend on which rows are alive, so they are derived values and no scores: what is stored is each row's sketch,
 and another threshold, other bands or another idea of the best is a decision, which reads no text again. They are found
-by one worker that has the hash, the sketch and the score of all rows in memory (some 300 bytes a row). Their values
-stand in the ledger under a name (`dup`, if nothing is said). `dup.of` is the row that stands for a row, which it
-resembles, as `path:row`, and `dup.similarity` (float32) says how much; `dup.rank` is 0 for the row that stands for the
-others, then counts from the best on, as `dup.copy` does among copies; `dup.cluster` is the first row of the cluster,
-as `path:row`, and `dup.size` its rows.
+by one worker that sees all rows, in a kilobyte of memory each, or, of a large pool on a cluster, by rounds in which no
+worker does; both give the same. Their values stand in the ledger under a name (`dup`, if nothing is said). `dup.of` is
+the row that stands for a row, which it resembles, as `path:row`, and `dup.similarity` (float32) says how much;
+`dup.rank` is 0 for the row that stands for the others, then counts from the best on, as `dup.copy` does among copies;
+`dup.cluster` is the first row of the cluster, as `path:row`, and `dup.size` its rows.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,21 +10,21 @@ import numpy as np
 import pyarrow as pa
 
 from poolsieve.filters.duplicates.bands import Bands
-from poolsieve.filters.duplicates.clusters import Near, clusters
+from poolsieve.filters.duplicates.clusters import Near, clusters, taken
 from poolsieve.filters.duplicates.edges import CAP, least_equal
 from poolsieve.filters.duplicates.families import COLUMNS, Members, report, values
+from poolsieve.filters.duplicates.meetings import Meetings, warn_of
+from poolsieve.filters.duplicates.scores import worse
 from poolsieve.filters.duplicates.sketch import BINS
 from poolsieve.filters.sketches import HASH_BYTES
 from poolsieve.scoring_models.base.config import Config
-from poolsieve.scoring_models.base.derived import Alive, Part, Scores, Sums
+from poolsieve.scoring_models.base.derived import Alive, Block, Home, Part, Round, Scores, Sums
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.kinds import short
 
 EDGE, LEADER = 0.5, 0.55
 """Similarities of two rows of a component, and of a row and the one that stands for it. Of these and some twenty others
 they found most of the variants with less than 2 % of wrong ones (`benchmarks/dedup.py`)."""
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -95,17 +94,33 @@ class Duplicates(Config):
         hashes, hashed = members.bytes_of(self.hash, HASH_BYTES)
         at = np.flatnonzero(hashed)  # a row without a hash is nobody's copy, and has no sketch either
         sketches, some = self._sketches(members, at)
-        score = None if self.best is None else _numbers(members.scores[self.best])[at]
+        score = None if self.best is None else worse(members.numbers_of(self.best)).score()[at]
         found = clusters(np.arange(len(at), dtype=np.uint64), hashes[at], sketches, some, score, self.near)
-        if found.giants:
-            _log.warning("%d components of near rows had more than %d rows and were split", found.giants, self.cap)
+        warn_of(found.giants, self.cap)
         return members.some(at).table(found)
 
     def _sketches(self, members: Members, at: Any) -> tuple[Any, Any]:
         if self.sketch is None:
             return None, None
         sketches, some = members.bytes_of(self.sketch, BINS)
-        return sketches[at], some[at]
+        return taken(sketches, at), some[at]
+
+    @property
+    def _meetings(self) -> Meetings:
+        return Meetings(self.hash, self.sketch, self.best, self.near)
+
+    @property
+    def rounds(self) -> tuple[Round, ...]:
+        """See `duplicates/meetings.py`."""
+        return self._meetings.rounds
+
+    def begin(self, home: Home, rows: int) -> Iterator[Block]:
+        """Hashes of the rows that are at home."""
+        return self._meetings.begin(home, rows)
+
+    def join(self, name: str, heard: Mapping[str, Sequence[bytes]], home: Home | None, rows: int) -> Iterator[Block]:
+        """What one place of a round sends on."""
+        return self._meetings.join(name, heard, home, rows)
 
     def values(self, scores: Scores, table: pa.Table) -> Mapping[str, pa.Array]:
         """The lines' columns."""
@@ -127,9 +142,3 @@ def _check_share(name: str, value: Any) -> None:
 
 def _is_number(kind: pa.DataType) -> bool:
     return pa.types.is_floating(kind) or pa.types.is_integer(kind)
-
-
-def _numbers(arrays: list[pa.Array]) -> np.ndarray[Any, Any]:
-    """(n,): numbers; where some are missing, float64 with NaN, which is the worst."""
-    whole = pa.chunked_array(arrays) if arrays else pa.chunked_array([], pa.float64())
-    return whole.to_numpy() if not whole.null_count else whole.cast(pa.float64(), safe=False).to_numpy()

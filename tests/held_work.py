@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import subprocess
 import sys
 import time
@@ -13,10 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from poolsieve.dataflow.leases import started_at
-from tests.conftest import write_pool
+from poolsieve.dataflow.recipes.recipe import Pool
+from poolsieve.filters import dedup
+from tests.conftest import run, write_pool
 
 LIMIT = 900.0
 """Seconds after which something is taken to hang."""
@@ -99,6 +104,23 @@ def demo_gives_the_local_bytes(runner: str, folder: Path) -> None:
     found = fingerprint(str(folder / runner))
     assert {"manifest.json"} < set(found) and sum("ledger/" in name for name in found) == 4
     assert found == fingerprint(str(folder / "local"))
+
+
+def rounds_give_the_local_bytes(runner: str, folder: Path) -> None:
+    """Duplicates of a small pool, met by rounds as those of a large one, and gathered by one worker here."""
+    rng = random.Random(2)
+    bases = [" ".join("".join(rng.choices("abcdefgh", k=5)) for _ in range(150)) for _ in range(20)]
+    texts = [text for base in bases for text in (base, base, f"{base} and more", f"so {base}")]
+    rng.shuffle(texts)
+    (folder / "pool").mkdir()
+    for i in range(4):
+        table = pa.table({"text": texts[i::4], "quality": [rng.random() for _ in texts[i::4]]})
+        pq.write_table(table, folder / "pool" / f"{i}.parquet")
+    pool = Pool.parquet(f"{folder}/pool/*.parquet", text="text", quality="quality")
+    made = run(pool | dedup.minhash(best="quality"), folder / "local")
+    assert made.reasons["dup.exact"] and made.reasons["dup.near"]
+    run(pool | dedup.minhash(best="quality"), folder / runner, runner=runner, at_once=0)
+    assert fingerprint(str(folder / runner)) == fingerprint(str(folder / "local"))
 
 
 @dataclass

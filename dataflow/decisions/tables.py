@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import cast
 
@@ -12,11 +13,12 @@ from poolsieve.dataflow import progress
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.program import DeriveStep
 from poolsieve.dataflow.recipes.walk import Cuts, State, walk
-from poolsieve.dataflow.store.gathered import write_gathered
+from poolsieve.dataflow.store.gathered import write_gathered, write_joined
 from poolsieve.dataflow.store.job import Job
+from poolsieve.dataflow.store.leaves import Leaf, places_by_path, sorted_lines, write_leaf
 from poolsieve.dataflow.store.stored import StoredScores, open_stored, require_scored
 from poolsieve.filters.dsl.cuts import Table
-from poolsieve.scoring_models.base.derived import Gathered, Part, Pooled, Sums
+from poolsieve.scoring_models.base.derived import ROW, Gathered, Part, Pooled, Sums, is_joined
 
 Counts = dict[str, dict[str, int]]
 """Group -> name -> sum."""
@@ -31,14 +33,15 @@ def add_sums(total: Counts, sums: Counts) -> Counts:
     return total
 
 
-def _step(job: Job, at: int) -> DeriveStep:
+def step_at(job: Job, at: int) -> DeriveStep:
+    """The derived value that is step `at`."""
     step = job.program.steps[at]
     assert isinstance(step, DeriveStep)
     return step
 
 
 def _walked(shard: Shard, job: Job, cuts: Cuts, at: int) -> tuple[StoredScores, State]:
-    source = open_stored(job, shard, _step(job, at).label)
+    source = open_stored(job, shard, step_at(job, at).label)
     state = walk(job.program, source, cuts, at)
     require_scored(state.unknown, shard)
     return source, state
@@ -51,7 +54,7 @@ def tally_shard(shard: Shard, job: Job, cuts: Cuts, *, at: int) -> Counts:
         NotScored: if rows of the shard need scores that are not stored.
     """
     progress.check()
-    derived = cast("Pooled", _step(job, at).derived)
+    derived = cast("Pooled", step_at(job, at).derived)
     _, state = _walked(shard, job, cuts, at)
     found = derived.tally({name: state.scores[name] for name in derived.reads}, state.alive)
     return plain_sums(found)
@@ -68,25 +71,69 @@ def with_sums(sums: Counts, cuts: Cuts, *, name: str) -> Cuts:
     return {**cuts, name: tables}
 
 
-def with_gathered(shards: Sequence[Shard], job: Job, cuts: Cuts, *, at: int) -> Cuts:
+def with_gathered(homes: Sequence[Sequence[Shard]], job: Job, cuts: Cuts, *, at: int) -> Cuts:
     """The cuts, with the name of what was gathered of all shards' rows for the derived value at step `at`.
+
+    Args:
+        homes: neighbouring shards together, in any order; the lines of a joined value are kept by them.
+        job: what is run.
+        cuts: those known.
+        at: a step.
 
     Raises:
         NotScored: if rows need scores that are not stored.
         PoolsieveError: if a line does not say of which row it is, or is a second one of a row.
     """
-    step = _step(job, at)
-    parts = _parts(sorted(shards, key=lambda shard: (shard.path.encode(), shard.start)), job, cuts, at)
-    made = cast("Gathered", step.derived).gather(parts)
-    return {**cuts, step.label: {"": write_gathered(job, step.label, made)}}
+    step, homes = step_at(job, at), sorted(homes, key=tuple)
+    derived, seen = cast("Gathered", step.derived), _Seen()
+    made = derived.gather(seen.through(_parts(homes, job, cuts, at)))
+    if not is_joined(derived):
+        return {**cuts, step.label: {"": write_gathered(job, step.label, made)}}
+    made = sorted_lines(step.label, made)
+    leaves = [write_leaf(job.out, step.label, lines) for lines in seen.parted(made)]
+    return with_joined(leaves, job, cuts, at=at)
 
 
-def _parts(shards: Sequence[Shard], job: Job, cuts: Cuts, at: int) -> Iterator[Part]:
-    reads = _step(job, at).derived.reads
-    for shard in shards:
-        progress.check()
-        source, state = _walked(shard, job, cuts, at)
-        alive = np.flatnonzero(state.alive)
-        index = pa.array(alive, pa.int64())
-        scores = {name: state.scores[name].take(index) for name in reads}
-        yield Part(shard.path, source.rows[alive], source.uid.take(index), scores)
+def with_joined(leaves: Sequence[Leaf], job: Job, cuts: Cuts, *, at: int) -> Cuts:
+    """The cuts, with the name of the list of what was joined for the derived value at step `at`."""
+    step = step_at(job, at)
+    return {**cuts, step.label: {"": write_joined(job, step.label, step.derived.columns, leaves)}}
+
+
+def _parts(homes: Sequence[Sequence[Shard]], job: Job, cuts: Cuts, at: int) -> Iterator[tuple[int, Part]]:
+    """Each shard's rows, with the number of its home."""
+    reads = step_at(job, at).derived.reads
+    for number, shards in enumerate(homes):
+        for shard in shards:
+            progress.check()
+            source, state = _walked(shard, job, cuts, at)
+            alive = np.flatnonzero(state.alive)
+            index = pa.array(alive, pa.int64())
+            scores = {name: state.scores[name].take(index) for name in reads}
+            yield number, Part(shard.path, source.rows[alive], source.uid.take(index), scores)
+
+
+class _Seen:
+    """Where the parts that were seen begin and end, so that lines are laid where they came from."""
+
+    def __init__(self) -> None:
+        self.ends: list[tuple[int, str, int]] = []
+
+    def through(self, parts: Iterator[tuple[int, Part]]) -> Iterator[Part]:
+        """The parts, each noted."""
+        for number, part in parts:
+            if len(part.rows):
+                self.ends.append((number, part.path, int(part.rows[-1])))
+            yield part
+
+    def parted(self, lines: pa.Table) -> Iterator[pa.Table]:
+        """The lines of each home that has any; they are sorted by (path, row)."""
+        places, rows, begin, end = places_by_path(lines), lines.column(ROW).to_numpy(), 0, 0
+        for _, ends in itertools.groupby(self.ends, key=lambda one: one[0]):
+            for _, path, last in ends:
+                if path in places:
+                    there = places[path]
+                    end = there.start + int(np.searchsorted(rows[there], last, side="right"))
+            if end > begin:
+                yield lines.slice(begin, end - begin)
+            begin = end

@@ -15,6 +15,7 @@ from poolsieve.dataflow.decisions.decide import decision_of
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.layout import decision_folder, derived_folder, ledger_folder, rows_folder
+from poolsieve.dataflow.store.leaves import files_named
 from poolsieve.dataflow.store.manifest import Manifest
 from poolsieve.dataflow.store.out import OutFolder
 from poolsieve.dataflow.store.scores import FolderListing
@@ -29,13 +30,14 @@ DECIDED = ("shards.parquet", "cuts.json", "subset.npy")
 def files_of(job: Job, shards: Sequence[Shard], found: Summary) -> dict[str, str]:
     """Folder of OUT -> hash of the files in it that the decision over these shards stands on; one listing for each."""
     ledger = [f"{shard.name}.parquet" for shard in shards]
-    gathered = [one.file for groups in found.cuts.values() for one in groups.values() if isinstance(one, Table)]
+    tables = [one.file for groups in found.cuts.values() for one in groups.values() if isinstance(one, Table)]
+    gathered = {one for file in tables if file for one in files_named(job.out, file)}
     rows = (job.rows_url(shard).rsplit("/", 1)[-1] for shard in shards)
     made = {
         "rows": _hash(fs.stats(rows_folder(job.out)), rows),
         "ledger": _hash(fs.stats(ledger_folder(job.out, found.decision)), ledger),
         "decision": _hash(fs.stats(decision_folder(job.out, found.decision)), DECIDED),
-        "derived": _hash(fs.stats(derived_folder(job.out)), sorted({file for file in gathered if file})),
+        "derived": _hash(fs.stats(derived_folder(job.out)), sorted(gathered)),
     }
     for step in job.program.scorers:
         there = fs.stats(job.folder(step))

@@ -14,8 +14,9 @@ import msgspec
 import pyarrow as pa
 
 from poolsieve.dataflow import fs
+from poolsieve.dataflow.decisions.joining import home_of, in_turn, joined_at
 from poolsieve.dataflow.decisions.selection import Searches, add_counts, advance, levels
-from poolsieve.dataflow.passes.items import IN_FILE, Item, items_of
+from poolsieve.dataflow.passes.items import IN_FILE, Item, items_of, shards_of
 from poolsieve.dataflow.passes.steps import Counted, count_item, decide_item, tally_item
 from poolsieve.dataflow.pools.shards import Shard, check_names
 from poolsieve.dataflow.recipes.program import DeriveStep, RuleStep
@@ -28,7 +29,7 @@ from poolsieve.dataflow.store.manifest import SHARDS_SCHEMA, ShardLine
 from poolsieve.dataflow.store.scores import FolderListing
 from poolsieve.dataflow.store.summary import Summary
 from poolsieve.filters.dsl.top import Ranked
-from poolsieve.scoring_models.base.derived import is_gathered
+from poolsieve.scoring_models.base.derived import is_gathered, is_joined
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -110,13 +111,23 @@ def _decided(made: Growth, job: Job, items: Sequence[Item], found: Summary) -> l
 
 
 def _searched(job: Job, items: Sequence[Item], cuts: Cuts, stop: int) -> int:
-    """Bytes that all levels of the cuts at `stop` hand on, or the sums of a derived value."""
+    """Bytes that all levels of the cuts at `stop` hand on, or the sums of a derived value, or the rounds of one."""
     step = job.program.steps[stop]
     if isinstance(step, RuleStep):
         return sum(_levels(job, items, cuts, stop, top) for top in step.tops if top.cut not in job.frozen)
+    if isinstance(step, DeriveStep) and is_joined(step.derived):
+        return _met(job, items, cuts, stop)
     if isinstance(step, DeriveStep) and is_gathered(step.derived):
         return _size(items)
     return _size([tally_item(item, job, cuts, at=stop) for item in items])
+
+
+def _met(job: Job, items: Sequence[Item], cuts: Cuts, stop: int) -> int:
+    """Bytes that the rounds of the joined value at `stop` hand on, where a large pool has them held."""
+    homes = {i: home_of(i, shards_of(item, job), job, cuts, at=stop) for i, item in enumerate(items)}
+    sent = in_turn(joined_at(job, stop), homes, sum(len(home.row) for home in homes.values()))
+    blocks = ((to, place, *one) for to, places in sent.items() for place, some in places.items() for one in some)
+    return _size(list(enumerate(items))) + _size(list(blocks))
 
 
 def _levels(job: Job, items: Sequence[Item], cuts: Cuts, stop: int, top: Ranked) -> int:

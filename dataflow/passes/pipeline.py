@@ -22,6 +22,7 @@ from poolsieve.dataflow.decisions.summary import finish_decision, summary_of
 from poolsieve.dataflow.decisions.tables import with_sums
 from poolsieve.dataflow.passes.combiners import SumCounts, SumLacks, SumRecords, SumTables, SumWork
 from poolsieve.dataflow.passes.items import Item, items_of
+from poolsieve.dataflow.passes.joining import by_rounds, joined
 from poolsieve.dataflow.passes.lacking import lacks_of_item, require_whole
 from poolsieve.dataflow.passes.needs import score_label
 from poolsieve.dataflow.passes.steps import (
@@ -55,6 +56,7 @@ def build(
     score: bool = True,
     write: bool = True,
     hints: Mapping[str, Hints] | None = None,
+    in_memory: bool = True,
 ) -> None:
     """Adds the whole job to a pipeline.
 
@@ -65,6 +67,7 @@ def build(
         score: read the pool and compute what is missing; else missing scores are an error (`decide`).
         write: write ledger and decision; else only the summary is made (`--what-if`).
         hints: pass -> resource hints of the step that scores there, and of no other.
+        in_memory: whether what passes between steps lies in the memory of one process; see `joining.by_rounds`.
     """
     items = items_of(job, shards)
     todo = pipeline | "Shards" >> beam.Create(items, reshuffle=False) | "Spread" >> beam.Reshuffle()
@@ -82,7 +85,11 @@ def build(
             done | "Work" >> beam.CombineGlobally(SumWork()) | "Finish" >> beam.Map(_finish_part, job=job)
             return
         if stop is not None:
-            cuts = _marked(pipeline, todo, job, cuts, stop, first, left_by)
+            step = job.program.steps[stop]
+            if isinstance(step, DeriveStep) and by_rounds(job, step, shards, in_memory):
+                cuts = joined(pipeline, todo, items, job, cuts, stop)
+            else:
+                cuts = _marked(pipeline, todo, job, cuts, stop, first, left_by)
     content = _content(pipeline, todo, job, cuts)
     known = {"cuts": AsSingleton(cuts), "content": AsSingleton(content)}
     decide = beam.Map(decide_item, job=job, label="Decide", write=write, left_by=left_by, **known)

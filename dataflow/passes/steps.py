@@ -112,7 +112,7 @@ def tally_item(item: Item, job: Job, cuts: Cuts, *, at: int) -> Counts:
 @progress.for_run
 def gathered_of_items(_: Any, items: Sequence[Item], job: Job, cuts: Cuts, *, at: int) -> Mapping[str, Any]:
     """What `tables.with_gathered` gives of the shards of all items."""
-    return tables.with_gathered([shard for item in items for shard in shards_of(item, job)], job, cuts, at=at)
+    return tables.with_gathered([shards_of(item, job) for item in items], job, cuts, at=at)
 
 
 @progress.for_run

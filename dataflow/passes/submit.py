@@ -76,7 +76,15 @@ def execute(
                 with progress.loading(step.name):
                     make_once(step.scorer, job.out, functools.partial(_make_artefact, job, step, engine))
         engine.run(
-            lambda made: pipeline.build(made, job, plan.shards, score=score, write=write, hints=engine.hints(needs)),
+            lambda made: pipeline.build(
+                made,
+                job,
+                plan.shards,
+                score=score,
+                write=write,
+                hints=engine.hints(needs),
+                in_memory=engine.in_memory,
+            ),
             processes=job.program.wants_processes,
             sign=_Signs(job.out, job.run_id).seen,
         )
@@ -107,7 +115,10 @@ def hand_over(plan: Plan, *, engine: Engine) -> None:
                 f"{step.name} needs a file that a job of its own makes from the pool: use `poolsieve run`, which waits"
             )
     hints = engine.hints(needs)
-    engine.run(lambda made: pipeline.build(made, job, plan.shards, hints=hints), processes=job.program.wants_processes)
+    engine.run(
+        lambda made: pipeline.build(made, job, plan.shards, hints=hints, in_memory=engine.in_memory),
+        processes=job.program.wants_processes,
+    )
 
 
 class _Signs:

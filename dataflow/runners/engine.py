@@ -68,6 +68,11 @@ class Engine:
             )
         RUNNERS[self.runner].check(self._setting(False))
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether what passes between steps lies in the memory of one process, however many work."""
+        return bool(getattr(RUNNERS[self.runner], "in_memory", False))
+
     def _setting(self, processes: bool) -> Setting:
         return Setting(workers=self.workers, processes=processes, flags=tuple(self.flags))
 

@@ -17,6 +17,7 @@ from poolsieve.scoring_models.base.errors import PlanError
 class LocalRunner:
     """Threads of this process, or processes where a scorer holds the interpreter lock."""
 
+    in_memory = True
     about = "this machine, with --workers threads, or processes where scorers hold Python's lock"
 
     def check(self, setting: Setting) -> None:

@@ -1,18 +1,30 @@
-"""What derived values gathered: OUT/derived, one file for each content, so that no run can meet another's."""
+"""What derived values gathered or joined: OUT/derived, files named by what they say, so that no run can meet another's.
+
+Gathered lines are one file. Those of joined values are many, with a list (`leaves`), so that nobody reads all of them.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from poolsieve.dataflow import fs
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.layout import derived_url
-from poolsieve.dataflow.store.tables import read_promised, write_table
+from poolsieve.dataflow.store.leaves import (
+    LISTED,
+    Leaf,
+    places_by_path,
+    read_list,
+    sorted_lines,
+    table_for,
+    write_leaf,
+    write_list,
+    write_once,
+)
+from poolsieve.dataflow.store.tables import read_promised
 from poolsieve.filters.dsl.cuts import Table
 from poolsieve.scoring_models.base.derived import PATH, ROW
 from poolsieve.scoring_models.base.errors import PoolsieveError
@@ -24,26 +36,22 @@ def write_gathered(job: Job, name: str, made: pa.Table) -> Table:
     Raises:
         PoolsieveError: if it does not say which row each line is of, or has two lines of one.
     """
-    made = _sorted(name, made)
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, made.schema) as stream:
-        stream.write_table(made)
-    file = f"{hashlib.blake2b(sink.getvalue(), digest_size=12).hexdigest()}.parquet"
-    url = derived_url(job.out, file)
-    if not fs.exists(url):
-        write_table(url, made)
-    return Table(file=file, rows=made.num_rows)
+    made = sorted_lines(name, made)
+    return Table(file=write_once(job.out, made), rows=made.num_rows)
 
 
-def _sorted(name: str, made: pa.Table) -> pa.Table:
-    missing = {PATH, ROW} - set(made.column_names)
-    if missing:
-        raise PoolsieveError(f"{name} gathered a table without {', '.join(sorted(missing))}: no row has its line")
-    made = made.sort_by([(PATH, "ascending"), (ROW, "ascending")]).replace_schema_metadata().combine_chunks()
-    keys = made.select([PATH, ROW])
-    if keys.group_by([PATH, ROW]).aggregate([]).num_rows != keys.num_rows:
-        raise PoolsieveError(f"{name} gathered two lines of one row")
-    return made
+def write_joined(job: Job, name: str, columns: Mapping[str, pa.DataType], leaves: Sequence[Leaf]) -> Table:
+    """Keeps the list of the homes' lines under a hash of what it says; of no lines at all their columns.
+
+    Args:
+        job: what is run.
+        name: of the derived value.
+        columns: its own, beside the rows' keys.
+        leaves: those of homes that have lines, in any order.
+    """
+    schema = pa.schema([(PATH, pa.string()), (ROW, pa.int64()), *columns.items()])  # type: ignore[arg-type]
+    found = list(leaves) or [write_leaf(job.out, name, schema.empty_table())]
+    return Table(file=write_list(job.out, found), rows=sum(leaf.lines for leaf in found))
 
 
 def lines_of(job: Job, table: Table, path: str, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> pa.Table:
@@ -58,10 +66,7 @@ def lines_of(job: Job, table: Table, path: str, rows: np.ndarray[tuple[int], np.
     Raises:
         PoolsieveError: if the file of the table is missing, as with cuts of another OUT.
     """
-    whole = job.session.once(("gathered", table.file), lambda: _by_path(job, table))
-    here = whole.get(path)
-    if here is None:
-        here = next(iter(whole.values())).slice(0, 0) if whole else _read(job, table)
+    here = (_listed if table.file.endswith(LISTED) else _whole)(job, table, path, rows)
     there = here.column(ROW).to_numpy()
     at = np.searchsorted(there, rows)
     found = at < len(there)
@@ -69,22 +74,32 @@ def lines_of(job: Job, table: Table, path: str, rows: np.ndarray[tuple[int], np.
     return here.take(pa.array(np.where(found, at, 0), pa.int64(), mask=~found))
 
 
+def _whole(job: Job, table: Table, path: str, rows: object) -> pa.Table:
+    whole = job.session.once(("gathered", table.file), lambda: _by_path(job, table))
+    if path in whole:
+        return whole[path]
+    return next(iter(whole.values())).slice(0, 0) if whole else _read(job, table)
+
+
+def _listed(job: Job, table: Table, path: str, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> pa.Table:
+    with _of_this_out():
+        leaves = job.session.once(("gathered", table.file), lambda: read_list(job.out, table.file))
+        return table_for(job.out, leaves, path, rows)
+
+
 def _read(job: Job, table: Table) -> pa.Table:
-    try:
+    with _of_this_out():
         return read_promised(derived_url(job.out, table.file))
+
+
+@contextlib.contextmanager
+def _of_this_out() -> Iterator[None]:
+    try:
+        yield
     except PoolsieveError as error:
         raise PoolsieveError(f"{error}. What an earlier run gathered is good in its own OUT alone") from error
 
 
 def _by_path(job: Job, table: Table) -> dict[str, pa.Table]:
-    return dict(_runs(_read(job, table)))
-
-
-def _runs(whole: pa.Table) -> Iterator[tuple[str, pa.Table]]:
-    """Each file's lines; the table is sorted by path."""
-    counts = pc.value_counts(whole.column(PATH))
-    lengths = {item["values"].as_py(): item["counts"].as_py() for item in counts}
-    start = 0
-    for path in sorted(lengths, key=lambda one: one.encode()):
-        yield path, whole.slice(start, lengths[path])
-        start += lengths[path]
+    whole = _read(job, table)
+    return {path: whole.slice(at.start, at.stop - at.start) for path, at in places_by_path(whole).items()}

@@ -45,6 +45,8 @@ class Options:
         max_error_rate: fail if more of the rows than this share were quarantined; None: never.
         devices: of torch, for models that leave theirs open: a copy on each; none: where a model's own "auto" leads.
         models: URL where models of the Hub are looked for first; see `store.models`.
+        at_once: bytes of a pool up to which one worker sees all rows of a joined derived value, where more are met by
+            rounds; None: as many as pay, and all where what is shuffled lies in one process.
 
     Raises:
         PlanError: for a rate that is no share.
@@ -55,6 +57,7 @@ class Options:
     max_error_rate: float | None = None
     devices: tuple[str, ...] = ()
     models: str = ""
+    at_once: int | None = None
 
     def __post_init__(self) -> None:
         most = self.max_error_rate

@@ -9,7 +9,8 @@ OUT/rows/<shard>.<identity>.parquet   once a shard
 OUT/scores/<scorer>-<fingerprint>/    scorer.json, and <shard>.<identity>-<rows>.parquet
 OUT/splits/<file>.<identity>.json     where the pieces of a big file begin, and how many rows are before each
 OUT/artefacts/<scorer>-<id>.parquet   made from other pools before the first pass
-OUT/derived/<content>.parquet         what derived values gathered of all rows
+OUT/derived/<content>.parquet         what derived values gathered of all rows, or joined of one group of shards:
+                                          these files stand in a list, <content>-files.parquet
 OUT/decisions/<id>/                   ledger/<shard>.parquet, shards.parquet, cuts.json, summary.json,
                                           subset.npy, report.html, report.json; published/, the ledger as a
                                           table for the Hub, where that was asked for
@@ -123,7 +124,7 @@ def artefact_url(out: str, name: str, identity: str) -> str:
 
 
 def derived_folder(out: str) -> str:
-    """What derived values gathered."""
+    """What derived values gathered or joined."""
     return fs.join(out, "derived")
 
 

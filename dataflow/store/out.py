@@ -11,6 +11,7 @@ import pyarrow as pa
 from poolsieve.dataflow import fs, leases
 from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.dataflow.store import layout
+from poolsieve.dataflow.store.leaves import files_named
 from poolsieve.dataflow.store.manifest import Manifest, RowCounts, ShardLine, read_ledger, read_manifest, read_shards
 from poolsieve.dataflow.store.scores import merge_files
 from poolsieve.dataflow.store.summary import Summary
@@ -163,9 +164,11 @@ class OutFolder:
         return [f"scores/{name}/{file}" for name, gone in found for file in gone]
 
     def _unused(self) -> set[str]:
-        """Files of what was gathered for other decisions."""
+        """Files of what was gathered or joined for other decisions."""
         marks = (one for groups in self.cuts.values() for one in groups.values())
-        return set(fs.names(layout.derived_folder(self.url))) - {one.file for one in marks if isinstance(one, Table)}
+        names = [one.file for one in marks if isinstance(one, Table) and one.file]
+        used = {file for name in names for file in files_named(self.url, name)}
+        return set(fs.names(layout.derived_folder(self.url))) - used
 
     def check_current(self) -> None:
         """Compares the decision with the one that is current now.

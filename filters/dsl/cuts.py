@@ -103,12 +103,12 @@ def _check(cut: Cut) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """What a derived value had to know of the pool: a group's exact sums, or the file of what was gathered.
+    """What a derived value had to know of the pool: a group's exact sums, or the file of what was gathered or joined.
 
     Attributes:
         sums: name -> sum; empty where a file has it all.
-        file: name in OUT/derived; "" for sums.
-        rows: lines of the file.
+        file: name in OUT/derived, of a file of lines or of the list of such files; "" for sums.
+        rows: lines of the file, or of all that it lists.
     """
 
     sums: Mapping[str, int] = dataclasses.field(default_factory=dict)

@@ -12,7 +12,7 @@ from poolsieve.filters.duplicates import runs
 from poolsieve.filters.duplicates.bands import Bands, Edges, Rows, distinct, stars
 from poolsieve.filters.duplicates.characters import Bytes
 from poolsieve.filters.duplicates.edges import CAP, Counts, capped, counted, least_equal
-from poolsieve.filters.duplicates.leaders import best_first, leaders
+from poolsieve.filters.duplicates.leaders import Led, best_first, leaders
 from poolsieve.filters.duplicates.roots import Ints
 from poolsieve.filters.duplicates.sketch import BINS, Floats, estimate
 from poolsieve.scoring_models.base.config import Config
@@ -77,7 +77,8 @@ def clusters(
     leader, equal, giants = best.copy(), np.full(len(rows), BINS, dtype=np.int16), 0
     if sketches is not None and some is not None:
         each = np.flatnonzero((best == np.arange(len(rows))) & some)
-        found, giants = _near(rows[each], sketches[each], rank[each], near)
+        each = each[np.argsort(rows[each])]
+        found, giants = _near(rows[each], taken(sketches, each), rank[each], near)
         leader[each], equal[each] = each[found.leader], found.equal
         leader, equal = leader[best], equal[best]
     return named(rows, rank, best, leader, estimate(equal))._replace(giants=giants)
@@ -92,23 +93,18 @@ def _best_copies(hashes: Bytes, rank: Ints) -> Ints:
     return made
 
 
-class _Near(NamedTuple):
-    leader: Ints
-    equal: Counts
-
-
-def _near(rows: Rows, sketches: Bytes, rank: Ints, near: Near) -> tuple[_Near, int]:
-    """The leader of each of n rows that are no copies of one another."""
-    order = np.argsort(rows)
-    rows, sketches, rank = rows[order], sketches[order], rank[order]
+def _near(rows: Rows, sketches: Bytes, rank: Ints, near: Near) -> tuple[Led, int]:
+    """The leader of each of n rows, ascending, that are no copies of one another."""
     edges, equal = verified(rows, sketches, near)
     found, giants = capped(edges, equal, near.cap)
     labels = rows.copy()
     labels[np.searchsorted(rows, found.rows)] = found.labels
-    led = leaders(labels, rank, sketches, least_equal(near.leader))
-    made = _Near(np.empty_like(led.leader), np.empty_like(led.equal))
-    made.leader[order], made.equal[order] = order[led.leader], led.equal
-    return made, giants
+    return leaders(labels, rank, sketches, least_equal(near.leader)), giants
+
+
+def taken(values: Bytes, at: Ints) -> Bytes:
+    """`values[at]`, for ascending places or others; all of them in their order are not copied."""
+    return values if len(at) == len(values) and (at == np.arange(len(at))).all() else values[at]
 
 
 def verified(rows: Rows, sketches: Bytes, near: Near) -> tuple[Edges, Counts]:

@@ -15,6 +15,7 @@ import numpy as np
 from poolsieve.filters.duplicates.bands import Edges, Rows
 from poolsieve.filters.duplicates.characters import Bytes
 from poolsieve.filters.duplicates.components import Components, components
+from poolsieve.filters.duplicates.roots import roots
 from poolsieve.filters.duplicates.sketch import BINS
 
 CHUNK = 1 << 14
@@ -57,6 +58,27 @@ def counted(edges: Edges, rows: Rows, sketches: Bytes) -> Counts:
     """
     places = np.searchsorted(rows, edges)
     return equal_bytes(sketches, places[:, 0], places[:, 1])
+
+
+def contracted(edges: Edges, equal: Counts) -> tuple[Edges, Counts]:
+    """As few edges as have the same components, at each of the similarities that `capped` may hold them to.
+
+    From the highest similarity down, an edge is kept if it joins what none above it does (Kruskal's forest of the most
+    similar); of its bytes only the step that they reach is kept. There are fewer of these edges than rows.
+    """
+    nodes, places = np.unique(edges, return_inverse=True)
+    first, second = np.ascontiguousarray(places.reshape(-1, 2).T)
+    levels = np.array([0, *map(least_equal, STEPS)])
+    reached = np.searchsorted(levels, equal, side="right") - 1
+    label, made, held = np.arange(len(nodes)), [np.empty((0, 2), np.uint64)], [np.empty(0, np.int16)]
+    for step in range(len(levels) - 1, -1, -1):
+        some = reached == step
+        root = roots(len(nodes), label[first[some]], label[second[some]])
+        moved = np.flatnonzero(root != np.arange(len(nodes)))
+        made.append(np.stack([nodes[root[moved]], nodes[moved]], axis=1))
+        held.append(np.full(len(moved), levels[step], dtype=np.int16))
+        label = root[label]
+    return np.concatenate(made), np.concatenate(held)
 
 
 def capped(edges: Edges, equal: Counts, cap: int = CAP) -> tuple[Components, int]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from poolsieve.filters.duplicates.bands import Rows
 from poolsieve.filters.duplicates.characters import Bytes
 from poolsieve.filters.duplicates.clusters import Bools, Clusters
 from poolsieve.filters.duplicates.roots import Ints
@@ -62,34 +63,57 @@ class Members(NamedTuple):
         made[some] = np.concatenate([np.empty((0, width), dtype=np.uint8), *(_bytes(one, width) for one in chunks)])
         return made, some
 
+    def numbers_of(self, name: str) -> pa.Array:
+        """A score of numbers, n values."""
+        chunks = self.scores[name]
+        return pa.concat_arrays(chunks) if chunks else pa.nulls(0, pa.float64())
+
     def some(self, at: Ints) -> Members:
         """Those at some places, without their scores."""
         return Members(self.paths, self.file[at], self.row[at], {})
 
-    def names(self, at: Ints) -> pa.Array:
-        """path:row of some rows."""
-        rows = pa.array(self.row[at], pa.int64()).cast(pa.string())
-        return pc.binary_join_element_wise(self.files(at), rows, ":")
-
-    def files(self, at: Ints) -> Any:
-        """The paths of some rows."""
-        return pa.array(self.paths, pa.string()).take(pa.array(self.file[at], pa.int64()))
-
     def table(self, found: Clusters) -> pa.Table:
         """A line for each row of a cluster of two or more; `found` has the places of these rows."""
-        at = np.flatnonzero(found.size > 1)
-        return pa.table(
-            {
-                PATH: self.files(at),
-                ROW: pa.array(self.row[at], pa.int64()),
-                "cluster": self.names(found.cluster[at].astype(np.int64)),
-                "size": found.size[at],
-                "rank": found.rank[at],
-                "copy": found.copy[at],
-                "similarity": found.similarity[at],
-                "of": self.names(found.of[at].astype(np.int64)),
-            }
-        )
+        files = pa.array(self.paths, pa.string()).take(pa.array(self.file, pa.int64()))
+        return lines(files, pa.array(self.row, pa.int64()), found, lambda rows: rows.astype(np.int64))
+
+
+def lines(path: Any, row: Any, found: Clusters, places: Callable[[Rows], Ints]) -> pa.Table:
+    """A line for each row of a cluster of two or more.
+
+    Args:
+        path: string (n,).
+        row: int64 (n,).
+        found: clusters of these n rows.
+        places: where rows, as `found` names them, are among these.
+    """
+
+    def names(rows: Rows) -> Any:
+        at = pa.array(places(rows), pa.int64())
+        return pc.binary_join_element_wise(path.take(at), row.take(at).cast(pa.string()), ":")
+
+    several = found.size > 1
+    at = pa.array(np.flatnonzero(several), pa.int64())
+    return pa.table(
+        {
+            PATH: path.take(at),
+            ROW: row.take(at),
+            "cluster": names(found.cluster[several]),
+            "size": found.size[several],
+            "rank": found.rank[several],
+            "copy": found.copy[several],
+            "similarity": found.similarity[several],
+            "of": names(found.of[several]),
+        }
+    )
+
+
+def bytes_in(values: pa.Array, width: int) -> tuple[Bytes, Bools]:
+    """(values, some): as `Members.bytes_of`, of one array."""
+    some = np.asarray(values.is_valid())
+    made = np.zeros((len(some), width), dtype=np.uint8)
+    made[some] = _bytes(values, width)
+    return made, some
 
 
 def _bytes(chunk: pa.Array, width: int) -> Any:

@@ -6,6 +6,7 @@ resemble it. A component's rows may resemble one another in a chain only; leader
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,8 +34,12 @@ def best_first(score: np.ndarray[Any, Any] | None, hashes: Bytes, rows: Rows) ->
         hashes: uint8 (n, 16).
         rows: uint64 (n,).
     """
+    return ranks(rows, hashes, () if score is None else (_descending(score),))
+
+
+def ranks(rows: Rows, hashes: Bytes, worse: Sequence[np.ndarray[Any, Any]]) -> Ints:
+    """int64 (n,): the same where `worse` says how bad each row is: numbers, of which the last array counts most."""
     keys = np.ascontiguousarray(hashes).view(">u8")
-    worse = () if score is None else (_descending(score),)
     order = np.lexsort((rows, keys[:, 1], keys[:, 0], *worse))
     made = np.empty(len(order), dtype=np.int64)
     made[order] = np.arange(len(order))

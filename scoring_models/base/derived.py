@@ -1,11 +1,13 @@
 """Derived values: functions of a row's stored scores, evaluated anew in each walk and never stored as scores.
 
-A frozen configuration with three gradations:
+A frozen configuration with four gradations:
 
 * *row-wise*: the row's own scores are enough;
 * *pooled*: exact sums over the rows alive at its place in the recipe are needed first. They are integers, and add up in
   any order; a number with digits goes in as a multiple of a fixed small unit;
-* *gathered*: all rows alive there must be seen at once, by one worker. For pools of the size of a benchmark.
+* *gathered*: all rows alive there must be seen at once, by one worker. For pools of the size of a benchmark;
+* *joined*: what is gathered of a small pool is found in a large one by rounds, in which rows meet by keys, so that no
+  worker sees all of them.
 
 Sums, and the name of what was gathered, stand in `cuts.json` and can be frozen like a cut. A derived value stands in
 the ledger alone: as a score it would go stale when an earlier limit moves.
@@ -13,7 +15,7 @@ the ledger alone: as a score it would go stale when an earlier limit moves.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -48,6 +50,60 @@ class Part(NamedTuple):
     rows: np.ndarray[Any, np.dtype[np.int64]]
     uid: pa.Array
     scores: Scores
+
+
+HOME_BITS = 32
+"""Bits of a row's key that are its place among the rows of its home; those above are the home's number."""
+
+LINES = "lines"
+"""Where the last round sends a home's lines: an Arrow stream of a table with `path`, `row` and the derived columns."""
+
+
+class Home(NamedTuple):
+    """Rows of a few neighbouring shards that are alive where a joined value stands.
+
+    Attributes:
+        number: of the home: keys of its rows are `number << HOME_BITS` and a place.
+        keys: uint64 (n,), ascending. Keys of all rows are in the order of (path, row), whatever the shards.
+        path: string (n,), the file of each, relative to the pool.
+        row: int64 (n,), positions in it.
+        scores: those that the value reads, n values each.
+    """
+
+    number: int
+    keys: np.ndarray[Any, np.dtype[np.uint64]]
+    path: pa.Array
+    row: np.ndarray[Any, np.dtype[np.int64]]
+    scores: Scores
+
+
+class Block(NamedTuple):
+    """What is sent to one place of a later round: packed records, since a shuffle of single ones takes ten times as
+    long.
+
+    Attributes:
+        to: name of the round, or `LINES`.
+        place: 0 or more; of a round that is held at home, and of `LINES`, a home's number.
+        data: records of the round's own making.
+    """
+
+    to: str
+    place: int
+    data: bytes
+
+
+class Round(NamedTuple):
+    """One meeting of what was sent.
+
+    Attributes:
+        name: of the round.
+        hears: the rounds that send to it; "" is the beginning.
+        at_home: whether its places are homes, whose rows it needs.
+    """
+
+    name: str
+    hears: tuple[str, ...]
+    at_home: bool = False
 
 
 @runtime_checkable
@@ -111,6 +167,34 @@ class Gathered(Derived, Protocol):
         ...
 
 
+class Joined(Gathered, Protocol):
+    """One whose table is also found by rounds. They give the lines that `gather` gives, with the derived columns alone.
+
+    Each round brings together what was sent to one of its places. Nothing may depend on the order in which it came:
+    blocks are sorted. `rows` is the number of rows of the pool, alive or not, which says how many places are needed.
+    """
+
+    @property
+    def rounds(self) -> tuple[Round, ...]:
+        """In order: each hears of earlier ones alone, and the last one of all sends to `LINES`."""
+        ...
+
+    def begin(self, home: Home, rows: int) -> Iterator[Block]:
+        """What the rows of a home send."""
+        ...
+
+    def join(self, name: str, heard: Mapping[str, Sequence[bytes]], home: Home | None, rows: int) -> Iterator[Block]:
+        """What is sent on from one place of a round.
+
+        Args:
+            name: of the round.
+            heard: round that sent -> its blocks, sorted. There is at least one.
+            home: the rows that are at home there; None unless the round is `at_home`.
+            rows: of the pool.
+        """
+        ...
+
+
 class Composite(Protocol):
     """Several scorers and derived values under one name, for `Score(name=...)`."""
 
@@ -127,6 +211,11 @@ def is_pooled(derived: object) -> bool:
 def is_gathered(derived: object) -> bool:
     """Whether all rows must be seen at once first."""
     return hasattr(derived, "gather")
+
+
+def is_joined(derived: object) -> bool:
+    """Whether rounds find what is gathered."""
+    return is_gathered(derived) and hasattr(derived, "rounds")
 
 
 def is_composite(made: object) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import poolsieve
 from poolsieve.dataflow import Pool
+from poolsieve.dataflow.passes.again import unchanged
 from poolsieve.dataflow.passes.plan import prepare
 from poolsieve.dataflow.recipes.recipe import Recipe
+from poolsieve.dataflow.store.manifest import read_cuts, read_manifest
+from poolsieve.dataflow.store.out import OutFolder
 from poolsieve.filters import Keep, col, dedup
 from poolsieve.filters.dedup import Duplicates
 from poolsieve.filters.dsl.derive import Derive
-from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 from tests.conftest import decide, fingerprint_of, ledger, run
 
 
@@ -88,9 +93,79 @@ def test_short_texts_and_nulls_are_copies_at_most(pool: Path, tmp_path: Path) ->
 def test_the_same_rows_for_any_shards_and_workers(pool: Path, tmp_path: Path, workers: int, sizes: list[int]) -> None:
     run(recipe(pool, best="quality"), tmp_path / "one")
     other = write(tmp_path / "other", sizes)
-    run(recipe(other, best="quality"), tmp_path / "two", workers=workers)
+    run(recipe(other, best="quality"), tmp_path / "two", workers=workers, at_once=0 if workers > 1 else None)
     few = ["keep", "reason", "dup.size", "dup.rank", "dup.copy", "dup.similarity"]
     assert ledger(tmp_path / "one").select(few) == ledger(tmp_path / "two").select(few)
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pool, and `gathered` and `joined`: runs in which one worker saw all rows, and in which they met by rounds."""
+    folder = tmp_path_factory.mktemp("both")
+    write(folder / "pool", [50, 0, 70, 8])
+    run(recipe(folder / "pool", best="quality"), folder / "gathered")
+    run(recipe(folder / "pool", best="quality"), folder / "joined", at_once=0)
+    return folder
+
+
+def files_of(out: Path) -> dict[str, bytes]:
+    """What must be the same: ledgers, cuts, and what was joined."""
+    decision = out / "decisions" / read_manifest(str(out)).decision
+    paths = [*decision.glob("ledger/*"), decision / "cuts.json", *(out / "derived").iterdir()]
+    return {str(path.relative_to(out)): path.read_bytes() for path in paths}
+
+
+def test_rows_that_meet_by_rounds_give_the_bytes_of_one_worker(both: Path) -> None:
+    found = files_of(both / "joined")
+    assert found == files_of(both / "gathered")
+    assert sum(name.startswith("derived/") for name in found) > 4
+    for name in ("gathered", "joined"):
+        assert set(ledger(both / name).column("reason").to_pylist()) == {None, "dup.exact", "dup.near"}
+
+
+def test_rounds_and_one_worker_go_on_from_each_others_files(both: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(both / "joined", tmp_path / "out")
+    strict = recipe(both / "pool", best="quality", threshold="0.9")
+    decide(strict, out)
+    run(strict, tmp_path / "fresh", at_once=0)
+    assert fingerprint_of(out) == fingerprint_of(tmp_path / "fresh")
+    before = files_of(tmp_path / "fresh")
+    gone = OutFolder(str(out)).remove_older()
+    assert sum(name.startswith("derived/") for name in gone) > 4
+    assert files_of(out) == before
+    decide(strict, out, at_once=0)
+    assert files_of(out) == before
+
+
+def test_a_file_of_lines_that_is_gone_is_made_anew_or_named(both: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(both / "joined", tmp_path / "out")
+    made, whole = recipe(both / "pool", best="quality"), files_of(out)
+    plan = prepare(made, str(out))
+    assert unchanged(plan.job, plan.shards) is not None
+    frozen = read_cuts(out / "decisions" / read_manifest(str(out)).decision / "cuts.json")
+    lost = next(path for path in (out / "derived").iterdir() if not path.name.endswith("-files.parquet"))
+    lost.unlink()
+    plan = prepare(made, str(out))
+    assert unchanged(plan.job, plan.shards) is None
+    with pytest.raises(PoolsieveError, match=f"{lost.name} is missing.*its own OUT alone"):
+        decide(made, out, frozen=frozen)
+    run(made, out, at_once=0)
+    assert files_of(out) == whole
+
+
+def test_a_plan_of_many_rows_knows_what_rounds_shuffle(both: Path) -> None:
+    made = recipe(both / "pool", best="quality")
+    found = poolsieve.plan(made, both / "gathered", pool_rows=1e9, sample_rows=0).projection
+    assert found is not None and found.shuffle_bytes > 1e9 * 42 * 16 * 0.5  # half of the rows are no copies
+
+
+def test_copies_alone_and_nothing_at_all_meet_too(pool: Path, tmp_path: Path) -> None:
+    found = Pool.parquet(f"{pool}/*.parquet", text="text", quality="quality")
+    for least in (0.0, 2.0):
+        made = found | Keep(col("quality") >= least, reason="bad") | dedup.exact(best="quality")
+        run(made, tmp_path / f"gathered{least}")
+        run(made, tmp_path / f"joined{least}", at_once=0)
+        assert files_of(tmp_path / f"joined{least}") == files_of(tmp_path / f"gathered{least}")
 
 
 def test_another_threshold_is_a_decision_without_the_pool(pool: Path, tmp_path: Path) -> None:

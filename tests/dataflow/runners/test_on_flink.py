@@ -10,9 +10,13 @@ import pytest
 
 from poolsieve.dataflow.runners.clusters.state import Cluster
 from poolsieve.dataflow.runners.network import get_json
-from tests.held_work import LIMIT, Work, demo_gives_the_local_bytes, one_line, wait_until
+from tests.held_work import LIMIT, Work, demo_gives_the_local_bytes, one_line, rounds_give_the_local_bytes, wait_until
 
 pytestmark = pytest.mark.clusters
+
+
+def test_rows_meet_by_rounds_on_flink_as_one_worker_sees_them(flink: Cluster, tmp_path: Path) -> None:
+    rounds_give_the_local_bytes("flink", tmp_path)
 
 
 def test_the_demo_on_flink_gives_the_local_bytes_with_no_flag_to_look_up(flink: Cluster, tmp_path: Path) -> None:

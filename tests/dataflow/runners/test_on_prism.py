@@ -12,9 +12,13 @@ import pytest
 from poolsieve.dataflow.runners.clusters import up as clusters
 from poolsieve.dataflow.runners.clusters.state import Cluster
 from poolsieve.scoring_models.base.errors import PlanError
-from tests.held_work import LIMIT, Work, demo_gives_the_local_bytes, one_line
+from tests.held_work import LIMIT, Work, demo_gives_the_local_bytes, one_line, rounds_give_the_local_bytes
 
 pytestmark = pytest.mark.clusters
+
+
+def test_rows_meet_by_rounds_on_prism_as_one_worker_sees_them(prism: Cluster, tmp_path: Path) -> None:
+    rounds_give_the_local_bytes("prism", tmp_path)
 
 
 def test_the_demo_on_prism_gives_the_local_bytes_with_no_flag_to_look_up(prism: Cluster, tmp_path: Path) -> None:

@@ -1,0 +1,33 @@
+"""How bad rows are by the score of which the largest is best: integers that any part of a pool comes to by itself."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from poolsieve.filters.dsl.cuts import Keys, Mask, order_keys
+from poolsieve.filters.duplicates import runs
+from poolsieve.filters.duplicates.roots import Ints
+
+
+class Worse(NamedTuple):
+    """Of n rows: bool (n,), whether a row has no number, which is worst; uint64 (n,), larger for a smaller number."""
+
+    none: Mask
+    key: Keys
+
+    def score(self) -> Ints:
+        """int64 (n,): the same as one number, the largest of which is best; of these rows alone."""
+        order = np.lexsort((self.key, self.none))
+        other = runs.begins(self.key[order]) | runs.begins(self.none[order])
+        made = np.empty(len(order), dtype=np.int64)
+        made[order] = -np.cumsum(other)
+        return made
+
+
+def worse(scores: pa.Array) -> Worse:
+    """Of n numbers. Null and NaN are worst, equal ones are equal (-0.0 and 0.0 too), and integers keep all digits."""
+    keys, valid = order_keys(scores, lowest=False)
+    return Worse(~valid, np.where(valid, keys, np.uint64(0)))
