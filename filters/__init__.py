@@ -14,12 +14,14 @@ from poolsieve.filters.open_ended import OpenEnded, RightText
 from poolsieve.filters.pii import Masked, PersonalData
 from poolsieve.filters.sketches import ExactHash, ImageHash, TextSketch
 from poolsieve.filters.toxicity import celadon
+from poolsieve.filters.unique import Cap, Unique
 from poolsieve.filters.url_lists import urls
 from poolsieve.scoring_models.base.functions import scorer
 
 __all__ = [
     "Above",
     "Below",
+    "Cap",
     "Drop",
     "Dsir",
     "Edit",
@@ -34,6 +36,7 @@ __all__ = [
     "Score",
     "TextSketch",
     "Top",
+    "Unique",
     "all_of",
     "any_of",
     "c4",

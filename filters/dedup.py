@@ -18,6 +18,7 @@ from poolsieve.filters.dsl.stages import Chain, Keep, Score
 from poolsieve.filters.minhash import Chains, MinHash
 from poolsieve.filters.near import LEADER, Duplicates
 from poolsieve.filters.sketches import ExactHash, TextSketch
+from poolsieve.filters.unique import Unique
 
 BUCKETS, PER_BUCKET, NGRAM = 14, 8, 5
 """FineWeb's, and datatrove's defaults."""
@@ -38,6 +39,32 @@ def exact(*, role: str = "text", normalised: bool = False, best: str | None = No
     return Chain((hashed, found, Keep(col(f"{name}.copy") == 0, reason=f"{name}.exact")))
 
 
+@stage(example="dedup.clusters()")
+def clusters(
+    *,
+    near: bool = True,
+    threshold: float | str = LEADER,
+    best: str | None = None,
+    text: str = "text",
+    name: str = "dup",
+) -> Chain:
+    """Names clusters of rows with the same text, or that share most of their shingles, and drops no row.
+
+    `Unique(name)`, `Cap(name, 3)` and other rules may follow.
+
+    Args:
+        near: whether to look for more than copies.
+        threshold: see `dedup.minhash`.
+        best: a score or pool column; the row with the largest stands for the others.
+        text: the role to read.
+        name: of the values.
+    """
+    hashed, sketch = Score(**{f"{name}.hash": ExactHash(text)}), f"{name}.sketch" if near else None
+    made = Duplicates(hash=f"{name}.hash", sketch=sketch, best=best, threshold=threshold)
+    sketched = () if sketch is None else (Score(**{sketch: TextSketch(text=text)}),)
+    return Chain((hashed, *sketched, Derive(**{name: made})))
+
+
 @stage(example="dedup.minhash()")
 def minhash(
     *, threshold: float | str = LEADER, best: str | None = None, text: str = "text", name: str = "dup"
@@ -52,12 +79,7 @@ def minhash(
         text: the role to read.
         name: of the values.
     """
-    hashed = Score(**{f"{name}.hash": ExactHash(text)})
-    sketched = Score(**{f"{name}.sketch": TextSketch(text=text)})
-    made = Duplicates(hash=f"{name}.hash", sketch=f"{name}.sketch", best=best, threshold=threshold)
-    copies = Keep(col(f"{name}.copy") == 0, reason=f"{name}.exact")
-    near = Keep(col(f"{name}.rank") == 0, reason=f"{name}.near")
-    return Chain((hashed, sketched, Derive(**{name: made}), copies, near))
+    return clusters(threshold=threshold, best=best, text=text, name=name) | Unique(name)
 
 
 @stage(example="dedup.datatrove()")
