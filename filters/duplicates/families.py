@@ -55,12 +55,8 @@ class Members(NamedTuple):
         )
 
     def bytes_of(self, name: str, width: int) -> tuple[Bytes, Bools]:
-        """(values, some): uint8 (n, width) of a score of bytes of one size, zeros where `some`, bool (n,), is false."""
-        chunks = self.scores[name]
-        some = np.concatenate([np.empty(0, dtype=bool), *(np.asarray(chunk.is_valid()) for chunk in chunks)])
-        made = np.zeros((len(some), width), dtype=np.uint8)
-        made[some] = np.concatenate([np.empty((0, width), dtype=np.uint8), *(_bytes(one, width) for one in chunks)])
-        return made, some
+        """See `fixed_bytes`, of a score."""
+        return fixed_bytes(self.scores[name], width)
 
     def some(self, at: Ints) -> Members:
         """Those at some places, without their scores."""
@@ -90,6 +86,14 @@ class Members(NamedTuple):
                 "of": self.names(found.of[at].astype(np.int64)),
             }
         )
+
+
+def fixed_bytes(chunks: Sequence[pa.Array], width: int) -> tuple[Bytes, Bools]:
+    """(values, some): uint8 (n, width) of arrays of bytes of one size, zeros where `some`, bool (n,), is false."""
+    some = np.concatenate([np.empty(0, dtype=bool), *(np.asarray(chunk.is_valid()) for chunk in chunks)])
+    made = np.zeros((len(some), width), dtype=np.uint8)
+    made[some] = np.concatenate([np.empty((0, width), dtype=np.uint8), *(_bytes(one, width) for one in chunks)])
+    return made, some
 
 
 def _bytes(chunk: pa.Array, width: int) -> Any:
