@@ -12,6 +12,7 @@ from poolsieve.filters.lists import In
 from poolsieve.filters.networks import dfn
 from poolsieve.filters.open_ended import OpenEnded, RightText
 from poolsieve.filters.pii import Masked, PersonalData
+from poolsieve.filters.repeat import Repeat
 from poolsieve.filters.sketches import ExactHash, ImageHash, TextSketch
 from poolsieve.filters.toxicity import celadon
 from poolsieve.filters.unique import Cap, Unique
@@ -32,6 +33,7 @@ __all__ = [
     "Masked",
     "OpenEnded",
     "PersonalData",
+    "Repeat",
     "RightText",
     "Score",
     "TextSketch",

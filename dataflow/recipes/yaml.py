@@ -272,7 +272,7 @@ Known = Mapping[str, Callable[..., Any] | metadata.EntryPoint]
 # Installed packages come first, so that no package can give another meaning to a name of poolsieve's own.
 
 
-_RULES = ("Top", "Above", "Below", "In", "Unique", "Cap")
+_RULES = ("Top", "Above", "Below", "In", "Unique", "Cap", "Repeat")
 """Stages that are no family's; YAML has them in small letters."""
 
 
