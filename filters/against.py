@@ -7,6 +7,7 @@ row's answer depends on the row and on that file alone, so it is a score like an
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -32,7 +33,7 @@ from poolsieve.scoring_models.base.kinds import short
 from poolsieve.scoring_models.base.scorer import Resources, Scored, ScorerConfig
 
 HASH, SKETCH, PATH, ROW = "hash", "sketch", "path", "row"
-"""Columns of the artefact: fixed_size_binary[16], ascending and each once, and [256]; string, int64."""
+"""Columns of the artefact: fixed_size_binary[16], ascending and each once, and [256]; dictionary of strings; int64."""
 
 OPENED = 4
 """Artefacts that stay in memory."""
@@ -131,17 +132,20 @@ class Against(ScorerConfig):
         made = {HASH: self._exact.score(batch).columns[""]}
         if self.sketch is not None:
             made[SKETCH] = TextSketch(text=self.role).score(batch).columns[""]
-        where = {PATH: pa.repeat(pa.scalar(path), len(rows)), ROW: pa.array(rows, pa.int64())}
+        paths = pa.DictionaryArray.from_arrays(
+            pa.array(np.zeros(len(rows), np.int32), pa.int32()), pa.array([path], pa.string())
+        )
+        where = {PATH: paths, ROW: pa.array(rows, pa.int64())}
         return pa.table({**made, **where}).filter(made[HASH].is_valid())
 
     def collected(self, tables: Iterable[pa.Table]) -> pa.Table:
         """The artefact, from the lines of all batches in any order. Takes all of them into memory, twice."""
         empty = pa.record_batch({self.role: pa.array([], pa.string())})
-        whole = pa.concat_tables([self.lines(empty, "", np.empty(0, np.int64)), *tables])
-        order = [(name, "ascending") for name in (HASH, PATH, ROW)]
-        whole = whole.sort_by(order).combine_chunks()  # type: ignore[arg-type]
-        hashes = _hashes(whole)
-        return whole.filter(pa.array(runs.begins(pairs(hashes))))
+        whole = pa.concat_tables([self.lines(empty, "", np.empty(0, np.int64)), *tables]).unify_dictionaries()
+        known, files = pairs(_hashes(whole)), _ranks(whole.column(PATH).combine_chunks())
+        order = np.lexsort((whole.column(ROW).to_numpy(), files, known["f1"], known["f0"]))
+        firsts = order[runs.begins(known[order])]
+        return whole.take(pa.array(firsts, pa.int64())).combine_chunks()
 
     def score(self, batch: pa.RecordBatch) -> Scored:
         """The two columns."""
@@ -169,6 +173,14 @@ def equals(hashes: Bytes, known: Pairs) -> Ints:
     """int64 (n,): the place of each of uint8 (n, 16) among sorted different `known`, `NONE` where it is not there."""
     first, counts = places_in(pairs(hashes), known)
     return np.where(counts > 0, first, NONE)
+
+
+def _ranks(paths: Any) -> Ints:
+    """int64 (n,): the place of each path in the order of all: paths of their own for each row would be gigabytes."""
+    names = [str(name).encode() for name in paths.dictionary.to_pylist()]
+    ranks = np.empty(len(names), np.int64)
+    ranks[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
+    return ranks[paths.indices.to_numpy()]
 
 
 def _hashes(table: pa.Table) -> Bytes:
@@ -205,9 +217,17 @@ class Known:
         return pa.array(made, pa.string())
 
 
-@functools.lru_cache(maxsize=OPENED)
+_opening = threading.Lock()
+
+
 def opened(artefact: str) -> Known:
-    """Reads an artefact."""
+    """An artefact in this process, read by one of the threads that ask for it."""
+    with _opening:
+        return _read(artefact)
+
+
+@functools.lru_cache(maxsize=OPENED)
+def _read(artefact: str) -> Known:
     with fsspec.open(artefact, "rb") as file:
         return Known(pq.read_table(file, read_dictionary=[PATH]))
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import poolsieve
 from poolsieve.dataflow import Pool
 from poolsieve.dataflow.passes.plan import prepare
 from poolsieve.dataflow.recipes.source import RecipeSource
@@ -88,7 +89,7 @@ def test_the_artefact_has_each_text_once_however_it_is_read(pools: tuple[Pool, P
         made.lines(pa.record_batch({"text": pa.array([one], pa.string())}), path, np.array([row]))
         for path, row, one in rows
     )
-    assert made.collected(tables).equals(table)
+    assert made.collected(tables).to_pylist() == table.to_pylist()
 
 
 def test_another_threshold_needs_neither_pool(pools: tuple[Pool, Pool, Path], near: Path) -> None:
@@ -146,6 +147,12 @@ def test_bytes_are_compared_with_bytes(tmp_path: Path) -> None:
     assert made.reasons == {"dup.against": 1}
     with pytest.raises(PlanError, match="pool 'x': its role 'text' is binary, and sketches are made of text"):
         Against(pool=other, hash="h", sketch="s").check_pool("pool 'x'", pa.binary())
+
+
+def test_a_plan_makes_no_artefact(pools: tuple[Pool, Pool, Path], tmp_path: Path) -> None:
+    made = poolsieve.plan(pools[0] | dedup.minhash(against=pools[1]), tmp_path / "out")
+    assert [one.sampled for one in made.stages if one.reason == "dup.against"] == [0]
+    assert not (tmp_path / "out").exists()
 
 
 def test_wrong_pools_are_refused(pools: tuple[Pool, Pool, Path], tmp_path: Path) -> None:
