@@ -126,7 +126,7 @@ def with_artefact(scorer: Any, out: str, name: str, files: Mapping[str, str]) ->
 
 def missing(scorer: Any) -> bool:
     """Whether a scorer has an artefact that is still to be made."""
-    return needs_artefact(scorer) and not fs.exists(scorer.artefact)
+    return needs_artefact(scorer) and not (scorer.artefact and fs.exists(scorer.artefact))
 
 
 def make_once(scorer: Any, out: str, make: Callable[[], None]) -> None:

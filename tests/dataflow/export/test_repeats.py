@@ -22,7 +22,7 @@ from poolsieve.dataflow.export.index import ExportIndex
 from poolsieve.dataflow.recipes.recipe import Recipe
 from poolsieve.dataflow.recipes.source import RecipeSource
 from poolsieve.dataflow.store.manifest import read_manifest, read_shards
-from poolsieve.filters import Cap, Keep, Repeat, Score, Top, Unique, col, dedup, scorer
+from poolsieve.filters import Cap, Edit, Keep, Repeat, Score, Top, Unique, col, dedup, editor, scorer
 from poolsieve.scoring_models.base.errors import PlanError
 from tests.conftest import decide, fingerprint_of, ledger, run
 from tests.dataflow.exported import add, contents
@@ -89,24 +89,24 @@ def outs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return made
 
 
-def uids_in(found: ExportIndex) -> Counter[str]:
-    """The uids of an export, as often as they are there."""
+def values_in(found: ExportIndex, name: str = "uid") -> Counter[str]:
+    """The uids of an export (or other texts of its rows), as often as they are there."""
     out: Counter[str] = Counter()
     for file in found.files:
         path = Path(found.target) / file.name
         if path.suffix == ".parquet":
-            out.update(pq.read_table(path)["uid"].to_pylist())
+            out.update(pq.read_table(path)[name].to_pylist())
         elif path.suffix == ".tar":
             with tarfile.open(path) as archive:
-                names = archive.getnames()
-                assert len(names) == len(set(names))
-                read = [archive.extractfile(name) for name in names if name.endswith(".json")]
-                out.update(json.load(one)["uid"] for one in read if one is not None)
+                members = archive.getnames()
+                assert len(members) == len(set(members))
+                read = [archive.extractfile(member) for member in members if member.endswith(".json")]
+                out.update(json.load(one)[name] for one in read if one is not None)
         else:
             data = path.read_bytes()
             if path.suffix == ".zst":
                 data = pa.CompressedInputStream(io.BytesIO(data), "zstd").read()
-            out.update(json.loads(line)["uid"] for line in data.splitlines())
+            out.update(json.loads(line)[name] for line in data.splitlines())
     return out
 
 
@@ -119,7 +119,7 @@ def test_every_format_has_a_row_as_often_as_it_leaves(
     outs: dict[str, Path], tmp_path: Path, pool: str, format: str
 ) -> None:
     found = export(str(outs[pool]), target=tmp_path, format=format)
-    assert uids_in(found) == EXPECTED and found.rows == sum(LEAVES.values())
+    assert values_in(found) == EXPECTED and found.rows == sum(LEAVES.values())
     assert sum(record.rows for file in found.files for record in file.inputs) == found.rows
 
 
@@ -154,13 +154,30 @@ def test_scores_go_along_and_dropped_rows_leave_once(outs: dict[str, Path], tmp_
     assert dropped.rows == sum(SIZES) - len(LEAVES)
 
 
+def shouted(text: Any) -> Any:
+    """In capitals."""
+    return [one.upper() for one in text.to_pylist()]
+
+
+@pytest.mark.parametrize("pool", ["parquet", "jsonl"])
+def test_edited_texts_are_repeated(tmp_path: Path, pool: str) -> None:
+    (tmp_path / "pool").mkdir()
+    recipe = (
+        POOLS[pool](tmp_path / "pool") | Edit(text=editor(shouted)) | dedup.exact(best="best") | Repeat("dup", TIMES)
+    )
+    run(recipe, tmp_path / "out")
+    found = export(str(tmp_path / "out"), columns={"text": "text"}, recipe=recipe)
+    expected = Counter({rows()[i]["text"].upper(): times for i, times in LEAVES.items()})
+    assert values_in(found, "text") == expected
+
+
 def test_an_export_that_was_stopped_goes_on(outs: dict[str, Path], tmp_path: Path) -> None:
     how = {"target": tmp_path, "target_bytes": 1}
     found = export(str(outs["jsonl"]), **how)  # type: ignore[arg-type]
     before = contents(tmp_path)
     assert len(found.files) == len(FILES)
     (tmp_path / found.files[1].name).unlink()
-    assert uids_in(export(str(outs["jsonl"]), **how)) == EXPECTED  # type: ignore[arg-type]
+    assert values_in(export(str(outs["jsonl"]), **how)) == EXPECTED  # type: ignore[arg-type]
     assert contents(tmp_path) == before
 
 
