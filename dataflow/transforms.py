@@ -21,6 +21,7 @@ from poolsieve.dataflow.recipes.compile import compile_recipe
 from poolsieve.dataflow.recipes.derived import RoleValues, spread
 from poolsieve.dataflow.recipes.program import Program, ScoreStep
 from poolsieve.dataflow.recipes.walk import Mask, StepScores, walk
+from poolsieve.dataflow.store.artefacts import missing
 from poolsieve.dataflow.store.rows import error_columns
 from poolsieve.dataflow.store.session import Session
 from poolsieve.filters.dsl.cuts import Table
@@ -139,11 +140,15 @@ def program_for(stage: Stage, schema: pa.Schema) -> Program:
     """The stages resolved against the columns of a batch, which stand for roles.
 
     Raises:
-        PlanError: for a cut, which needs the whole pool, and for names that the batch has not.
+        PlanError: for a cut, which needs the whole pool, for a scorer made from other pools, and for names that the
+            batch has not.
     """
     program = compile_recipe(stage.flat(), schema.names, dict(zip(schema.names, schema.types, strict=True)))
     if UID in program.roles() and UID not in schema.names:
         raise PlanError(f"a scorer reads {UID!r}, and the batches have no such column: add one")
+    unmade = next((step for step in program.scorers if missing(step.scorer)), None)
+    if unmade is not None:
+        raise PlanError(f"{unmade.name!r} needs a file that `poolsieve run` makes of another pool first")
     if program.marks:
         raise PlanError(f"{program.marks[0]!r} needs the whole pool; ApplyStages sees one batch at a time")
     return program

@@ -12,14 +12,17 @@ from poolsieve.filters.lists import In
 from poolsieve.filters.networks import dfn
 from poolsieve.filters.open_ended import OpenEnded, RightText
 from poolsieve.filters.pii import Masked, PersonalData
+from poolsieve.filters.repeat import Repeat
 from poolsieve.filters.sketches import ExactHash, ImageHash, TextSketch
 from poolsieve.filters.toxicity import celadon
+from poolsieve.filters.unique import Cap, Unique
 from poolsieve.filters.url_lists import urls
 from poolsieve.scoring_models.base.functions import scorer
 
 __all__ = [
     "Above",
     "Below",
+    "Cap",
     "Drop",
     "Dsir",
     "Edit",
@@ -30,10 +33,12 @@ __all__ = [
     "Masked",
     "OpenEnded",
     "PersonalData",
+    "Repeat",
     "RightText",
     "Score",
     "TextSketch",
     "Top",
+    "Unique",
     "all_of",
     "any_of",
     "c4",

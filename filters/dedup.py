@@ -11,6 +11,9 @@ the row that stands for a row, which it resembles, as `path:row`, and `dup.simil
 
 from __future__ import annotations
 
+from typing import Any
+
+from poolsieve.filters.against import not_in
 from poolsieve.filters.dsl.derive import Derive
 from poolsieve.filters.dsl.expr import col
 from poolsieve.filters.dsl.ready import stage
@@ -18,29 +21,73 @@ from poolsieve.filters.dsl.stages import Chain, Keep, Score
 from poolsieve.filters.minhash import Chains, MinHash
 from poolsieve.filters.near import LEADER, Duplicates
 from poolsieve.filters.sketches import ExactHash, TextSketch
+from poolsieve.filters.unique import Unique
 
 BUCKETS, PER_BUCKET, NGRAM = 14, 8, 5
 """FineWeb's, and datatrove's defaults."""
 
 
-@stage(example="dedup.exact()")
-def exact(*, role: str = "text", normalised: bool = False, best: str | None = None, name: str = "dup") -> Chain:
+@stage(example="dedup.exact()", one_pool=("against",))
+def exact(
+    *,
+    role: str = "text",
+    normalised: bool = False,
+    best: str | None = None,
+    against: Any = None,
+    name: str = "dup",
+) -> Chain:
     """Keeps one row of those with the same text or bytes.
 
     Args:
         role: of text or bytes.
         normalised: whether capitals and blanks make no difference.
         best: a score or pool column; the row with the largest stays.
+        against: another pool with that role; rows that it has are dropped first, with `<name>.against`.
         name: of the values.
     """
     hashed = Score(**{f"{name}.hash": ExactHash(role, normalised)})
+    others = () if against is None else (not_in(against, name, role, normalised=normalised),)
     found = Derive(**{name: Duplicates(hash=f"{name}.hash", best=best)})
-    return Chain((hashed, found, Keep(col(f"{name}.copy") == 0, reason=f"{name}.exact")))
+    return Chain((hashed, *others, found, Keep(col(f"{name}.copy") == 0, reason=f"{name}.exact")))
 
 
-@stage(example="dedup.minhash()")
+@stage(example="dedup.clusters()", one_pool=("against",))
+def clusters(
+    *,
+    near: bool = True,
+    threshold: float | str = LEADER,
+    best: str | None = None,
+    against: Any = None,
+    text: str = "text",
+    name: str = "dup",
+) -> Chain:
+    """Names clusters of rows with the same text, or that share most of their shingles; drops none of them.
+
+    `Unique(name)`, `Cap(name, 3)` and other rules may follow.
+
+    Args:
+        near: whether to look for more than copies.
+        threshold: see `dedup.minhash`.
+        best: a score or pool column; the row with the largest stands for the others.
+        against: see `dedup.minhash`.
+        text: the role to read.
+        name: of the values.
+    """
+    hashed, sketch = Score(**{f"{name}.hash": ExactHash(text)}), f"{name}.sketch" if near else None
+    made = Duplicates(hash=f"{name}.hash", sketch=sketch, best=best, threshold=threshold)
+    sketched = () if sketch is None else (Score(**{sketch: TextSketch(text=text)}),)
+    others = () if against is None else (not_in(against, name, text, near=threshold if near else None),)
+    return Chain((hashed, *sketched, *others, Derive(**{name: made})))
+
+
+@stage(example="dedup.minhash()", one_pool=("against",))
 def minhash(
-    *, threshold: float | str = LEADER, best: str | None = None, text: str = "text", name: str = "dup"
+    *,
+    threshold: float | str = LEADER,
+    best: str | None = None,
+    against: Any = None,
+    text: str = "text",
+    name: str = "dup",
 ) -> Chain:
     """Keeps one row of those with the same text, and of those that share most of their shingles of five words.
 
@@ -49,15 +96,12 @@ def minhash(
     Args:
         threshold: estimated Jaccard similarity from which the best row drops another; .6 for next to no wrong ones.
         best: a score or pool column; the row with the largest stays.
+        against: another pool with that role; rows that it has, or has one like, are dropped first, with
+            `<name>.against`.
         text: the role to read.
         name: of the values.
     """
-    hashed = Score(**{f"{name}.hash": ExactHash(text)})
-    sketched = Score(**{f"{name}.sketch": TextSketch(text=text)})
-    made = Duplicates(hash=f"{name}.hash", sketch=f"{name}.sketch", best=best, threshold=threshold)
-    copies = Keep(col(f"{name}.copy") == 0, reason=f"{name}.exact")
-    near = Keep(col(f"{name}.rank") == 0, reason=f"{name}.near")
-    return Chain((hashed, sketched, Derive(**{name: made}), copies, near))
+    return clusters(threshold=threshold, best=best, against=against, text=text, name=name) | Unique(name)
 
 
 @stage(example="dedup.datatrove()")

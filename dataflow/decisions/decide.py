@@ -121,14 +121,15 @@ def _overlap(job: Job, shard: Shard, new: Mask) -> dict[str, int]:
 def record_of(job: Job, source: Neighbours, state: State, cuts: Cuts) -> Record:
     """What some shards say of the decision, once they add up."""
     nbytes = source_column(source, "nbytes")
-    tokens = _tokens(job, state)
-    lines = _lines(source, state, nbytes)
+    tokens, times = _tokens(job, state), times_of(job, state)
+    lines = _lines(source, state, nbytes, times)
     return Record(
         rows=len(state.alive),
         kept=int(state.alive.sum()),
         quarantined=quarantined(state),
         nbytes=int(nbytes.sum()),
         kept_bytes=int(nbytes[state.alive].sum()),
+        repeated=None if times is None else int(times.sum()),
         reasons=reasons_count(state),
         funnel=_funnel(job, state, nbytes, tokens),
         tokens=None if tokens is None else int(tokens.sum()),
@@ -141,7 +142,15 @@ def record_of(job: Job, source: Neighbours, state: State, cuts: Cuts) -> Record:
     )
 
 
-def _lines(source: Neighbours, state: State, nbytes: Ints) -> list[ShardLine]:
+def times_of(job: Job, state: State) -> Ints | None:
+    """int64 (n,): how often each row leaves, 0 for those that are not kept; None where each kept one leaves once."""
+    if job.program.repeats is None:
+        return None
+    values = state.scores[job.program.repeats].fill_null(0).to_numpy(zero_copy_only=False)
+    return np.where(state.alive, values, 0)
+
+
+def _lines(source: Neighbours, state: State, nbytes: Ints, times: Ints | None) -> list[ShardLine]:
     """A line for each shard.
 
     Raises:
@@ -150,6 +159,7 @@ def _lines(source: Neighbours, state: State, nbytes: Ints) -> list[ShardLine]:
     kept, out = state.alive, is_quarantined(state)
     sums = [_sums(source, values) for values in (kept, ~kept & ~out, out, nbytes, np.where(kept, nbytes, 0))]
     wrong = _sums(source, kept & (state.reason >= 0))
+    repeated = [None] * len(source.lengths) if times is None else _sums(source, times)
     lines = [
         ShardLine(
             **shard.to_dict(),
@@ -160,11 +170,12 @@ def _lines(source: Neighbours, state: State, nbytes: Ints) -> list[ShardLine]:
             quarantined=counts[2],
             nbytes=counts[3],
             kept_bytes=counts[4],
+            repeated=many,
             first_key=first_key,
             last_key=last_key,
         )
-        for shard, n, (first_key, last_key), *counts in zip(
-            source.shards, source.lengths, _ends(source, kept), *sums, strict=True
+        for shard, n, (first_key, last_key), many, *counts in zip(
+            source.shards, source.lengths, _ends(source, kept), repeated, *sums, strict=True
         )
     ]
     for line, kept_with_reason in zip(lines, wrong, strict=True):
@@ -272,6 +283,8 @@ def _write(job: Job, source: Neighbours, state: State, decision: str, record: Re
     pairs, valid = hex_pairs(source.uid.filter(pa.array(state.alive)))
     record.hex_uids = bool(valid.all())
     if record.hex_uids and record.kept:
+        times = times_of(job, state)
+        pairs = pairs if times is None else np.repeat(pairs, times[state.alive])
         record.uids = [_write_uids(job, lines[0].name, pairs)]
 
 

@@ -34,6 +34,7 @@ class Record:
     quarantined: int = 0
     nbytes: int = 0
     kept_bytes: int = 0
+    repeated: int | None = None
     tokens: int | None = None
     kept_tokens: int | None = None
     reasons: dict[str, int] = field(default_factory=dict)
@@ -51,6 +52,7 @@ class Record:
         """Adds another record; the order of adding does not matter once `shards` is sorted."""
         for name in ("rows", "kept", "quarantined", "nbytes", "kept_bytes"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.repeated = sum_known(self.repeated, other.repeated)
         self.tokens = sum_known(self.tokens, other.tokens)
         self.kept_tokens = sum_known(self.kept_tokens, other.kept_tokens)
         add_counts(self.reasons, other.reasons)

@@ -31,7 +31,7 @@ def merge_subset(out: str, decision: str, record: Record, run_id: str, budget: i
         ends = _copied(file, (uids_url(out, run_id, name) for name in record.uids))
         parts = _parts(file, ends)
         with fs.atomic_write(subset_url(out, decision)) as made:
-            return _write(made, parts, record.kept, budget)
+            return _write(made, parts, record.kept if record.repeated is None else record.repeated, budget)
 
 
 def _write(file: IO[bytes], parts: Sequence[Any], kept: int, budget: int) -> FileMark:

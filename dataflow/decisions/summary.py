@@ -17,7 +17,7 @@ from poolsieve.dataflow.recipes.walk import QUARANTINE, Cuts
 from poolsieve.dataflow.store.fingerprints import files_of
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.layout import cuts_url, shards_url
-from poolsieve.dataflow.store.manifest import SHARDS_SCHEMA, pool_id, read_manifest
+from poolsieve.dataflow.store.manifest import pool_id, read_manifest, shards_schema
 from poolsieve.dataflow.store.stored import StoredScores, open_stored
 from poolsieve.dataflow.store.summary import Summary, Unmatched, Work, cuts_to_json, dumps
 from poolsieve.dataflow.store.tables import write_table
@@ -45,7 +45,9 @@ def finish_decision(
     check_whole(job, record)
     decision, subset = decision_of(job, cuts, content), None
     if write:
-        table = pa.Table.from_pylist(msgspec.to_builtins(record.shards), schema=SHARDS_SCHEMA)
+        table = pa.Table.from_pylist(
+            msgspec.to_builtins(record.shards), schema=shards_schema(record.repeated is not None)
+        )
         write_table(shards_url(job.out, decision), table)
         fs.write_bytes(cuts_url(job.out, decision), dumps(cuts_to_json(cuts)))
         if record.hex_uids:

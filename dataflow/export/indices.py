@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from poolsieve.dataflow import fs, leases, progress
 from poolsieve.dataflow.export.index import INDICES, About, ExportIndex, FileRecord
@@ -23,10 +24,11 @@ from poolsieve.dataflow.export.target import Target
 from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.formats import FORMATS
 from poolsieve.dataflow.store.layout import check_export_folder, export_folder
-from poolsieve.dataflow.store.manifest import ShardLine, versions
+from poolsieve.dataflow.store.manifest import ShardLine, repeats_of, versions
 from poolsieve.dataflow.store.out import OutFolder
 from poolsieve.dataflow.store.tables import one_array
 from poolsieve.filters.dsl.cuts import key_bits, order_keys
+from poolsieve.filters.repeat import REPEAT
 from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 
@@ -171,7 +173,10 @@ def _write(ids: Words, file: Sink) -> int:
 
 
 def _ordered(made: IndicesPlan) -> Words:
-    """uint64 (kept,): ids of the kept rows, the best last. Takes 16 bytes a row, where scores have 64 bits 32."""
+    """uint64 (leaving,): ids of the kept rows, each as often as it leaves, the best last.
+
+    Takes 16 bytes a row, where scores have 64 bits 32.
+    """
     found = list(_kept(made))
     if not found:
         return np.empty(0, np.uint64)
@@ -194,14 +199,22 @@ def _kept(made: IndicesPlan) -> Iterator[tuple[Words, Words, int]]:
     for line in run.shards:
         progress.check()
         if line.kept:
-            table = run.ledger_of(line, ["row", "keep", made.score])
-            table = table.filter(table.column("keep"))
+            table = _leaving(made, line)
             scores, rows = one_array(table, made.score), one_array(table, "row").to_numpy()
             keys, known = order_keys(scores, not made.lowest)
             if not known.all():
                 raise _no_score(line, int(rows[int(np.argmin(known))]), made.score)
             progress.add("export", len(rows))
             yield keys, rows.astype(np.uint64) + np.uint64(first[line.path]), key_bits(scores.type)
+
+
+def _leaving(made: IndicesPlan, line: ShardLine) -> pa.Table:
+    """The ledger's lines of kept rows, each as often as it leaves."""
+    if not made.run.counts.repeated:
+        table = made.run.ledger_of(line, ["row", "keep", made.score])
+        return table.filter(table.column("keep"))
+    table = made.run.ledger_of(line, ["row", "keep", made.score, *([REPEAT] if made.score != REPEAT else [])])
+    return table.take(pa.array(np.repeat(np.arange(len(table)), repeats_of(table)), pa.int64()))
 
 
 def _no_score(line: ShardLine, row: int, score: str) -> PoolsieveError:

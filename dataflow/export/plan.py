@@ -350,6 +350,7 @@ def choice_of(run: OutFolder, wishes: Wishes, added: Added, copier: Copier | Non
         select=wishes.select,
         uids=None if wishes.uids is None else fs.absolute(wishes.uids),
         scores=tuple(added.scores),
+        repeats=wishes.select is None and wishes.uids is None and bool(run.counts.repeated),
         lines=copier is not None and copier.needs_lines,
         unread=copier is not None and copier.copies_unread and added.nothing,
     )

@@ -14,9 +14,11 @@ from poolsieve.dataflow.pools.formats.outgoing import Picked
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.store.job import uid_source_of
 from poolsieve.dataflow.store.layout import ledger_url, rows_url
+from poolsieve.dataflow.store.manifest import ShardLine, repeats_of
 from poolsieve.dataflow.store.rows import ROWS_SCHEMA
 from poolsieve.dataflow.store.tables import one_array, read_promised
 from poolsieve.filters.lists import counts_in, load_list, pairs_of
+from poolsieve.filters.repeat import REPEAT
 from poolsieve.scoring_models.base.arrow import texts
 
 _LINES = ("nbytes", "read_error", "offset", "length", "key")
@@ -34,6 +36,7 @@ class Choice:
         select: glob over reasons; None for the kept rows.
         uids: a list's path; takes the rows that it names instead.
         scores: names of the scores that go along.
+        repeats: whether a kept row leaves as often as its `repeat` in the ledger says.
         lines: whether the rows' lines in `rows/` are needed to find them.
         unread: whether rows that could not be read leave too, if it is known where they stand.
     """
@@ -44,6 +47,7 @@ class Choice:
     select: str | None = None
     uids: str | None = None
     scores: tuple[str, ...] = ()
+    repeats: bool = False
     lines: bool = True
     unread: bool = False
 
@@ -51,6 +55,10 @@ class Choice:
     def kept(self) -> bool:
         """Whether this takes what the decision kept, so that its counts are known and every row could be read."""
         return self.select is None and self.uids is None
+
+    def once(self, line: ShardLine) -> bool:
+        """Whether it takes each row of a shard that the decision kept, and takes it once."""
+        return self.kept and line.leaving == line.kept
 
     def pick(self, shard: Shard, ledger_sha256: str | None) -> Picked:
         """Which rows of a shard leave, and what is kept about them; see `look_up`."""
@@ -63,11 +71,12 @@ class Choice:
             PoolsieveError: if the run's own files are missing, damaged or others.
         """
         names = ["row", "uid", *self.scores]
+        more = ["keep", "reason", *([REPEAT] if self.repeats and REPEAT not in names else [])]
         url = ledger_url(self.out, self.decision, shard.name)
-        ledger = read_promised(url, [*names, "keep", "reason"], sha256=ledger_sha256)
+        ledger = read_promised(url, [*names, *more], sha256=ledger_sha256)
         copies, listed = self._copies(ledger)
         lines, unreadable = ROWS_SCHEMA.empty_table(), 0
-        if self.lines or not self.kept:
+        if self.lines or self.repeats or not self.kept:
             lines = read_promised(rows_url(self.out, shard, uid_source_of(self.scored, shard)), _LINES)
             bad = self._unreadable(lines)
             unreadable, copies = int(copies[bad].sum()), np.where(bad, 0, copies)
@@ -97,8 +106,9 @@ class Choice:
             return copies, np.unique(first).astype(np.int64)
         if self.select is not None:
             return matching(one_array(ledger, "reason"), self.select).astype(np.int64), _NONE
-        keep = np.asarray(ledger.column("keep").to_numpy(), dtype=bool)
-        return keep.astype(np.int64), _NONE
+        if self.repeats:
+            return repeats_of(ledger), _NONE
+        return np.asarray(ledger.column("keep").to_numpy(), dtype=np.int64), _NONE
 
 
 def matching(reasons: pa.Array, glob: str) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

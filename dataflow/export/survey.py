@@ -31,11 +31,13 @@ def survey(line: ShardLine, plan: ExportPlan, found: str) -> ShardExtract:
         PlanError: if scores can't be added to it.
     """
     progress.check()
-    made = _counted(line) if plan.choice.kept else _picked(plan, line, found)
+    made = _counted(line) if plan.choice.once(line) else _picked(plan, line, found)
     if not made.rows:
         return ShardExtract(shard=made.shard, rows=0, unreadable=made.unreadable)
     plan.check(made.shard)
-    return _copied(plan, made) if plan.build is None else _built(plan, made)
+    if plan.build is not None:
+        return _built(plan, made)
+    return _copied(plan, made, whole=plan.choice.uids is None and not (plan.choice.repeats and made.rows > line.kept))
 
 
 def _counted(line: ShardLine) -> ShardExtract:
@@ -86,12 +88,12 @@ def _key(picked: Picked, i: int) -> str | None:
     return own
 
 
-def _copied(plan: ExportPlan, made: ShardExtract) -> ShardExtract:
-    """With what decides beside which other shards this one may stand."""
+def _copied(plan: ExportPlan, made: ShardExtract, *, whole: bool) -> ShardExtract:
+    """With what decides beside which other shards this one may stand; `whole`: if it may be copied as a file."""
     pick = functools.partial(plan.choice.pick, made.shard, made.ledger_sha256)
     look = plan.to.copier.look(plan.files, made.shard, pick, plan.added)
     keys = (made.first_key, made.last_key) if look.keyed else (None, None)
-    whole = look.rows == made.rows and plan.choice.uids is None
+    whole = whole and look.rows == made.rows
     part = plan.files.part(made.shard).prefix
     return dataclasses.replace(made, first_key=keys[0], last_key=keys[1], schema=look.schema, whole=whole, part=part)
 

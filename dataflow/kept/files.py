@@ -14,8 +14,9 @@ from poolsieve.dataflow.kept.uids import Bools
 from poolsieve.dataflow.pools.formats.base import Ints
 from poolsieve.dataflow.store.job import uid_source_of
 from poolsieve.dataflow.store.layout import rows_url
-from poolsieve.dataflow.store.manifest import ShardLine
+from poolsieve.dataflow.store.manifest import ShardLine, repeats_of
 from poolsieve.dataflow.store.tables import one_array, read_promised
+from poolsieve.filters.repeat import REPEAT
 from poolsieve.scoring_models.base.arrow import texts
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
 
@@ -99,8 +100,12 @@ class Files:
         return 0 <= row < n and bool(packed[row >> 3] & (128 >> (row & 7)))
 
     def rows(self, path: str) -> Ints:
-        """int64: positions of a file's kept rows, ascending."""
-        return np.flatnonzero(self.keep(path)).astype(np.int64)
+        """int64: positions of a file's kept rows, ascending, each as often as it leaves."""
+        if self._made.repeated is None:
+            return np.flatnonzero(self.keep(path)).astype(np.int64)
+        tables = [self._made.ledger(line, ["row", "keep", REPEAT]) for line in self.lines[path]]
+        rows = [np.repeat(one_array(one, "row").to_numpy(), repeats_of(one)) for one in tables]
+        return np.sort(np.concatenate(rows)).astype(np.int64)
 
     def count(self, path: str) -> int:
         """Rows of a file that the ledger has a line for."""

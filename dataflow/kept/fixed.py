@@ -31,6 +31,7 @@ class Fixed:
         mark: hash of the decision's ledger files: what the cache is looked up by.
         pool: as the manifest has it.
         rows, kept: of the pool, and of those kept.
+        repeated: those kept, each as often as it leaves; None where each leaves once.
         listed: whether OUT has `subset.npy`, so that every kept uid is 32 hexadecimal digits.
         sha256: of that file; empty where OUT is of an older version, which does not say.
         scores: that go along.
@@ -44,11 +45,17 @@ class Fixed:
     pool: PoolRecord
     rows: int
     kept: int
+    repeated: int | None = None
     listed: bool
     sha256: str = ""
     scores: tuple[str, ...] = ()
     roots: Mapping[str, str] = field(default_factory=dict)
     cache: str = ""
+
+    @property
+    def leaving(self) -> int:
+        """Kept rows, each as often as it leaves: entries of the list of uids."""
+        return self.kept if self.repeated is None else self.repeated
 
     @property
     def files(self) -> PoolFiles:
@@ -117,6 +124,7 @@ def fixed(
         pool=run.manifest.pool if there == run.decision else _pool_then(run, lines),
         rows=sum(line.rows for line in lines),
         kept=sum(line.kept for line in lines),
+        repeated=sum(line.leaving for line in lines) if any(line.repeated is not None for line in lines) else None,
         listed=fs.exists(subset_url(run.url, there)),
         sha256=_sha256(run, there),
         scores=_names(scores),

@@ -25,9 +25,10 @@ from poolsieve.dataflow.caches import cache_folder, made_once, seen_once
 from poolsieve.dataflow.kept.fixed import Fixed
 from poolsieve.dataflow.retries import retrying
 from poolsieve.dataflow.store.layout import subset_url
-from poolsieve.dataflow.store.manifest import ShardLine
+from poolsieve.dataflow.store.manifest import ShardLine, repeats_of
 from poolsieve.dataflow.store.tables import one_array
 from poolsieve.filters.lists import PAIR, Ints, Pairs, is_sorted, pairs_of, places_in
+from poolsieve.filters.repeat import REPEAT
 from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.errors import PoolsieveError
 
@@ -48,7 +49,8 @@ class Index:
     """The kept uids of a decision.
 
     Attributes:
-        pairs: sorted, with repetitions: a uid of several kept rows stands there as often. On disk.
+        pairs: sorted, with repetitions: a uid of several kept rows, or of one that is repeated, stands there as often.
+            On disk.
         scores: name -> float32 or float64 (kept,) beside them; equal uids in pool order. NaN where there is none.
     """
 
@@ -98,7 +100,7 @@ def _cached(folder: str, name: str, made: Fixed) -> Any:
         found = _mapped(os.path.join(folder, name))
     except (ValueError, EOFError, SyntaxError, FileNotFoundError) as error:
         raise PoolsieveError(f"{folder} of the cache is damaged ({error}): remove it, and it is made again") from error
-    if found.shape != (made.kept,):
+    if found.shape != (made.leaving,):
         raise PoolsieveError(f"{folder} of the cache is damaged ({name} is of another length): remove it")
     return found
 
@@ -109,7 +111,7 @@ def _own_list(made: Fixed) -> Pairs | None:
         return None
     with made.still_there(), _damage_named(path):
         there = os.stat(path)
-        stamp = [path, there.st_size, there.st_mtime_ns, there.st_ino, made.sha256, made.kept]
+        stamp = [path, there.st_size, there.st_mtime_ns, there.st_ino, made.sha256, made.leaving]
         # Every worker opens the list, and to look through one of 10^9 uids takes a minute.
         seen_once(
             os.path.join(cache_folder(made.cache), "kept", f"good-{digest(stamp, 16)}"), lambda: _check(path, made)
@@ -124,8 +126,8 @@ def _mapped(path: str) -> Any:
 def _check(path: str, made: Fixed) -> None:
     """Refuses what is not the decision's `subset.npy`: by its hash; of an older OUT by its dtype, length and order."""
     found = _mapped(path)
-    if not isinstance(found, np.ndarray) or found.dtype != PAIR or found.shape != (made.kept,):
-        raise ValueError(f"{made.kept:,} pairs (u8,u8) are wanted")
+    if not isinstance(found, np.ndarray) or found.dtype != PAIR or found.shape != (made.leaving,):
+        raise ValueError(f"{made.leaving:,} pairs (u8,u8) are wanted")
     if not made.sha256 and not is_sorted(found):
         raise ValueError("it is not sorted")
     if made.sha256 and _sha256(path) != made.sha256:
@@ -171,7 +173,7 @@ def _sort(made: Fixed, folder: str) -> None:
     """Ledgers -> pieces by the high bits of the uid -> each sorted and added to the files."""
     lines = [line for line in made.lines() if line.kept]
     kind = _kind(made, lines)
-    count = max(1, min(_PIECES, -(-made.kept * kind.itemsize // BUDGET)))
+    count = max(1, min(_PIECES, -(-made.leaving * kind.itemsize // BUDGET)))
     with tempfile.TemporaryDirectory(prefix=fs.TEMPORARY, dir=folder) as scratch:
         paths = [os.path.join(scratch, str(i)) for i in range(count)]
         _spread(made, lines, kind, paths)
@@ -201,7 +203,7 @@ def _spread(made: Fixed, lines: Sequence[ShardLine], kind: np.dtype[Any], paths:
     with contextlib.ExitStack() as stack:
         files = [stack.enter_context(open(path, "wb")) for path in paths]
         for line in lines:
-            rows = _rows(made.ledger(line, ["uid", "keep", *made.scores]), made.scores, kind)
+            rows = _rows(_leaving(made, line), made.scores, kind)
             piece = ((rows["f0"] >> np.uint64(32)) * np.uint64(len(paths))) >> np.uint64(32)
             order = np.argsort(piece, kind="stable")
             edges = np.searchsorted(piece[order], np.arange(len(paths) + 1))
@@ -210,9 +212,18 @@ def _spread(made: Fixed, lines: Sequence[ShardLine], kind: np.dtype[Any], paths:
                     files[i].write(rows[order[first:last]].tobytes())
 
 
+def _leaving(made: Fixed, line: ShardLine) -> pa.Table:
+    """The kept rows of a ledger, each as often as it leaves."""
+    names = ["uid", "keep", *made.scores]
+    if made.repeated is None:
+        table = made.ledger(line, names)
+        return table.filter(table.column("keep"))
+    table = made.ledger(line, [*dict.fromkeys([*names, REPEAT])])
+    return table.take(pa.array(np.repeat(np.arange(len(table)), repeats_of(table)), pa.int64()))
+
+
 def _rows(table: pa.Table, scores: Sequence[str], kind: np.dtype[Any]) -> np.ndarray[Any, Any]:
-    """The kept rows of a ledger."""
-    table = table.filter(table.column("keep"))
+    """Kept rows, as they go on."""
     made = np.empty(len(table), kind)
     pairs = pairs_of(one_array(table, "uid"))
     made["f0"], made["f1"] = pairs["f0"], pairs["f1"]
@@ -230,7 +241,7 @@ def _outputs(made: Fixed, kind: np.dtype[Any], folder: str, stack: contextlib.Ex
         path = os.path.join(folder, f"score-{name[1:]}.npy" if name else "uids.npy")
         file = files[name] = stack.enter_context(open(path, "wb"))  # noqa: SIM115
         descr = np.lib.format.dtype_to_descr(kind[name] if name else PAIR)
-        np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": (made.kept,)})
+        np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": (made.leaving,)})
     return files
 
 

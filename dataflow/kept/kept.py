@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, overload
 
@@ -37,6 +38,9 @@ class Kept:
 
     A uid may repeat in a pool. `kept(uid)` is true if any of its rows was kept; row keys are exact, and `twins` counts
     the rows of which the two say different things.
+
+    Where the recipe has a `Repeat`, `rows`, `indices` and `count` have a row as often as it leaves. What filters a
+    stream can't give a row twice: it keeps each once, and warns of that.
     """
 
     def __init__(self, made: Fixed) -> None:
@@ -115,7 +119,7 @@ class Kept:
     def count(self, uids: Any) -> Ints: ...
 
     def count(self, uids: Any) -> int | Ints:
-        """How many kept rows have a uid; of many uids int64 (n,)."""
+        """How many kept rows have a uid, each as often as it leaves; of many uids int64 (n,)."""
         if isinstance(uids, str) or not hasattr(uids, "__len__") or isinstance(uids, (bytes, bytearray)):
             return self.index.place(*halves(one_text(uids)))[1]
         pairs, valid = many_pairs(uids)
@@ -189,7 +193,7 @@ class Kept:
         return self._means[by, signed]
 
     def rows(self, file: str) -> Ints:
-        """int64: positions of a file's kept rows, from 0, ascending.
+        """int64: positions of a file's kept rows, from 0, ascending, each as often as it leaves.
 
         Args:
             file: its URL or path, or its path below the pool's folder (the ledger's `path`).
@@ -227,6 +231,7 @@ class Kept:
             PlanError: if the pool's files have no uids.
         """
         self._check_uids()
+        self._warn_of_repeats()
         return self._ready(Column(self, column))
 
     def webdataset(self, *, uid: str | None = None, by: str | None = None) -> Samples:
@@ -240,6 +245,7 @@ class Kept:
         Raises:
             PlanError: if samples can't be told that way.
         """
+        self._warn_of_repeats()
         source = self._source() if uid is None else parse_source(UID, uid)
         by = by or ("key" if source is None and self._has_keys() else "uid")
         if by not in ("uid", "key"):
@@ -269,6 +275,8 @@ class Kept:
         found = keep if uid is None else self.by(uid)
         if found is None or (uid is not None and keep is not None):
             raise PlanError("kept.stream(rows, 'uid') or kept.stream(rows, keep=function): one of the two is wanted")
+        if uid is None:
+            self._warn_of_repeats()
         return stream(rows, found)
 
     def twins(self) -> int:
@@ -306,6 +314,12 @@ class Kept:
         """Has the list made before a loader's workers start, which would wait for one another."""
         _ = self.index
         return made
+
+    def _warn_of_repeats(self) -> None:
+        made = self.fixed
+        if made.leaving != made.kept:
+            text = f"the {made.kept:,} kept rows leave {made.leaving:,} times, and a filter gives each once"
+            warnings.warn(f"{text}: read kept.indices(...) or an export for repeats", UserWarning, stacklevel=3)
 
     def _check_uids(self) -> None:
         if not self.fixed.has_uids:

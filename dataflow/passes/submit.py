@@ -141,10 +141,12 @@ class _Signs:
 
 
 def _make_artefact(job: Job, step: ScoreStep, engine: Engine) -> None:
-    from poolsieve.dataflow.passes import counting
+    from poolsieve.dataflow.passes import collecting, counting
 
     if hasattr(step.scorer, "tally"):
         counting.count(job, step, engine)
+    elif hasattr(step.scorer, "collected"):
+        collecting.collect(job, step, engine)
     else:
         build(step.scorer, Pins.of(job.pins))
 

@@ -117,6 +117,11 @@ class Program:
         return (*(top.cut for top in self.tops), *(step.label for step in self.derived if step.sees_pool))
 
     @property
+    def repeats(self) -> str | None:
+        """The value that says how often a kept row leaves; None where each leaves once."""
+        return next((step.label for step in self.derived if getattr(step.derived, "repeats", False)), None)
+
+    @property
     def tokens(self) -> tuple[int, str] | None:
         """(step, score) that counts tokens: the first scorer that says so, else an integer score named `tokens`."""
         scorers = [(i, step) for i, step in enumerate(self.steps) if isinstance(step, ScoreStep)]

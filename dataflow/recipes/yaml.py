@@ -272,9 +272,13 @@ Known = Mapping[str, Callable[..., Any] | metadata.EntryPoint]
 # Installed packages come first, so that no package can give another meaning to a name of poolsieve's own.
 
 
+_RULES = ("Top", "Above", "Below", "In", "Unique", "Cap", "Repeat")
+"""Stages that are no family's; YAML has them in small letters."""
+
+
 @functools.cache
 def _stages() -> Known:
-    rules: Known = {"top": filters.Top, "above": filters.Above, "below": filters.Below, "in": filters.In}
+    rules: Known = {name.lower(): getattr(filters, name) for name in _RULES}
     return {**_installed("poolsieve.rules"), **makers(filters), **rules}
 
 

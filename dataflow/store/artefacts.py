@@ -8,7 +8,14 @@ made from sums over the pools' rows, the scorer also has
 * `tally(batch) -> int64 (k,)`, exact counts over a batch with the column `text`, and
 * `counted(sums) -> pa.Table`, the artefact from the sum over each pool;
 
-a job then counts the pools shard by shard (`passes/counting.py`), and a row that can't be read costs that row.
+a job then counts the pools shard by shard (`passes/counting.py`), and a row that can't be read costs that row. Where it
+holds a line for each of their rows, the scorer has instead of `build`
+
+* `lines(batch, path, rows) -> pa.Table`, those of a batch,
+* `collected(tables) -> pa.Table`, the artefact from all of them in any order, and
+* `check_pool(where, kind)`, which refuses a pool by the type of its role
+
+(`passes/collecting.py`).
 """
 
 from __future__ import annotations
@@ -32,7 +39,7 @@ from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 
 TEXT = "text"
-"""The role of the pools that `build` reads."""
+"""The role of the pools that is read, unless the scorer has another as its `pool_role`."""
 
 WAIT_SECONDS = 6 * 3600.0
 """Seconds that a run waits for another one that makes the same artefact, as long as that one shows that it lives."""
@@ -43,7 +50,7 @@ _LOOK_SECONDS = (0.5, 15.0)
 
 def needs_artefact(scorer: Any) -> bool:
     """Whether a scorer is built from pools of its own."""
-    return hasattr(scorer, "build")
+    return hasattr(scorer, "build") or hasattr(scorer, "collected")
 
 
 def own_pools(scorer: Any, pins: Pins) -> dict[str, Pool]:
@@ -73,12 +80,12 @@ def artefact_id(scorer: Any, pools: Mapping[str, Pool]) -> str:
         pools: from `own_pools`.
 
     Raises:
-        PlanError: for a pool that is empty, or has no role `text` or nothing that it could be read from.
+        PlanError: for a pool that is empty, or has not the role or nothing that it could be read from.
     """
     read = {}
     for name, pool in pools.items():
         with _naming(scorer, name):
-            read[name] = _what_is_read(pool)
+            read[name] = _what_is_read(pool, role_of(scorer))
     return digest([scorer.to_dict(), scorer.version, read])
 
 
@@ -90,15 +97,20 @@ def _naming(scorer: Any, name: str) -> Iterator[None]:
         raise PlanError(f"{_called(scorer)} {name!r}: {error}") from error
 
 
-def _what_is_read(pool: Pool) -> list[Any]:
-    """Path, size and tag of a pool's files, the source of its texts in its one spelling, and its sample."""
+def role_of(scorer: Any) -> str:
+    """The role of its pools that a scorer's artefact is made from."""
+    return str(getattr(scorer, "pool_role", TEXT))
+
+
+def _what_is_read(pool: Pool, role: str) -> list[Any]:
+    """Path, size and tag of a pool's files, the source of the role in its one spelling, and its sample."""
     files = pool.located()
     shards = files.listing().shards
-    if TEXT not in pool.roles:
-        raise PlanError("the pool declares no role 'text'; add text=... to it")
+    if role not in pool.roles:
+        raise PlanError(f"the pool declares no role {role!r}; add {role}=... to it")
     files.role_types(shards)
     sample = files.sample.mark if files.sample else ()
-    return [*(shard.identity for shard in shards), files.sources((TEXT,))[TEXT], *sample]
+    return [*(shard.identity for shard in shards), files.sources((role,))[role], *sample]
 
 
 def _called(scorer: Any) -> str:
@@ -114,7 +126,7 @@ def with_artefact(scorer: Any, out: str, name: str, files: Mapping[str, str]) ->
 
 def missing(scorer: Any) -> bool:
     """Whether a scorer has an artefact that is still to be made."""
-    return needs_artefact(scorer) and not fs.exists(scorer.artefact)
+    return needs_artefact(scorer) and not (scorer.artefact and fs.exists(scorer.artefact))
 
 
 def make_once(scorer: Any, out: str, make: Callable[[], None]) -> None:

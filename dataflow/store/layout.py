@@ -218,6 +218,11 @@ def uids_url(out: str, run_id: str, name: str) -> str:
     return fs.join(run_folder(out, run_id), "uids", f"{name}.npy")
 
 
+def lines_url(out: str, run_id: str, name: str) -> str:
+    """Lines of an artefact, until it is put together."""
+    return fs.join(run_folder(out, run_id), "lines", f"{name}.parquet")
+
+
 def at_hand_url(out: str, run_id: str, left_by: str, name: str) -> str:
     """A copy of what one pass knew of neighbouring shards, for later steps; its name is that of the first of them."""
     return fs.join(run_folder(out, run_id), "at-hand", left_by, f"{name}.arrow")

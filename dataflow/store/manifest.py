@@ -6,8 +6,10 @@ import json
 import os
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 
 from poolsieve.dataflow import fs
@@ -20,11 +22,14 @@ from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.dataflow.store import layout
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.summary import FileMark, PoolPart, Summary, Unmatched, WithCuts, cuts_from_json, dumps
-from poolsieve.dataflow.store.tables import read_promised
+from poolsieve.dataflow.store.tables import one_array, read_promised
+from poolsieve.filters.repeat import REPEAT
 from poolsieve.scoring_models.base.config import JsonObject, digest
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 from poolsieve.scoring_models.base.packages import package_versions
 from poolsieve.scoring_models.base.work import Count
+
+Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 _DECISION = re.compile(r"[0-9a-f]{16}")
 
@@ -52,6 +57,11 @@ SHARDS_SCHEMA = pa.schema(
 """`shards.parquet`: one `ShardLine` a shard, in pool order."""
 
 
+def shards_schema(repeats: bool) -> pa.Schema:
+    """The same, with what leaves where rows are repeated."""
+    return SHARDS_SCHEMA.append(pa.field("repeated", pa.int64())) if repeats else SHARDS_SCHEMA
+
+
 class ShardLine(msgspec.Struct, kw_only=True, frozen=True):
     """One shard and its counts in a decision.
 
@@ -62,6 +72,7 @@ class ShardLine(msgspec.Struct, kw_only=True, frozen=True):
         nbytes, kept_bytes: payload bytes of all rows, and of those kept.
         first_key, last_key: keys of the first and last kept samples of a tar: equal keys must not meet in one file.
         ledger_sha256, ledger_bytes: of its ledger file, and its size; None where nothing was written (a what-if).
+        repeated: the kept rows, each as often as it leaves; None where each leaves once.
     """
 
     path: str
@@ -81,6 +92,12 @@ class ShardLine(msgspec.Struct, kw_only=True, frozen=True):
     last_key: str | None = None
     ledger_sha256: str | None = None
     ledger_bytes: int | None = None
+    repeated: Count | None = None
+
+    @property
+    def leaving(self) -> int:
+        """Kept rows, each as often as it leaves."""
+        return self.kept if self.repeated is None else self.repeated
 
     @property
     def shard(self) -> Shard:
@@ -91,12 +108,27 @@ class ShardLine(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class RowCounts(msgspec.Struct, kw_only=True, frozen=True, rename={"rows_in": "in"}):
-    """Rows in = kept + dropped + quarantined."""
+    """Rows in = kept + dropped + quarantined; `repeated`: those kept, each as often as it leaves, if some do so twice.
+
+    Unset where a recipe repeats none.
+    """
 
     rows_in: int
     kept: int
     dropped: int
     quarantined: int
+    repeated: int | msgspec.UnsetType = msgspec.UNSET
+
+    @classmethod
+    def of(cls, found: Summary) -> RowCounts:
+        """Those of a decision."""
+        return cls(
+            rows_in=found.rows,
+            kept=found.kept,
+            dropped=found.dropped,
+            quarantined=found.quarantined,
+            repeated=msgspec.UNSET if found.repeated is None else found.repeated,
+        )
 
 
 class ByteCounts(msgspec.Struct, kw_only=True, frozen=True, rename={"bytes_in": "in"}):
@@ -235,7 +267,7 @@ def manifest_of(job: Job, found: Summary, gaps: Sequence[str] = ()) -> Manifest:
     return Manifest(
         decision=found.decision,
         ledger=layout.ledger_name(found.decision),
-        rows=RowCounts(rows_in=found.rows, kept=found.kept, dropped=found.dropped, quarantined=found.quarantined),
+        rows=RowCounts.of(found),
         bytes=ByteCounts(bytes_in=found.nbytes, kept=found.kept_bytes),
         tokens=TokenCounts(counted=found.tokens or 0, kept=found.kept_tokens or 0) if counted else msgspec.UNSET,
         reasons=found.reasons,
@@ -363,6 +395,13 @@ def read_ledger(out: str, decision: str, line: ShardLine, columns: Sequence[str]
         PoolsieveError: if it is missing, damaged or another.
     """
     return read_promised(layout.ledger_url(out, decision, line.name), columns, sha256=line.ledger_sha256)
+
+
+def repeats_of(ledger: pa.Table) -> Ints:
+    """int64 (n,): how often each row of a ledger with the column `repeat` leaves, 0 for those that are not kept."""
+    keep = np.asarray(ledger.column("keep").to_numpy(), dtype=bool)
+    times = one_array(ledger, REPEAT).fill_null(1).to_numpy(zero_copy_only=False)
+    return np.where(keep, times.astype(np.int64), 0)
 
 
 def read_cuts(url: str | os.PathLike[str]) -> Cuts:

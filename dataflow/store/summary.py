@@ -324,6 +324,7 @@ class Summary(WithCuts, kw_only=True):
 
     Attributes:
         nbytes, kept_bytes: payload bytes of all rows, and of those kept.
+        repeated: the kept rows, each as often as it leaves; None where each leaves once.
         tokens, kept_tokens: of the rows whose tokens were counted; None without a score that counts them.
         reasons: reason -> rows.
         funnel: one line for each step of the recipe.
@@ -350,6 +351,7 @@ class Summary(WithCuts, kw_only=True):
     quarantined: Count
     nbytes: Count
     kept_bytes: Count
+    repeated: Count | None = None
     tokens: Count | None = None
     kept_tokens: Count | None = None
     reasons: dict[str, Count] = msgspec.field(default_factory=dict)

@@ -56,12 +56,8 @@ class Members(NamedTuple):
         )
 
     def bytes_of(self, name: str, width: int) -> tuple[Bytes, Bools]:
-        """(values, some): uint8 (n, width) of a score of bytes of one size, zeros where `some`, bool (n,), is false."""
-        chunks = self.scores[name]
-        some = np.concatenate([np.empty(0, dtype=bool), *(np.asarray(chunk.is_valid()) for chunk in chunks)])
-        made = np.zeros((len(some), width), dtype=np.uint8)
-        made[some] = np.concatenate([np.empty((0, width), dtype=np.uint8), *(_bytes(one, width) for one in chunks)])
-        return made, some
+        """See `fixed_bytes`, of a score."""
+        return fixed_bytes(self.scores[name], width)
 
     def numbers_of(self, name: str) -> pa.Array:
         """A score of numbers, n values."""
@@ -113,6 +109,14 @@ def bytes_in(values: pa.Array, width: int) -> tuple[Bytes, Bools]:
     some = np.asarray(values.is_valid())
     made = np.zeros((len(some), width), dtype=np.uint8)
     made[some] = _bytes(values, width)
+    return made, some
+
+
+def fixed_bytes(chunks: Sequence[pa.Array], width: int) -> tuple[Bytes, Bools]:
+    """(values, some): uint8 (n, width) of arrays of bytes of one size, zeros where `some`, bool (n,), is false."""
+    some = np.concatenate([np.empty(0, dtype=bool), *(np.asarray(chunk.is_valid()) for chunk in chunks)])
+    made = np.zeros((len(some), width), dtype=np.uint8)
+    made[some] = np.concatenate([np.empty((0, width), dtype=np.uint8), *(_bytes(one, width) for one in chunks)])
     return made, some
 
 

@@ -129,9 +129,9 @@ def _description(subject: Subject) -> str:
     said = f"{subject.index.rows:,} rows, chosen by poolsieve from a pool of {counts.rows_in:,}"
     if subject.parents:
         said += f" ({', '.join(one.repo for one in subject.parents)})"
-    return (
-        f"{said}: {counts.kept:,} kept, {counts.dropped:,} dropped, {counts.quarantined:,} not readable or not scored."
-    )
+    times = " and repeated" if counts.repeated else ""
+    left = f"{counts.dropped:,} dropped, {counts.quarantined:,} not readable or not scored"
+    return f"{said}: {counts.kept:,} kept{times}, {left}."
 
 
 def license_url(license: str) -> str:

@@ -54,6 +54,8 @@ def print_counts(found: Summary) -> None:
     """The counts of a decision, and what they should make the user think."""
     rows = max(found.rows, 1)
     click.echo(f"{found.rows} rows in, {found.kept} kept ({found.kept / rows:.2%})")
+    if found.repeated is not None:
+        click.echo(f"{found.repeated} rows leave: kept ones are repeated")
     counted = found.tokens is not None and found.kept_tokens is not None
     tokens = f", {found.kept_tokens:,} of {found.tokens:,} tokens" if counted else ""
     click.echo(f"{size_text(found.kept_bytes)} of {size_text(found.nbytes)} kept{tokens}")

@@ -97,7 +97,7 @@ def report_data(
         decision=summary.decision,
         out=out,
         made=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        rows=_rows(summary),
+        rows=RowCounts.of(summary),
         bytes=ByteCounts(bytes_in=summary.nbytes, kept=summary.kept_bytes),
         tokens=_tokens(summary),
         shards=summary.shard_count,
@@ -142,10 +142,6 @@ def _recipe(facts: Facts) -> JsonObject:
     if not isinstance(found, dict):
         raise PoolsieveError("summary.json is damaged: its recipe is no JSON object")
     return found
-
-
-def _rows(summary: Summary) -> RowCounts:
-    return RowCounts(rows_in=summary.rows, kept=summary.kept, dropped=summary.dropped, quarantined=summary.quarantined)
 
 
 def _tokens(summary: Summary) -> TokenCounts | None:

@@ -7,8 +7,9 @@ import pyarrow as pa
 import pytest
 from apache_beam.testing.util import assert_that
 
+from poolsieve.dataflow import Pool
 from poolsieve.dataflow.transforms import ApplyStages, RecordBatchCoder, program_for
-from poolsieve.filters import Keep, Top, col
+from poolsieve.filters import Keep, Top, col, dedup
 from poolsieve.scoring_models.base.errors import PlanError
 
 
@@ -42,6 +43,12 @@ def test_a_slice_is_encoded_without_its_parent() -> None:
 def test_a_cut_is_refused() -> None:
     with pytest.raises(PlanError, match="whole pool"):
         program_for(Top("x", fraction=0.1), pa.schema([("x", pa.float32())]))
+
+
+def test_what_is_made_from_another_pool_is_refused() -> None:
+    stage = dedup.exact(against=Pool.parquet("other/*.parquet", text="text"))
+    with pytest.raises(PlanError, match=r"'dup\.against' needs a file"):
+        program_for(stage, pa.schema([("text", pa.string())]))
 
 
 def test_a_list_of_stages_is_refused() -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
 import poolsieve
+from poolsieve.dataflow import Pool
 from poolsieve.dataflow.publish.contents import Item, Parent, Subject, Table
+from poolsieve.filters import Repeat, dedup
 from poolsieve.jobs.card.card import card_text
 from poolsieve.jobs.card.croissant import croissant
 from poolsieve.jobs.card.front_matter import split
@@ -334,3 +338,17 @@ def test_what_the_reader_should_know_of_the_files(subject: Subject) -> None:
     text = card_text(dataclasses.replace(subject, index=index))
     assert "- 3 rows that should be here could not be read" in text
     assert "`3 values of 'a\\|b' could not be read`" in text
+
+
+def test_rows_that_leave_several_times_are_counted_so(tmp_path: Path) -> None:
+    (tmp_path / "pool").mkdir()
+    pq.write_table(pa.table({"text": ["a", "a", "a", "b"]}), tmp_path / "pool" / "a.parquet")
+    pool = Pool.parquet(f"{tmp_path}/pool/*.parquet", text="text")
+    run = poolsieve.run(pool | dedup.exact() | Repeat("dup", {3: 4}), tmp_path / "out", samples=False)
+    run.export()
+    subject = subject_of(run)
+    found = load(subject, tmp_path / "loaded")
+    says = front_of(card_text(subject))["dataset_info"]
+    assert found.num_rows == says["splits"][0]["num_examples"] == run.counts.repeated == 5 > run.counts.kept
+    said = json.loads(croissant(subject))["description"]
+    assert said.startswith("5 rows, ") and "2 kept and repeated, 2 dropped" in said
