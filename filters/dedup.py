@@ -17,7 +17,8 @@ from poolsieve.filters.dsl.ready import stage
 from poolsieve.filters.dsl.stages import Chain, Keep, Score
 from poolsieve.filters.minhash import Chains, MinHash
 from poolsieve.filters.near import LEADER, Duplicates
-from poolsieve.filters.sketches import ExactHash, TextSketch
+from poolsieve.filters.near_pictures import DISTANCE, NearPictures
+from poolsieve.filters.sketches import ExactHash, ImageHash, TextSketch
 
 BUCKETS, PER_BUCKET, NGRAM = 14, 8, 5
 """FineWeb's, and datatrove's defaults."""
@@ -55,6 +56,29 @@ def minhash(
     hashed = Score(**{f"{name}.hash": ExactHash(text)})
     sketched = Score(**{f"{name}.sketch": TextSketch(text=text)})
     made = Duplicates(hash=f"{name}.hash", sketch=f"{name}.sketch", best=best, threshold=threshold)
+    copies = Keep(col(f"{name}.copy") == 0, reason=f"{name}.exact")
+    near = Keep(col(f"{name}.rank") == 0, reason=f"{name}.near")
+    return Chain((hashed, sketched, Derive(**{name: made}), copies, near))
+
+
+@stage(example="dedup.images()")
+def images(*, distance: int = DISTANCE, best: str | None = None, image: str = "image", name: str = "dup") -> Chain:
+    """Keeps one row of those with the same bytes of an image, and of those whose images look alike.
+
+    Each row that is dropped looks like the one that `<name>.of` names: their pHashes or their dHashes (`ImageHash`)
+    differ in few bits, as those of the same picture at another size, quality or brightness, or with a small mark on it,
+    do; a dHash of few changes, as that of a clear sky, does not count. A picture of one colour has no hash, and no
+    duplicates but its copies. `<name>.similarity` is the share of equal bits of the nearer hash.
+
+    Args:
+        distance: bits, of 64, up to which the best row drops another; 12 at most.
+        best: a score or pool column, as the image's width; the row with the largest stays.
+        image: the role to read.
+        name: of the values.
+    """
+    hashed = Score(**{f"{name}.hash": ExactHash(image)})
+    sketched = Score(**{f"{name}.picture": ImageHash(image=image)})
+    made = NearPictures(hash=f"{name}.hash", picture=f"{name}.picture", best=best, distance=distance)
     copies = Keep(col(f"{name}.copy") == 0, reason=f"{name}.exact")
     near = Keep(col(f"{name}.rank") == 0, reason=f"{name}.near")
     return Chain((hashed, sketched, Derive(**{name: made}), copies, near))
