@@ -18,6 +18,7 @@ from poolsieve.filters.dsl.stages import Chain, Keep, Score
 from poolsieve.filters.minhash import Chains, MinHash
 from poolsieve.filters.near import LEADER, Duplicates
 from poolsieve.filters.near_pictures import DISTANCE, NearPictures
+from poolsieve.filters.near_vectors import THRESHOLD, NearVectors
 from poolsieve.filters.sketches import ExactHash, ImageHash, TextSketch
 
 BUCKETS, PER_BUCKET, NGRAM = 14, 8, 5
@@ -82,6 +83,34 @@ def images(*, distance: int = DISTANCE, best: str | None = None, image: str = "i
     copies = Keep(col(f"{name}.copy") == 0, reason=f"{name}.exact")
     near = Keep(col(f"{name}.rank") == 0, reason=f"{name}.near")
     return Chain((hashed, sketched, Derive(**{name: made}), copies, near))
+
+
+@stage(example='dedup.semantic(embedding="clip.image_embedding")')
+def semantic(
+    *,
+    embedding: str,
+    threshold: float | str = THRESHOLD,
+    clusters: int | None = None,
+    best: str | None = None,
+    name: str = "dup",
+) -> Chain:
+    """Keeps one row of those whose embeddings point the same way: SemDeDup, with the row kept named for each other.
+
+    Abbas et al., arXiv 2303.09540, 2023: k-means, then pairs of a cluster with a high cosine. Here each row is compared
+    in its two nearest clusters, and the best row stays (there the one farthest from the centre). Embeddings are rounded
+    to whole numbers (an error of some .0001 in a cosine), with which k-means and cosines are exact: the same rows stay
+    on any machine, however the pool is split. A row without an embedding, or with one that has no direction, stays.
+    `<name>.similarity` is the cosine, and `<name>.copy` counts rows with the same rounded embedding.
+
+    Args:
+        embedding: a score or pool column of lists of floats, as `clip.image_embedding` of `Clip(embeddings=True)`.
+        threshold: cosine from which the best row drops another.
+        clusters: of k-means; if not given, the root of the number of rows.
+        best: a score or pool column; the row with the largest stays.
+        name: of the values.
+    """
+    made = NearVectors(embedding=embedding, threshold=threshold, clusters=clusters, best=best)
+    return Chain((Derive(**{name: made}), Keep(col(f"{name}.rank") == 0, reason=f"{name}.near")))
 
 
 @stage(example="dedup.datatrove()")

@@ -1,4 +1,4 @@
-"""`benchmarks/dedup.py` and `dedup_images.py`: what they plant, how they judge, and the whole of them at a size that measures nothing."""
+"""`benchmarks/dedup.py`, `dedup_images.py` and `dedup_semantic.py`: what they plant, how they judge, and the whole of them at a size that measures nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import dedup_images
+from benchmarks import dedup_images, dedup_semantic
 from benchmarks.dedup import KINDS, Judge, judged, planted, synthetic, variant
 from tests.filters.duplicates.plain import shingle_hashes
 
@@ -66,3 +66,12 @@ def test_pictures_and_their_variants(
     assert "2 photographs, 0 of them without structure" in said and "4 cuts of them" in said
     assert said.count("copy 1.000") == 8 and "0 of 2 distinct ones dropped, 0 of 1 pairs near" in said
     assert "pictures of" in said and "1.0000 of 10 planted pairs" in said
+
+
+def test_embeddings_beside_one_another(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = ["--rows", "2000", "--width", "64", "--groups", "5"]
+    monkeypatch.setattr(sys, "argv", ["dedup_semantic.py", *sizes])
+    dedup_semantic.main()
+    said = capsys.readouterr().out
+    assert "all with all: 0.995 1.000  0.97 1.000  0.951 1.000  0.94 0.000  0.91 0.000" in said
+    assert "found: 0.995 1.000" in said and "products that differ one by one: 0 of 1,000 rows" in said
