@@ -2,7 +2,6 @@
 
     python benchmarks/dedup.py                  # families among manual and HTML pages, or synthetic documents without any
     python benchmarks/dedup.py --peer ENV/bin/python      # datatrove's signature stage beside it
-    python benchmarks/dedup.py --images 200     # hashes of pictures too
 
 A family is a base of at least 260 words and its variants: copies, 1 %, 5 % and 15 % of the words replaced, paragraphs
 shuffled, the first 90 % and the last 90 % of the words. The base is the best of its family. Bases of the two seeds are
@@ -17,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import io
 import itertools
 import json
 import os
@@ -39,7 +37,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.common import in_fresh_process
 from benchmarks.documents import files, manual, page
-from poolsieve.filters import ExactHash, ImageHash, TextSketch
+from poolsieve.filters import ExactHash, TextSketch
 from poolsieve.filters.duplicates.bands import Bands
 from poolsieve.filters.duplicates.clusters import Near, clusters
 from poolsieve.filters.duplicates.shingles import Texts, shingles
@@ -253,57 +251,6 @@ def edges_a_second(count: int) -> None:
         raise SystemExit("the ways differ")
 
 
-def pictures(count: int) -> None:
-    """Prints hashes a second of JPEGs of 512 pixels, and which variants are found."""
-    from PIL import Image, ImageEnhance, ImageFilter
-
-    def encoded(image: Any, quality: int = 90) -> bytes:
-        sink = io.BytesIO()
-        image.save(sink, "JPEG", quality=quality)
-        return sink.getvalue()
-
-    def made(seed: int) -> Any:
-        rng, total = np.random.default_rng(seed), np.zeros((512, 512, 3))
-        for cells in (2, 4, 8, 16, 32, 64, 128, 256):
-            small = Image.fromarray(rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8))
-            total += np.asarray(small.resize((512, 512), Image.Resampling.BICUBIC), dtype=float) / cells
-        return Image.fromarray((255 * (total - total.min()) / (total.max() - total.min())).astype(np.uint8))
-
-    def marked(image: Any) -> Any:
-        other = image.copy()
-        other.paste((255, 255, 255), (300, 440, 500, 500))
-        return other
-
-    images = [made(seed) for seed in range(count)]
-    changes = {
-        "resized": lambda image: encoded(image.resize((300, 300))),
-        "blurred": lambda image: encoded(image.filter(ImageFilter.GaussianBlur(2))),
-        "q30": lambda image: encoded(image, 30),
-        "brightness": lambda image: encoded(ImageEnhance.Brightness(image).enhance(1.25)),
-        "watermark": lambda image: encoded(marked(image)),
-    }
-    sets = {
-        "": [encoded(image) for image in images],
-        **{name: [change(image) for image in images] for name, change in changes.items()},
-    }
-    start = time.process_time()
-    hashes = {name: ImageHash().score(pa.record_batch({"image": data})).columns for name, data in sets.items()}
-    rate = count * len(sets) / (time.process_time() - start)
-    print(f"{count * len(sets)} pictures: {rate:.0f} a second")
-    for column in ("dhash", "phash"):
-        bits = {
-            name: np.unpackbits(np.array([np.frombuffer(one, np.uint8) for one in found[column].to_pylist()]), axis=1)
-            for name, found in hashes.items()
-        }
-        near = {name: ((bits[""] != other).sum(axis=1) <= 8).mean() for name, other in bits.items() if name}
-        apart = min(int((bits[""][i] != bits[""][i + 1 :]).sum(axis=1).min()) for i in range(count - 1))
-        print(
-            f"  {column}, 8 bits at most:",
-            "  ".join(f"{name} {share:.2f}" for name, share in near.items()),
-            f" nearest others {apart} bits",
-        )
-
-
 def main() -> None:
     """Prints speed, then quality."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -316,15 +263,12 @@ def main() -> None:
     parser.add_argument("--peer", metavar="PYTHON", help="interpreter with datatrove 0.10, spaCy and xxhash<4")
     parser.add_argument("--sample", type=int, default=500, help="documents that datatrove reads")
     parser.add_argument("--edges", type=int, default=0, help="components of so many edges too")
-    parser.add_argument("--images", type=int, default=0, help="hashes of so many pictures too")
     given = parser.parse_args()
     texts = background(given)
     speed(texts, given)
     quality(texts, given)
     if given.edges:
         edges_a_second(given.edges)
-    if given.images:
-        pictures(given.images)
 
 
 if __name__ == "__main__":

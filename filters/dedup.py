@@ -20,7 +20,9 @@ from poolsieve.filters.dsl.ready import stage
 from poolsieve.filters.dsl.stages import Chain, Keep, Score
 from poolsieve.filters.minhash import Chains, MinHash
 from poolsieve.filters.near import LEADER, Duplicates
-from poolsieve.filters.sketches import ExactHash, TextSketch
+from poolsieve.filters.near_pictures import DISTANCE, NearPictures
+from poolsieve.filters.near_vectors import THRESHOLD, NearVectors
+from poolsieve.filters.sketches import ExactHash, ImageHash, TextSketch
 from poolsieve.filters.unique import Unique
 
 BUCKETS, PER_BUCKET, NGRAM = 14, 8, 5
@@ -102,6 +104,55 @@ def minhash(
         name: of the values.
     """
     return clusters(threshold=threshold, best=best, against=against, text=text, name=name) | Unique(name)
+
+
+@stage(example="dedup.images()")
+def images(*, distance: int = DISTANCE, best: str | None = None, image: str = "image", name: str = "dup") -> Chain:
+    """Keeps one row of those with the same bytes of an image, and of those whose images look alike.
+
+    Each row that is dropped looks like the one that `<name>.of` names: their pHashes or their dHashes (`ImageHash`)
+    differ in few bits, as those of the same picture at another size, quality or brightness, or with a small mark on it,
+    do; a dHash of few changes, as that of a clear sky, does not count. A picture of one colour has no hash, and no
+    duplicates but its copies. `<name>.similarity` is the share of equal bits of the nearer hash.
+
+    Args:
+        distance: bits, of 64, up to which the best row drops another; 12 at most.
+        best: a score or pool column, as the image's width; the row with the largest stays.
+        image: the role to read.
+        name: of the values.
+    """
+    hashed = Score(**{f"{name}.hash": ExactHash(image)})
+    sketched = Score(**{f"{name}.picture": ImageHash(image=image)})
+    made = NearPictures(hash=f"{name}.hash", picture=f"{name}.picture", best=best, distance=distance)
+    return Chain((hashed, sketched, Derive(**{name: made}))) | Unique(name)
+
+
+@stage(example='dedup.semantic(embedding="clip.image_embedding")')
+def semantic(
+    *,
+    embedding: str,
+    threshold: float | str = THRESHOLD,
+    clusters: int | None = None,
+    best: str | None = None,
+    name: str = "dup",
+) -> Chain:
+    """Keeps one row of those whose embeddings point the same way: SemDeDup, with the row kept named for each other.
+
+    Abbas et al., arXiv 2303.09540, 2023: k-means, then pairs of a cluster with a high cosine. Here each row is compared
+    in its two nearest clusters, and the best row stays (there the one farthest from the centre). Embeddings are rounded
+    to whole numbers (an error of some .0001 in a cosine), with which k-means and cosines are exact: the same rows stay
+    on any machine, however the pool is split. A row without an embedding, or with one that has no direction, stays.
+    `<name>.similarity` is the cosine, and `<name>.copy` counts rows with the same rounded embedding.
+
+    Args:
+        embedding: a score or pool column of lists of floats, as `clip.image_embedding` of `Clip(embeddings=True)`.
+        threshold: cosine from which the best row drops another.
+        clusters: of k-means; if not given, the root of the number of rows.
+        best: a score or pool column; the row with the largest stays.
+        name: of the values.
+    """
+    made = NearVectors(embedding=embedding, threshold=threshold, clusters=clusters, best=best)
+    return Chain((Derive(**{name: made}), Keep(col(f"{name}.rank") == 0, reason=f"{name}.near")))
 
 
 @stage(example="dedup.datatrove()")

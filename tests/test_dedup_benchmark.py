@@ -1,4 +1,4 @@
-"""`benchmarks/dedup.py`: what it plants, how it judges, and the whole of it at a size that measures nothing."""
+"""`benchmarks/dedup.py`, `dedup_images.py` and `dedup_semantic.py`: what they plant, how they judge, and the whole of them at a size that measures nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from benchmarks import dedup_images, dedup_semantic
 from benchmarks.dedup import KINDS, Judge, judged, planted, synthetic, variant
 from tests.filters.duplicates.plain import shingle_hashes
 
@@ -46,8 +48,30 @@ def test_a_row_dropped_for_one_that_it_does_not_resemble_is_false() -> None:
 
 
 def test_the_whole_of_it(tmp_path: Path) -> None:
-    sizes = ["--documents", "60", "--bases", "5", "--each", "1", "--runs", "1", "--edges", "1000", "--images", "2"]
+    sizes = ["--documents", "60", "--bases", "5", "--each", "1", "--runs", "1", "--edges", "1000"]
     command = [sys.executable, str(SCRIPT), "--html", str(tmp_path), *sizes]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.count("exact 1.000  1 % 1.000") == 6 and done.stdout.count("false 0.00%") == 6
-    assert "MB/s" in done.stdout and "components of 1,000 edges" in done.stdout and "12 pictures" in done.stdout
+    assert "MB/s" in done.stdout and "components of 1,000 edges" in done.stdout
+
+
+def test_pictures_and_their_variants(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for i, image in enumerate(dedup_images.made(2)):
+        image.resize((1100, 600)).save(tmp_path / f"{i}.png")
+    monkeypatch.setattr(sys, "argv", ["dedup_images.py", str(tmp_path), "--hashes", "1000", "--runs", "1"])
+    dedup_images.main()
+    said = capsys.readouterr().out
+    assert "2 photographs, 0 of them without structure" in said and "4 cuts of them" in said
+    assert said.count("copy 1.000") == 8 and "0 of 2 distinct ones dropped, 0 of 1 pairs near" in said
+    assert "pictures of" in said and "1.0000 of 10 planted pairs" in said
+
+
+def test_embeddings_beside_one_another(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = ["--rows", "2000", "--width", "64", "--groups", "5"]
+    monkeypatch.setattr(sys, "argv", ["dedup_semantic.py", *sizes])
+    dedup_semantic.main()
+    said = capsys.readouterr().out
+    assert "all with all: 0.995 1.000  0.97 1.000  0.951 1.000  0.94 0.000  0.91 0.000" in said
+    assert "found: 0.995 1.000" in said and "products that differ one by one: 0 of 1,000 rows" in said

@@ -6,7 +6,7 @@ resemble it. A component's rows may resemble one another in a chain only; leader
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,16 +14,19 @@ import numpy as np
 from poolsieve.filters.duplicates import runs
 from poolsieve.filters.duplicates.bands import Rows
 from poolsieve.filters.duplicates.characters import Bytes
-from poolsieve.filters.duplicates.edges import Counts, equal_bytes
+from poolsieve.filters.duplicates.edges import equal_bytes
 from poolsieve.filters.duplicates.roots import Ints
 from poolsieve.filters.duplicates.sketch import BINS
 
+Alike = Callable[[Ints, Ints], np.ndarray[Any, Any]]
+"""Places of m sketches and of m others -> numbers (m,), the larger the more alike."""
+
 
 class Led(NamedTuple):
-    """Of n rows: int64 (n,), the place of the leader of each, and int16 (n,), bytes that its sketch has equal."""
+    """Of n rows: int64 (n,), the place of the leader of each, and (n,), how alike their sketches are: equal bytes."""
 
     leader: Ints
-    equal: Counts
+    equal: np.ndarray[Any, Any]
 
 
 def best_first(score: np.ndarray[Any, Any] | None, hashes: Bytes, rows: Rows) -> Ints:
@@ -62,15 +65,28 @@ def leaders(labels: Rows, rank: Ints, sketches: Bytes, least: int) -> Led:
         sketches: uint8 (n, 256).
         least: bytes that a row has equal with its leader.
     """
+    return taken(labels, rank, lambda first, second: equal_bytes(sketches, first, second), least, np.int16(BINS))
+
+
+def taken(labels: Rows, rank: Ints, alike: Alike, least: Any, own: Any) -> Led:
+    """The leader of each row by any measure.
+
+    Args:
+        labels: uint64 (n,), the component of each.
+        rank: int64 (n,), all different, as of `best_first`.
+        alike: of two rows.
+        least: that a row has with its leader.
+        own: that a row has with itself, a NumPy scalar of the measure's type.
+    """
     leader = np.arange(len(labels))
-    equal = np.full(len(labels), BINS, dtype=np.int16)
+    equal = np.full(len(labels), own)
     left = np.lexsort((rank, labels))
     while len(left):
         first = runs.begins(labels[left])
         best = left[runs.heads(first)]
         left, best = left[~first], best[~first]
-        found = equal_bytes(sketches, best, left)
-        taken = found >= least
-        leader[left[taken]], equal[left[taken]] = best[taken], found[taken]
-        left = left[~taken]
+        found = alike(best, left)
+        near = found >= least
+        leader[left[near]], equal[left[near]] = best[near], found[near]
+        left = left[~near]
     return Led(leader, equal)
