@@ -68,7 +68,7 @@ def count(job: Job, step: ScoreStep, engine: Engine) -> None:
     Raises:
         PoolsieveError: if a shard can't be read, or nothing can be made of the sums.
     """
-    pools = {name: _located(pool) for name, pool in own_pools(step.scorer, Pins.of(job.pins)).items()}
+    pools = {name: located(pool) for name, pool in own_pools(step.scorer, Pins.of(job.pins)).items()}
     shards = [(name, shard) for name, pool in pools.items() for shard in pool.files.listing().shards]
 
     def build(made: beam.Pipeline) -> None:
@@ -80,7 +80,8 @@ def count(job: Job, step: ScoreStep, engine: Engine) -> None:
     engine.run(build, processes=step.scorer.resources.holds_gil)
 
 
-def _located(pool: Pool) -> Located:
+def located(pool: Pool) -> Located:
+    """Looks at a pool's files."""
     files = pool.located()
     return Located(files, files.role_types(files.listing().shards))
 
@@ -92,27 +93,29 @@ def tally_shard(item: tuple[str, Shard], job: Job, *, step: str, pools: Mapping[
     Raises:
         ShardChanged: if the file is not the one that was listed, before it is read or after.
     """
-    (name, shard), scorer = item, _scorer(job, step)
+    (name, shard), scorer = item, scorer_of(job, step)
     files, types = pools[name]
     made = Tallies({}, {name: 0})
     files.check_unchanged(shard)
     for batch in files.pool_batches(shard, (TEXT,), types):
         progress.check()
-        made.add(Tallies({name: scorer.tally(batch.roles)}, {name: _unreadable(batch)}))
+        made.add(Tallies({name: scorer.tally(batch.roles)}, {name: unreadable(batch)}))
     files.check_unchanged(shard)
     return made
 
 
-def _unreadable(batch: Batch) -> int:
+def unreadable(batch: Batch) -> int:
+    """How many rows have no text because it can't be read."""
     return len(batch.read_errors.keys() | batch.role_errors.get(TEXT, {}).keys())
 
 
-def _scorer(job: Job, step: str) -> Any:
+def scorer_of(job: Job, step: str) -> Any:
+    """The scorer of a step."""
     return next(one.scorer for one in job.program.scorers if one.name == step)
 
 
 def _write(total: Tallies, job: Job, step: str) -> None:
-    scorer = _scorer(job, step)
+    scorer = scorer_of(job, step)
     for name, rows in total.unreadable.items():
         if rows:
             _log.warning("%s: %d rows of the pool %r can't be read and are left out of its counts", step, rows, name)

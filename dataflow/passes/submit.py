@@ -130,9 +130,11 @@ class _Signs:
 
 
 def _make_artefact(job: Job, step: ScoreStep, engine: Engine) -> None:
-    from poolsieve.dataflow.passes import counting
+    from poolsieve.dataflow.passes import counting, repeats
 
-    if hasattr(step.scorer, "tally"):
+    if hasattr(step.scorer, "hashes"):
+        repeats.count_repeats(job, step, engine)
+    elif hasattr(step.scorer, "tally"):
         counting.count(job, step, engine)
     else:
         build(step.scorer, Pins.of(job.pins))

@@ -8,7 +8,9 @@ made from sums over the pools' rows, the scorer also has
 * `tally(batch) -> int64 (k,)`, exact counts over a batch with the column `text`, and
 * `counted(sums) -> pa.Table`, the artefact from the sum over each pool;
 
-a job then counts the pools shard by shard (`passes/counting.py`), and a row that can't be read costs that row.
+a job then counts the pools shard by shard (`passes/counting.py`), and a row that can't be read costs that row. Where it
+is made from how often hashes come, the scorer has `hashes(batch) -> uint64 arrays` instead (`passes/repeats.py`).
+What of the configuration an artefact depends on is in `counted_by() -> JSON`, where that is not all of it.
 """
 
 from __future__ import annotations
@@ -79,7 +81,8 @@ def artefact_id(scorer: Any, pools: Mapping[str, Pool]) -> str:
     for name, pool in pools.items():
         with _naming(scorer, name):
             read[name] = _what_is_read(pool)
-    return digest([scorer.to_dict(), scorer.version, read])
+    config = scorer.counted_by() if hasattr(scorer, "counted_by") else scorer.to_dict()
+    return digest([config, scorer.version, read])
 
 
 @contextlib.contextmanager
