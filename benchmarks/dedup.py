@@ -41,6 +41,7 @@ from benchmarks.common import in_fresh_process
 from benchmarks.documents import files, manual, page
 from poolsieve.filters import ExactHash, ImageHash, TextSketch
 from poolsieve.filters.duplicates.bands import Bands
+from poolsieve.filters.duplicates.chains import kept_by
 from poolsieve.filters.duplicates.clusters import Near, clusters
 from poolsieve.filters.duplicates.shingles import Texts, shingles
 from poolsieve.filters.duplicates.signatures import signatures
@@ -240,6 +241,15 @@ def speed(texts: list[str], given: argparse.Namespace) -> None:
         )
 
 
+def chained(texts: list[str]) -> np.ndarray[Any, Any]:
+    """int64 (n,): the row that `dedup.datatrove` keeps for each, all texts in one file."""
+    found = [one for i in range(0, len(texts), BATCH) for one in signatures(texts[i : i + BATCH])]
+    signed = np.array([i for i, one in enumerate(found) if one is not None], dtype=np.int64)
+    kept = np.arange(len(texts))
+    kept[signed] = signed[kept_by(np.stack([one for one in found if one is not None]).reshape(len(signed), 14, 8))]
+    return kept
+
+
 def quality(texts: list[str], given: argparse.Namespace) -> None:
     """Prints what is found of the families of each seed."""
     for seed in range(given.seeds):
@@ -253,6 +263,7 @@ def quality(texts: list[str], given: argparse.Namespace) -> None:
             found = clusters(rows, exact, near, some, base, setting)
             taken = time.process_time() - start
             print(f"  {name}: {judged(pool, found.of.astype(np.int64), judge)}  ({taken:.1f} s)", flush=True)
+        print(f"  chains (dedup.datatrove): {judged(pool, chained(pool.texts), judge)}", flush=True)
 
 
 ROOTS = """

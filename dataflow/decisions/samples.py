@@ -73,9 +73,10 @@ def _largest(size: Ints, rows: Ints) -> Ints:
 
 
 def _tie(clusters: pa.Array) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """float64 (n,) from 0 to 1: a hash of a cluster's row; other files' clusters may share it."""
-    row = pc.replace_substring_regex(clusters, r"^.*:", "").cast(pa.uint64())
-    return (mixed(row.to_numpy(zero_copy_only=False)) >> np.uint64(48)) / 65536.0
+    """float64 (n,) from 0 to 1: a hash of the last digits of a cluster's name, which others may share."""
+    digits = pc.replace_substring_regex(clusters, r"[^0-9]+", "")
+    last = pc.utf8_slice_codeunits(pc.utf8_lpad(digits, 18, "0"), -18)
+    return (mixed(last.cast(pa.uint64()).to_numpy(zero_copy_only=False)) >> np.uint64(48)) / 65536.0
 
 
 def _first_rows(source: Neighbours, mask: Mask) -> Ints:

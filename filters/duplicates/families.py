@@ -121,7 +121,8 @@ def report(scores: Scores, kept: Alive) -> Sums:
     size, rank, copy = (np.asarray(scores[name].fill_null(0)) for name in ("size", "rank", "copy"))
     stands, near = (rank == 0) & (size > 1), (rank > 0) & (copy == 0)
     counts = {"clusters": stands, "copies": copy > 0, "near": near}
-    alike = scores["similarity"].filter(pa.array(near)).drop_null().to_numpy(zero_copy_only=False)
+    alike = scores["similarity"].to_numpy(zero_copy_only=False)[near]
+    alike = alike[np.isfinite(alike)]
     return {
         "": {name: int(some.sum()) for name, some in counts.items()},
         SIZES: _counted(_size_class(size[stands])),

@@ -80,8 +80,8 @@ def _first(place: Place, name: str, sketch: str) -> tuple[list[Key], Bytes]:
 def _of_shard(place: Place, line: ShardLine, name: str, sketch: str) -> Iterator[tuple[Any, Bytes]]:
     names = [scorer.name for scorer in place.facts.scorers]
     table = score_lines(place.score_files[names.index(sketch)], line.shard) if sketch in names else None
-    if table is None:
-        return
+    if table is None or table.schema.field(sketch).type != pa.binary(BINS):
+        return  # a sketch of something else, of which nobody here knows how it is compared
     ledger = read_ledger(place.out, place.decision, line, ["row", f"{name}.rank"])
     first = pc.equal(ledger.column(f"{name}.rank"), pa.scalar(0))
     stands = ledger.column("row").filter(first)  # null ranks are left out

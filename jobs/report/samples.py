@@ -316,6 +316,9 @@ def _read_all(
     try:
         for sample in find(place) if find is not None else ():
             wanted[sample.shard].setdefault(sample.row, sample.reason)
+    except Exception as error:  # noqa: BLE001  (a report is made whatever has become of OUT)
+        found.notes.append(f"What resembles what can't be looked up ({brief(error)}).")
+    try:
         shards = _shards(place, wanted)
     except Exception as error:  # noqa: BLE001  (a report is made whatever has become of the storage)
         found.notes.append(f"The list of shards can't be read ({brief(error)}); rows are shown without content.")

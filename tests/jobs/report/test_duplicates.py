@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from poolsieve.dataflow import Pool
+from poolsieve.dataflow.decisions.samples import _tie
 from poolsieve.dataflow.store.layout import report_url
 from poolsieve.filters import dedup
 from poolsieve.filters.duplicates.families import report as families_report
@@ -150,6 +151,21 @@ def test_pools_without_duplicates_have_a_section_that_says_so(tmp_path: Path, n:
     html, (found,) = written(tmp_path)
     assert found["counts"] == {"clusters": 0, "copies": 0, "near": 0} and not found["families"]
     assert "0 clusters of two rows or more" in html
+
+
+def test_lost_sketches_cost_the_pairs_below_the_threshold_alone(finished: Path) -> None:
+    (folder,) = (finished / "out" / "scores").glob("dup.sketch-*")
+    folder.rename(finished / "gone")
+    try:
+        _, (found,) = written(finished)
+    finally:
+        (finished / "gone").rename(folder)
+    assert not found["below"] and found["above"] and all(pair["kept"]["caption"] for pair in found["above"])
+
+
+def test_ties_are_broken_whatever_files_are_called() -> None:
+    found = _tie(pa.array(["a\nb:1", "c:d.parquet:18446744073709551615", ":", "no digits", "p.parquet:7"]))
+    assert found.shape == (5,) and (found >= 0).all() and (found < 1).all() and len(set(found.tolist())) == 4
 
 
 def test_a_cluster_of_any_size_is_in_one_class() -> None:
