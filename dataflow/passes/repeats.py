@@ -34,7 +34,7 @@ RECORD = np.dtype([("hash", "<u8"), ("count", "<i8")])
 Records = np.ndarray[Any, Any]
 
 PENDING = 1 << 21
-"""Hashes of a shard that are gathered before they are counted together."""
+"""Hashes of a shard that are gathered before they are counted together, at least."""
 
 BLOCK_BYTES = 64 << 20
 """Of the records of one prefix, if each byte of the pool made as many bytes of records as lines of 60 characters do."""
@@ -94,7 +94,8 @@ def blocks_of_shard(
         lost += unreadable(batch)
         for hashes in scorer.hashes(batch.roles):
             pending.add(hashes)
-            made = added(made, pending.take()) if pending.full else made
+            if pending.count >= max(PENDING, len(made)):  # so that adding up takes no square of the shard's length
+                made = added(made, pending.take())
     files.check_unchanged(shard)
     yield from packed(added(made, pending.take()), bits)
     yield TaggedOutput(_UNREADABLE, lost)
@@ -106,11 +107,6 @@ class Pending:
     def __init__(self) -> None:
         self.parts: list[np.ndarray[Any, Any]] = []
         self.count = 0
-
-    @property
-    def full(self) -> bool:
-        """Whether they are many."""
-        return self.count >= PENDING
 
     def add(self, hashes: np.ndarray[Any, Any]) -> None:
         """Some more: uint64 (n,)."""
