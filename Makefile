@@ -9,7 +9,7 @@ EXTRAS := .[clip,classifiers,text,endpoints,train,labels,numba,suites,hub,dev]
 # beside the real `poolsieve/__init__.py` lead to them. Git does not track them; a wheel is made without them.
 LINKS  := $(addprefix poolsieve/,filters scoring_models dataflow jobs)
 
-.PHONY: help venv demo demo-text demo-color demo-suite demo-pool docs test test-again engines test-clusters test-oldest test-gcp xet-server check lint types clean
+.PHONY: help venv demo demo-text demo-color demo-suite demo-dedup demo-pool docs test test-again engines test-clusters test-oldest test-gcp xet-server check lint types clean
 
 help:  ## what there is
 	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,14 @@ demo-suite: $(DEMO)/suite  ## a benchmark with planted ills: plan, run, decide w
 	$(BIN)/poolsieve decide --out $(DEMO)/out-suite -p tau=6 --what-if
 	$(BIN)/poolsieve export $(DEMO)/out-suite --to $(DEMO)/suite-kept --replace --scores
 	$(BIN)/python recipes/demo/look_at_suite.py $(DEMO)/suite $(DEMO)/out-suite $(DEMO)/suite-kept
+
+$(DEMO)/duplicates: | $(BIN)/poolsieve
+	$(BIN)/python recipes/demo/make_duplicates.py $@
+
+demo-dedup: $(DEMO)/duplicates  ## documents with planted copies and near copies: find them, try another threshold, see the clusters in the report
+	$(BIN)/poolsieve run recipes/dedup.py --out $(DEMO)/out-dedup --truth $(DEMO)/duplicates/truth.parquet \
+		-p 'pool=$(DEMO)/duplicates/*.jsonl.zst' -p uid=id -p best=quality
+	$(BIN)/poolsieve decide --out $(DEMO)/out-dedup -p threshold=0.6 --what-if
 
 docs: | $(BIN)/poolsieve  ## the pages that are made from the code: docs/rules.md, docs/cli.md
 	$(BIN)/python docs/make_rules.py

@@ -39,8 +39,11 @@ from benchmarks.common import in_fresh_process
 from benchmarks.documents import files, manual, page
 from poolsieve.filters import ExactHash, TextSketch
 from poolsieve.filters.duplicates.bands import Bands
+from poolsieve.filters.duplicates.chains import kept_by
 from poolsieve.filters.duplicates.clusters import Near, clusters
 from poolsieve.filters.duplicates.shingles import Texts, shingles
+from poolsieve.filters.duplicates.signatures import signatures
+from poolsieve.filters.lines import Pieces
 
 BATCH = 4096
 KINDS = ("exact", "1 %", "5 %", "15 %", "shuffled", "prefix", "suffix")
@@ -189,8 +192,23 @@ def peer(python: str, texts: list[str]) -> float:
     return float(done.stdout.splitlines()[-1])
 
 
+def signed(texts: list[str], kind: str) -> float:
+    """Seconds of the signatures of `dedup.datatrove` ("xxh64") or `dedup.fineweb` ("sha1")."""
+    start = time.process_time()
+    for i in range(0, len(texts), BATCH):
+        signatures(texts[i : i + BATCH], kind=kind)
+    return time.process_time() - start
+
+
+def lines_counted(texts: list[str]) -> tuple[float, float]:
+    """(seconds, bytes of records a MB) of what `lines.repeated` counts, the texts as one shard."""
+    start = time.process_time()
+    found = np.unique(np.concatenate([Pieces().hashes(text)[1] for text in texts]), return_counts=True)
+    return time.process_time() - start, 16 * len(found[0]) / (sum(len(text.encode()) for text in texts) / 1e6)
+
+
 def speed(texts: list[str], given: argparse.Namespace) -> None:
-    """Prints MB/s of the sketch, and of datatrove's signature stage."""
+    """Prints MB/s of the sketch, of our signatures and, with a peer, of datatrove's signature stage."""
     size = sum(len(text.encode()) for text in texts) / 1e6
     sketched(texts[:200])
     ours = [size / sketched(texts)[0] for _ in range(given.runs)]
@@ -198,8 +216,19 @@ def speed(texts: list[str], given: argparse.Namespace) -> None:
         f"{len(texts)} documents, {size:.1f} MB; sketch {statistics.median(ours):.0f} MB/s ({min(ours):.0f} to {max(ours):.0f})",
         flush=True,
     )
+    some = texts[:: max(1, len(texts) // given.sample)]
+    for kind in ("xxh64", "sha1"):
+        signed(texts[1:200], kind)
+        rates = sorted(sum(len(text.encode()) for text in some) / 1e6 / signed(some, kind) for _ in range(given.runs))
+        print(
+            f"{len(some)} of them: signatures by {kind} {statistics.median(rates):.1f} MB/s ({rates[0]:.1f} to {rates[-1]:.1f})",
+            flush=True,
+        )
+    taken, counted = lines_counted(some)
+    print(
+        f"{len(some)} of them: lines {sum(len(t.encode()) for t in some) / 1e6 / taken:.0f} MB/s, {counted:.0f} bytes of records a MB"
+    )
     if given.peer:
-        some = texts[:: max(1, len(texts) // given.sample)]
         part = sum(len(text.encode()) for text in some) / 1e6
         pairs = [(peer(given.peer, some), sketched(some)[0]) for _ in range(given.runs)]
         ratios = sorted(theirs / mine for theirs, mine in pairs)
@@ -208,6 +237,15 @@ def speed(texts: list[str], given: argparse.Namespace) -> None:
             f"{len(some)} of them: datatrove's signatures {theirs:.2f} MB/s, the sketch {statistics.median(ratios):.0f} times ({ratios[0]:.0f} to {ratios[-1]:.0f})",
             flush=True,
         )
+
+
+def chained(texts: list[str]) -> np.ndarray[Any, Any]:
+    """int64 (n,): the row that `dedup.datatrove` keeps for each, all texts in one file."""
+    found = [one for i in range(0, len(texts), BATCH) for one in signatures(texts[i : i + BATCH])]
+    signed = np.array([i for i, one in enumerate(found) if one is not None], dtype=np.int64)
+    kept = np.arange(len(texts))
+    kept[signed] = signed[kept_by(np.stack([one for one in found if one is not None]).reshape(len(signed), 14, 8))]
+    return kept
 
 
 def quality(texts: list[str], given: argparse.Namespace) -> None:
@@ -223,6 +261,7 @@ def quality(texts: list[str], given: argparse.Namespace) -> None:
             found = clusters(rows, exact, near, some, base, setting)
             taken = time.process_time() - start
             print(f"  {name}: {judged(pool, found.of.astype(np.int64), judge)}  ({taken:.1f} s)", flush=True)
+        print(f"  chains (dedup.datatrove): {judged(pool, chained(pool.texts), judge)}", flush=True)
 
 
 ROOTS = """

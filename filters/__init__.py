@@ -1,6 +1,6 @@
 """The DSL, every rule, every ready-made stage and the model-free statistics. Never imports Beam."""
 
-from poolsieve.filters import c4, datacomp, dedup, fineweb, gopher, labels, suite
+from poolsieve.filters import c4, datacomp, dedup, fineweb, gopher, labels, lines, suite
 from poolsieve.filters.decontamination import decontaminate
 from poolsieve.filters.dsl.edits import Edit, editor
 from poolsieve.filters.dsl.expr import col, larger, smaller
@@ -55,6 +55,7 @@ __all__ = [
     "labels",
     "language",
     "larger",
+    "lines",
     "scorer",
     "smaller",
     "suite",

@@ -32,12 +32,12 @@ CHAIN = (
 
 
 def test_fineweb_keeps_what_datatrove_keeps(tmp_path: Path) -> None:
-    texts = list(real(400))
+    texts = [*real(360), *real(40)]
     for part in range(2):
         urls = [f"https://site{i}.example.org/{i}" for i in range(part, 400, 2)]
         pq.write_table(pa.table({"text": texts[part::2], "url": urls}), tmp_path / f"{part}.parquet")
     (tmp_path / "domains.txt").write_text("site4.example.org\n")
-    given = {"pool": f"{tmp_path}/*.parquet", "url": "url", "at_least": "0"}
+    given = {"pool": f"{tmp_path}/*.parquet", "url": "url", "at_least": "0", "deduplicate": "false"}
     source = RecipeSource.read(str(RECIPES / "fineweb.py"), given)
     run(source, tmp_path / "out")
     found = ledger(tmp_path / "out")
@@ -55,6 +55,13 @@ def test_fineweb_keeps_what_datatrove_keeps(tmp_path: Path) -> None:
     assert 10 < sum(kept) < sum(english) < 400
     stricter = decide(source.with_parameters({"at_least": "0.9"}), tmp_path / "out")
     assert 0 < stricter.kept < sum(kept)
+    run(source.with_parameters({"deduplicate": "true"}), tmp_path / "out")
+    unique = ledger(tmp_path / "out").to_pylist()
+    again = [row for row, ok in zip(unique, kept, strict=True) if ok and not row["keep"]]
+    assert [row["keep"] or row["reason"] == "dup.near" for row in unique] == kept and len(again) >= 3
+    for row in again:
+        assert any(other["keep"] and other["dup.of"] == row["dup.of"] for other in unique)
+        assert row["pii.emails"] is None  # personal data is looked for in what is unique
     run(source.with_parameters({"domains": str(tmp_path / "domains.txt")}), tmp_path / "out")
     assert ledger(tmp_path / "out")["reason"].to_pylist().count("urls.subdomain") == 1
 

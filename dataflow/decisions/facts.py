@@ -79,6 +79,15 @@ def _limits(program: Program) -> Iterator[LimitFacts]:
         if isinstance(part, Compare) and isinstance(part.left, Column) and _is_drawn(part.limit):
             op: Any = part.op
             yield LimitFacts(score=part.left.name, op=op, limit=float(part.limit))
+    yield from (limit for step in program.derived for limit in _threshold(step))
+
+
+def _threshold(step: DeriveStep) -> Iterator[LimitFacts]:
+    """The similarity from which rows are near duplicates, where such are looked for."""
+    made: Any = step.derived
+    if "similarity" in made.columns and getattr(made, "sketch", None) is not None and hasattr(made, "threshold"):
+        score = f"{step.label.rpartition('.')[0]}.similarity"
+        yield LimitFacts(score=score, op="greater_equal", limit=float(made.threshold))
 
 
 def _is_drawn(limit: object) -> bool:

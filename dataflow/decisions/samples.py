@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from poolsieve.dataflow.decisions.record import SAMPLED_GROUPS, SAMPLES
 from poolsieve.dataflow.recipes.walk import Cuts, Mask, State
@@ -17,6 +18,8 @@ from poolsieve.dataflow.store.neighbours import Neighbours
 from poolsieve.dataflow.store.summary import Sample
 from poolsieve.filters.dsl.cuts import Cut, only_cuts, tie_hashes
 from poolsieve.filters.dsl.top import Ranked
+from poolsieve.filters.duplicates.families import COLUMNS
+from poolsieve.filters.words.mixing import mixed
 from poolsieve.scoring_models.base.arrow import stands_in_ledger
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
@@ -24,6 +27,9 @@ Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 MOST_LOOKED_AT = SAMPLES * 64
 """Rows of a shard that are hashed for each reason: the first ones."""
+
+FAMILY_ROWS = 4
+"""Rows of a family of duplicates that a report shows: the one that is kept, and the best of the others."""
 
 
 def samples_of(job: Job, source: Neighbours, state: State, cuts: Cuts) -> dict[str, list[Sample]]:
@@ -36,7 +42,41 @@ def samples_of(job: Job, source: Neighbours, state: State, cuts: Cuts) -> dict[s
             out[f"reason/{reason}"] = _best(ranks, rows, source, state)
     for top in job.program.tops:
         out |= _beside_cuts(top, only_cuts(cuts).get(top.cut, {}), source, state)
+    for step in job.program.derived:
+        if COLUMNS.items() <= step.derived.columns.items():
+            out |= _of_families(step.label.rpartition(".")[0], source, state)
     return out
+
+
+def _of_families(name: str, source: Neighbours, state: State) -> dict[str, list[Sample]]:
+    """Members of the largest families of duplicates, by their places in them, and the rows least like the one kept.
+
+    Ties of size are broken by the cluster, so that the same families are chosen for each place.
+    """
+    size, rank, copy = (state.scores[f"{name}.{column}"].fill_null(0).to_numpy() for column in ("size", "rank", "copy"))
+    out = {}
+    for place in range(FAMILY_ROWS):
+        rows = _largest(size, np.flatnonzero((size > 1) & (rank == place)))
+        ranks = _tie(state.scores[f"{name}.cluster"].take(pa.array(rows, pa.int64()))) - size[rows]
+        out[f"family/{name}/{place}"] = _best(ranks, rows, source, state) if len(rows) else []
+    alike = state.scores[f"{name}.similarity"].to_numpy(zero_copy_only=False)
+    rows = np.flatnonzero((rank > 0) & (copy == 0) & ~np.isnan(alike))
+    out[f"near/{name}"] = _best(alike[rows].astype(np.float64), rows, source, state) if len(rows) else []
+    return {group: found for group, found in out.items() if found}
+
+
+def _largest(size: Ints, rows: Ints) -> Ints:
+    """Those of the rows that are in the largest clusters, and all that tie with the last of them."""
+    if len(rows) <= SAMPLES:
+        return rows
+    return np.asarray(rows[size[rows] >= np.partition(size[rows], -SAMPLES)[-SAMPLES]], dtype=np.int64)
+
+
+def _tie(clusters: pa.Array) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """float64 (n,) from 0 to 1: a hash of the last digits of a cluster's name, which others may share."""
+    digits = pc.replace_substring_regex(clusters, r"[^0-9]+", "")
+    last = pc.utf8_slice_codeunits(pc.utf8_lpad(digits, 18, "0"), -18)
+    return (mixed(last.cast(pa.uint64()).to_numpy(zero_copy_only=False)) >> np.uint64(48)) / 65536.0
 
 
 def _first_rows(source: Neighbours, mask: Mask) -> Ints:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,14 +10,17 @@ from typing import Any
 import pyarrow as pa
 
 from poolsieve.dataflow import fs
-from poolsieve.dataflow.export.edited import EditedColumns
+from poolsieve.dataflow.export.edited import EditedColumns, ScoreFiles
 from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.formats import FORMATS
 from poolsieve.dataflow.pools.formats.format import Format
+from poolsieve.dataflow.recipes.derived import score_steps
 from poolsieve.dataflow.recipes.recipe import Recipe
 from poolsieve.dataflow.store.layout import scorer_folder, scores_folder
 from poolsieve.dataflow.store.out import OutFolder
+from poolsieve.dataflow.store.scores import FolderListing
 from poolsieve.dataflow.store.settings import stored_scorers
+from poolsieve.dataflow.store.summary import ScorerFacts
 from poolsieve.scoring_models.base.errors import PlanError
 
 
@@ -79,8 +83,29 @@ def edited_columns(
     source = None if recipe is not None else run.manifest.recipe_source(run.url, trust=trust)
     types = files.all_types([line.shard for line in run.shards])
     edits = EditedColumns(columns=dict(columns), role_types=types, source=source, given=recipe)
-    edits.derived(files)
-    return edits
+    return dataclasses.replace(edits, score_files=_score_files(run, edits, files))
+
+
+def _score_files(run: OutFolder, edits: EditedColumns, files: PoolFiles) -> dict[str, ScoreFiles]:
+    """Where the scores stand that edits read, as the decision has them.
+
+    Raises:
+        PlanError: if it has not.
+    """
+    steps = sorted(set(score_steps(edits.derived(files))))
+    if not steps:
+        return {}
+    facts = run.summary.facts
+    known = {one.name: one for one in facts.scorers} if facts is not None else {}
+    lost = [step for step in steps if step not in known]
+    if lost:
+        raise PlanError(f"--column needs the scores of {lost[0]!r}, which {run.url} does not have: run it again")
+    types = edits.program(files).types
+    return {step: ScoreFiles(_listing(run.url, known[step]), types) for step in steps}
+
+
+def _listing(out: str, found: ScorerFacts) -> FolderListing:
+    return FolderListing.of(scorer_folder(out, found.name, found.fingerprint), dict(found.readings))
 
 
 def _pool_columns(run: OutFolder) -> set[str]:

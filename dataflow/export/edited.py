@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,10 +14,19 @@ from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.formats.base import UID, Ints, wanted
 from poolsieve.dataflow.pools.shards import Batch, Shard
 from poolsieve.dataflow.recipes.compile import compile_recipe
-from poolsieve.dataflow.recipes.derived import DerivedRole, RoleValues, editors, pool_roles
+from poolsieve.dataflow.recipes.derived import DerivedRole, RoleSource, RoleValues, editors, pool_roles, scores_read
+from poolsieve.dataflow.recipes.program import Program
 from poolsieve.dataflow.recipes.recipe import Recipe
 from poolsieve.dataflow.recipes.source import RecipeSource
+from poolsieve.dataflow.store.scores import FolderListing, read_scores
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, unknown_name
+
+
+class ScoreFiles(NamedTuple):
+    """Where the scores of a step are stored, and their types by full name."""
+
+    listing: FolderListing
+    types: Mapping[str, pa.DataType]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +43,20 @@ class EditedColumns:
     role_types: Mapping[str, pa.DataType]
     source: RecipeSource | None = None
     given: Recipe | None = None
+    score_files: Mapping[str, ScoreFiles] = field(default_factory=dict)
+
+    def scores(self, derived: Mapping[str, RoleSource], shard: Shard, rows: Ints) -> dict[str, pa.Array]:
+        """The stored scores that edits read, for some rows of a shard: int64 (n,), ascending.
+
+        Raises:
+            PoolsieveError: where they are not stored any more.
+        """
+        made: dict[str, pa.Array] = {}
+        for source in scores_read(derived):
+            where = self.score_files[source.step]
+            stored = read_scores(where.listing, shard, rows, {source.name: where.types[source.name]})
+            made[source.name] = stored.columns[source.name]
+        return made
 
     def derived(self, files: PoolFiles) -> dict[str, DerivedRole]:
         """Column -> the edited role as it is at the end of the recipe.
@@ -40,14 +64,18 @@ class EditedColumns:
         Raises:
             PlanError: for a role that the recipe does not edit.
         """
-        recipe = self.source.recipe() if self.source is not None else self.given
-        if recipe is None:
-            raise PlanError("edited columns need the recipe")
-        edited = compile_recipe(recipe.stages, files.roles, self.role_types).edited
+        edited = self.program(files).edited
         for column, role in self.columns.items():
             if role not in edited:
                 raise unknown_name(f"--column {column}={role}: the recipe edits no role {role!r}", role, edited)
         return {column: edited[role] for column, role in self.columns.items()}
+
+    def program(self, files: PoolFiles) -> Program:
+        """The recipe, compiled."""
+        recipe = self.source.recipe() if self.source is not None else self.given
+        if recipe is None:
+            raise PlanError("edited columns need the recipe")
+        return compile_recipe(recipe.stages, files.roles, self.role_types)
 
     def about(self, files: PoolFiles) -> dict[str, ColumnRecord]:
         """What the index says: for each column its role and the editors that it comes through, the last first."""
@@ -90,6 +118,7 @@ class EditedRows:
 
     def __post_init__(self) -> None:
         self.derived = self.edits.derived(self.files)
+        self.scores = self.edits.scores(self.derived, self.shard, self.rows)
         self.batches = self._batches()
         self.start = self.stop = 0
         self.columns: list[pa.Array] = []
@@ -122,6 +151,7 @@ class EditedRows:
 
     def _column(self, name: str, batch: Batch, rows: Ints) -> pa.Array:
         values = RoleValues(batch.roles, batch.role_errors)
+        values.scores = scores_of(self.scores, self.rows, batch)
         made, good, failed = values.batch({name: self.derived[name]}, rows)
         if failed:
             self.lost[name] = self.lost.get(name, 0) + len(failed)
@@ -133,3 +163,10 @@ class EditedRows:
         roles = tuple(dict.fromkeys(role for one in self.derived.values() for role in pool_roles({"": one})))
         types = {role: pa.string() if role == UID else self.edits.role_types[role] for role in roles}
         yield from self.files.batches(self.shard, roles, types, wanted(self.rows))
+
+
+def scores_of(scores: Mapping[str, pa.Array], rows: Ints, batch: Batch) -> dict[str, pa.Array]:
+    """Scores of some `rows` of a shard, laid out by the rows of a batch; null for the others."""
+    at = np.minimum(np.searchsorted(rows, batch.rows), max(len(rows) - 1, 0))
+    absent = rows[at] != batch.rows if len(rows) else np.ones(batch.num_rows, dtype=bool)
+    return {name: values.take(pa.array(at, pa.int64(), mask=absent)) for name, values in scores.items()}

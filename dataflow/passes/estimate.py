@@ -19,7 +19,7 @@ from poolsieve.dataflow.passes.plan import Plan, pieces_of
 from poolsieve.dataflow.passes.projection import Projection
 from poolsieve.dataflow.pools.listing import Listing
 from poolsieve.dataflow.pools.shards import Batch, Shard
-from poolsieve.dataflow.recipes.derived import FromScore, RoleValues, spread
+from poolsieve.dataflow.recipes.derived import RoleValues, scores_read, spread
 from poolsieve.dataflow.recipes.program import DeriveStep, RuleStep, ScoreStep
 from poolsieve.dataflow.recipes.schedule import Schedule
 from poolsieve.dataflow.runners.needs import RunnerPlan
@@ -310,7 +310,7 @@ def _costs_little(step: ScoreStep) -> bool:
 def _sampled_scores(step: ScoreStep, values: RoleValues, n: int, env: Env) -> dict[str, pa.Array]:
     """The step's scores of the first n rows; none of a model (which a plan never asks) or made from one's."""
     plain: Any = step.scorer
-    upstream = [source.name for source in step.inputs.values() if isinstance(source, FromScore)]
+    upstream = [source.name for source in scores_read(step.inputs)]
     asked = step.where.names() if step.where is not None else ()
     if not _costs_little(step) or not all(name in env.scores for name in (*upstream, *asked)):
         return {}

@@ -141,9 +141,11 @@ class _Signs:
 
 
 def _make_artefact(job: Job, step: ScoreStep, engine: Engine) -> None:
-    from poolsieve.dataflow.passes import collecting, counting
+    from poolsieve.dataflow.passes import collecting, counting, repeats
 
-    if hasattr(step.scorer, "tally"):
+    if hasattr(step.scorer, "hashes"):
+        repeats.count_repeats(job, step, engine)
+    elif hasattr(step.scorer, "tally"):
         counting.count(job, step, engine)
     elif hasattr(step.scorer, "collected"):
         collecting.collect(job, step, engine)

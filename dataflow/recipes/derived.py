@@ -60,11 +60,16 @@ def pool_roles(inputs: Mapping[str, RoleSource]) -> Iterator[str]:
 
 def score_steps(inputs: Mapping[str, RoleSource]) -> Iterator[str]:
     """The steps whose scores some inputs are made from."""
+    return (source.step for source in scores_read(inputs))
+
+
+def scores_read(inputs: Mapping[str, RoleSource]) -> Iterator[FromScore]:
+    """The scores that some inputs are made from."""
     for source in inputs.values():
         if isinstance(source, DerivedRole):
-            yield from score_steps(source.inputs)
+            yield from scores_read(source.inputs)
         elif isinstance(source, FromScore):
-            yield source.step
+            yield source
 
 
 def editors(inputs: Mapping[str, RoleSource]) -> Iterator[Editor]:

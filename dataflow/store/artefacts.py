@@ -2,20 +2,16 @@
 
 A scorer with `pools` and `build(batches) -> pa.Table` has one. Its name holds a hash of the scorer's configuration, of
 the listing of its pools and of what is read of them, so that another benchmark file, or another of its columns, is
-another artefact and other scores. Where the artefact is
-made from sums over the pools' rows, the scorer also has
+another artefact and other scores. What of the configuration it depends on is in `counted_by() -> JSON`, where that is
+not all of it. Where a job makes the artefact shard by shard, in which a row that can't be read costs that row, the
+scorer also has one of these:
 
-* `tally(batch) -> int64 (k,)`, exact counts over a batch with the column `text`, and
-* `counted(sums) -> pa.Table`, the artefact from the sum over each pool;
-
-a job then counts the pools shard by shard (`passes/counting.py`), and a row that can't be read costs that row. Where it
-holds a line for each of their rows, the scorer has instead of `build`
-
-* `lines(batch, path, rows) -> pa.Table`, those of a batch,
-* `collected(tables) -> pa.Table`, the artefact from all of them in any order, and
-* `check_pool(where, kind)`, which refuses a pool by the type of its role
-
-(`passes/collecting.py`).
+* sums over the pools' rows (`passes/counting.py`): `tally(batch) -> int64 (k,)`, exact counts over a batch with the
+  column `text`, and `counted(sums) -> pa.Table`, the artefact from the sum over each pool;
+* how often hashes come (`passes/repeats.py`): `hashes(batch) -> uint64 arrays`;
+* a line for each row (`passes/collecting.py`), with no `build`: `lines(batch, path, rows) -> pa.Table`, those of a
+  batch, `collected(tables) -> pa.Table`, the artefact from all of them in any order, and `check_pool(where, kind)`,
+  which refuses a pool by the type of its role.
 """
 
 from __future__ import annotations
@@ -86,7 +82,8 @@ def artefact_id(scorer: Any, pools: Mapping[str, Pool]) -> str:
     for name, pool in pools.items():
         with _naming(scorer, name):
             read[name] = _what_is_read(pool, role_of(scorer))
-    return digest([scorer.to_dict(), scorer.version, read])
+    config = scorer.counted_by() if hasattr(scorer, "counted_by") else scorer.to_dict()
+    return digest([config, scorer.version, read])
 
 
 @contextlib.contextmanager

@@ -25,6 +25,9 @@ COLUMNS: Mapping[str, pa.DataType] = {
 }
 """See `filters/dedup.py`."""
 
+SIZES, SIMILARITY = "sizes", "similarity"
+"""Groups of what `report` counts."""
+
 
 class Members(NamedTuple):
     """The n rows of a pool that are alive, in the order of (path, row).
@@ -138,7 +141,38 @@ def values(lines: pa.Table) -> dict[str, pa.Array]:
 
 
 def report(scores: Scores, kept: Alive) -> Sums:
-    """Clusters of several rows (counted where the row that stands for them is), copies, and other near rows."""
+    """Clusters of several rows (counted where the row that stands for them is), copies, and other near rows.
+
+    Beside these `SIZES` has the clusters by the least size of their class (2, 3, 4 to 7, 8 to 15, ...), and
+    `SIMILARITY` the near rows by hundredths of their similarity, rounded down.
+    """
     size, rank, copy = (np.asarray(scores[name].fill_null(0)) for name in ("size", "rank", "copy"))
-    counts = {"clusters": (rank == 0) & (size > 1), "copies": copy > 0, "near": (rank > 0) & (copy == 0)}
-    return {"": {name: int(some.sum()) for name, some in counts.items()}}
+    stands, near = (rank == 0) & (size > 1), (rank > 0) & (copy == 0)
+    counts = {"clusters": stands, "copies": copy > 0, "near": near}
+    alike = scores["similarity"].to_numpy(zero_copy_only=False)[near]
+    alike = alike[np.isfinite(alike)]
+    return {
+        "": {name: int(some.sum()) for name, some in counts.items()},
+        SIZES: _counted(_size_class(size[stands])),
+        SIMILARITY: _counted(np.floor(alike.astype(np.float64) * 100).astype(np.int64)),
+    }
+
+
+def size_class(least: int) -> tuple[int, int]:
+    """Least and largest size of a class of clusters, by its least.
+
+    >>> [size_class(least) for least in (2, 3, 4, 64)]
+    [(2, 2), (3, 3), (4, 7), (64, 127)]
+    """
+    return (least, least) if least < 4 else (least, 2 * least - 1)
+
+
+def _size_class(size: Ints) -> Ints:
+    """int64 (n,): the least size of each cluster's class."""
+    large = np.int64(1) << (np.frexp(np.maximum(size, 1))[1] - 1).astype(np.int64)
+    return np.where(size < 4, size, large)
+
+
+def _counted(values: Ints) -> dict[str, int]:
+    found, counts = np.unique(values, return_counts=True)
+    return dict(zip(map(str, found.tolist()), counts.tolist(), strict=True))

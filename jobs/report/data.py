@@ -12,9 +12,10 @@ from poolsieve.dataflow import fs
 from poolsieve.dataflow.store.manifest import ByteCounts, RowCounts, TokenCounts
 from poolsieve.dataflow.store.summary import Facts, Summary, dumps
 from poolsieve.jobs.report.cuts import CutReport, cut_reports
+from poolsieve.jobs.report.duplicates import Duplicated, Finder, duplicates_of, without_images
 from poolsieve.jobs.report.funnel import FunnelStep, ReasonLine, funnel_steps, reason_lines
 from poolsieve.jobs.report.histograms import Histogram, score_histograms
-from poolsieve.jobs.report.samples import Samples, report_samples
+from poolsieve.jobs.report.samples import Fetched, Samples, look_up, report_samples
 from poolsieve.jobs.report.suites import Suites, suites_of
 from poolsieve.jobs.report.throughput import Throughput, throughput_of
 from poolsieve.jobs.report.truth import Truth, truth_of
@@ -46,6 +47,7 @@ class ReportData(msgspec.Struct, kw_only=True, frozen=True):
         tokens: None without a score that counts them.
         shards: how many the pool has.
         suites: what is known of panels of models.
+        duplicates: what `dedup.*` found.
         samples: None where rows are not to be shown.
         truth: None where it is not known which rows are good.
         gaps: names of the pool's range that have no file.
@@ -69,6 +71,7 @@ class ReportData(msgspec.Struct, kw_only=True, frozen=True):
     reasons: list[ReasonLine]
     cuts: list[CutReport]
     suites: Suites
+    duplicates: list[Duplicated]
     histograms: list[Histogram]
     throughput: Throughput
     samples: Samples | None
@@ -93,6 +96,8 @@ def report_data(
 ) -> ReportData:
     """Collects it. Thumbnails are data URIs. Arguments and errors as for `page.write_report`."""
     facts = facts_of(out, summary)
+    finder = Finder(summary, facts) if samples else None
+    found = look_up(out, summary, facts, storage_options=storage_options, find=finder) if samples else Fetched()
     return ReportData(
         decision=summary.decision,
         out=out,
@@ -105,9 +110,10 @@ def report_data(
         reasons=reason_lines(summary),
         cuts=cut_reports(facts, summary),
         suites=suites_of(summary),
+        duplicates=duplicates_of(facts, summary, finder, found),
         histograms=score_histograms(facts, summary),
         throughput=throughput_of(out, summary, facts),
-        samples=report_samples(out, summary, facts, storage_options=storage_options) if samples else None,
+        samples=report_samples(summary, found) if samples else None,
         truth=truth_of(out, summary.decision, facts, truth) if truth is not None else None,
         gaps=list(facts.gaps),
         frozen=list(summary.frozen),
@@ -158,4 +164,5 @@ def _source(facts: Facts) -> SourceLine | None:
 
 def report_json(data: ReportData) -> bytes:
     """`report.json`: the data without thumbnails, which it has no use for."""
-    return dumps(msgspec.structs.replace(data, samples=data.samples.without_images() if data.samples else None))
+    samples = data.samples.without_images() if data.samples else None
+    return dumps(msgspec.structs.replace(data, samples=samples, duplicates=without_images(data.duplicates)))

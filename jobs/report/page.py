@@ -14,6 +14,7 @@ from poolsieve.dataflow.store.summary import Summary
 from poolsieve.jobs.report.asked import cost_text
 from poolsieve.jobs.report.charts import chart_of
 from poolsieve.jobs.report.data import ReportData, report_data, report_json
+from poolsieve.jobs.report.duplicates import size_chart
 from poolsieve.jobs.report.numbers import (
     cores_text,
     count_text,
@@ -72,7 +73,12 @@ def write_report(
 def render(data: ReportData) -> str:
     """The data as one HTML page that loads nothing. Every value is escaped, in attributes and drawings too."""
     drawn = [(item, chart_of(item, item.marks)) for item in data.histograms[:CHARTS]]
-    return environment().get_template("page.html.j2").render(data=data, drawn=drawn, curve=CURVE, logo=_logo())
+    families = [
+        (one, size_chart(one.sizes), chart_of(one.similarity, one.similarity.marks) if one.similarity else None)
+        for one in data.duplicates
+    ]
+    template = environment().get_template("page.html.j2")
+    return template.render(data=data, drawn=drawn, families=families, curve=CURVE, logo=_logo())
 
 
 def environment() -> Environment:

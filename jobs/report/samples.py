@@ -11,7 +11,7 @@ import math
 import re
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,7 +28,7 @@ from poolsieve.dataflow.pools.shards import Batch, Shard
 from poolsieve.dataflow.recipes.walk import QUARANTINE
 from poolsieve.dataflow.store.job import uid_source_of
 from poolsieve.dataflow.store.layout import rows_url, scorer_folder
-from poolsieve.dataflow.store.manifest import read_shards
+from poolsieve.dataflow.store.manifest import ShardLine, read_shards
 from poolsieve.dataflow.store.scores import FolderListing
 from poolsieve.dataflow.store.summary import Facts, Sample, Summary
 from poolsieve.dataflow.store.tables import read_table
@@ -44,6 +44,9 @@ BUDGET_SECONDS = 30.0
 
 CAPTION_CHARS = 280
 """Characters of a text that are shown."""
+
+TEXT_CHARS = 6_000
+"""Characters of a text that are compared with another one."""
 
 TOKEN_IDS = 40
 """Ids of a chunk of tokens that are shown."""
@@ -110,14 +113,15 @@ class Samples(msgspec.Struct, kw_only=True, frozen=True):
         """The same without thumbnails, for `report.json`."""
         replace = msgspec.structs.replace
         return Samples(
-            cuts=[replace(cut, kept=_bare(cut.kept), dropped=_bare(cut.dropped)) for cut in self.cuts],
-            kept=_bare(self.kept),
-            reasons=[replace(group, rows=_bare(group.rows)) for group in self.reasons],
+            cuts=[replace(cut, kept=bare(cut.kept), dropped=bare(cut.dropped)) for cut in self.cuts],
+            kept=bare(self.kept),
+            reasons=[replace(group, rows=bare(group.rows)) for group in self.reasons],
             notes=self.notes,
         )
 
 
-def _bare(rows: Iterable[SampleRow]) -> list[SampleRow]:
+def bare(rows: Iterable[SampleRow]) -> list[SampleRow]:
+    """Rows without thumbnails."""
     return [msgspec.structs.replace(row, image=msgspec.UNSET) for row in rows]
 
 
@@ -128,6 +132,8 @@ class Payload:
     caption: str | None = None
     image: str | None = None
     note: str = ""
+    text: str | None = None
+    """The beginning of the first text, for comparisons; never in a file as it is."""
 
 
 @dataclass
@@ -157,6 +163,11 @@ class Place:
     files: PoolFiles
 
     @functools.cached_property
+    def lines(self) -> list[ShardLine]:
+        """A line for each shard, read once."""
+        return read_shards(self.out, self.decision)
+
+    @functools.cached_property
     def score_files(self) -> list[FolderListing]:
         """The files of every scorer, listed once."""
         return [
@@ -165,15 +176,20 @@ class Place:
         ]
 
 
-def report_samples(
+Find = Callable[[Place], Iterable[Sample]]
+"""What else is to be looked up, where that takes a look into OUT."""
+
+
+def look_up(
     out: str,
     summary: Summary,
     facts: Facts,
     *,
     budget: float = BUDGET_SECONDS,
     storage_options: fs.StorageOptions | None = None,
-) -> Samples:
-    """The report's samples: on both sides of each cut, for each reason, of the kept, of the quarantined by cause.
+    find: Find | None = None,
+) -> Fetched:
+    """What is to be shown of the rows that a report names; what can't be had becomes a note.
 
     Args:
         out: absolute URL of OUT.
@@ -181,20 +197,27 @@ def report_samples(
         facts: what is read of them, and from where.
         budget: seconds for reading them.
         storage_options: how the pool is reached, where that takes more than its URLs.
+        find: says which rows are wanted beside those.
+    """
+    rows = [row for name in summary.samples for row in summary.samples[name][:SAMPLES]]
+    try:
+        place = Place(out, summary.decision, facts, pool_files(facts, storage_options))
+        return _fetch(place, rows, budget, find)
+    except PoolsieveError as error:
+        return Fetched(notes=[f"The pool can't be read ({brief(error)}); rows are shown without content."])
+
+
+def report_samples(summary: Summary, found: Fetched) -> Samples:
+    """The report's samples: on both sides of each cut, for each reason, of the kept, of the quarantined by cause.
 
     Raises:
         PoolsieveError: for samples whose scores can't be read.
     """
     shown: Groups = {name: summary.samples[name][:SAMPLES] for name in _shown(summary)}
-    try:
-        place = Place(out, summary.decision, facts, pool_files(facts, storage_options))
-        found = _fetch(place, [row for rows in shown.values() for row in rows], budget)
-    except PoolsieveError as error:
-        found = Fetched(notes=[f"The pool can't be read ({brief(error)}); rows are shown without content."])
     reasons = {name.removeprefix("reason/"): rows for name, rows in shown.items() if name.startswith("reason/")}
     return Samples(
         cuts=_cut_samples(summary, shown, found),
-        kept=_sample_rows(reasons.pop("kept", []), found),
+        kept=sample_rows(reasons.pop("kept", []), found),
         reasons=[_of_reason(summary, name, rows, found) for name, rows in reasons.items()],
         notes=found.notes,
     )
@@ -216,7 +239,7 @@ def _cut_samples(summary: Summary, shown: Groups, found: Fetched) -> list[CutSam
     for cut, by_group in only_cuts(summary.cuts).items():
         for group, values in by_group.items():
             kept, dropped = (
-                _sample_rows(shown.get(f"cut/{cut}/{group}/{side}", []), found) for side in ("kept", "dropped")
+                sample_rows(shown.get(f"cut/{cut}/{group}/{side}", []), found) for side in ("kept", "dropped")
             )
             if kept or dropped:
                 made.append(CutSamples(cut=cut, group=group, value=values.value, kept=kept, dropped=dropped))
@@ -228,15 +251,17 @@ def _of_reason(summary: Summary, reason: str, rows: list[Sample], found: Fetched
         reason=reason,
         quarantined=reason.startswith(QUARANTINE),
         count=summary.reasons.get(reason, 0),
-        rows=_sample_rows(rows, found),
+        rows=sample_rows(rows, found),
     )
 
 
-def _sample_rows(samples: Iterable[Sample], found: Fetched) -> list[SampleRow]:
-    return [_sample_row(sample, found) for sample in samples]
+def sample_rows(samples: Iterable[Sample], found: Fetched) -> list[SampleRow]:
+    """Rows with what was found of them."""
+    return [sample_row(sample, found) for sample in samples]
 
 
-def _sample_row(sample: Sample, found: Fetched) -> SampleRow:
+def sample_row(sample: Sample, found: Fetched) -> SampleRow:
+    """A row with what was found of it."""
     key = sample.shard, sample.row
     payload = found.payloads.get(key, Payload())
     return SampleRow(
@@ -269,13 +294,13 @@ def _shown_score(value: Score) -> Score:
     return (math.inf if value > 0 else -math.inf) if isinstance(value, int) and abs(value) >> 64 else value
 
 
-def _fetch(place: Place, samples: Iterable[Sample], budget: float) -> Fetched:
+def _fetch(place: Place, samples: Iterable[Sample], budget: float, find: Find | None) -> Fetched:
     """Reads in a thread that is left behind when its time is up: storage may hang for minutes."""
     wanted: dict[str, dict[int, str]] = defaultdict(dict)
     for sample in samples:
         wanted[sample.shard][sample.row] = sample.reason
     found, stop = Fetched(), threading.Event()
-    work = threading.Thread(target=_read_all, args=(place, wanted, found, stop), daemon=True)
+    work = threading.Thread(target=_read_all, args=(place, wanted, found, stop, find), daemon=True)
     work.start()
     work.join(budget)
     if work.is_alive():
@@ -285,7 +310,14 @@ def _fetch(place: Place, samples: Iterable[Sample], budget: float) -> Fetched:
     return Fetched(dict(found.payloads), dict(found.messages), dict(found.paths), list(found.notes))
 
 
-def _read_all(place: Place, wanted: Mapping[str, Mapping[int, str]], found: Fetched, stop: threading.Event) -> None:
+def _read_all(
+    place: Place, wanted: dict[str, dict[int, str]], found: Fetched, stop: threading.Event, find: Find | None
+) -> None:
+    try:
+        for sample in find(place) if find is not None else ():
+            wanted[sample.shard].setdefault(sample.row, sample.reason)
+    except Exception as error:  # noqa: BLE001  (a report is made whatever has become of OUT)
+        found.notes.append(f"What resembles what can't be looked up ({brief(error)}).")
     try:
         shards = _shards(place, wanted)
     except Exception as error:  # noqa: BLE001  (a report is made whatever has become of the storage)
@@ -300,7 +332,7 @@ def _read_all(place: Place, wanted: Mapping[str, Mapping[int, str]], found: Fetc
 
 
 def _shards(place: Place, wanted: Iterable[str]) -> dict[str, Shard]:
-    there = {line.name: line.shard for line in read_shards(place.out, place.decision)}
+    there = {line.name: line.shard for line in place.lines}
     return {name: there[name] for name in wanted if name in there}
 
 
@@ -361,6 +393,7 @@ def _payload(batch: Batch, i: int, roles: list[str]) -> Payload:
     for role in roles:
         value = batch.roles.column(role)[i].as_py()
         if isinstance(value, str):
+            made.text = value[:TEXT_CHARS] if made.text is None else made.text
             made.caption = clipped(value) if made.caption is None else f"{made.caption}\n{ANSWERED} {clipped(value)}"
         elif isinstance(value, bytes):
             made.image, made.note = picture_uri(value)

@@ -9,6 +9,7 @@ import numpy as np
 
 from poolsieve.dataflow.store.summary import Summary, Unmatched
 from poolsieve.filters.dsl.cuts import Table
+from poolsieve.filters.duplicates.families import SIZES
 from poolsieve.filters.items.discrimination import ASKED, BINS, RIGHT, UNIT
 
 CURVE_WIDTH, CURVE_HEIGHT = 220, 130
@@ -87,6 +88,7 @@ def suites_of(summary: Summary) -> Suites:
     flags = [Flags(name=name, counts=summary.tallies[name].get("", {})) for name in _ending(summary, ".unjudged")]
     strays = [Strays(name=name, found=found) for name, found in summary.unmatched.items() if found.items or found.rows]
     shown = {*(one.name for one in suites), *(one.name for one in flags)}
+    shown |= {name for name, groups in summary.tallies.items() if SIZES in groups}  # `duplicates` has these
     tallies = [
         Tally(name=name, group=group, counts=dict(counts))
         for name, groups in summary.tallies.items()

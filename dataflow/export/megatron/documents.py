@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from poolsieve.dataflow import progress
+from poolsieve.dataflow.export.edited import scores_of
 from poolsieve.dataflow.export.index import IdsRecord
 from poolsieve.dataflow.export.plan import ExportPlan
 from poolsieve.dataflow.pools.formats.base import UID, Ints, wanted
@@ -74,8 +75,9 @@ def documents(plan: MegatronPlan, shards: Iterable[Outgoing], left: Left) -> Ite
     for item in shards:
         picked = item.pick()
         left.unreadable += picked.unreadable
+        scores = plan.edits.scores({TEXT: source}, item.shard, picked.row) if plan.edits is not None else {}
         for batch in plan.files.batches(item.shard, tuple(types), types, wanted(picked.row)):
-            text, copies = _readable(batch, picked, source, left)
+            text, copies = _readable(batch, picked, source, scores, left)
             for first, end in pieces(text):
                 progress.check()
                 yield Documents(texts=texts(text.slice(first, end - first)), copies=copies[first:end])
@@ -90,12 +92,15 @@ def _source(plan: MegatronPlan) -> tuple[RoleSource, Mapping[str, pa.DataType]]:
     return source, {role: pa.string() if role == UID else plan.edits.role_types[role] for role in roles}
 
 
-def _readable(batch: Batch, picked: Picked, source: RoleSource, left: Left) -> tuple[pa.Array, Ints]:
+def _readable(
+    batch: Batch, picked: Picked, source: RoleSource, scores: Mapping[str, pa.Array], left: Left
+) -> tuple[pa.Array, Ints]:
     """The texts of a batch that leave, without nulls, and how often each does."""
     low, high = np.searchsorted(picked.row, (batch.start, batch.start + batch.num_rows))
     local, copies = picked.row[low:high] - batch.start, picked.copies[low:high]
     lost = np.isin(local, np.fromiter(batch.read_errors, np.int64, len(batch.read_errors)))
     values = RoleValues(batch.roles, batch.role_errors)
+    values.scores = scores_of(scores, picked.row, batch)
     made, good, failed = values.batch({TEXT: source}, local[~lost])
     # What a row has not at all is as good as null; it is no fault of the file's.
     faults = [row for row, error in failed.items() if error.kind != "missing_column"]

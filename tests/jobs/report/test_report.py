@@ -34,7 +34,7 @@ from poolsieve.filters import Keep, Score, Top, col, scorer
 from poolsieve.jobs.report.data import report_data
 from poolsieve.jobs.report.numbers import share_text, size_text
 from poolsieve.jobs.report.page import render, write_report
-from poolsieve.jobs.report.samples import Samples, report_samples
+from poolsieve.jobs.report.samples import Samples, look_up
 from poolsieve.jobs.report.truth import read_truth
 from poolsieve.scoring_models.base.errors import PlanError
 from tests.conftest import ledger
@@ -303,7 +303,7 @@ def test_slow_storage_ends_with_a_note(finished: Run) -> None:
     pipe = Path(shards_url(str(finished.out), finished.summary.decision))
     pipe.unlink()
     os.mkfifo(pipe)
-    found = report_samples(str(finished.out), finished.summary, facts_in(finished.summary), budget=0.0)
+    found = look_up(str(finished.out), finished.summary, facts_in(finished.summary), budget=0.0)
     assert any("within 0 s" in note for note in found.notes)
     os.close(os.open(pipe, os.O_RDWR | os.O_NONBLOCK))  # lets the thread that was left behind go
 
