@@ -128,10 +128,6 @@ class Repeated(TextScorer):
             if text is not None:
                 yield self.pieces.hashes(text)[1]
 
-    def build(self, batches: Any) -> pa.Table:
-        """Never here: a job counts (`passes/repeats.py`)."""
-        raise PlanError("repeated lines are counted by a job of their own: use `poolsieve run`")
-
     def score(self, batch: pa.RecordBatch) -> Scored:
         """The three columns; null for null."""
         often = _often(self.artefact, self.most)

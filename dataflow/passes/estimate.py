@@ -23,7 +23,7 @@ from poolsieve.dataflow.recipes.derived import RoleValues, scores_read, spread
 from poolsieve.dataflow.recipes.program import DeriveStep, RuleStep, ScoreStep
 from poolsieve.dataflow.recipes.schedule import Schedule
 from poolsieve.dataflow.runners.needs import RunnerPlan
-from poolsieve.dataflow.store.artefacts import needs_artefact
+from poolsieve.dataflow.store.artefacts import missing
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.layout import rows_folder
 from poolsieve.filters.dsl.env import Env
@@ -252,8 +252,8 @@ def _scorer_state(job: Job, shards: Sequence[Shard], step: ScoreStep) -> ScorerS
 def estimates(job: Job, shards: Sequence[Shard], rows: int, seed: int) -> list[StageEstimate]:
     """For each rule: rows of the sample in and out, and the share that stays with its 95 % interval.
 
-    The sample is the first rows of a few shards chosen by `seed`. Scorers that load a model or an artefact are not run,
-    so a rule on their scores has no estimate; a `Top` keeps what it is asked to.
+    The sample is the first rows of a few shards chosen by `seed`. Scorers that load a model, or need a file that is
+    still to be made, are not run, so a rule on their scores has no estimate; a `Top` keeps what it is asked to.
     """
     chosen = random.Random(seed).sample(list(shards), min(SAMPLED_SHARDS, len(shards)))  # noqa: S311
     steps = [step for step in job.program.scorers if _costs_little(step)]
@@ -303,8 +303,8 @@ def _sampled_values(step: DeriveStep, scores: Mapping[str, pa.Array]) -> dict[st
 
 
 def _costs_little(step: ScoreStep) -> bool:
-    """An artefact costs as a model does, and may not be there yet."""
-    return not (has_model(step.scorer) or in_pieces(step.scorer) or needs_artefact(step.scorer))
+    """Whether a sample of rows is scored at once: nothing is loaded, asked, or made from a pool first."""
+    return not has_model(step.scorer) and not in_pieces(step.scorer) and not missing(step.scorer)
 
 
 def _sampled_scores(step: ScoreStep, values: RoleValues, n: int, env: Env) -> dict[str, pa.Array]:

@@ -1,15 +1,15 @@
 """Artefacts: files that a scorer needs and that are made from a pool before the first pass, once, under OUT/artefacts.
 
-A scorer with `pools` and `build(batches) -> pa.Table` has one. Its name holds a hash of the scorer's configuration, of
-the listing of its pools and of what is read of them, so that another benchmark file, or another of its columns, is
-another artefact and other scores. What of the configuration it depends on is in `counted_by() -> JSON`, where that is
-not all of it. Where a job makes the artefact shard by shard, in which a row that can't be read costs that row, the
-scorer also has one of these:
+A scorer with `pools` has one, made by its `build(batches) -> pa.Table` or by a job. Its name holds a hash of the
+scorer's configuration, of the listing of its pools and of what is read of them, so that another benchmark file, or
+another of its columns, is another artefact and other scores. What of the configuration it depends on is in
+`counted_by() -> JSON`, where that is not all of it. A job goes shard by shard, and a row that can't be read costs that
+row; the scorer then has one of these:
 
 * sums over the pools' rows (`passes/counting.py`): `tally(batch) -> int64 (k,)`, exact counts over a batch with the
   column `text`, and `counted(sums) -> pa.Table`, the artefact from the sum over each pool;
 * how often hashes come (`passes/repeats.py`): `hashes(batch) -> uint64 arrays`;
-* a line for each row (`passes/collecting.py`), with no `build`: `lines(batch, path, rows) -> pa.Table`, those of a
+* a line for each row (`passes/collecting.py`): `lines(batch, path, rows) -> pa.Table`, those of a
   batch, `collected(tables) -> pa.Table`, the artefact from all of them in any order, and `check_pool(where, kind)`,
   which refuses a pool by the type of its role.
 """
@@ -46,7 +46,7 @@ _LOOK_SECONDS = (0.5, 15.0)
 
 def needs_artefact(scorer: Any) -> bool:
     """Whether a scorer is built from pools of its own."""
-    return hasattr(scorer, "build") or hasattr(scorer, "collected")
+    return any(hasattr(scorer, how) for how in ("build", "hashes", "collected"))
 
 
 def own_pools(scorer: Any, pins: Pins) -> dict[str, Pool]:
