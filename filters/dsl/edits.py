@@ -25,7 +25,7 @@ class Editor(Protocol):
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The roles whose values `edit` finds as columns of its batch."""
+        """The roles, or earlier scores, whose values `edit` finds as columns of its batch."""
         ...
 
     @property

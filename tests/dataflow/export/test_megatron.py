@@ -34,7 +34,7 @@ from poolsieve.dataflow.export.megatron import layout
 from poolsieve.dataflow.export.megatron.layout import Sequences, stored_as, type_of
 from poolsieve.dataflow.export.sink import sink
 from poolsieve.dataflow.tokenizers import encode
-from poolsieve.filters import Edit, Keep, Score, col, editor, scorer
+from poolsieve.filters import Edit, Keep, Score, col, editor, lines, scorer
 from poolsieve.jobs.cli import main
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 from tests.conftest import run
@@ -230,6 +230,18 @@ def test_edited_texts(tokenizer: Path, tmp_path: Path) -> None:
             made.export(
                 format="megatron", tokenizer=str(tokenizer), columns=columns, recipe=recipe, to=tmp_path / "no", **more
             )
+
+
+def test_texts_of_an_edit_that_reads_scores(tokenizer: Path, tmp_path: Path) -> None:
+    """A line that three texts have goes from each; rows that were dropped stand between those that leave."""
+    own = ["a b c", "d e f", "g a b"]
+    pool = docs(tmp_path / "docs", [[own[0], f"e e\n{own[0]}"], [f"{own[1]}\ne e", f"e e\n{own[2]}"]])
+    recipe = (
+        everything(pool) | lines.repeated(pool, most=2, min_chars=1) | Keep(col("lines.dropped") > 0, reason="none")
+    )
+    made = poolsieve.run(recipe, tmp_path / "out")
+    found = made.export(format="megatron", tokenizer=str(tokenizer), columns={"text": "text"}, recipe=recipe)
+    assert documents_of(found) == in_ids(tokenizer, [own[0], own[1], own[2]])
 
 
 def test_what_a_list_names_twice_leaves_twice(tokenizer: Path, tmp_path: Path) -> None:
