@@ -70,7 +70,8 @@ class Against(ScorerConfig):
 
     def __post_init__(self) -> None:
         if not hasattr(self.pool, "located"):
-            raise PlanError(f"against={short(self.pool)}: give a pool, as Pool.jsonl('other.jsonl', text='text')")
+            several = "; of several make one with Pool.union" if isinstance(self.pool, (list, tuple, dict)) else ""
+            raise PlanError(f"against={short(self.pool)}: give a pool, as Pool.jsonl('b.jsonl', text='text'){several}")
 
     @property
     def reads(self) -> tuple[str, ...]:

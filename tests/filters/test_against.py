@@ -158,6 +158,8 @@ def test_a_plan_makes_no_artefact(pools: tuple[Pool, Pool, Path], tmp_path: Path
 def test_wrong_pools_are_refused(pools: tuple[Pool, Pool, Path], tmp_path: Path) -> None:
     with pytest.raises(PlanError, match=r"against='other.jsonl': give a pool"):
         dedup.exact(against="other.jsonl")
+    with pytest.raises(PlanError, match=r"of several make one with Pool\.union"):
+        dedup.minhash(against=list(pools[:2]))
     for other, said in (
         (Pool.parquet(f"{tmp_path}/none/*.parquet", text="body"), "pool 'against': the pool is empty"),
         (Pool.parquet(pools[1].urls[0]), "pool 'against': the pool declares no role 'text'"),
