@@ -95,7 +95,7 @@ engines: | $(BIN)/poolsieve  ## fetch and build what clusters of this machine ar
 
 # A process for each engine, since each is mostly waited for; 8 GB for all of them.
 test-clusters: | $(BIN)/poolsieve  ## real clusters of this machine: Spark, Flink, Prism, side by side (8 GB)
-	$(BIN)/python -m pytest -m clusters -n 3 --dist loadfile --timeout=900 --durations=40 tests/dataflow/runners
+	$(BIN)/python -m pytest -m clusters -n 3 --dist loadfile --durations=40 tests/dataflow/runners
 
 xet-server: | $(BIN)/poolsieve  ## build xet-core's storage server, for the tests that need it (cargo; minutes)
 	$(BIN)/python -m tests.xet_server
