@@ -10,10 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from poolsieve.filters.duplicates.best import check_best, numbers
-from poolsieve.filters.duplicates.edges import CAP
 from poolsieve.filters.duplicates.families import COLUMNS, Members, report, values
 from poolsieve.filters.duplicates.hamming import CROWD, FURTHEST
-from poolsieve.filters.duplicates.lookalikes import Looks, picture_clusters
+from poolsieve.filters.duplicates.lookalikes import CAP, Looks, picture_clusters
 from poolsieve.filters.duplicates.pictures import BYTES
 from poolsieve.filters.sketches import HASH_BYTES
 from poolsieve.scoring_models.base.config import Config
@@ -31,8 +30,8 @@ _log = logging.getLogger(__name__)
 class NearPictures(Config):
     """Clusters of the rows that are alive, by their pictures.
 
-    One worker sees all rows, some 100 bytes each. Hashes are joined whole: no pair within the distance is missed, but
-    for crowds of more than 1,024 different hashes that have a third of their bits in common.
+    One worker sees all rows, some 350 bytes each. No pair within the distance is missed, but in crowds of more than
+    1,024 different hashes that have a third of their bits in common, of which a run warns.
 
     Args:
         hash: the score of an `ExactHash`: rows with equal ones are copies. A row without one is nobody's copy.

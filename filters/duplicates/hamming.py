@@ -20,8 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from poolsieve.filters.duplicates.bands import Edges
-from poolsieve.filters.duplicates.components import components
-from poolsieve.filters.duplicates.roots import Ints
+from poolsieve.filters.duplicates.roots import Ints, roots
 from poolsieve.filters.words.mixing import Hashes, mixed
 
 BITS = 64
@@ -35,6 +34,9 @@ CROWD = 1024
 
 WINDOW = 64
 """Hashes that each of a crowd is compared with there."""
+
+BUDGET = 2048
+"""Hashes of other keys, the nearest first, that a hash is compared with by one part."""
 
 _PARTS = range(3, 9)
 _PAIRS = 1 << 20
@@ -103,7 +105,7 @@ class _Gathered:
         self.apart.append(apart[near])
         self.count += len(near)
         if self.count > _KEPT + 2 * len(self.hashes):
-            edges, apart = thinned(*self.whole())
+            edges, apart = thinned(*self.whole(), len(self.hashes))
             self.edges, self.apart, self.count = [edges], [apart], len(apart)
 
     def whole(self) -> tuple[Edges, Counts]:
@@ -111,22 +113,27 @@ class _Gathered:
         return np.concatenate(self.edges), np.concatenate(self.apart)
 
 
-def thinned(edges: Edges, apart: Counts) -> tuple[Edges, Counts]:
+def thinned(edges: Edges, apart: Counts, count: int) -> tuple[Edges, Counts]:
     """Fewer edges than nodes that have the same components at every distance (Kruskal's forest, level by level).
 
     An edge joins the least nodes of what it joins, not the two that were so far apart.
+
+    Args:
+        edges: uint64 (m, 2).
+        apart: int16 (m,).
+        count: nodes.
     """
-    nodes, places = np.unique(edges, return_inverse=True)
-    ends, label = places.reshape(-1, 2), np.arange(len(nodes), dtype=np.uint64)
-    made, levels = [np.empty((0, 2), dtype=np.uint64)], [np.empty(0, dtype=np.int16)]
+    ends, label = edges.astype(np.int64), np.arange(count)
+    made, levels = [np.empty((0, 2), dtype=np.int64)], [np.empty(0, dtype=np.int16)]
     for level in np.unique(apart):
-        found = components(label[ends[apart == level]])
-        made.append(found.forest())
-        levels.append(np.full(len(made[-1]), level, dtype=np.int16))
-        lower = np.arange(len(nodes), dtype=np.uint64)
-        lower[found.rows.astype(np.int64)] = found.labels
-        label = lower[label.astype(np.int64)]
-    return nodes[np.concatenate(made).astype(np.int64)], np.concatenate(levels)
+        here = label[ends[apart == level]]
+        here = here[here[:, 0] != here[:, 1]]
+        lower = roots(count, here[:, 0], here[:, 1])
+        joined = np.flatnonzero(lower != np.arange(count))
+        made.append(np.stack([lower[joined], joined], axis=1))
+        levels.append(np.full(len(joined), level, dtype=np.int16))
+        label = lower[label]
+    return np.concatenate(made).astype(np.uint64), np.concatenate(levels)
 
 
 def _parts(count: int, distance: int) -> list[tuple[int, int]]:
@@ -167,9 +174,10 @@ def _add_part(made: _Gathered, key: Ints, bits: int, radius: int) -> Ints:
         made.add(first, second)
     rows = order[~crowded]
     sizes[sizes > CROWD] = 0
-    for first, second in _looked_up(key[rows], sizes, bits, radius):
+    looks = _Looks(key[rows], sizes)
+    for first, second in looks.up(bits, radius):
         made.add(rows[first], rows[second])
-    return order[crowded]
+    return np.concatenate([order[crowded], rows[looks.spent > BUDGET]])
 
 
 def _windows(rows: Ints, key: Ints) -> Iterator[tuple[Ints, Ints]]:
@@ -180,16 +188,24 @@ def _windows(rows: Ints, key: Ints) -> Iterator[tuple[Ints, Ints]]:
         yield first[same], second[same]
 
 
-def _looked_up(key: Ints, sizes: Ints, bits: int, radius: int) -> Iterator[tuple[Ints, Ints]]:
-    """Pairs of places of ascending keys that are at most `radius` bits apart, each once."""
-    firsts, places = np.cumsum(sizes) - sizes, np.arange(len(key))
-    ends = firsts[key] + sizes[key]
-    yield from _spread(places, places + 1, ends - places - 1)
-    for ones in range(1, radius + 1):
-        for chosen in itertools.combinations(range(bits), ones):
-            other = key ^ sum(1 << bit for bit in chosen)
-            some = np.flatnonzero((other > key) & (sizes[other] > 0))
-            yield from _spread(some, firsts[other[some]], sizes[other[some]])
+class _Looks:
+    """Ascending keys that are looked up among themselves; what each has been compared with is `spent`."""
+
+    def __init__(self, key: Ints, sizes: Ints) -> None:
+        self.key, self.sizes, self.spent = key, sizes, np.zeros(len(key), dtype=np.int64)
+
+    def up(self, bits: int, radius: int) -> Iterator[tuple[Ints, Ints]]:
+        """Pairs of places of keys that are at most `radius` bits apart, each once."""
+        firsts, places = np.cumsum(self.sizes) - self.sizes, np.arange(len(self.key))
+        ends = firsts[self.key] + self.sizes[self.key]
+        yield from _spread(places, places + 1, ends - places - 1)
+        for ones in range(1, radius + 1):
+            for chosen in itertools.combinations(range(bits), ones):
+                other = self.key ^ sum(1 << bit for bit in chosen)
+                some = np.flatnonzero((other > self.key) & (self.sizes[other] > 0) & (self.spent <= BUDGET))
+                count = self.sizes[other[some]]
+                self.spent[some] += count
+                yield from _spread(some, firsts[other[some]], count)
 
 
 def _spread(first: Ints, start: Ints, count: Ints) -> Iterator[tuple[Ints, Ints]]:

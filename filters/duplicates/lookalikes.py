@@ -18,7 +18,6 @@ from poolsieve.filters.duplicates.alike import Groups, Measure, best_equal, fami
 from poolsieve.filters.duplicates.bands import Rows
 from poolsieve.filters.duplicates.characters import Bytes
 from poolsieve.filters.duplicates.clusters import Bools, Clusters
-from poolsieve.filters.duplicates.edges import CAP
 from poolsieve.filters.duplicates.hamming import BITS, Allowed, Counts, Pairs, bits_apart, near_pairs
 from poolsieve.filters.duplicates.leaders import best_first
 from poolsieve.filters.duplicates.roots import Ints
@@ -27,6 +26,10 @@ from poolsieve.filters.words.mixing import Hashes
 
 FEWEST = 12
 """Changes of a dHash, of 112, from which it says something."""
+
+
+CAP = 100_000
+"""Different pictures of a component beyond which it is split; more than of texts, since a comparison is a few bytes."""
 
 
 class Looks(NamedTuple):

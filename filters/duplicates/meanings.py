@@ -18,7 +18,7 @@ from poolsieve.filters.duplicates.bands import Edges, Rows
 from poolsieve.filters.duplicates.cells import centres, members, nearest_two
 from poolsieve.filters.duplicates.characters import Bytes
 from poolsieve.filters.duplicates.clusters import Bools, Clusters
-from poolsieve.filters.duplicates.edges import CAP, Counts
+from poolsieve.filters.duplicates.edges import CAP
 from poolsieve.filters.duplicates.hamming import thinned
 from poolsieve.filters.duplicates.leaders import best_first
 from poolsieve.filters.duplicates.roots import Ints
@@ -83,7 +83,10 @@ def _measure(vectors: Vectors, threshold: float, cells: int | None, cap: int) ->
 
     made = _Near(vectors, squares, threshold)
     crowded = _compare(made, _count(len(vectors), cells), cap) if len(vectors) else 0
-    edges, equal = made.whole()
+    edges = made.whole()
+    # All alike, so that a component beyond the cap is cut by the order of hashes: a flood of near embeddings would fall
+    # apart at the next higher cosine, and nothing of it would go.
+    equal = np.full(len(edges), BINS, dtype=np.int16)
     return Measure(edges, equal, cosine, threshold, np.float64(1)), crowded
 
 
@@ -109,12 +112,11 @@ def _compare(made: _Near, count: int, cap: int) -> int:
 
 
 class _Near:
-    """Edges so far between m different vectors, and how alike they are in 256ths."""
+    """Edges so far between different vectors."""
 
     def __init__(self, vectors: Vectors, squares: Ints, threshold: float) -> None:
         self.vectors, self.squares, self.threshold = vectors, squares, threshold
-        self.edges, self.equal = [np.empty((0, 2), dtype=np.uint64)], [np.empty(0, dtype=np.int16)]
-        self.count = 0
+        self.edges, self.count = [np.empty((0, 2), dtype=np.uint64)], 0
 
     def add(self, at: Ints) -> None:
         """Compares the vectors at some places, all with all."""
@@ -128,16 +130,14 @@ class _Near:
             self._take(at[start + first], at[start + second], found[first, second])
 
     def _take(self, first: Ints, second: Ints, product: Any) -> None:
-        cosine = cosines(product, self.squares[first], self.squares[second])
-        near = cosine >= self.threshold
+        near = cosines(product, self.squares[first], self.squares[second]) >= self.threshold
         self.edges.append(np.stack([first[near], second[near]], axis=1).astype(np.uint64))
-        self.equal.append(np.floor(cosine[near] * BINS).astype(np.int16))
         self.count += int(near.sum())
         if self.count > _KEPT + 2 * len(self.vectors):
-            edges, equal = self.whole()
-            edges, apart = thinned(edges, (BINS - equal).astype(np.int16))
-            self.edges, self.equal, self.count = [edges], [(BINS - apart).astype(np.int16)], len(apart)
+            edges = self.whole()
+            self.edges = [thinned(edges, np.zeros(len(edges), dtype=np.int16), len(self.vectors))[0]]
+            self.count = len(self.edges[0])
 
-    def whole(self) -> tuple[Edges, Counts]:
+    def whole(self) -> Edges:
         """All of them."""
-        return np.concatenate(self.edges), np.concatenate(self.equal)
+        return np.concatenate(self.edges)

@@ -52,7 +52,7 @@ def test_no_pair_is_missed_whatever_the_parts(distance: int, monkeypatch: pytest
 def test_fewer_edges_join_the_same_at_every_distance(monkeypatch: pytest.MonkeyPatch) -> None:
     hashes = family(3, 40)
     whole = near_pairs(hashes, 10)
-    edges, apart = thinned(whole.edges, whole.apart)
+    edges, apart = thinned(whole.edges, whole.apart, len(hashes))
     assert len(edges) < len(hashes) < len(whole.edges)
     monkeypatch.setattr(hamming, "_KEPT", 100 - 2 * len(hashes))  # so that they are thinned out again and again
     again = near_pairs(hashes, 10)

@@ -144,6 +144,14 @@ def test_a_cell_beyond_the_cap_is_cut_and_said() -> None:
     assert (found.clusters.similarity >= np.float32(0.95)).all() and (found.clusters.rank > 0).any()
 
 
+def test_of_a_flood_beyond_the_cap_little_stays() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=48) + 0.15 * rng.normal(size=(400, 48))
+    found = found_in(values, cap=150, cells=8)
+    assert found.clusters.giants == 1 and (found.clusters.rank == 0).sum() < 12
+    assert found.clusters.similarity.min() >= np.float32(0.95)
+
+
 def test_equal_embeddings_are_one_before_any_is_compared() -> None:
     values = np.repeat(embeddings(0, 3), 20_000, axis=0)
     found = found_in(values, threshold=1)
