@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from poolsieve.filters.duplicates import runs
 from poolsieve.filters.duplicates.bands import Edges, Rows
 from poolsieve.filters.duplicates.characters import Bytes
 from poolsieve.filters.duplicates.components import Components, components
@@ -26,6 +27,9 @@ CAP = 20_000
 
 STEPS = tuple(Fraction(step, 20) for step in range(12, 21))
 """Similarities (.6 to 1) that edges of a component beyond the cap are held to, one after the other."""
+
+TOGETHER = 1024
+"""Rows of what a split component came to that are looked at together all the same, for their number is no danger."""
 
 Counts = np.ndarray[Any, np.dtype[np.int16]]
 
@@ -85,16 +89,19 @@ def capped(edges: Edges, equal: Counts, cap: int = CAP) -> tuple[Components, int
     """Components of at most `cap` rows, and how many had more.
 
     The edges of one that has more are held to ever higher similarities; what is too large even so, rows with one and
-    the same sketch, is cut by the order of its rows. Nothing of this depends on the order of the edges.
+    the same sketch, is cut by the order of its rows. What comes of it is put together again, in that order, as far as
+    `TOGETHER`: a flood of rows that are all near to one another falls apart at one step, and most of it is to go.
+    Nothing of this depends on the order of the edges.
 
     Args:
         edges: verified ones.
         equal: int16 (m,), their equal bytes.
         cap: rows.
     """
-    found = components(edges)
-    over = _over(found, cap)
-    giants = len(np.unique(found.labels[over]))
+    whole = found = components(edges)
+    split = over = _over(found, cap)
+    if not over.any():
+        return found, 0
     for step in STEPS:
         if not over.any():
             break
@@ -103,13 +110,13 @@ def capped(edges: Edges, equal: Counts, cap: int = CAP) -> tuple[Components, int
         edges, equal = edges[stays], equal[stays]
         found = _with_all(found.rows, components(edges))
         over = _over(found, cap)
-    return (_cut(found, cap) if over.any() else found), giants
+    found = _cut(found, cap) if over.any() else found
+    return _put_together(found, whole.labels, split, min(cap // 2, TOGETHER)), len(np.unique(whole.labels[split]))
 
 
 def _over(found: Components, cap: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """bool (k,): which rows are in a component of more than `cap`."""
-    _, where, sizes = np.unique(found.labels, return_inverse=True, return_counts=True)
-    return np.asarray(sizes > cap)[where]
+    return np.asarray(_sizes(found.labels) > cap)
 
 
 def _with_all(rows: Rows, found: Components) -> Components:
@@ -117,6 +124,33 @@ def _with_all(rows: Rows, found: Components) -> Components:
     labels = rows.copy()
     labels[np.searchsorted(rows, found.rows)] = found.labels
     return Components(rows, labels)
+
+
+def _put_together(found: Components, giant: Rows, split: np.ndarray[Any, np.dtype[np.bool_]], most: int) -> Components:
+    """With neighbouring components of one giant as one, of less than twice `most` rows.
+
+    Args:
+        found: what giants, and others, came to.
+        giant: uint64 (k,), the component that each row was in at first.
+        split: bool (k,), whether that one was split.
+        most: rows.
+    """
+    made, at = found.labels.copy(), np.flatnonzero(split)
+    order = at[np.lexsort((found.rows[at], found.labels[at], giant[at]))]
+    label, sizes = found.labels[order], _sizes(found.labels[order])
+    order, label = order[sizes <= most], label[sizes <= most]
+    begins = np.flatnonzero(runs.begins(giant[order]))
+    place = np.arange(len(order)) - np.repeat(begins, np.diff(begins, append=len(order)))
+    bins = place[runs.heads(runs.begins(label))] // most  # by where each begins
+    first = runs.heads(runs.begins(np.stack([giant[order], bins.astype(np.uint64)], axis=1)))
+    made[order] = label[first]
+    return Components(found.rows, made)
+
+
+def _sizes(labels: Rows) -> np.ndarray[Any, np.dtype[np.intp]]:
+    """How many rows have each row's label."""
+    _, where, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    return np.asarray(sizes[where])
 
 
 def _cut(found: Components, cap: int) -> Components:

@@ -281,6 +281,18 @@ def test_a_pool_of_equal_texts_is_one_cluster() -> None:
     assert (found.cluster == 0).all() and (found.size == n).all() and (found.similarity == 1).all()
 
 
+def test_of_a_flood_of_near_rows_beyond_the_cap_most_go() -> None:
+    """All are near to all, none as near as the step at which they fall apart."""
+    rng = np.random.default_rng(3)
+    made = np.tile(rng.integers(0, 256, 256, dtype=np.uint8), (600, 1))
+    other = rng.random(made.shape) < 0.15
+    made[other] = rng.integers(0, 256, int(other.sum()), dtype=np.uint8)
+    rows, hashes = np.arange(600, dtype=np.uint64), rng.integers(0, 256, (600, 16), dtype=np.uint8)
+    found = clusters(rows, hashes, made, np.ones(600, bool), None, Near(cap=100))
+    assert found.giants == 1 and (found.rank == 0).sum() <= 600 / 50
+    assert (found.similarity >= 0.55).all()
+
+
 def test_many_texts_that_differ_and_have_one_sketch_are_split_at_the_cap() -> None:
     texts = [f"{'.' * i} the very same five words" for i in range(1000)]
     found = of_texts(texts, cap=300)
