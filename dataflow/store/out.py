@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from poolsieve.dataflow import fs, leases
 from poolsieve.dataflow.recipes.walk import Cuts
-from poolsieve.dataflow.store import layout
+from poolsieve.dataflow.store import layout, splits
 from poolsieve.dataflow.store.leaves import files_named
 from poolsieve.dataflow.store.manifest import Manifest, RowCounts, ShardLine, read_ledger, read_manifest, read_shards
 from poolsieve.dataflow.store.scores import merge_files
@@ -154,6 +154,7 @@ class OutFolder:
             gone |= {f"runs/{name}" for name in fs.names(layout.runs_folder(self.url))}
             gone |= {f"parts/{name}" for name in fs.names(layout.parts_folder(self.url))}
             gone |= {f"derived/{name}" for name in self._unused()}
+            gone |= {f"splits/{name}" for name in splits.unused(self.url, self.shards)}
             for name in sorted(gone):
                 fs.remove(fs.join(self.url, name))
             return sorted(gone) + self._merge_scores() + fs.remove_leftovers(self.url)

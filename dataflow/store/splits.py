@@ -5,6 +5,7 @@ A file that changed has another identity, and so no pieces until it is split aga
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Annotated, Self
 
@@ -14,6 +15,7 @@ from poolsieve.dataflow import fs
 from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.store.layout import split_name, splits_folder
+from poolsieve.dataflow.store.manifest import ShardLine
 from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.errors import PoolsieveError
 from poolsieve.scoring_models.base.work import Count
@@ -106,6 +108,27 @@ def split(out: str, files: PoolFiles, shard: Shard) -> None:
     if made.shards(shard) is None:
         raise PoolsieveError(f"{files.url(shard)}: the pieces {pieces[:5]} are not the file; please report it")
     fs.write_bytes(fs.join(splits_folder(out), _name(files, shard)), msgspec.json.encode(made))
+
+
+def unused(out: str, shards: Iterable[Shard | ShardLine]) -> set[str]:
+    """Names of what OUT knows of files that are not among some shards, or no longer cut so.
+
+    Args:
+        out: OUT.
+        shards: of the current decision.
+    """
+    there = {(one.path, one.size, one.first, one.extent or 0) for one in shards}
+    return {name for name in fs.names(splits_folder(out)) if not _pieces_in(out, name) & there}
+
+
+def _pieces_in(out: str, name: str) -> set[tuple[str, int, int, int]]:
+    """Of a file that is one shard, that; none if it can't be read."""
+    try:
+        found = msgspec.json.decode(fs.read_bytes(fs.join(splits_folder(out), name)), type=Split)
+    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
+        return set()
+    pieces = {(found.path, found.size, piece.first, piece.extent) for piece in found.pieces}
+    return pieces or {(found.path, found.size, 0, 0)}
 
 
 def _name(files: PoolFiles, shard: Shard) -> str:

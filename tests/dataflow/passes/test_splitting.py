@@ -144,6 +144,10 @@ def test_a_file_that_changes_meanwhile_is_not_split_and_the_others_are_kept(pool
     again = poolsieve.run(recipe(pool), str(tmp_path / "out"))
     assert again.counts.rows_in == found.counts.rows_in - 1
     assert again.summary.work.scored["text.word_count"] == LINES - 1
+    known = splits(tmp_path / "out")
+    gone = {name.removeprefix("splits/") for name in again.remove_older() if name.startswith("splits/")}
+    assert len(gone) == 1 and gone <= kept.keys() and splits(tmp_path / "out").keys() == known.keys() - gone
+    assert not prepare(recipe(pool), str(tmp_path / "out")).unsplit
 
 
 def test_a_split_that_lies_is_made_anew(pool: Path, tmp_path: Path) -> None:
