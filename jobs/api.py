@@ -244,6 +244,7 @@ def run(
         newest=newest,
         devices=devices,
         models=models,
+        progress=progress,
     )
     with ending(made.job.run_id):
         for text in [*made.warnings, *trivial_cuts(made.job), *advice(made.job), *gap_warnings(made)]:

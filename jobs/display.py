@@ -90,6 +90,9 @@ class Done:
 class Files(threading.Thread):
     """Counts committed files in the background, since a listing of remote storage may take long."""
 
+    ending = ".parquet"
+    """Of the names that count."""
+
     def __init__(self, folders: Mapping[str, str], local: bool, reports: Callable[[], Mapping[str, int]]) -> None:
         super().__init__(daemon=True, name="poolsieve-progress")
         self.reports = reports
@@ -112,7 +115,7 @@ class Files(threading.Thread):
             self.rows = self.reports()
         for step, folder in self.folders.items():
             try:
-                files = [name for name in fs.names(folder) if name.endswith(".parquet")]
+                files = [name for name in fs.names(folder) if name.endswith(self.ending)]
             except Exception:  # noqa: BLE001  (a display must not end a job)
                 return
             # A shard has several files of scores where rows were scored later.
@@ -132,6 +135,10 @@ class Display:
     cuts: bool | None = None
     """Whether cuts are searched for; None where nothing is decided."""
 
+    counted = "shards"
+    """What a step's files are of."""
+
+    kind_of_files = Files
     _reports: Callable[[], Mapping[str, int]] = staticmethod(dict)
 
     def __init__(
@@ -162,7 +169,8 @@ class Display:
         self.console = console or Console(stderr=True)
         self.rates: dict[str, Rate] = {step: Rate() for step in steps}
         self.started = time.monotonic()
-        self.files = Files(folders, is_local(fs.connect(next(iter(folders.values())))[0]), self._reports)
+        local = is_local(fs.connect(next(iter(folders.values())))[0])
+        self.files = self.kind_of_files(folders, local, self._reports)
 
     def watch(self, done: threading.Event) -> None:
         """Shows progress until `done` is set. Ctrl-C passes through to whoever called."""
@@ -252,7 +260,7 @@ class Display:
         return (
             Text(line.step, style="bold"),
             bar,
-            Text(f"{line.shards:,}/{self.shard_count:,} shards" if known else "", style="dim"),
+            Text(f"{line.shards:,}/{self.shard_count:,} {self.counted}" if known else "", style="dim"),
             Text(f"{line.rows:,} rows" if line.rows is not None else "", justify="right"),
             Text(pace_text(line.rate), justify="right", style="cyan"),
             Text(eta, justify="right"),
@@ -267,12 +275,14 @@ class Display:
         pace = {(line.shards, line.eta and round(line.eta)) for line in lines}
         if len(pace) > 1:
             # Steps are at different shards: another pass, or an earlier run had come further with some.
-            return (
-                f"poolsieve {elapsed}: {'; '.join(f'{_words(line)}{_pace(line, self.shard_count)}' for line in lines)}"
-            )
-        said = _pace(lines[0], self.shard_count).removeprefix(", ")
+            return f"poolsieve {elapsed}: {'; '.join(f'{_words(line)}{self._pace(line)}' for line in lines)}"
+        said = self._pace(lines[0]).removeprefix(", ")
         last = filter(None, [self.phase(lines)])
         return f"poolsieve {elapsed}: {'; '.join([*filter(None, [said]), *map(_words, lines), *last])}"
+
+    def _pace(self, line: Line) -> str:
+        shards = f", {line.shards:,}/{self.shard_count:,} {self.counted}" if line.shards is not None else ""
+        return shards + (f", {duration(line.eta)} left" if line.eta is not None else "")
 
 
 def pace_text(rate: float | None) -> str:
@@ -304,11 +314,6 @@ def _words(line: Line) -> str:
         return _model_words(line)
     said = ", ".join(filter(None, [pace_text(line.rate), line.model]))
     return f"{line.step} {line.rows:,} rows{f' ({said})' if said else ''}" if line.rows is not None else line.step
-
-
-def _pace(line: Line, total: int) -> str:
-    shards = f", {line.shards:,}/{total:,} shards" if line.shards is not None else ""
-    return shards + (f", {duration(line.eta)} left" if line.eta is not None else "")
 
 
 def duration(seconds: float) -> str:

@@ -128,7 +128,7 @@ def _here(runner: str) -> None:
         )
 
 
-_OF_REPORTS = ("samples", "truth", "progress", "say", "trust_recipe")
+_OF_REPORTS = ("samples", "truth", "say", "trust_recipe")
 
 
 def _planning(how: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from poolsieve.dataflow.store.job import Options
 from poolsieve.dataflow.store.manifest import read_cuts
 from poolsieve.dataflow.store.summary import Summary
 from poolsieve.jobs.display import Display
+from poolsieve.jobs.display_splitting import SplittingDisplay
 from poolsieve.jobs.given import AnyRecipe, Params, given
 from poolsieve.jobs.report.page import write_report
 from poolsieve.jobs.report.truth import read_truth
@@ -40,6 +41,7 @@ def planned(
     newest: bool = False,
     devices: str | int | Sequence[int] | None = None,
     models: str | os.PathLike[str] | None = None,
+    progress: bool = False,
 ) -> tuple[Plan, Engine]:
     """A run that passed every check, and where it runs; arguments and errors as for `api.run`."""
     chosen = _devices(devices, runner)
@@ -62,7 +64,8 @@ def planned(
         return made
 
     made = settled(checked, newest=newest)
-    made = split_by_workers(made, _splitting(engine, workers, made))
+    watch = SplittingDisplay(made).watch if progress and made.unsplit else None
+    made = split_by_workers(made, _splitting(engine, workers, made), watch)
     if workers is None and runner == "local":
         engine = replace(engine, workers=shards_in_flight(made.job.program, made.shards))
     return made, engine

@@ -21,7 +21,7 @@ from poolsieve.dataflow.passes.working import working
 from poolsieve.dataflow.pools.shards import Shard, check_names
 from poolsieve.dataflow.runners.base import import_beam
 from poolsieve.dataflow.runners.engine import Engine
-from poolsieve.dataflow.runners.supervise import supervised
+from poolsieve.dataflow.runners.supervise import Watch, supervised
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.manifest import pool_id
 from poolsieve.dataflow.store.splits import StoredSplits, is_split, split
@@ -33,12 +33,13 @@ if TYPE_CHECKING:
 _THREADS = 8
 
 
-def split_by_workers(plan: Plan, engine: Engine) -> Plan:
+def split_by_workers(plan: Plan, engine: Engine, watch: Watch | None = None) -> Plan:
     """The plan with every big file in pieces: a job finds those that OUT has not.
 
     Args:
         plan: from `prepare`.
         engine: where the job runs.
+        watch: shows the progress.
 
     Raises:
         ShardChanged: if a file is not the one that was listed.
@@ -59,7 +60,7 @@ def split_by_workers(plan: Plan, engine: Engine) -> Plan:
         _ = todo | "Split" >> beam.Map(split_item, job=job)
 
     with progress.of(job.run_id).here(), working(plan, "poolsieve run, which splits big files"):
-        supervised(lambda: engine.run(build))
+        supervised(lambda: engine.run(build), watch)
     return _in_pieces(plan)
 
 

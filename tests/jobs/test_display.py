@@ -13,12 +13,16 @@ from rich.console import Console
 
 from poolsieve.dataflow import Pool, fs, progress
 from poolsieve.dataflow.passes.plan import Plan, prepare
+from poolsieve.dataflow.passes.splitting import split_by_workers
 from poolsieve.dataflow.passes.submit import execute
+from poolsieve.dataflow.runners.engine import Engine
 from poolsieve.dataflow.store import layout
 from poolsieve.dataflow.store.reports import Reporter
+from poolsieve.dataflow.store.splits import split
 from poolsieve.filters import Keep, col
 from poolsieve.jobs import display
 from poolsieve.jobs.display import Display, Done, Line, Rate, duration, pace_text
+from poolsieve.jobs.display_splitting import SplittingDisplay
 from poolsieve.scoring_models.base.work import ModelWork
 
 
@@ -118,6 +122,26 @@ def test_ctrl_c_passes_through_and_stops_the_counting(prepared: Plan) -> None:
         watcher.watch(Interrupting())
     watcher.files.join(5)
     assert not watcher.files.is_alive()
+
+
+def test_big_files_are_counted_while_they_are_split(tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / f"{name}.jsonl").write_text('{"text": "some words here"}\n' * 99)
+    recipe = Pool.jsonl(f"{tmp_path}/*.jsonl", text="text", split_bytes=1000) | Keep(col("text").word_count() > 1)
+    made = prepare(recipe, str(tmp_path / "out"))
+    shown = console(False)
+    watcher = SplittingDisplay(made, console=shown, log_seconds=0.05)
+    watcher.files.count()
+    assert len(made.unsplit) == 3 and watcher.lines() == []
+    split(made.job.out, made.job.files, made.unsplit[0])
+    watcher.files.count()
+    assert "1/3 files" in watcher.text()
+    shown_too = SplittingDisplay(made, console=console(True))
+    done = threading.Event()
+    split_by_workers(made, Engine("local", 1), shown_too.watch)
+    threading.Timer(0.2, done.set).start()
+    watcher.watch(done)
+    assert "3/3 files" in text_of(shown)
 
 
 def test_remote_storage_is_listed_rarely(pool: Path) -> None:
