@@ -5,7 +5,6 @@ Nothing here fails a report: what can't be read (the pool is gone, a file has ch
 
 from __future__ import annotations
 
-import functools
 import json
 import math
 import re
@@ -161,19 +160,24 @@ class Place:
     decision: str
     facts: Facts
     files: PoolFiles
+    # Not cached properties: in Python 3.11 those of all places have one lock, which storage that hangs would hold.
+    _lines: list[ShardLine] = field(default_factory=list)
+    _score_files: list[FolderListing] = field(default_factory=list)
 
-    @functools.cached_property
+    @property
     def lines(self) -> list[ShardLine]:
         """A line for each shard, read once."""
-        return read_shards(self.out, self.decision)
+        if not self._lines:
+            self._lines.extend(read_shards(self.out, self.decision))
+        return self._lines
 
-    @functools.cached_property
+    @property
     def score_files(self) -> list[FolderListing]:
         """The files of every scorer, listed once."""
-        return [
-            FolderListing.of(scorer_folder(self.out, scorer.name, scorer.fingerprint), dict(scorer.readings))
-            for scorer in self.facts.scorers
-        ]
+        if not self._score_files:
+            found = [(scorer_folder(self.out, one.name, one.fingerprint), one.readings) for one in self.facts.scorers]
+            self._score_files.extend(FolderListing.of(folder, dict(readings)) for folder, readings in found)
+        return self._score_files
 
 
 Find = Callable[[Place], Iterable[Sample]]

@@ -305,7 +305,25 @@ def test_slow_storage_ends_with_a_note(finished: Run) -> None:
     os.mkfifo(pipe)
     found = look_up(str(finished.out), finished.summary, facts_in(finished.summary), budget=0.0)
     assert any("within 0 s" in note for note in found.notes)
-    os.close(os.open(pipe, os.O_RDWR | os.O_NONBLOCK))  # lets the thread that was left behind go
+    writer = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+    pipe.unlink()  # the thread that was left behind finds no file, or, if it was there already, the end of one
+    os.close(writer)
+
+
+def test_slow_storage_of_one_report_holds_up_no_other(finished: Run) -> None:
+    pipe = Path(shards_url(str(finished.out), finished.summary.decision))
+    lines = pipe.read_bytes()
+    pipe.unlink()
+    os.mkfifo(pipe)
+    facts = facts_in(finished.summary)
+    look_up(str(finished.out), finished.summary, facts, budget=0.2)
+    shutil.copytree(finished.out, finished.out.parent / "other", ignore=lambda _, names: {pipe.name} & {*names})
+    other = str(finished.out.parent / "other")
+    Path(shards_url(other, finished.summary.decision)).write_bytes(lines)
+    assert look_up(other, finished.summary, facts).payloads
+    writer = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+    pipe.unlink()
+    os.close(writer)
 
 
 def test_truth_gives_precision_and_recall_before_and_after(finished: Run, tmp_path: Path) -> None:
