@@ -14,7 +14,7 @@ from poolsieve.filters.duplicates.clusters import Near, clusters, taken
 from poolsieve.filters.duplicates.edges import CAP, least_equal
 from poolsieve.filters.duplicates.families import COLUMNS, Members, report, values
 from poolsieve.filters.duplicates.meetings import Meetings, warn_of
-from poolsieve.filters.duplicates.scores import worse
+from poolsieve.filters.duplicates.scores import check_best
 from poolsieve.filters.duplicates.sketch import BINS
 from poolsieve.filters.sketches import HASH_BYTES
 from poolsieve.scoring_models.base.config import Config
@@ -85,8 +85,7 @@ class Duplicates(Config):
         for name, size, made in ((self.hash, HASH_BYTES, "an ExactHash"), (self.sketch, BINS, "a TextSketch")):
             if name is not None and types[name] != pa.binary(size):
                 raise PlanError(f"{where}: {name!r} is {types[name]}, and the score of {made} is needed")
-        if self.best is not None and not _is_number(types[self.best]):
-            raise PlanError(f"{where}: best={self.best!r} is {types[self.best]}, and numbers are needed")
+        check_best(where, self.best, types)
 
     def gather(self, parts: Iterator[Part]) -> pa.Table:
         """A line for each row of a cluster."""
@@ -94,7 +93,8 @@ class Duplicates(Config):
         hashes, hashed = members.bytes_of(self.hash, HASH_BYTES)
         at = np.flatnonzero(hashed)  # a row without a hash is nobody's copy, and has no sketch either
         sketches, some = self._sketches(members, at)
-        score = None if self.best is None else worse(members.numbers_of(self.best)).score()[at]
+        score = members.best_by(self.best)
+        score = None if score is None else score[at]
         found = clusters(np.arange(len(at), dtype=np.uint64), hashes[at], sketches, some, score, self.near)
         warn_of(found.giants, self.cap)
         return members.some(at).table(found)
@@ -138,7 +138,3 @@ def _check_share(name: str, value: Any) -> None:
         fine = False
     if not fine:
         raise PlanError(f"Duplicates({name}={short(value)}): must be a number above 0, and 1 at most")
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return pa.types.is_floating(kind) or pa.types.is_integer(kind)

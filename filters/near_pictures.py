@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from poolsieve.filters.duplicates.best import check_best, numbers
 from poolsieve.filters.duplicates.families import COLUMNS, Members, report, values
 from poolsieve.filters.duplicates.hamming import CROWD, FURTHEST
 from poolsieve.filters.duplicates.lookalikes import CAP, Looks, picture_clusters
 from poolsieve.filters.duplicates.pictures import BYTES
+from poolsieve.filters.duplicates.scores import check_best
 from poolsieve.filters.sketches import HASH_BYTES
 from poolsieve.scoring_models.base.config import Config
 from poolsieve.scoring_models.base.derived import Alive, Part, Scores, Sums
@@ -81,7 +81,7 @@ class NearPictures(Config):
         for name, size, made in ((self.hash, HASH_BYTES, "an ExactHash"), *looks):
             if types[name] != pa.binary(size):
                 raise PlanError(f"{where}: {name!r} is {types[name]}, and the score of {made} is needed")
-        check_best(where, self.best, types.get(self.best or ""))
+        check_best(where, self.best, types)
 
     def gather(self, parts: Iterator[Part]) -> pa.Table:
         """A line for each row of a cluster."""
@@ -90,7 +90,8 @@ class NearPictures(Config):
         (dhash, some), (phash, _) = (members.bytes_of(name, BYTES) for name in self._looks)
         pictures = np.concatenate([dhash, phash], axis=1)
         at = np.flatnonzero(hashed)  # a row without a hash is nobody's copy, and has no picture either
-        score = None if self.best is None else numbers(members.scores[self.best])[at]
+        score = members.best_by(self.best)
+        score = None if score is None else score[at]
         rows, settings = np.arange(len(at), dtype=np.uint64), {"distance": self.distance, "cap": self.cap}
         found = picture_clusters(rows, hashes[at], pictures[at], some[at], score, **settings)
         self._warn(found)

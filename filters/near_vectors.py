@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from poolsieve.filters.duplicates.best import check_best, numbers
 from poolsieve.filters.duplicates.edges import CAP
 from poolsieve.filters.duplicates.families import COLUMNS, Members, report, values
 from poolsieve.filters.duplicates.meanings import Meanings, meaning_clusters
+from poolsieve.filters.duplicates.scores import check_best
 from poolsieve.filters.duplicates.vectors import WIDEST, directions
 from poolsieve.scoring_models.base.arrow import is_float_list
 from poolsieve.scoring_models.base.config import Config
@@ -84,16 +84,15 @@ class NearVectors(Config):
             )
         if isinstance(kind, pa.FixedSizeListType) and not 1 <= kind.list_size <= WIDEST:
             raise PlanError(f"{where}: {self.embedding!r} has {kind.list_size:,} numbers; 1 to {WIDEST:,} are taken")
-        check_best(where, self.best, types.get(self.best or ""))
+        check_best(where, self.best, types)
 
     def gather(self, parts: Iterator[Part]) -> pa.Table:
         """A line for each row of a cluster."""
         members = Members.of(parts, self.reads)
         found = directions(members.scores[self.embedding])
-        score = None if self.best is None else numbers(members.scores[self.best])
         settings: dict[str, Any] = {"threshold": float(self.threshold), "cells": self.clusters, "cap": self.cap}
         rows = np.arange(len(found.some), dtype=np.uint64)
-        made = meaning_clusters(rows, found.vectors, found.some, score, **settings)
+        made = meaning_clusters(rows, found.vectors, found.some, members.best_by(self.best), **settings)
         self._warn(made)
         return members.table(made.clusters)
 

@@ -16,6 +16,7 @@ from poolsieve.filters.dsl.derive import Derive
 from poolsieve.filters.dsl.expr import col
 from poolsieve.filters.dsl.stages import Chain, Keep, Stage
 from poolsieve.filters.duplicates import runs
+from poolsieve.filters.duplicates.scores import check_best, worse
 from poolsieve.scoring_models.base.config import Config
 from poolsieve.scoring_models.base.derived import PATH, ROW, Part, Scores
 from poolsieve.scoring_models.base.errors import PlanError
@@ -56,19 +57,19 @@ class Place(Config):
             PlanError: saying which.
         """
         check_clusters(where, types, *self.reads[:2])
-        kind = types[self.best]
-        if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
-            raise PlanError(f"{where}: best={self.best!r} is {kind}, and numbers are needed")
+        check_best(where, self.best, types)
 
     def gather(self, parts: Iterator[Part]) -> pa.Table:
-        """A line for each row of a cluster; Arrow sorts NaN and null behind all others."""
+        """A line for each row of a cluster."""
         tables = [self._clustered(part) for part in parts]
         if not tables:
             return pa.table({PATH: pa.array([], pa.string()), ROW: pa.array([], pa.int64()), "place": _ints([])})
         table = pa.concat_tables(tables)
-        table = table.sort_by([("cluster", "ascending"), ("best", "descending"), ("rank", "ascending")])
         codes = table.column("cluster").combine_chunks().dictionary_encode().indices.to_numpy()
-        places = np.arange(len(codes)) - runs.heads(runs.begins(codes))
+        found = worse(table.column("best").combine_chunks())
+        order = np.lexsort((table.column("rank").to_numpy(), found.key, found.none, codes))
+        places = np.empty(len(order), dtype=np.int64)
+        places[order] = np.arange(len(order)) - runs.heads(runs.begins(codes[order]))
         return table.select([PATH, ROW]).append_column("place", _ints(places))
 
     def _clustered(self, part: Part) -> pa.Table:

@@ -8,7 +8,6 @@ import numpy as np
 
 from poolsieve.filters.duplicates import runs
 from poolsieve.filters.duplicates.bands import Edges, Rows
-from poolsieve.filters.duplicates.characters import Bytes
 from poolsieve.filters.duplicates.clusters import Clusters, named
 from poolsieve.filters.duplicates.edges import CAP, Counts, capped
 from poolsieve.filters.duplicates.leaders import Alike, Led, taken
@@ -31,15 +30,6 @@ class Measure(NamedTuple):
     alike: Alike
     least: Any
     own: Any
-
-
-def best_equal(values: Bytes, rank: Ints) -> Ints:
-    """int64 (n,): the place of the best row with the same value, uint8 (n, k), k a multiple of 8."""
-    keys = np.ascontiguousarray(values).view(">u8")
-    order = np.lexsort((rank, *keys.T))
-    made = np.empty(len(order), dtype=np.int64)
-    made[order] = order[runs.heads(runs.begins(keys[order]))]
-    return made
 
 
 class Groups(NamedTuple):

@@ -12,7 +12,7 @@ from poolsieve.filters.duplicates import runs
 from poolsieve.filters.duplicates.bands import Bands, Edges, Rows, distinct, stars
 from poolsieve.filters.duplicates.characters import Bytes
 from poolsieve.filters.duplicates.edges import CAP, Counts, capped, counted, least_equal
-from poolsieve.filters.duplicates.leaders import Led, best_first, leaders
+from poolsieve.filters.duplicates.leaders import Led, best_equal, best_first, leaders
 from poolsieve.filters.duplicates.roots import Ints
 from poolsieve.filters.duplicates.sketch import BINS, Floats, estimate
 from poolsieve.scoring_models.base.config import Config
@@ -73,7 +73,7 @@ def clusters(
         near: what counts as near.
     """
     rank = best_first(score, hashes, rows)
-    best = _best_copies(hashes, rank)
+    best = best_equal(hashes, rank)
     leader, equal, giants = best.copy(), np.full(len(rows), BINS, dtype=np.int16), 0
     if sketches is not None and some is not None:
         each = np.flatnonzero((best == np.arange(len(rows))) & some)
@@ -82,15 +82,6 @@ def clusters(
         leader[each], equal[each] = each[found.leader], found.equal
         leader, equal = leader[best], equal[best]
     return named(rows, rank, best, leader, estimate(equal))._replace(giants=giants)
-
-
-def _best_copies(hashes: Bytes, rank: Ints) -> Ints:
-    """int64 (n,): the place of the best row with the same hash."""
-    keys = np.ascontiguousarray(hashes).view(">u8")
-    order = np.lexsort((rank, keys[:, 1], keys[:, 0]))
-    made = np.empty(len(order), dtype=np.int64)
-    made[order] = order[runs.heads(runs.begins(keys[order]))]
-    return made
 
 
 def _near(rows: Rows, sketches: Bytes, rank: Ints, near: Near) -> tuple[Led, int]:

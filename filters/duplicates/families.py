@@ -13,6 +13,7 @@ from poolsieve.filters.duplicates.bands import Rows
 from poolsieve.filters.duplicates.characters import Bytes
 from poolsieve.filters.duplicates.clusters import Bools, Clusters
 from poolsieve.filters.duplicates.roots import Ints
+from poolsieve.filters.duplicates.scores import worse
 from poolsieve.scoring_models.base.derived import PATH, ROW, Alive, Part, Scores, Sums
 
 COLUMNS: Mapping[str, pa.DataType] = {
@@ -62,10 +63,12 @@ class Members(NamedTuple):
         """See `fixed_bytes`, of a score."""
         return fixed_bytes(self.scores[name], width)
 
-    def numbers_of(self, name: str) -> pa.Array:
-        """A score of numbers, n values."""
+    def best_by(self, name: str | None) -> Ints | None:
+        """int64 (n,): a score as numbers, of which the largest is best, see `scores.worse`; None for no score."""
+        if name is None:
+            return None
         chunks = self.scores[name]
-        return pa.concat_arrays(chunks) if chunks else pa.nulls(0, pa.float64())
+        return worse(pa.concat_arrays(chunks) if chunks else pa.nulls(0, pa.float64())).score()
 
     def some(self, at: Ints) -> Members:
         """Those at some places, without their scores."""

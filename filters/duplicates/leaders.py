@@ -49,6 +49,15 @@ def ranks(rows: Rows, hashes: Bytes, worse: Sequence[np.ndarray[Any, Any]]) -> I
     return made
 
 
+def best_equal(hashes: Bytes, rank: Ints) -> Ints:
+    """int64 (n,): the place of the best row with the same hash, uint8 (n, 16)."""
+    keys = np.ascontiguousarray(hashes).view(">u8")
+    order = np.lexsort((rank, keys[:, 1], keys[:, 0]))
+    made = np.empty(len(order), dtype=np.int64)
+    made[order] = order[runs.heads(runs.begins(keys[order]))]
+    return made
+
+
 def _descending(score: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Larger for worse; integers keep all of their digits."""
     if np.issubdtype(score.dtype, np.floating):

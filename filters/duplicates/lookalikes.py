@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from poolsieve.filters.duplicates import runs
-from poolsieve.filters.duplicates.alike import Groups, Measure, best_equal, families
+from poolsieve.filters.duplicates.alike import Groups, Measure, families
 from poolsieve.filters.duplicates.bands import Rows
 from poolsieve.filters.duplicates.characters import Bytes
 from poolsieve.filters.duplicates.clusters import Bools, Clusters
 from poolsieve.filters.duplicates.hamming import BITS, Allowed, Counts, Pairs, bits_apart, near_pairs
-from poolsieve.filters.duplicates.leaders import best_first
+from poolsieve.filters.duplicates.leaders import best_equal, best_first
 from poolsieve.filters.duplicates.roots import Ints
 from poolsieve.filters.duplicates.sketch import BINS
 from poolsieve.filters.words.mixing import Hashes

@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import xxhash
 
-from poolsieve.filters.duplicates.alike import Groups, Measure, best_equal, families
+from poolsieve.filters.duplicates.alike import Groups, Measure, families
 from poolsieve.filters.duplicates.bands import Edges, Rows
 from poolsieve.filters.duplicates.cells import centres, members, nearest_two
 from poolsieve.filters.duplicates.characters import Bytes
 from poolsieve.filters.duplicates.clusters import Bools, Clusters
 from poolsieve.filters.duplicates.edges import CAP
 from poolsieve.filters.duplicates.hamming import thinned
-from poolsieve.filters.duplicates.leaders import best_first
+from poolsieve.filters.duplicates.leaders import best_equal, best_first
 from poolsieve.filters.duplicates.roots import Ints
 from poolsieve.filters.duplicates.sketch import BINS
 from poolsieve.filters.duplicates.vectors import Vectors, cosines, paired, products

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow as pa
 from poolsieve.filters.dsl.cuts import Keys, Mask, order_keys
 from poolsieve.filters.duplicates import runs
 from poolsieve.filters.duplicates.roots import Ints
+from poolsieve.scoring_models.base.errors import PlanError
 
 
 class Worse(NamedTuple):
@@ -31,3 +33,14 @@ def worse(scores: pa.Array) -> Worse:
     """Of n numbers. Null and NaN are worst, equal ones are equal (-0.0 and 0.0 too), and integers keep all digits."""
     keys, valid = order_keys(scores, lowest=False)
     return Worse(~valid, np.where(valid, keys, np.uint64(0)))
+
+
+def check_best(where: str, name: str | None, types: Mapping[str, pa.DataType]) -> None:
+    """Refuses a `best` that is no number; None is none.
+
+    Raises:
+        PlanError: saying what it is.
+    """
+    if name is None or pa.types.is_floating(types[name]) or pa.types.is_integer(types[name]):
+        return
+    raise PlanError(f"{where}: best={name!r} is {types[name]}, and numbers are needed")
