@@ -17,8 +17,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from poolsieve.filters.dsl.expr import col
-from poolsieve.filters.dsl.stages import Chain, Keep, Score
 from poolsieve.filters.duplicates import runs
 from poolsieve.filters.duplicates.bands import Bands
 from poolsieve.filters.duplicates.characters import Bytes
@@ -231,20 +229,3 @@ def opened(artefact: str) -> Known:
 def _read(artefact: str) -> Known:
     with fsspec.open(artefact, "rb") as file:
         return Known(pq.read_table(file, read_dictionary=[PATH]))
-
-
-def not_in(pool: Any, name: str, role: str, *, near: float | str | None = None, normalised: bool = False) -> Chain:
-    """Drops rows that another pool has, or has one like, with `<name>.against`.
-
-    Args:
-        pool: the other one.
-        name: of the values: `<name>.hash` and, for what is near, `<name>.sketch` have been made.
-        role: that they were made of, here and there.
-        near: similarity from which a row goes; None for copies alone.
-        normalised: as the hash is.
-    """
-    sketch = None if near is None else f"{name}.sketch"
-    score = f"{name}.against"
-    made = Against(pool=pool, hash=f"{name}.hash", sketch=sketch, role=role, normalised=normalised)
-    rule = Keep(col(f"{score}.similarity") < (1 if near is None else float(near)), reason=score)
-    return Chain((Score(**{score: made}), rule))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from poolsieve.filters.against import not_in
+from poolsieve.filters.against import Against
 from poolsieve.filters.dsl.derive import Derive
 from poolsieve.filters.dsl.expr import col
 from poolsieve.filters.dsl.ready import stage
@@ -23,7 +23,9 @@ from poolsieve.filters.near import LEADER, Duplicates
 from poolsieve.filters.near_pictures import DISTANCE, NearPictures
 from poolsieve.filters.near_vectors import THRESHOLD, NearVectors
 from poolsieve.filters.sketches import ExactHash, ImageHash, TextSketch
-from poolsieve.filters.unique import Unique
+from poolsieve.filters.unique import Unique, check_name
+from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.base.kinds import short
 
 BUCKETS, PER_BUCKET, NGRAM = 14, 8, 5
 """FineWeb's, and datatrove's defaults."""
@@ -47,8 +49,9 @@ def exact(
         against: another pool with that role; rows that it has are dropped first, with `<name>.against`.
         name: of the values.
     """
+    check_name("dedup.exact", name)
     hashed = Score(**{f"{name}.hash": ExactHash(role, normalised)})
-    others = () if against is None else (not_in(against, name, role, normalised=normalised),)
+    others = () if against is None else (_not_in(against, name, role, normalised=normalised),)
     found = Derive(**{name: Duplicates(hash=f"{name}.hash", best=best)})
     return Chain((hashed, *others, found, Keep(col(f"{name}.copy") == 0, reason=f"{name}.exact")))
 
@@ -75,10 +78,11 @@ def clusters(
         text: the role to read.
         name: of the values.
     """
+    check_name("dedup.clusters", name)
     hashed, sketch = Score(**{f"{name}.hash": ExactHash(text)}), f"{name}.sketch" if near else None
     made = Duplicates(hash=f"{name}.hash", sketch=sketch, best=best, threshold=threshold)
     sketched = () if sketch is None else (Score(**{sketch: TextSketch(text=text)}),)
-    others = () if against is None else (not_in(against, name, text, near=threshold if near else None),)
+    others = () if against is None else (_not_in(against, name, text, near=threshold if near else None),)
     return Chain((hashed, *sketched, *others, Derive(**{name: made})))
 
 
@@ -121,6 +125,7 @@ def images(*, distance: int = DISTANCE, best: str | None = None, image: str = "i
         image: the role to read.
         name: of the values.
     """
+    check_name("dedup.images", name)
     hashed = Score(**{f"{name}.hash": ExactHash(image)})
     sketched = Score(**{f"{name}.picture": ImageHash(image=image)})
     made = NearPictures(hash=f"{name}.hash", picture=f"{name}.picture", best=best, distance=distance)
@@ -151,6 +156,7 @@ def semantic(
         best: a score or pool column; the row with the largest stays.
         name: of the values.
     """
+    check_name("dedup.semantic", name)
     made = NearVectors(embedding=embedding, threshold=threshold, clusters=clusters, best=best)
     return Chain((Derive(**{name: made}), Keep(col(f"{name}.rank") == 0, reason=f"{name}.near")))
 
@@ -182,6 +188,10 @@ def datatrove(
         name: of the scores.
         reason: `{name}.near` if not given.
     """
+    check_name("dedup.datatrove", name)
+    for what, value in (("buckets", buckets), ("per_bucket", per_bucket)):
+        if type(value) is not int or value < 1:
+            raise PlanError(f"dedup.datatrove({what}={short(value)}): must be a whole number, 1 or more")
     signature = f"{name}.signature"
     made = MinHash(text=text, count=buckets * per_bucket, ngram=ngram, hash=hash, seed=seed)
     families = Derive(**{name: Chains(signature=signature, buckets=buckets)})
@@ -199,3 +209,20 @@ def fineweb(*, text: str = "text", name: str = "dup", reason: str | None = None)
         reason: `{name}.near` if not given.
     """
     return datatrove(text=text, hash="sha1", name=name, reason=reason)
+
+
+def _not_in(pool: Any, name: str, role: str, *, near: float | str | None = None, normalised: bool = False) -> Chain:
+    """Drops rows that another pool has, or has one like, with `<name>.against`.
+
+    Args:
+        pool: the other one.
+        name: of the values: `<name>.hash` and, for what is near, `<name>.sketch` have been made.
+        role: that they were made of, here and there.
+        near: similarity from which a row goes; None for copies alone.
+        normalised: as the hash is.
+    """
+    sketch = None if near is None else f"{name}.sketch"
+    score = f"{name}.against"
+    made = Against(pool=pool, hash=f"{name}.hash", sketch=sketch, role=role, normalised=normalised)
+    rule = Keep(col(f"{score}.similarity") < (1 if near is None else float(near)), reason=score)
+    return Chain((Score(**{score: made}), rule))

@@ -24,6 +24,10 @@ def short(value: Any) -> str:
         return f"a {type(value).__name__}"
 
 
+_NAMES = (str, str | None)
+"""Hints of what is a name: an object of ours, as `col("x")`, is none."""
+
+
 def wrong_kind(value: Any, hint: Any) -> str | None:
     """What is wrong with a plain value (of text, numbers, lists, mappings); None if nothing is, or if nobody can tell.
 
@@ -33,7 +37,7 @@ def wrong_kind(value: Any, hint: Any) -> str | None:
     'expected `str`, got `int` - at `$[1]`'
     >>> wrong_kind(1, float | None)
     """
-    if not _plain(value):
+    if not _plain(value) and not (hint in _NAMES and type(value).__module__.startswith("poolsieve.")):
         return None
     try:
         msgspec.convert(value, hint)

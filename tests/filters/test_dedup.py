@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +202,29 @@ def test_rows_that_are_out_stand_for_nobody(pool: Path, tmp_path: Path) -> None:
 def test_settings_that_mean_nothing_are_refused(wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(PlanError, match=said):
         Duplicates(hash="h", **wrong)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [dedup.exact, dedup.clusters, dedup.minhash, dedup.images, partial(dedup.semantic, embedding="e"), dedup.fineweb],
+)
+@pytest.mark.parametrize("name", [3, None, ""])
+def test_what_is_no_name_is_refused(made: Callable[..., Any], name: Any) -> None:
+    with pytest.raises(PlanError, match="give the name of the clusters"):
+        made(name=name)
+
+
+@pytest.mark.parametrize("wrong", [{"buckets": "14"}, {"per_bucket": "8"}, {"per_bucket": 0}, {"buckets": 2.0}])
+def test_parts_of_a_signature_are_named_as_they_were_given(wrong: dict[str, Any]) -> None:
+    (what,) = wrong
+    with pytest.raises(PlanError, match=rf"datatrove\({what}=.*: must be a whole number, 1 or more"):
+        dedup.datatrove(**wrong)
+
+
+def test_an_expression_is_no_name_of_a_score() -> None:
+    wrong: Any = col("quality")
+    with pytest.raises(PlanError, match=r"best=Column.*: expected `str . null`, got `Column`"):
+        dedup.minhash(best=wrong)
 
 
 def test_scores_of_another_kind_are_refused_when_planned(pool: Path, tmp_path: Path) -> None:
