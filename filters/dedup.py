@@ -101,6 +101,7 @@ def minhash(
 
     Args:
         threshold: estimated Jaccard similarity from which the best row drops another; .6 for next to no wrong ones.
+            Below .5 there are few more: rows are compared that pairs of .5 and more join.
         best: a score or pool column; the row with the largest stays.
         against: another pool with that role; rows that it has, or has one like, are dropped first, with
             `<name>.against`.

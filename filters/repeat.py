@@ -59,12 +59,19 @@ class Times(Config):
         return {"": pa.int64()}
 
     def check_types(self, where: str, types: Mapping[str, pa.DataType]) -> None:
-        """Refuses clusters that are none.
+        """Refuses clusters that are none, and the rank where the rows that stay were chosen by a score.
 
         Raises:
-            PlanError: saying what they are.
+            PlanError: saying what they are, or by which score.
         """
         check_clusters(where, types, *self.reads)
+        start = f"{self.by}.by."
+        scores = [name.removeprefix(start) for name in types if name.startswith(start)]
+        if scores and not self.place.startswith(start):
+            raise PlanError(
+                f"{where}: rows of {self.by!r} are chosen by {scores[0]!r} before it, so that the first by rank may be "
+                f"gone: give Repeat best={scores[0]!r} too"
+            )
 
     def values(self, scores: Scores, table: Any) -> Mapping[str, pa.Array]:
         """The times of each row."""

@@ -175,7 +175,7 @@ class _Builder:
         for score in derived.reads:
             self.resolve(where, score, lists=True)
         if hasattr(derived, "check_types"):
-            derived.check_types(where, {score: self.types[score] for score in derived.reads})
+            derived.check_types(where, self.types)
         columns = self.new_names(where, name, derived.columns)
         self.steps.append(DeriveStep(derived, columns))
         self.types.update(columns)

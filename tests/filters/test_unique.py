@@ -13,7 +13,7 @@ from poolsieve.dataflow import Pool
 from poolsieve.dataflow.passes.plan import prepare
 from poolsieve.dataflow.recipes.recipe import Recipe
 from poolsieve.dataflow.recipes.source import RecipeSource
-from poolsieve.filters import Cap, Keep, Unique, col, dedup
+from poolsieve.filters import Cap, Keep, Repeat, Unique, col, dedup
 from poolsieve.filters.dsl.stages import Stage
 from poolsieve.scoring_models.base.errors import PlanError
 from tests.conftest import decide, fingerprint_of, ledger, run
@@ -113,10 +113,12 @@ def test_what_means_nothing_is_refused(make: Any, said: str) -> None:
 
 def test_names_that_are_no_clusters_are_refused_when_planned(out: tuple[Recipe, Path], tmp_path: Path) -> None:
     found = out[0] | dedup.clusters(near=False)
-    for stage, said in (
+    stages: list[tuple[Stage, str]] = [
         (Unique("dub"), "'dub.copy'.*dup"),
         (Unique("dup", best="text"), "numbers are needed"),
         (Unique("dup", best="qualty"), "quality"),
-    ):
+        (Unique("dup", best="other") | Repeat("dup", {2: 2}), "give Repeat best='other' too"),
+    ]
+    for stage, said in stages:
         with pytest.raises(PlanError, match=said):
             prepare(found | stage, str(tmp_path / "out"))
