@@ -173,7 +173,8 @@ def plan(
             return found
         from poolsieve.jobs import scaling
 
-        ahead = scaling.projected(made, scaling.rows_of(pool_rows), prices or {}, sample_rows)
+        rows = scaling.rows_of(pool_rows)
+        ahead = scaling.projected(made, rows, prices or {}, sample_rows, engine.in_memory)
         return msgspec.structs.replace(found, projection=ahead)
 
 

@@ -89,7 +89,9 @@ class Basis(NamedTuple):
     rates: Rates
 
 
-def projected(plan: Plan, rows: int, priced: Mapping[str, float], sample_rows: int) -> Projection:
+def projected(
+    plan: Plan, rows: int, priced: Mapping[str, float], sample_rows: int, in_memory: bool = True
+) -> Projection:
     """What a run of the plan over so many rows would take.
 
     Args:
@@ -97,12 +99,13 @@ def projected(plan: Plan, rows: int, priced: Mapping[str, float], sample_rows: i
         rows: of the pool that is asked about.
         priced: kind of device -> price of an hour.
         sample_rows: rows that are worked on where OUT has no rates of this recipe.
+        in_memory: of the engine, see `Engine.in_memory`.
 
     Raises:
         PlanError: where nothing can be measured.
     """
     with _basis(plan, sample_rows) as basis:
-        growth = growth_of(basis.job, basis.shards, basis.found)
+        growth = growth_of(basis.job, basis.shards, basis.found, in_memory)
         rates = _with_decide(basis.rates, basis.found, growth)
         return project(rows, rates, growth, plan.job.program, _machine(), priced)
 

@@ -86,7 +86,7 @@ def with_gathered(homes: Sequence[Sequence[Shard]], job: Job, cuts: Cuts, *, at:
     """
     step, homes = step_at(job, at), sorted(homes, key=tuple)
     derived, seen = cast("Gathered", step.derived), _Seen()
-    made = derived.gather(seen.through(_parts(homes, job, cuts, at)))
+    made = derived.gather(seen.through(parts_of(homes, job, cuts, at)))
     if not is_joined(derived):
         return {**cuts, step.label: {"": write_gathered(job, step.label, made)}}
     made = sorted_lines(step.label, made)
@@ -100,7 +100,7 @@ def with_joined(leaves: Sequence[Leaf], job: Job, cuts: Cuts, *, at: int) -> Cut
     return {**cuts, step.label: {"": write_joined(job, step.label, step.derived.columns, leaves)}}
 
 
-def _parts(homes: Sequence[Sequence[Shard]], job: Job, cuts: Cuts, at: int) -> Iterator[tuple[int, Part]]:
+def parts_of(homes: Sequence[Sequence[Shard]], job: Job, cuts: Cuts, at: int) -> Iterator[tuple[int, Part]]:
     """Each shard's rows, with the number of its home."""
     reads = step_at(job, at).derived.reads
     for number, shards in enumerate(homes):

@@ -8,14 +8,15 @@ import time
 import tracemalloc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import pyarrow as pa
 
 from poolsieve.dataflow import fs
-from poolsieve.dataflow.decisions.joining import home_of, in_turn, joined_at
+from poolsieve.dataflow.decisions.joining import home_of, in_turn, joined_at, rows_of
 from poolsieve.dataflow.decisions.selection import Searches, add_counts, advance, levels
+from poolsieve.dataflow.decisions.tables import parts_of, step_at
 from poolsieve.dataflow.passes.items import IN_FILE, Item, items_of, shards_of
 from poolsieve.dataflow.passes.steps import Counted, count_item, decide_item, tally_item
 from poolsieve.dataflow.pools.shards import Shard, check_names
@@ -29,7 +30,7 @@ from poolsieve.dataflow.store.manifest import SHARDS_SCHEMA, ShardLine
 from poolsieve.dataflow.store.scores import FolderListing
 from poolsieve.dataflow.store.summary import Summary
 from poolsieve.filters.dsl.top import Ranked
-from poolsieve.scoring_models.base.derived import is_gathered, is_joined
+from poolsieve.scoring_models.base.derived import Gathered, is_gathered, is_joined
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -51,6 +52,7 @@ class Growth:
         per_file: bytes there for each file, where trainers number the rows of all files.
         driver: bytes of memory in the submitting process: the listing, the work items, and a line of the decision.
         worker: bytes of memory in a worker: the names of its score files, one scorer in one phase.
+        gathered: for each row, bytes of memory in the worker that sees all of them for a derived value; 0 for none.
     """
 
     shuffled: float = 0.0
@@ -61,20 +63,23 @@ class Growth:
     per_file: float = 0.0
     driver: float = 0.0
     worker: float = 0.0
+    gathered: float = 0.0
 
 
-def growth_of(job: Job, shards: Sequence[Shard], found: Summary) -> Growth:
+def growth_of(job: Job, shards: Sequence[Shard], found: Summary, in_memory: bool = True) -> Growth:
     """Measured on a few shards of a run that is there; nothing is written to its folder.
 
     Args:
         job: whose OUT has the rows of these shards, and every score that they need.
         shards: a few.
         found: the summary of the decision that the run came to.
+        in_memory: see `joining.by_rounds`.
     """
     import_beam()
     made = Growth()
     items = [item for shard in shards for item in items_of(job, [shard])]
     lines = _decided(made, job, items, found)
+    made.gathered = max((_gathered(job, shards, found.cuts, at) for at in _seen_whole(job, in_memory)), default=0.0)
     many = [_like(shard, i) for i in range(-(-COPIES // len(shards))) for shard in shards]
     made.item = _in_request([item for shard in many for item in items_of(job, [shard])])
     made.listed = _in_request([divmod(i, IN_FILE) for i in range(COPIES)])
@@ -120,6 +125,20 @@ def _searched(job: Job, items: Sequence[Item], cuts: Cuts, stop: int) -> int:
     if isinstance(step, DeriveStep) and is_gathered(step.derived):
         return _size(items)
     return _size([tally_item(item, job, cuts, at=stop) for item in items])
+
+
+def _seen_whole(job: Job, in_memory: bool) -> list[int]:
+    """Steps whose derived values one worker finds that sees all rows, however many."""
+    steps = [(at, step.derived) for at, step in enumerate(job.program.steps) if isinstance(step, DeriveStep)]
+    return [at for at, derived in steps if is_gathered(derived) and (in_memory or not is_joined(derived))]
+
+
+def _gathered(job: Job, shards: Sequence[Shard], cuts: Cuts, at: int) -> float:
+    """Bytes of memory for a row of the pool, alive or not: what is read of it, and what Python holds beside."""
+    parts = [part for _, part in parts_of([[shard] for shard in shards], job, cuts, at)]
+    read = sum(values.nbytes for part in parts for values in part.scores.values())
+    derived = cast("Gathered", step_at(job, at).derived)
+    return (read + _peak(lambda: derived.gather(iter(parts)))) / max(rows_of(shards, job, at=at), 1)
 
 
 def _met(job: Job, items: Sequence[Item], cuts: Cuts, stop: int) -> int:

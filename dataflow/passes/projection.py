@@ -18,6 +18,9 @@ REQUEST_BYTES = 10_000_000
 """Most bytes of a request that creates a job (https://cloud.google.com/dataflow/quotas, "job creation request size");
 job servers of Spark and Flink take more, but hold it in memory."""
 
+WHOLE = "memory of the one worker that sees all rows"
+FEWER = "rules that drop rows before; for duplicates of documents a cluster, where no worker sees them all"
+
 Kind = Literal["cpu", "gpu"]
 
 
@@ -208,6 +211,9 @@ class _Sized:
         """Two phases of every scorer may be remembered at a time, where one gives way to the next."""
         return round(self.shards(rows) * self.growth.worker * 2 * len(self.program.scorers))
 
+    def gathered(self, rows: int) -> int:
+        return self.machine.resident + round(rows * self.growth.gathered)
+
     def limits(self, rows: int) -> tuple[Limit, ...]:
         """In the order in which a growing pool reaches them."""
         memory, machine = self.machine.memory, self.machine
@@ -218,6 +224,7 @@ class _Sized:
             ),
             self._limit("driver memory", self.driver, rows, memory, larger),
             self._limit("file names in a worker's memory", self.worker, rows, memory, "larger shards"),
+            *([self._limit(WHOLE, self.gathered, rows, memory, FEWER)] if self.growth.gathered else []),
             Limit(
                 what="open files",
                 value=machine.open_files,

@@ -17,12 +17,20 @@ from poolsieve.dataflow.passes import pipeline
 from poolsieve.dataflow.passes.growth import Growth, growth_of
 from poolsieve.dataflow.passes.items import LISTED
 from poolsieve.dataflow.passes.plan import prepare
-from poolsieve.dataflow.passes.projection import Machine, Projection, Rates, StageRate, project, reached
+from poolsieve.dataflow.passes.projection import (
+    WHOLE,
+    Machine,
+    Projection,
+    Rates,
+    StageRate,
+    project,
+    reached,
+)
 from poolsieve.dataflow.passes.trial import tried
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.recipe import Pool, Recipe
-from poolsieve.filters import Keep, Score, Top, col, scorer
-from poolsieve.jobs import api
+from poolsieve.filters import Keep, Score, Top, col, dedup, scorer
+from poolsieve.jobs import api, scaling
 from poolsieve.jobs.cli import main
 from poolsieve.jobs.scaling import prices_of, rows_of
 from poolsieve.scoring_models import Endpoint, Panel
@@ -167,6 +175,16 @@ def test_what_is_reached_first_ends_the_scaling(pool: Path, tmp_path: Path) -> N
     assert first.rows == pytest.approx(900_000_000, rel=0.02) and first.value > first.most
     assert last.what == "open files" and last.rows is None
     assert [one.rows for one in found.limits[:-1]] == sorted(one.rows or 0 for one in found.limits[:-1])
+
+
+def test_rows_that_one_worker_must_see_at_once_bound_a_pool(pool: Path, tmp_path: Path) -> None:
+    made = Pool.parquet(f"{pool}/*.parquet", uid="uid", text="text") | dedup.minhash()
+
+    plan = prepare(made, str(tmp_path / "out"))
+    here, elsewhere = (scaling.projected(plan, 10**9, {}, 1000, in_memory).limits for in_memory in (True, False))
+    (whole,) = (one for one in here if one.what == WHOLE)
+    assert 272 * 10**9 < whole.value < 10**13 and whole.rows is not None and whole.rows < 10**9
+    assert WHOLE not in {one.what for one in elsewhere}
 
 
 def test_a_list_in_files_makes_the_request_smaller(pool: Path, tmp_path: Path) -> None:
