@@ -89,7 +89,7 @@ def lines_in(blocks: Iterable[bytes]) -> pa.Table:
 
 def leaf_of(blocks: Iterable[bytes], job: Job, *, at: int) -> Leaf:
     """The file of the lines that were sent to a home. Raises as `write_leaf`."""
-    return write_leaf(job.out, step_at(job, at).label, lines_in(blocks))
+    return write_leaf(job.derived_in, step_at(job, at).label, lines_in(blocks))
 
 
 def in_turn(derived: Joined, homes: Mapping[int, Home], rows: int) -> dict[str, dict[int, list[Sent]]]:

@@ -90,7 +90,7 @@ def with_gathered(homes: Sequence[Sequence[Shard]], job: Job, cuts: Cuts, *, at:
     if not is_joined(derived):
         return {**cuts, step.label: {"": write_gathered(job, step.label, made)}}
     made = sorted_lines(step.label, made)
-    leaves = [write_leaf(job.out, step.label, lines) for lines in seen.parted(made)]
+    leaves = [write_leaf(job.derived_in, step.label, lines) for lines in seen.parted(made)]
     return with_joined(leaves, job, cuts, at=at)
 
 

@@ -215,8 +215,12 @@ def _close(plan: Plan, found: Summary, what: str, before_manifest: BeforeManifes
         write_manifest(plan.job, found, plan.gaps)
 
 
+def _as_trial(plan: Plan) -> Plan:
+    return dataclasses.replace(plan, job=dataclasses.replace(plan.job, trial=True))
+
+
 def what_if(plan: Plan, *, engine: Engine = Engine(), watch: Watch | None = None) -> Summary:
     """The summary of a decision that is not written, and its overlap with the current one."""
-    what = "poolsieve decide --what-if"
+    what, plan = "poolsieve decide --what-if", _as_trial(plan)
     with ending(plan.job.run_id), progress.of(plan.job.run_id).here(), working(plan, what, read_only=True):
         return execute(plan, score=False, write=False, engine=engine, watch=watch)

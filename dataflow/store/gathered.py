@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
+from poolsieve.dataflow import fs
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.layout import derived_url
 from poolsieve.dataflow.store.leaves import (
@@ -37,7 +38,7 @@ def write_gathered(job: Job, name: str, made: pa.Table) -> Table:
         PoolsieveError: if it does not say which row each line is of, or has two lines of one.
     """
     made = sorted_lines(name, made)
-    return Table(file=write_once(job.out, made), rows=made.num_rows)
+    return Table(file=write_once(job.derived_in, made), rows=made.num_rows)
 
 
 def write_joined(job: Job, name: str, columns: Mapping[str, pa.DataType], leaves: Sequence[Leaf]) -> Table:
@@ -50,8 +51,8 @@ def write_joined(job: Job, name: str, columns: Mapping[str, pa.DataType], leaves
         leaves: those of homes that have lines, in any order.
     """
     schema = pa.schema([(PATH, pa.string()), (ROW, pa.int64()), *columns.items()])  # type: ignore[arg-type]
-    found = list(leaves) or [write_leaf(job.out, name, schema.empty_table())]
-    return Table(file=write_list(job.out, found), rows=sum(leaf.lines for leaf in found))
+    found = list(leaves) or [write_leaf(job.derived_in, name, schema.empty_table())]
+    return Table(file=write_list(job.derived_in, found), rows=sum(leaf.lines for leaf in found))
 
 
 def lines_of(job: Job, table: Table, path: str, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> pa.Table:
@@ -83,13 +84,20 @@ def _whole(job: Job, table: Table, path: str, rows: object) -> pa.Table:
 
 def _listed(job: Job, table: Table, path: str, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> pa.Table:
     with _of_this_out():
-        leaves = job.session.once(("gathered", table.file), lambda: read_list(job.out, table.file))
-        return table_for(job.out, leaves, path, rows)
+        place = _place(job, table)
+        leaves = job.session.once(("gathered", table.file), lambda: read_list(place, table.file))
+        return table_for(place, leaves, path, rows)
 
 
 def _read(job: Job, table: Table) -> pa.Table:
     with _of_this_out():
-        return read_promised(derived_url(job.out, table.file))
+        return read_promised(derived_url(_place(job, table), table.file))
+
+
+def _place(job: Job, table: Table) -> str:
+    """Where a file of `cuts.json` is: a trial has its own beside those of decisions."""
+    own = job.trial and fs.exists(derived_url(job.derived_in, table.file))
+    return job.derived_in if own else job.out
 
 
 @contextlib.contextmanager

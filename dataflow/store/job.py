@@ -86,6 +86,7 @@ class Job:
         client: the process that shows progress, as `this_process` names it; "" if none does.
         part: score up to the first cut that is not `frozen`, and decide nothing: one part of a run (`dataflow.parts`).
         parts: name of the run whose parts are to be finished: what is lacking is noted there; empty for other runs.
+        trial: nothing of the decision is to stay, as with a what-if.
     """
 
     out: str
@@ -107,6 +108,7 @@ class Job:
     commits: Commits = field(default_factory=dict)
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     client: str = ""
+    trial: bool = False
 
     def tell(self) -> None:
         """Lets the client know how far this process is, if it is another one."""
@@ -121,6 +123,11 @@ class Job:
         if found is None:
             raise PlanError("a job needs a recipe or its source")
         return Recipe(self.pool, found.stages)
+
+    @property
+    def derived_in(self) -> str:
+        """Where what is gathered or joined is kept: OUT, or this run's own folder, which goes with the run."""
+        return layout.run_folder(self.out, self.run_id) if self.trial else self.out
 
     @property
     def session(self) -> Session:

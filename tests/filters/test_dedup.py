@@ -232,3 +232,13 @@ def test_scores_of_another_kind_are_refused_when_planned(pool: Path, tmp_path: P
         prepare(recipe(pool, best="kind"), str(tmp_path / "out"))
     with pytest.raises(PlanError, match="the score of an ExactHash is needed"):
         prepare(recipe(pool) | Derive(again=Duplicates(hash="quality")), str(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("at_once", [None, 0])
+def test_what_if_leaves_nothing_and_says_what_a_decision_would(pool: Path, tmp_path: Path, at_once: int | None) -> None:
+    run(recipe(pool), tmp_path / "out", at_once=at_once)
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    found = decide(recipe(pool, threshold=0.99), tmp_path / "out", write=False, at_once=at_once)
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
+    decided = decide(recipe(pool, threshold=0.99), tmp_path / "out", at_once=at_once)
+    assert found.kept == decided.kept > len(ledger(tmp_path / "out")) / 3 and found.cuts == decided.cuts
