@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import functools
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import islice
 from statistics import NormalDist
 from typing import Any
@@ -249,6 +249,9 @@ def _scorer_state(job: Job, shards: Sequence[Shard], step: ScoreStep) -> ScorerS
     )
 
 
+LATER = "needs a model's scores, or what is made of a pool first"
+
+
 def estimates(job: Job, shards: Sequence[Shard], rows: int, seed: int) -> list[StageEstimate]:
     """For each rule: rows of the sample in and out, and the share that stays with its 95 % interval.
 
@@ -263,8 +266,9 @@ def estimates(job: Job, shards: Sequence[Shard], rows: int, seed: int) -> list[S
     for shard in chosen:
         for batch in islice(job.files.pool_batches(shard, roles, types), 1):
             _add_sample(job, shard, batch, max(1, rows // len(chosen)), totals)
+    whole = {name for step in job.program.derived if step.sees_pool for name in step.columns}
     return [
-        _estimate(step, *total)
+        _estimate(step, whole, *total)
         for step, total in zip(job.program.steps, totals, strict=True)
         if isinstance(step, RuleStep)
     ]
@@ -322,9 +326,10 @@ def _sampled_scores(step: ScoreStep, values: RoleValues, n: int, env: Env) -> di
     return {name: spread(array, good, np.arange(n)) for name, array in columns}
 
 
-def _estimate(step: RuleStep, seen: int, kept: int) -> StageEstimate:
+def _estimate(step: RuleStep, whole: Container[str], seen: int, kept: int) -> StageEstimate:
     if not seen:
-        note = "; ".join(top.asked for top in step.tops) or "needs a model's scores"
+        needs = "needs a look at all rows" if any(map(whole.__contains__, step.predicate.names())) else LATER
+        note = "; ".join(top.asked for top in step.tops) or needs
         return StageEstimate(reason=step.reason, sampled=0, note=note)
     low, high = wilson(kept, seen)
     return StageEstimate(reason=step.reason, sampled=seen, keeps=kept / seen, low=low, high=high)
