@@ -16,6 +16,9 @@ import numpy as np
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 
+AT_ONCE = 1 << 24
+"""Edges, or nodes, that NumPy looks at together: it makes arrays of as many numbers."""
+
 MANY = 1_000_000
 """Edges from which it pays to compile: that takes a second in each process."""
 
@@ -30,22 +33,41 @@ def roots(count: int, first: Ints, second: Ints) -> Ints:
 def hooked(count: int, first: Ints, second: Ints) -> Ints:
     """The same by NumPy."""
     root = np.arange(count)
-    while len(first):
-        a, b = root[first], root[second]
-        apart = np.flatnonzero(a != b)
-        first, second, a, b = first[apart], second[apart], a[apart], b[apart]
-        np.minimum.at(root, np.maximum(a, b), np.minimum(a, b))
+    for start in range(0, len(first), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
+        _hook(root, first[part], second[part])
         _jump(root)
     return root
 
 
-def _jump(root: Ints) -> None:
-    """Has each node point at the end of its path, which is never above it."""
+def _hook(root: Ints, a: Ints, b: Ints) -> None:
+    """Has the larger root of each edge point at the smaller one, until no edge has two."""
+    while len(a):
+        a, b = _ends(root, a), _ends(root, b)
+        apart = a != b
+        a, b = a[apart], b[apart]
+        np.minimum.at(root, np.maximum(a, b), np.minimum(a, b))
+
+
+def _ends(root: Ints, nodes: Ints) -> Ints:
+    """The end of the path of each node."""
     while True:
-        further = root[root]
-        if (further == root).all():
-            return
-        root[:] = further
+        further = root[nodes]
+        if np.array_equal(further, nodes):
+            return nodes
+        nodes = further
+
+
+def _jump(root: Ints) -> None:
+    """Has each node point at the end of its path, which is never above it; in parts, for the memory's sake."""
+    moved = True
+    while moved:
+        moved = False
+        for start in range(0, len(root), AT_ONCE):
+            part = root[start : start + AT_ONCE]
+            further = root[part]
+            if not np.array_equal(further, part):
+                moved, part[:] = True, further
 
 
 def joined(count: int, first: Ints, second: Ints) -> Ints:
