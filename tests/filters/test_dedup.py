@@ -242,3 +242,15 @@ def test_what_if_leaves_nothing_and_says_what_a_decision_would(pool: Path, tmp_p
     assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
     decided = decide(recipe(pool, threshold=0.99), tmp_path / "out", at_once=at_once)
     assert found.kept == decided.kept > len(ledger(tmp_path / "out")) / 3 and found.cuts == decided.cuts
+
+
+def test_new_shards_are_sketched_alone_and_the_ledger_is_that_of_a_fresh_run(tmp_path: Path) -> None:
+    folder = write(tmp_path / "pool", [50, 0, 70, 8])
+    late = folder / "p2.parquet"
+    late.rename(tmp_path / "late.parquet")
+    run(recipe(folder), tmp_path / "out")
+    (tmp_path / "late.parquet").rename(late)
+    grown = run(recipe(folder), tmp_path / "out")
+    assert {grown.work.scored[name] for name in ("dup.hash", "dup.sketch")} == {70}
+    run(recipe(folder), tmp_path / "fresh")
+    assert fingerprint_of(tmp_path / "out") == fingerprint_of(tmp_path / "fresh")
