@@ -95,9 +95,13 @@ def _read(job: Job, table: Table) -> pa.Table:
 
 
 def _place(job: Job, table: Table) -> str:
-    """Where a file of `cuts.json` is: a trial has its own beside those of decisions."""
-    own = job.trial and fs.exists(derived_url(job.derived_in, table.file))
-    return job.derived_in if own else job.out
+    """Where a file of `cuts.json` is: a trial has its own beside those of decisions. Looked for once a process."""
+
+    def found() -> str:
+        own = job.trial and fs.exists(derived_url(job.derived_in, table.file))
+        return job.derived_in if own else job.out
+
+    return job.session.once(("derived in", table.file), found)
 
 
 @contextlib.contextmanager

@@ -123,9 +123,8 @@ def unused(out: str, shards: Iterable[Shard | ShardLine]) -> set[str]:
 
 def _pieces_in(out: str, name: str) -> set[tuple[str, int, int, int]]:
     """Of a file that is one shard, that; none if it can't be read."""
-    try:
-        found = msgspec.json.decode(fs.read_bytes(fs.join(splits_folder(out), name)), type=Split)
-    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
+    found = _decoded(out, name)
+    if found is None:
         return set()
     pieces = {(found.path, found.size, piece.first, piece.extent) for piece in found.pieces}
     return pieces or {(found.path, found.size, 0, 0)}
@@ -136,7 +135,12 @@ def _name(files: PoolFiles, shard: Shard) -> str:
 
 
 def _read(out: str, name: str, shard: Shard) -> list[Shard] | None:
+    found = _decoded(out, name)
+    return None if found is None else found.shards(shard)
+
+
+def _decoded(out: str, name: str) -> Split | None:
     try:
-        return msgspec.json.decode(fs.read_bytes(fs.join(splits_folder(out), name)), type=Split).shards(shard)
+        return msgspec.json.decode(fs.read_bytes(fs.join(splits_folder(out), name)), type=Split)
     except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
         return None  # a damaged one is made anew
