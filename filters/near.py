@@ -14,7 +14,7 @@ from poolsieve.filters.duplicates.clusters import Near, clusters, taken
 from poolsieve.filters.duplicates.edges import CAP, least_equal
 from poolsieve.filters.duplicates.families import COLUMNS, Members, report, values
 from poolsieve.filters.duplicates.meetings import Meetings, warn_of
-from poolsieve.filters.duplicates.scores import check_best
+from poolsieve.filters.duplicates.scores import check_best, check_bytes
 from poolsieve.filters.duplicates.sketch import BINS
 from poolsieve.filters.sketches import HASH_BYTES
 from poolsieve.scoring_models.base.config import Config
@@ -82,9 +82,7 @@ class Duplicates(Config):
         Raises:
             PlanError: saying which.
         """
-        for name, size, made in ((self.hash, HASH_BYTES, "an ExactHash"), (self.sketch, BINS, "a TextSketch")):
-            if name is not None and types[name] != pa.binary(size):
-                raise PlanError(f"{where}: {name!r} is {types[name]}, and the score of {made} is needed")
+        check_bytes(where, types, (self.hash, HASH_BYTES, "an ExactHash"), (self.sketch, BINS, "a TextSketch"))
         check_best(where, self.best, types)
 
     def gather(self, parts: Iterator[Part]) -> pa.Table:

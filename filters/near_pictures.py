@@ -13,7 +13,7 @@ from poolsieve.filters.duplicates.families import COLUMNS, Members, report, valu
 from poolsieve.filters.duplicates.hamming import CROWD, FURTHEST
 from poolsieve.filters.duplicates.lookalikes import CAP, Looks, picture_clusters
 from poolsieve.filters.duplicates.pictures import BYTES
-from poolsieve.filters.duplicates.scores import check_best
+from poolsieve.filters.duplicates.scores import check_best, check_bytes
 from poolsieve.filters.sketches import HASH_BYTES
 from poolsieve.scoring_models.base.config import Config
 from poolsieve.scoring_models.base.derived import Alive, Part, Scores, Sums
@@ -78,9 +78,7 @@ class NearPictures(Config):
             PlanError: saying which.
         """
         looks = ((name, BYTES, "an ImageHash") for name in self._looks)
-        for name, size, made in ((self.hash, HASH_BYTES, "an ExactHash"), *looks):
-            if types[name] != pa.binary(size):
-                raise PlanError(f"{where}: {name!r} is {types[name]}, and the score of {made} is needed")
+        check_bytes(where, types, (self.hash, HASH_BYTES, "an ExactHash"), *looks)
         check_best(where, self.best, types)
 
     def gather(self, parts: Iterator[Part]) -> pa.Table:

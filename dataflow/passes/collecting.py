@@ -15,6 +15,7 @@ import apache_beam as beam
 import pyarrow as pa
 
 from poolsieve.dataflow import progress
+from poolsieve.dataflow.decisions.record import add_counts
 from poolsieve.dataflow.passes.combiners import Sum
 from poolsieve.dataflow.passes.counting import Located, located_pools, scorer_of, unreadable
 from poolsieve.dataflow.pools.shards import Shard
@@ -39,8 +40,7 @@ class Collected:
     def add(self, other: Collected) -> Collected:
         """Adds up."""
         self.files += other.files
-        for name, count in other.unreadable.items():
-            self.unreadable[name] = self.unreadable.get(name, 0) + count
+        add_counts(self.unreadable, other.unreadable)
         return self
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from poolsieve.dataflow import progress
+from poolsieve.dataflow.decisions.record import add_counts
 from poolsieve.dataflow.passes.combiners import Sum
 from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.hub_commits import Pins
@@ -51,8 +52,7 @@ class Tallies:
         """Adds up."""
         for name, found in other.sums.items():
             self.sums[name] = self.sums[name] + found if name in self.sums else found
-        for name, count in other.unreadable.items():
-            self.unreadable[name] = self.unreadable.get(name, 0) + count
+        add_counts(self.unreadable, other.unreadable)
         return self
 
 

@@ -44,3 +44,19 @@ def check_best(where: str, name: str | None, types: Mapping[str, pa.DataType]) -
     if name is None or pa.types.is_floating(types[name]) or pa.types.is_integer(types[name]):
         return
     raise PlanError(f"{where}: best={name!r} is {types[name]}, and numbers are needed")
+
+
+def check_bytes(where: str, types: Mapping[str, pa.DataType], *wanted: tuple[str | None, int, str]) -> None:
+    """Refuses scores that are no bytes of one size.
+
+    Args:
+        where: what reads them, for the error.
+        types: of all names.
+        wanted: (name, size, what makes such scores); a name that is None is not looked at.
+
+    Raises:
+        PlanError: saying which.
+    """
+    for name, size, made in wanted:
+        if name is not None and types[name] != pa.binary(size):
+            raise PlanError(f"{where}: {name!r} is {types[name]}, and the score of {made} is needed")
