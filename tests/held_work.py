@@ -21,6 +21,7 @@ import pytest
 from poolsieve.dataflow.leases import started_at
 from poolsieve.dataflow.recipes.recipe import Pool
 from poolsieve.filters import dedup
+from tests import forked
 from tests.conftest import run, write_pool
 
 LIMIT = 900.0
@@ -137,7 +138,7 @@ class Work:
     def start(self, out: str, runner: str, *flags: str, cuts: int = 1) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "poolsieve.jobs.cli", "run", "recipe.py", "--out", out, "--runner", runner]
         settings = ["-p", "pool=pool/*.parquet", "-p", f"cuts={cuts}", "--no-samples"]
-        process = subprocess.Popen(
+        process = forked.Popen(
             [*command, *settings, "--", *flags],
             cwd=self.folder,
             stdout=subprocess.DEVNULL,

@@ -14,6 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from tests import forked
+
 COMMIT = "c" * 40
 
 
@@ -71,7 +73,7 @@ class Hub:
     def start(self, code: str, home: Path, **more: str) -> subprocess.Popen[str]:
         """A Python process that runs `code`."""
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-        return subprocess.Popen([sys.executable, "-c", code], env=self.environment(home, **more), text=True, **pipes)  # type: ignore[call-overload,no-any-return]
+        return forked.Popen([sys.executable, "-c", code], env=self.environment(home, **more), text=True, **pipes)  # type: ignore[call-overload,no-any-return]
 
     def run(self, code: str, home: Path, **more: str) -> subprocess.CompletedProcess[str]:
         """What a Python process that runs `code` says."""

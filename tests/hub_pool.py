@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from poolsieve import Pool
 from poolsieve.filters import Keep, col
+from tests import forked
 from tests.hub_server import HubServer
 from tests.hub_store import Repo
 
@@ -47,6 +48,6 @@ def pool(hub: HubServer, repo: str = REPO, **given: Any) -> Pool:
 def python(code: str, hub: HubServer, home: Path, **more: str) -> subprocess.CompletedProcess[str]:
     """A process whose environment names the hub: the client reads that when it is imported."""
     environment = hub.environment(home, **more)
-    return subprocess.run(
+    return forked.run(
         [sys.executable, "-c", code], env=environment, text=True, capture_output=True, timeout=100, check=False
     )

@@ -20,6 +20,7 @@ import pytest
 
 from poolsieve.dataflow.recipes.source import RecipeSource
 from poolsieve.dataflow.store.manifest import read_manifest
+from tests import forked
 from tests.cluster import job_service
 from tests.conftest import fingerprint_of, ledger, run
 
@@ -48,7 +49,7 @@ def make(out: Path, rows: int, shards: int) -> str:
     """Runs the demo's script; gives what it printed."""
     script = REPOSITORY / "recipes" / "demo" / "make_pool.py"
     command = [sys.executable, str(script), str(out), "--rows", str(rows), "--shards", str(shards)]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return forked.run(command, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +123,7 @@ def test_the_same_ledger_whatever_happens_on_the_way(demo: Path, usual: Path, tm
     random.seed()
     for _ in range(3):
         _kill_after_first_sign(command, tmp_path / "killed")
-    subprocess.run(command, capture_output=True, check=True)
+    forked.run(command, capture_output=True, check=True)
     first = fingerprint_of(usual)
     assert len(first) == 5
     for other in ("workers", "killed"):
@@ -132,7 +133,7 @@ def test_the_same_ledger_whatever_happens_on_the_way(demo: Path, usual: Path, tm
 def _kill_after_first_sign(command: list[str], out: Path) -> None:
     """SIGKILL to the whole group at a random moment after the first new file (it takes seconds to load the model)."""
     before = len(list(out.rglob("*")))
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    process = forked.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     for _ in range(600):
         if process.poll() is not None or len(list(out.rglob("*"))) > before:
             break

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 import zstandard
 
 from poolsieve.dataflow.recipes.source import RecipeSource
+from tests import forked
 from tests.conftest import decide, ledger, run
 
 REPOSITORY = Path(__file__).parents[1]
@@ -23,7 +23,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("demo") / "duplicates"
     script = REPOSITORY / "recipes" / "demo" / "make_duplicates.py"
     given = ["--documents", "400", "--families", "25", "--shards", "2"]
-    subprocess.run([sys.executable, script, target, *given], check=True)
+    forked.run([sys.executable, script, target, *given], check=True)
     return target
 
 

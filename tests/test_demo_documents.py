@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +14,7 @@ pytest.importorskip("torch")
 
 from poolsieve.dataflow.export.export import export
 from poolsieve.dataflow.recipes.source import RecipeSource
+from tests import forked
 from tests.conftest import decide, fingerprint_of, ledger, run
 
 REPOSITORY = Path(__file__).parents[1]
@@ -25,7 +25,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's documents, 400 of them in two shards."""
     target = tmp_path_factory.mktemp("demo") / "documents"
     script = REPOSITORY / "recipes" / "demo" / "make_documents.py"
-    subprocess.run([sys.executable, script, target, "--documents", "400", "--shards", "2"], check=True)
+    forked.run([sys.executable, script, target, "--documents", "400", "--shards", "2"], check=True)
     return target
 
 

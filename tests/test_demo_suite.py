@@ -6,7 +6,6 @@ import collections
 import json
 import re
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import pytest
 
 pytest.importorskip("transformers")
 
+from tests import forked
 from tests.conftest import ledger
 
 REPOSITORY = Path(__file__).parents[1]
@@ -24,7 +24,7 @@ DEMO = REPOSITORY / "recipes" / "demo"
 
 def make(folder: Path, *more: str) -> str:
     command = [sys.executable, DEMO / "make_suite.py", folder, "--rows", "400", "--shards", "2", *more]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return forked.run(command, check=True, capture_output=True, text=True).stdout
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_the_demo_takes_a_stranger_to_a_cleaned_suite(suite: Path, tmp_path: Pat
         program = {"poolsieve": ["-m", "poolsieve.jobs.cli"], "python": []}[command[0]]
         short = ["-p", "count=20"] if command[1] in ("plan", "run") else []
         line = [sys.executable, *program, *command[1:], *short]
-        done = subprocess.run(line, cwd=tmp_path, check=False, capture_output=True, text=True, timeout=300)
+        done = forked.run(line, cwd=tmp_path, check=False, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr[-2000:]
         said.append(done.stdout + done.stderr)
     assert "warning: suite" not in said[0]  # the demo's own limits lie outside guessing

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pytest
 pytest.importorskip("accelerate")
 
 from poolsieve.dataflow.recipes.source import RecipeSource
+from tests import forked
 from tests.conftest import decide, ledger
 
 REPOSITORY = Path(__file__).parents[1]
@@ -23,7 +23,7 @@ REPOSITORY = Path(__file__).parents[1]
 
 def make(folder: Path) -> None:
     script = REPOSITORY / "recipes" / "demo" / "make_texts.py"
-    subprocess.run([sys.executable, script, folder, "--rows", "600", "--shards", "2"], check=True)
+    forked.run([sys.executable, script, folder, "--rows", "600", "--shards", "2"], check=True)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_the_demo_finds_docstrings(texts: Path, tmp_path: Path, monkeypatch: pyt
     short = ["--steps", "60", "--epochs", "1"]
     for command in ([*train, *short], score):
         line = [sys.executable, "-m", "poolsieve.jobs.cli", *command[1:]]
-        done = subprocess.run(line, cwd=tmp_path, check=False, capture_output=True, text=True, timeout=300)
+        done = forked.run(line, cwd=tmp_path, check=False, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr[-2000:]
     found = ledger(tmp_path / "demo" / "out-color")
     truth = pq.read_table(texts / "truth.parquet")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -25,6 +24,7 @@ from poolsieve.dataflow.export.export import export
 from poolsieve.dataflow.storage_errors import StorageError, StorageForbidden
 from poolsieve.filters import Keep, Top, col
 from poolsieve.scoring_models.base.errors import PlanError
+from tests import forked
 from tests.conftest import decide, fingerprint_of, ledger, run, write_pool
 from tests.hub_server import Fault
 from tests.hub_xet import XetHub, xet_hub
@@ -92,7 +92,7 @@ def test_a_run_killed_half_way_goes_on_from_what_is_there(hub: XetHub, tmp_path:
     recipe = Pool.parquet(f"{pool}/*.parquet", uid="uid", text="text") | Keep(
         col("text").word_count() >= 3, reason="short"
     )
-    going = subprocess.Popen([sys.executable, "-c", code, str(pool), OUT], start_new_session=True)
+    going = forked.Popen([sys.executable, "-c", code, str(pool), OUT], start_new_session=True)
     files = hub.buckets["org/work"].files
     until = time.monotonic() + 240
     while sum("/scores/" in path and path.endswith(".parquet") for path in list(files)) < 2:

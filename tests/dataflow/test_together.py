@@ -23,6 +23,7 @@ from poolsieve.dataflow.store.manifest import read_manifest
 from poolsieve.dataflow.store.out import OutFolder
 from poolsieve.filters import Keep, Top, col
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
+from tests import forked
 from tests.conftest import fingerprint_of, run, text_table, write_pool
 
 GATED = """
@@ -53,11 +54,11 @@ def poolsieve_command(*arguments: Any) -> list[str]:
 
 def started(*arguments: Any) -> subprocess.Popen[str]:
     """A command that goes on by itself."""
-    return subprocess.Popen(poolsieve_command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return forked.Popen(poolsieve_command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def command(*arguments: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(poolsieve_command(*arguments), capture_output=True, text=True, timeout=300, check=False)
+    return forked.run(poolsieve_command(*arguments), capture_output=True, text=True, timeout=300, check=False)
 
 
 def ended(one: subprocess.Popen[str]) -> str:

@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import signal
-import subprocess
 import sys
 import tarfile
 import time
@@ -24,6 +23,7 @@ from poolsieve.dataflow.export.export import export
 from poolsieve.filters import Keep, col
 from poolsieve.jobs.cli import main
 from poolsieve.scoring_models.base.errors import PlanError
+from tests import forked
 from tests.conftest import run
 from tests.dataflow.exported import add
 
@@ -245,7 +245,7 @@ def test_killed_three_times_the_bytes_are_the_same(tmp_path: Path) -> None:
     seen = []
     for _ in range(3):
         before = len(list((tmp_path / "to").glob("data/*.parquet")))
-        process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, env={**os.environ})
+        process = forked.Popen([sys.executable, "-c", code], start_new_session=True, env={**os.environ})
         while len(list((tmp_path / "to").glob("data/*.parquet"))) < before + 2 and process.poll() is None:
             time.sleep(0.05)
         os.killpg(process.pid, signal.SIGKILL)

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 
 import poolsieve
 from poolsieve.jobs.cli import main
+from tests import forked
 from tests.conftest import ledger
 
 POOLSIEVE = str(Path(sys.executable).parent / "poolsieve")
@@ -533,7 +534,7 @@ def test_sigterm_stops_worker_processes_and_the_command_goes_on(tmp_path: Path) 
     path = tmp_path / "recipe.py"
     path.write_text(BASE + SLOW.replace("POOL", str(tmp_path / "pool")))
     command = [POOLSIEVE, "run", str(path), "--out", str(tmp_path / "out"), "--workers", "2"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = forked.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     rows = tmp_path / "out" / "rows"
     end = time.monotonic() + 120  # a machine that is busy with other tests starts slowly
     while len(list(rows.glob("*.parquet"))) < 2 and process.poll() is None and time.monotonic() < end:

@@ -15,6 +15,7 @@ import pytest
 
 import poolsieve
 from poolsieve.filters import Keep, Top, col
+from tests import forked
 from tests.hub_server import Fault, HubServer
 from tests.published import data, exported
 
@@ -47,7 +48,7 @@ def publish(
 ) -> subprocess.CompletedProcess[str]:
     env = hub.environment(out.parent / "home", token)
     args = command(out, "--license", "cc0-1.0", *options)
-    return subprocess.run(args, env=env, capture_output=True, text=True, timeout=120, check=False)
+    return forked.run(args, env=env, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_what_was_published_is_loaded_as_the_card_says(hub: HubServer, out: Path) -> None:
@@ -109,7 +110,7 @@ def test_killed_in_the_middle_nothing_is_seen_and_nothing_is_sent_twice(hub: Hub
         Fault("PUT" if moment == "/lfs/" else "POST", moment, delay=30, skip=2 if moment == "/lfs/" else 0)
     )
     args = command(out, "--license", "cc0-1.0")
-    with subprocess.Popen(args, env=hub.environment(out.parent / "home"), stderr=subprocess.PIPE) as process:
+    with forked.Popen(args, env=hub.environment(out.parent / "home"), stderr=subprocess.PIPE) as process:
         wait_for(lambda: not hub.faults[0].times)
         process.send_signal(signal.SIGKILL)
     arrived = len(hub.objects)
@@ -132,7 +133,7 @@ def test_ctrl_c_ends_it_quickly_and_says_how_to_go_on(hub: HubServer, out: Path)
     hub.faults.append(Fault("POST", "/commit/", 429, {"Retry-After": "200"}, times=100))
     args = command(out, "--license", "cc0-1.0")
     pipe = subprocess.PIPE
-    with subprocess.Popen(args, env=hub.environment(out.parent / "home"), stderr=pipe, text=True) as process:
+    with forked.Popen(args, env=hub.environment(out.parent / "home"), stderr=pipe, text=True) as process:
         wait_for(lambda: hub.faults[0].times < 100)
         time.sleep(0.3)
         process.send_signal(signal.SIGINT)
@@ -143,7 +144,7 @@ def test_ctrl_c_ends_it_quickly_and_says_how_to_go_on(hub: HubServer, out: Path)
 def test_two_commands_at_once_leave_one_dataset(hub: HubServer, out: Path) -> None:
     args = command(out, "--license", "cc0-1.0")
     env = hub.environment(out.parent / "home")
-    both = [subprocess.Popen(args, env=env, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [forked.Popen(args, env=env, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     said = [process.communicate(timeout=120)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert data(hub.repos[NAME].files()) == exported(out) and len(hub.repos[NAME].commits()) == 2
@@ -168,7 +169,7 @@ def test_mistakes_are_told_in_one_line(
 
 def test_offline_says_so(hub: HubServer, out: Path) -> None:
     env = {**hub.environment(out.parent / "home"), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(command(out), env=env, capture_output=True, text=True, timeout=60, check=False)
+    done = forked.run(command(out), env=env, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2 and "HF_HUB_OFFLINE" in done.stderr
 
 

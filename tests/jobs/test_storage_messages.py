@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from poolsieve.dataflow import fs, retries
 from poolsieve.jobs.cli import main
+from tests import forked
 from tests.dataflow.test_object_store import Storage, bucket, faulty, server  # noqa: F401  (fixtures)
 
 RECIPE = """
@@ -167,6 +168,6 @@ def test_a_limit_on_the_size_of_files(poolsieve: Poolsieve, tmp_path: Path, pool
         "from poolsieve.jobs.cli import main; main(sys.argv[1:])\n"
     )
     args = ["run", f"{tmp_path}/recipe.py", "-p", f"pool={pool}/*.parquet", "--out", f"{tmp_path}/out"]
-    done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=False)
+    done = forked.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "No space left to write" in done.stderr and "(File too large)" in done.stderr
     assert "Traceback" not in done.stderr and len(done.stderr.splitlines()) <= 2, done.stderr

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import struct
-import subprocess
 import sys
 import tarfile
 import tempfile
@@ -37,6 +36,7 @@ from poolsieve.dataflow.tokenizers import encode
 from poolsieve.filters import Edit, Keep, Score, col, editor, lines, scorer
 from poolsieve.jobs.cli import main
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
+from tests import forked
 from tests.conftest import run
 from tests.dataflow.exported import add
 from tests.dataflow.tokenize import tiny
@@ -404,7 +404,7 @@ def test_killed_at_random_moments_and_resumed(tokenizer: Path, tmp_path: Path) -
     )
     target, seen = tmp_path / "killed", set()
     for files in (3, 9, 15):
-        process = subprocess.Popen([sys.executable, "-c", code, out, str(target), str(tokenizer)])
+        process = forked.Popen([sys.executable, "-c", code, out, str(target), str(tokenizer)])
         started = time.monotonic()
         while len(list(target.rglob("train*.bin"))) < files and time.monotonic() - started < 100:
             time.sleep(0.01)

@@ -24,6 +24,7 @@ from poolsieve.dataflow.pools.formats.outgoing import Picked
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.filters import Keep, col
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
+from tests import forked
 from tests.conftest import run, text_table
 from tests.dataflow.exported import (
     contents,
@@ -156,7 +157,7 @@ def test_killed_at_random_moments_and_resumed(tmp_path: Path) -> None:
     )
     target = tmp_path / "killed"
     for pause in (0.3, 0.5):
-        process = subprocess.Popen([sys.executable, "-c", code, out, str(target)], stdout=subprocess.PIPE)
+        process = forked.Popen([sys.executable, "-c", code, out, str(target)], stdout=subprocess.PIPE)
         assert process.stdout is not None
         process.stdout.readline()
         time.sleep(pause)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -26,6 +25,7 @@ from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, RowE
 from poolsieve.scoring_models.base.scorer import Scored, ScorerConfig
 from poolsieve.scoring_models.endpoints import EndpointError
 from poolsieve.scoring_models.feeding.pieces import gathered
+from tests import forked
 from tests.chat import Chat, Sent, said, text_of
 from tests.conftest import ledger, run
 from tests.jobs.test_cli import cli
@@ -122,7 +122,7 @@ def test_what_was_stored_before_a_kill_is_never_asked_for_again(
     command = [POOLSIEVE, "run", str(recipe), "-p", f"pool={pool}", "--out", str(out)]
     chat.answer = slowly(0.02)
     with (tmp_path / "said").open("w") as told:
-        process = subprocess.Popen(command, stdout=told, stderr=told, start_new_session=True)
+        process = forked.Popen(command, stdout=told, stderr=told, start_new_session=True)
         end = time.monotonic() + 100
         while len(stored(out)) < 256 and process.poll() is None and time.monotonic() < end:
             time.sleep(0.02)

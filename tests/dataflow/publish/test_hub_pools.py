@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests import forked
 from tests.dataflow.publish.conftest import NAME
 from tests.hub_server import HubServer
 
@@ -43,7 +43,7 @@ def files(hub: HubServer) -> dict[str, bytes]:
 
 def called(hub: HubServer, out: Path, *words: str) -> str:
     env = hub.environment(out.parent / "home", HF_HUB_DISABLE_XET="1")
-    done = subprocess.run([sys.executable, *words], env=env, capture_output=True, text=True, timeout=180, check=False)
+    done = forked.run([sys.executable, *words], env=env, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout + done.stderr
 

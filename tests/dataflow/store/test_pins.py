@@ -20,6 +20,7 @@ from poolsieve.dataflow.passes.submit import carry_out
 from poolsieve.dataflow.store.pins import keep, kept
 from poolsieve.filters import Keep, col, dsir
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
+from tests import forked
 from tests.hub_pool import FIRST, REPO, RULE, SECOND, filled, options, parquet, pool, python
 from tests.hub_server import HubServer
 
@@ -69,7 +70,7 @@ def test_a_killed_run_goes_on_at_its_commit_though_the_branch_moved_or_is_gone(
     command = [sys.executable, "-m", "poolsieve.jobs.cli", "run", str(recipe), "--out", str(out)]
     env = hub.environment(tmp_path / "home")
     for moved in (True, False):
-        process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        process = forked.Popen(command, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True)
         wait_for((out / "hub.json").exists, process)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate(timeout=60)
@@ -80,7 +81,7 @@ def test_a_killed_run_goes_on_at_its_commit_though_the_branch_moved_or_is_gone(
         else:
             del repo.refs["v1"]
     gate.touch()
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=180, check=False)
+    done = forked.run(command, env=env, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stderr
     found = poolsieve.open(out)
     assert found.counts.rows_in == 40 and all(f"@{first}/" in url for url in found.manifest.pool.urls)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -26,6 +25,7 @@ from poolsieve.dataflow.tokenize.index import TokensIndex
 from poolsieve.dataflow.tokenizers import encode
 from poolsieve.jobs.cli import main
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
+from tests import forked
 from tests.cluster import job_service
 from tests.dataflow.tokenize import tiny
 from tests.hub import COMMIT, Hub
@@ -280,7 +280,7 @@ def test_killed_at_random_moments_and_resumed(tokenizer: Path, tmp_path: Path) -
     )
     seen = set()
     for files in (3, 9, 15):
-        process = subprocess.Popen([sys.executable, "-c", code, str(documents), str(tokenizer), str(tmp_path / "to")])
+        process = forked.Popen([sys.executable, "-c", code, str(documents), str(tokenizer), str(tmp_path / "to")])
         started = time.monotonic()
         while len(list((tmp_path / "to").glob("*.npy"))) < files and time.monotonic() - started < 100:
             time.sleep(0.01)
