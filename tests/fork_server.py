@@ -7,6 +7,7 @@ of Python: those would be missing after the fork. (Those of OpenBLAS and jemallo
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import logging
@@ -25,6 +26,7 @@ from typing import Any, NamedTuple
 
 LOADED = (
     "apache_beam.runners.portability.fn_api_runner",
+    "httpx2",
     "numpy",
     "pandas",
     "poolsieve.dataflow.passes.submit",
@@ -33,11 +35,13 @@ LOADED = (
     "poolsieve.jobs.items",
     "poolsieve.jobs.logs",
     "poolsieve.jobs.parts",
+    "poolsieve.jobs.publish",
     "pyarrow.compute",
     "pyarrow.dataset",
     "pyarrow.parquet",
+    "rich.progress",
 )
-READ_WHEN_IMPORTED = ("huggingface_hub", "datasets", "torch", "transformers")
+READ_WHEN_IMPORTED = ("huggingface_hub", "datasets", "transformers")
 HEADER = NUMBER = struct.Struct("q")
 
 
@@ -110,6 +114,7 @@ def become(job: Job, interrupted: Any) -> None:
     sys.stdout.reconfigure(line_buffering=os.isatty(1))  # type: ignore[union-attr]
     sys.modules["numpy"].random.seed()
     importlib.invalidate_caches()
+    atexit.register(gc.unfreeze)  # an interpreter that ends looks at what it has loaded
 
 
 def carry_out(line: list[str]) -> None:
@@ -130,11 +135,11 @@ def carry_out(line: list[str]) -> None:
         runpy.run_path(what, run_name="__main__")
 
 
-def load() -> None:
-    """All of `LOADED`, with what they say on the way unheard."""
+def load(also: list[str]) -> None:
+    """All of `LOADED` and these, with what they say on the way unheard."""
     unheard = logging.NullHandler()
     logging.getLogger().addHandler(unheard)
-    for name in LOADED:
+    for name in (*LOADED, *also):
         importlib.import_module(name)
     logging.getLogger().removeHandler(unheard)
     early = [name for name in READ_WHEN_IMPORTED if name in sys.modules]
@@ -147,7 +152,7 @@ def main() -> None:
     """Loads everything, serves, and in a forked process carries out its command."""
     interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)
     del sys.path[0]
-    load()
+    load(sys.argv[2:])
     requests = socket.socket(fileno=int(sys.argv[1]))
     if (job := serve(requests)) is not None:
         become(job, interrupted)

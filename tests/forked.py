@@ -27,7 +27,24 @@ POOLSIEVE = str(Path(sys.executable).parent / "poolsieve")
 PATIENCE = 120.0
 """Seconds for the server to load everything on a machine that is busy."""
 
-_AT_START = ("PYTHON", "LD_", "LC_", "LANG", "TZ", "OMP_", "OPENBLAS", "MKL_", "ARROW_", "GRPC_", "MALLOC", "JEMALLOC")
+TORCH = ("torchvision.ops",)
+"""For `also`, where a command loads torch: another server, which takes longer to start."""
+
+_AT_START = (
+    "PYTHON",
+    "LD_",
+    "LC_",
+    "LANG",
+    "TZ",
+    "OMP_",
+    "OPENBLAS",
+    "MKL_",
+    "ARROW_",
+    "GRPC_",
+    "MALLOC",
+    "JEMALLOC",
+    "TORCH",
+)
 """What is read when an interpreter or a library starts: beginnings of names."""
 
 _PLAIN = {"executable": None, "preexec_fn": None, "pass_fds": (), "shell": False, "umask": -1, "process_group": -1}
@@ -38,15 +55,15 @@ def _read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 class _Server:
-    """One for each process that asks."""
+    """One for each process that asks, and for what it has loaded beside the usual."""
 
-    def __init__(self) -> None:
+    def __init__(self, also: Sequence[str]) -> None:
         self.ours, theirs = socket.socketpair()
         self.ours.settimeout(PATIENCE)
         self.environment = _read_at_start(os.environ)
         self.lock = threading.Lock()
         file = Path(__file__).with_name("fork_server.py")
-        line = [sys.executable, str(file), str(theirs.fileno())]
+        line = [sys.executable, str(file), str(theirs.fileno()), *also]
         self.process = subprocess.Popen(line, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
         theirs.close()
         atexit.register(self.close)
@@ -67,8 +84,8 @@ class _Server:
 
 
 @functools.cache
-def _server_of(pid: int) -> _Server:
-    return _Server()
+def _server_of(pid: int, also: Sequence[str]) -> _Server:
+    return _Server(also)
 
 
 def _line(arguments: Any) -> list[str] | None:
@@ -83,9 +100,17 @@ def _line(arguments: Any) -> list[str] | None:
 
 
 class Popen(subprocess.Popen[AnyStr]):
-    """A process that was forked with everything loaded, where that makes no difference."""
+    """A process that was forked with everything loaded, where that makes no difference; `also`: with these modules too."""
 
     _ended: int | None = None  # readable when the process has ended
+
+    def __init__(self, *given: Any, also: Sequence[str] = (), **how: Any) -> None:
+        self._also = also
+        super().__init__(*given, **how)
+
+    @property
+    def _server(self) -> _Server:
+        return _server_of(os.getpid(), self._also)
 
     def _execute_child(self, *given: Any) -> None:
         start = super()._execute_child  # type: ignore[misc]
@@ -93,7 +118,7 @@ class Popen(subprocess.Popen[AnyStr]):
         environment = dict(os.environ if how["env"] is None else how["env"])
         folder, line = os.path.abspath(how["cwd"] or "."), _line(how["args"])
         plain = all(how.get(name, value) == value for name, value in _PLAIN.items())
-        same = hasattr(os, "pidfd_open") and _read_at_start(environment) == _server_of(os.getpid()).environment
+        same = hasattr(os, "pidfd_open") and _read_at_start(environment) == self._server.environment
         if line is None or not (plain and same and os.path.isdir(folder)):
             start(*given)
             return
@@ -103,7 +128,7 @@ class Popen(subprocess.Popen[AnyStr]):
         standard = [how[name] for name in ("p2cread", "c2pwrite", "errwrite")]
         try:
             files = [place if file == -1 else file for place, file in enumerate(standard)]
-            self.pid = _server_of(os.getpid()).asked(tuple(command), files)
+            self.pid = self._server.asked(tuple(command), files)
             self._ended, self._child_created = os.pidfd_open(self.pid), True
         finally:
             self._close_pipe_fds(*(how[name] for name in _PIPES))  # type: ignore[attr-defined]
@@ -117,7 +142,7 @@ class Popen(subprocess.Popen[AnyStr]):
         if not watch.poll(0 if wait_flags & os.WNOHANG else None):
             return 0, 0
         os.close(self._ended)
-        return self.pid, _server_of(os.getpid()).asked(self.pid)
+        return self.pid, self._server.asked(self.pid)
 
     def _internal_poll(self, *given: Any, **how: Any) -> int | None:
         if self._ended is None:

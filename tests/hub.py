@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -39,9 +39,11 @@ class Hub:
         stuck: files of which the first half is sent, and no more.
         also: commits that are there beside each repository's own.
         stalled: no request is answered while it is true.
+        loaded: modules that processes have from their start; no client of the Hub, which reads the environment.
     """
 
-    def __init__(self, repositories: Mapping[str, Path]) -> None:
+    def __init__(self, repositories: Mapping[str, Path], loaded: Sequence[str] = ()) -> None:
+        self.loaded = loaded
         self.repositories = dict(repositories)
         self.commits: dict[str, str] = {}
         self.counts: Counter[tuple[str, str]] = Counter()
@@ -73,7 +75,8 @@ class Hub:
     def start(self, code: str, home: Path, **more: str) -> subprocess.Popen[str]:
         """A Python process that runs `code`."""
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-        return forked.Popen([sys.executable, "-c", code], env=self.environment(home, **more), text=True, **pipes)  # type: ignore[call-overload,no-any-return]
+        env = self.environment(home, **more)
+        return forked.Popen([sys.executable, "-c", code], also=self.loaded, env=env, text=True, **pipes)
 
     def run(self, code: str, home: Path, **more: str) -> subprocess.CompletedProcess[str]:
         """What a Python process that runs `code` says."""

@@ -23,6 +23,7 @@ from poolsieve.dataflow.store.manifest import read_manifest
 from tests import forked
 from tests.cluster import job_service
 from tests.conftest import fingerprint_of, ledger, run
+from tests.forked import TORCH
 
 pytest.importorskip("open_clip")
 
@@ -123,7 +124,7 @@ def test_the_same_ledger_whatever_happens_on_the_way(demo: Path, usual: Path, tm
     random.seed()
     for _ in range(3):
         _kill_after_first_sign(command, tmp_path / "killed")
-    forked.run(command, capture_output=True, check=True)
+    forked.run(command, also=TORCH, capture_output=True, check=True)
     first = fingerprint_of(usual)
     assert len(first) == 5
     for other in ("workers", "killed"):
@@ -133,7 +134,9 @@ def test_the_same_ledger_whatever_happens_on_the_way(demo: Path, usual: Path, tm
 def _kill_after_first_sign(command: list[str], out: Path) -> None:
     """SIGKILL to the whole group at a random moment after the first new file (it takes seconds to load the model)."""
     before = len(list(out.rglob("*")))
-    process = forked.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    process = forked.Popen(
+        command, also=TORCH, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     for _ in range(600):
         if process.poll() is not None or len(list(out.rglob("*"))) > before:
             break

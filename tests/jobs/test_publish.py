@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,8 +24,10 @@ NAME = "org/kept"
 FILES = 4
 
 
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A decision with its export, that each test gets a copy of."""
+    tmp_path = tmp_path_factory.mktemp("made")
     folder = tmp_path / "pool"
     folder.mkdir()
     for number in range(FILES):
@@ -37,6 +40,11 @@ def out(tmp_path: Path) -> Path:
     poolsieve.run(recipe, tmp_path / "out")
     poolsieve.export(tmp_path / "out", target_bytes=1)
     return tmp_path / "out"
+
+
+@pytest.fixture
+def out(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "out"))
 
 
 def command(out: Path, *options: str) -> list[str]:

@@ -18,6 +18,7 @@ from PIL import Image
 from poolsieve.scoring_models import Clip
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.feeding.driver import score_rows
+from tests.forked import TORCH
 from tests.hub import Hub
 from tests.scoring_models.clip.tiny_clip import DIM, MODEL, PREPROCESS, SIDE, image_bytes, make, pairs
 
@@ -248,7 +249,7 @@ def test_damaged_weights_are_refused(folder: Path, tmp_path: Path, damage: str) 
 
 @pytest.fixture
 def hub(folder: Path, converted: Path) -> Iterator[Hub]:
-    made = Hub({"own/layout": folder, "their/layout": converted})
+    made = Hub({"own/layout": folder, "their/layout": converted}, TORCH)
     yield made
     made.stop()
 
@@ -309,7 +310,7 @@ def test_weights_of_tags_come_through_the_same_cache(tmp_path: Path) -> None:
         folders[repository] = tmp_path / repository
         folders[repository].mkdir(parents=True)
         (folders[repository] / file).write_bytes(b"weights of " + repository.encode())
-    hub = Hub(folders)
+    hub = Hub(folders, TORCH)
     try:
         first = hub.run(TAG_CODE, tmp_path / "hf")
         assert first.stdout.split() == ["open_clip_pytorch_model.bin", "pytorch_model.bin"], first.stderr
@@ -332,7 +333,7 @@ def test_the_file_of_a_tag_is_the_one_that_open_clip_takes(tmp_path: Path) -> No
         folder.mkdir()
         for name in names[i:]:
             (folder / name).write_bytes(name.encode())
-        hub = Hub({"laion/CLIP-ViT-B-32-laion2B-s34B-b79K": folder})
+        hub = Hub({"laion/CLIP-ViT-B-32-laion2B-s34B-b79K": folder}, TORCH)
         found = hub.run((code + ours).format(model=model), tmp_path / f"hf{i}")
         hub.stop()
         theirs, mine = found.stdout.split()
@@ -363,7 +364,7 @@ def test_a_tag_is_loaded_as_open_clip_loads_it(tmp_path: Path) -> None:
     (tmp_path / "small").mkdir()
     state = {name: value.half().contiguous() for name, value in model.state_dict().items()}
     save_file(state, tmp_path / "small" / "open_clip_model.safetensors")
-    hub = Hub({"own/small": tmp_path / "small"})
+    hub = Hub({"own/small": tmp_path / "small"}, TORCH)
     try:
         found = hub.run(TAG_LOADED, tmp_path / "hf")
         assert found.stdout == "the same\n", found.stderr[-1500:]
