@@ -47,7 +47,10 @@ _AT_START = (
 )
 """What is read when an interpreter or a library starts: beginnings of names."""
 
-_PLAIN = {"executable": None, "preexec_fn": None, "pass_fds": (), "shell": False, "umask": -1, "process_group": -1}
+_PLAIN = {
+    **dict.fromkeys(("executable", "preexec_fn", "gid", "gids", "uid")),
+    **{"pass_fds": (), "shell": False, "umask": -1, "process_group": -1},
+}
 
 
 def _read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
@@ -117,12 +120,14 @@ class Popen(subprocess.Popen[AnyStr]):
         how = inspect.signature(start).bind(*given).arguments
         environment = dict(os.environ if how["env"] is None else how["env"])
         folder, line = os.path.abspath(how["cwd"] or "."), _line(how["args"])
-        plain = all(how.get(name, value) == value for name, value in _PLAIN.items())
-        same = hasattr(os, "pidfd_open") and _read_at_start(environment) == self._server.environment
-        if line is None or not (plain and same and os.path.isdir(folder)):
+        plain = all(how.get(name, value) == value for name, value in _PLAIN.items()) and os.path.isdir(folder)
+        if line is None or not plain or not self._starts_alike(environment):
             start(*given)
             return
         self._fork(Command(line, folder, environment, how["start_new_session"]), how)
+
+    def _starts_alike(self, environment: Mapping[str, str]) -> bool:
+        return hasattr(os, "pidfd_open") and _read_at_start(environment) == self._server.environment
 
     def _fork(self, command: Command, how: Mapping[str, Any]) -> None:
         standard = [how[name] for name in ("p2cread", "c2pwrite", "errwrite")]
