@@ -23,6 +23,7 @@ from poolsieve.dataflow.store.out import OutFolder
 from poolsieve.filters import Keep, col, dedup
 from poolsieve.filters.dedup import Duplicates
 from poolsieve.filters.dsl.derive import Derive
+from poolsieve.scoring_models.base.derived import Extent
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 from tests.conftest import decide, fingerprint_of, ledger, run
 
@@ -123,6 +124,12 @@ def test_rows_that_meet_by_rounds_give_the_bytes_of_one_worker(both: Path) -> No
     assert sum(name.startswith("derived/") for name in found) > 4
     for name in ("gathered", "joined"):
         assert set(ledger(both / name).column("reason").to_pylist()) == {None, "dup.exact", "dup.near"}
+
+
+def test_rounds_of_a_pool_too_large_for_one_worker_give_its_bytes(both: Path, tmp_path: Path) -> None:
+    large = Extent(1 << 28, 1 << 40)  # several places, and edges that no worker sees all of
+    run(recipe(both / "pool", best="quality"), tmp_path / "large", at_once=0, extent=large)
+    assert files_of(tmp_path / "large") == files_of(both / "gathered")
 
 
 def test_rounds_and_one_worker_go_on_from_each_others_files(both: Path, tmp_path: Path) -> None:
