@@ -61,10 +61,10 @@ result["stay"] = n - sum(int((np.asarray(some["rank"]) > 0).sum()) for some in l
 def main() -> None:
     """Prints a line for each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("how", nargs="*", choices=HOW, default=HOW)
+    parser.add_argument("how", nargs="*", help="equal, near; both if left out")
     parser.add_argument("--rows", type=int, default=1_000_000)
     given = parser.parse_args()
-    for how in given.how:
+    for how in given.how or HOW:
         found = in_fresh_process(CODE, how, str(given.rows))
         print(
             f"{given.rows:,} {how}: {found['seconds']:.0f} s, {found['memory'] / 1e9:.1f} GB, {found['sent'] / 1e6:.0f} MB sent, "
