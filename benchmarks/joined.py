@@ -27,7 +27,7 @@ import numpy as np
 import pyarrow as pa
 from poolsieve.dataflow.decisions.joining import begun, in_turn, lines_in, met
 from poolsieve.filters.near import Duplicates
-from poolsieve.scoring_models.base.derived import HOME_BITS, LINES, Home, Part
+from poolsieve.scoring_models.base.derived import HOME_BITS, LINES, Extent, Home, Part
 
 count, each, rng = int(sys.argv[1]), int(sys.argv[2]), np.random.default_rng(0)
 hashes = rng.integers(0, 256, (count, 16), dtype=np.uint8)
@@ -73,7 +73,8 @@ for i, (n, own) in enumerate(zip(sizes, there)):
     keys = np.arange(n, dtype=np.uint64) + np.uint64(i << HOME_BITS)
     homes[i] = Home(i, keys, pa.array([f"{i:06d}"] * n), np.arange(n), own)
 begin = time.process_time()
-sent = in_turn(made, homes, count)
+extent = Extent(count, 0)
+sent = in_turn(made, homes, extent)
 lines = pa.concat_tables([lines_in(data for _, data in one) for one in sent[LINES].values()])
 result = {"seconds": time.process_time() - begin, "told": told(lines), "lines": lines.num_rows}
 bytes_of = {name: {place: sum(len(data) for _, data in one) for place, one in found.items()} for name, found in sent.items()}
@@ -81,14 +82,14 @@ result["sent"] = sum(sum(one.values()) for one in bytes_of.values())
 result["blocks"] = sum(len(one) for found in sent.values() for one in found.values())
 most = Counter()
 tracemalloc.start()
-for held in made.rounds:
+for held in made.rounds(0):
     place = max(bytes_of[held.name], key=bytes_of[held.name].get)
     tracemalloc.reset_peak()
     before = tracemalloc.get_traced_memory()[0]
-    for block in met(held, sent[held.name][place], lambda: homes[place], made, count):
+    for block in met(held, sent[held.name][place], lambda: homes[place], made, extent):
         pass
     most[held.name] = tracemalloc.get_traced_memory()[1] - before + bytes_of[held.name][place]
-result["most"], result["where"] = max(most.values()), [round.name for round in made.rounds].index(most.most_common(1)[0][0])
+result["most"], result["where"] = max(most.values()), [round.name for round in made.rounds(0)].index(most.most_common(1)[0][0])
 result["label"], result["edges"] = most["label"], bytes_of["label"][0] // 18
 """
 

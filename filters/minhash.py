@@ -125,7 +125,7 @@ class Chains(Config):
         kept[signed] = signed[kept_by(parts_of)]
         rank[kept == rank] -= len(rank)  # the row that is kept is the first
         rows, alone = np.arange(len(some), dtype=np.uint64), np.arange(len(some))
-        return members.table(named(rows, rank, alone, kept, _agreement(numbers, kept)))
+        return members.table(named(rows, rank, alone, kept, _agreement(numbers, kept), np.zeros_like(rank)))
 
     def values(self, scores: Scores, table: pa.Table) -> Mapping[str, pa.Array]:
         """The lines' columns, and rank 0, size 1 for a row that is in no family."""

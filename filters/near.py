@@ -11,14 +11,15 @@ import pyarrow as pa
 
 from poolsieve.filters.duplicates.bands import Bands
 from poolsieve.filters.duplicates.clusters import Near, clusters, taken
-from poolsieve.filters.duplicates.edges import CAP, least_equal
-from poolsieve.filters.duplicates.families import COLUMNS, Members, report, values
+from poolsieve.filters.duplicates.edges import least_equal
+from poolsieve.filters.duplicates.families import COLUMNS, Members, report, told, values
+from poolsieve.filters.duplicates.giants import CAP
 from poolsieve.filters.duplicates.meetings import Meetings, warn_of
 from poolsieve.filters.duplicates.scores import check_best, check_bytes
 from poolsieve.filters.duplicates.sketch import BINS
 from poolsieve.filters.sketches import HASH_BYTES
 from poolsieve.scoring_models.base.config import Config
-from poolsieve.scoring_models.base.derived import Alive, Block, Home, Part, Round, Scores, Sums
+from poolsieve.scoring_models.base.derived import Alive, Block, Extent, Home, Part, Round, Scores, Sums
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.kinds import short
 
@@ -107,18 +108,19 @@ class Duplicates(Config):
     def _meetings(self) -> Meetings:
         return Meetings(self.hash, self.sketch, self.best, self.near)
 
-    @property
-    def rounds(self) -> tuple[Round, ...]:
+    def rounds(self, size: int) -> tuple[Round, ...]:
         """See `duplicates/meetings.py`."""
-        return self._meetings.rounds
+        return self._meetings.rounds(size)
 
-    def begin(self, home: Home, rows: int) -> Iterator[Block]:
+    def begin(self, home: Home, extent: Extent) -> Iterator[Block]:
         """Hashes of the rows that are at home."""
-        return self._meetings.begin(home, rows)
+        return self._meetings.begin(home, extent)
 
-    def join(self, name: str, heard: Mapping[str, Sequence[bytes]], home: Home | None, rows: int) -> Iterator[Block]:
+    def join(
+        self, name: str, heard: Mapping[str, Sequence[bytes]], home: Home | None, extent: Extent
+    ) -> Iterator[Block]:
         """What one place of a round sends on."""
-        return self._meetings.join(name, heard, home, rows)
+        return self._meetings.join(name, heard, home, extent)
 
     def values(self, scores: Scores, table: pa.Table) -> Mapping[str, pa.Array]:
         """The lines' columns."""
@@ -127,6 +129,10 @@ class Duplicates(Config):
     def report(self, scores: Scores, kept: Alive) -> Sums:
         """See `families.report`."""
         return report(scores, kept)
+
+    def told(self, lines: pa.Table) -> Sums:
+        """See `families.told`."""
+        return told(lines)
 
 
 def _check_share(name: str, value: Any) -> None:

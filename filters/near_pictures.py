@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from poolsieve.filters.duplicates.families import COLUMNS, Members, report, values
+from poolsieve.filters.duplicates.families import COLUMNS, Members, report, told, values
 from poolsieve.filters.duplicates.hamming import CROWD, FURTHEST
 from poolsieve.filters.duplicates.lookalikes import CAP, Looks, picture_clusters
 from poolsieve.filters.duplicates.pictures import BYTES
@@ -96,9 +96,9 @@ class NearPictures(Config):
         return members.some(at).table(found.clusters)
 
     def _warn(self, found: Looks) -> None:
-        if found.clusters.giants:
+        if found.clusters.giants.components:
             said = "%d components of near pictures had more than %d different ones and were split"
-            _log.warning(said, found.clusters.giants, self.cap)
+            _log.warning(said, found.clusters.giants.components, self.cap)
         if found.crowded:
             said = "%d hashes of pictures share parts with more than %d others: near ones among those may be missed"
             _log.warning(said, found.crowded, CROWD)
@@ -110,3 +110,7 @@ class NearPictures(Config):
     def report(self, scores: Scores, kept: Alive) -> Sums:
         """See `families.report`."""
         return report(scores, kept)
+
+    def told(self, lines: pa.Table) -> Sums:
+        """See `families.told`."""
+        return told(lines)

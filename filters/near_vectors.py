@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from poolsieve.filters.duplicates.edges import CAP
-from poolsieve.filters.duplicates.families import COLUMNS, Members, report, values
+from poolsieve.filters.duplicates.families import COLUMNS, Members, report, told, values
+from poolsieve.filters.duplicates.giants import CAP
 from poolsieve.filters.duplicates.meanings import Meanings, meaning_clusters
 from poolsieve.filters.duplicates.scores import check_best
 from poolsieve.filters.duplicates.vectors import WIDEST, directions
@@ -97,9 +97,9 @@ class NearVectors(Config):
         return members.table(made.clusters)
 
     def _warn(self, found: Meanings) -> None:
-        if found.clusters.giants:
+        if found.clusters.giants.components:
             said = "%d components of near embeddings had more than %d different ones and were split"
-            _log.warning(said, found.clusters.giants, self.cap)
+            _log.warning(said, found.clusters.giants.components, self.cap)
         if found.crowded:
             said = "%d clusters of k-means had more than %d embeddings and were split: take more clusters"
             _log.warning(said, found.crowded, self.cap)
@@ -111,6 +111,10 @@ class NearVectors(Config):
     def report(self, scores: Scores, kept: Alive) -> Sums:
         """See `families.report`."""
         return report(scores, kept)
+
+    def told(self, lines: pa.Table) -> Sums:
+        """See `families.told`."""
+        return told(lines)
 
 
 def _is_cosine(value: Any) -> bool:

@@ -15,10 +15,19 @@ from poolsieve.dataflow import fs, progress
 from poolsieve.dataflow.decisions.record import Record, add_counts
 from poolsieve.dataflow.decisions.samples import samples_of
 from poolsieve.dataflow.decisions.selection import counts_of
-from poolsieve.dataflow.decisions.tables import Counts, plain_sums
+from poolsieve.dataflow.decisions.tables import Counts, add_sums, plain_sums
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.program import DeriveStep
-from poolsieve.dataflow.recipes.walk import Cuts, Mask, State, is_quarantined, quarantined, reasons_count, walk
+from poolsieve.dataflow.recipes.walk import (
+    Cuts,
+    Mask,
+    State,
+    gathered_of,
+    is_quarantined,
+    quarantined,
+    reasons_count,
+    walk,
+)
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.layout import ledger_url, uids_url
 from poolsieve.dataflow.store.manifest import ShardLine, read_ledger, read_shards
@@ -136,7 +145,7 @@ def record_of(job: Job, source: Neighbours, state: State, cuts: Cuts) -> Record:
         kept_tokens=None if tokens is None else int(tokens[state.alive].sum()),
         histograms=_histograms(state),
         samples=samples_of(job, source, state, cuts),
-        tallies=_tallies(job, state),
+        tallies=_tallies(job, source, state, cuts),
         nulls={name: int(values.null_count) for name, values in state.scores.items()},
         shards=lines,
     )
@@ -252,10 +261,16 @@ def _histograms(state: State) -> dict[str, dict[int, list[int]]]:
     return out
 
 
-def _tallies(job: Job, state: State) -> dict[str, Counts]:
-    """What derived values add up for the report; see `derived.report`."""
-    told = [step for step in job.program.derived if hasattr(step.derived, "report")]
-    return {step.label: plain_sums(reported(step, state)) for step in told}
+def _tallies(job: Job, source: Neighbours, state: State, cuts: Cuts) -> dict[str, Counts]:
+    """What derived values add up for the report; see `derived.report` and `derived.told`."""
+    steps = [step for step in job.program.derived if hasattr(step.derived, "report")]
+    return {step.label: add_sums(plain_sums(reported(step, state)), _told(step, source, cuts)) for step in steps}
+
+
+def _told(step: DeriveStep, source: Neighbours, cuts: Cuts) -> Counts:
+    """The sums over what was gathered of the rows and stands in no column."""
+    told = getattr(step.derived, "told", None)
+    return {} if told is None else plain_sums(told(gathered_of(source, step, cuts)))
 
 
 def reported(step: DeriveStep, state: State) -> Sums:

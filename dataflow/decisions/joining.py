@@ -22,7 +22,7 @@ from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.leaves import Leaf, write_leaf
 from poolsieve.dataflow.store.neighbours import open_neighbours
 from poolsieve.dataflow.store.stored import open_stored
-from poolsieve.scoring_models.base.derived import HOME_BITS, PATH, Block, Home, Joined, Round
+from poolsieve.scoring_models.base.derived import HOME_BITS, PATH, Block, Extent, Home, Joined, Round
 from poolsieve.scoring_models.base.errors import PoolsieveError
 
 Sent = tuple[str, bytes]
@@ -62,13 +62,13 @@ def home_of(number: int, shards: Sequence[Shard], job: Job, cuts: Cuts, *, at: i
     return Home(number, keys, path, source.rows[alive], scores)
 
 
-def begun(home: Home, derived: Joined, rows: int) -> Iterator[Block]:
+def begun(home: Home, derived: Joined, extent: Extent) -> Iterator[Block]:
     """What a home sends before the first round."""
-    return derived.begin(home, rows)
+    return derived.begin(home, extent)
 
 
 def met(
-    held: Round, sent: Iterable[Sent], home: Callable[[], Home] | None, derived: Joined, rows: int
+    held: Round, sent: Iterable[Sent], home: Callable[[], Home] | None, derived: Joined, extent: Extent
 ) -> Iterator[Block]:
     """What is sent on from one place of a round; `home` gives its rows where it is held at home."""
     heard: Mapping[str, list[bytes]] = defaultdict(list)
@@ -77,7 +77,7 @@ def met(
     for blocks in heard.values():
         blocks.sort()
     if heard:
-        yield from derived.join(held.name, dict(heard), home() if held.at_home and home is not None else None, rows)
+        yield from derived.join(held.name, dict(heard), home() if held.at_home and home is not None else None, extent)
 
 
 def lines_in(blocks: Iterable[bytes]) -> pa.Table:
@@ -92,7 +92,7 @@ def leaf_of(blocks: Iterable[bytes], job: Job, *, at: int) -> Leaf:
     return write_leaf(job.derived_in, step_at(job, at).label, lines_in(blocks))
 
 
-def in_turn(derived: Joined, homes: Mapping[int, Home], rows: int) -> dict[str, dict[int, list[Sent]]]:
+def in_turn(derived: Joined, homes: Mapping[int, Home], extent: Extent) -> dict[str, dict[int, list[Sent]]]:
     """All that is sent, held in one process: round -> place -> blocks and who sent them; lines are under `LINES`."""
     sent: dict[str, dict[int, list[Sent]]] = defaultdict(lambda: defaultdict(list))
 
@@ -101,10 +101,10 @@ def in_turn(derived: Joined, homes: Mapping[int, Home], rows: int) -> dict[str, 
             sent[to][place].append((sender, data))
 
     for home in homes.values():
-        send("", begun(home, derived, rows))
-    for held in derived.rounds:
+        send("", begun(home, derived, extent))
+    for held in derived.rounds(extent.size):
         for place, found in sent[held.name].items():
-            send(held.name, met(held, found, functools.partial(homes.__getitem__, place), derived, rows))
+            send(held.name, met(held, found, functools.partial(homes.__getitem__, place), derived, extent))
     return sent
 
 

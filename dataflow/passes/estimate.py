@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import functools
 import random
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from statistics import NormalDist
 from typing import Any
@@ -23,7 +23,7 @@ from poolsieve.dataflow.recipes.derived import RoleValues, scores_read, spread
 from poolsieve.dataflow.recipes.program import DeriveStep, RuleStep, ScoreStep
 from poolsieve.dataflow.recipes.schedule import Schedule
 from poolsieve.dataflow.runners.needs import RunnerPlan
-from poolsieve.dataflow.store.artefacts import missing
+from poolsieve.dataflow.store.artefacts import missing, role_of
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.layout import rows_folder
 from poolsieve.filters.dsl.env import Env
@@ -63,6 +63,38 @@ class ScorerState(msgspec.Struct, kw_only=True, frozen=True):
     files: dict[str, str]
 
 
+class PoolState(msgspec.Struct, kw_only=True, frozen=True):
+    """Where the pool is."""
+
+    kind: str
+    urls: tuple[str, ...]
+    root: str
+
+
+class ArtefactEstimate(msgspec.Struct, kw_only=True, frozen=True):
+    """A job that comes before the first pass, since a scorer's file is made from another pool, or of the pool itself.
+
+    Attributes:
+        name: of the scorer's step.
+        scorer: name of its class.
+        pool: where it is.
+        role: what is read of it.
+        type: Arrow type of that.
+        shards: of it.
+        bytes: of its files; a tar or compressed lines are read whole, of Parquet one column.
+        artefact: path of the file in OUT.
+    """
+
+    name: str
+    scorer: str
+    pool: PoolState
+    role: str
+    type: str
+    shards: int
+    bytes: int
+    artefact: str
+
+
 class StageEstimate(msgspec.Struct, kw_only=True, frozen=True):
     """A rule, the share of rows that it would keep, and its 95 % interval; a note where no sample tells."""
 
@@ -74,19 +106,11 @@ class StageEstimate(msgspec.Struct, kw_only=True, frozen=True):
     note: str = ""
 
 
-class PoolState(msgspec.Struct, kw_only=True, frozen=True):
-    """Where the pool is."""
-
-    kind: str
-    urls: tuple[str, ...]
-    root: str
-
-
 class PlanReport(msgspec.Struct, kw_only=True, frozen=True):
     """Everything that `poolsieve plan` prints; `runner` where one was named, `projection` where rows were.
 
-    Of `big_files` nobody knows the pieces before a run has split them: their share of the numbers of shards is an
-    estimate, their size over that of a piece.
+    `artefacts` are what is made of other pools before the first pass. Of `big_files` nobody knows the pieces before a
+    run has split them: their share of the numbers of shards is an estimate, their size over that of a piece.
     """
 
     pool: PoolState
@@ -100,6 +124,7 @@ class PlanReport(msgspec.Struct, kw_only=True, frozen=True):
     runner: RunnerPlan | None = None
     projection: Projection | None = None
     big_files: int = 0
+    artefacts: tuple[ArtefactEstimate, ...] = ()
 
 
 def wilson(kept: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -138,9 +163,27 @@ def describe_plan(plan: Plan, *, sample_rows: int = 2000, seed: int = 0) -> Plan
             *schemas(job, shards),
         ),
         passes=tuple(passes(job, shards, plan.unsplit)),
+        artefacts=tuple(_artefacts(plan)),
         scorers=tuple(_scorer_state(job, shards, step) for step in job.program.scorers),
         stages=tuple(estimates(job, shards, sample_rows, seed)) if sample_rows else (),
     )
+
+
+def _artefacts(plan: Plan) -> Iterator[ArtefactEstimate]:
+    for step in plan.job.program.scorers:
+        scorer: Any = step.scorer
+        for found in plan.pools_to_read.get(step.name, ()):
+            located = found.pool.located()
+            yield ArtefactEstimate(
+                name=step.name,
+                scorer=type(scorer).__name__,
+                pool=PoolState(kind=found.pool.kind, urls=found.pool.all_urls, root=located.root),
+                role=role_of(scorer),
+                type=str(found.kind),
+                shards=found.shards,
+                bytes=found.nbytes,
+                artefact=scorer.artefact.removeprefix(f"{plan.job.out}/"),
+            )
 
 
 def _replacing(plan: Plan) -> list[str]:

@@ -30,7 +30,7 @@ from poolsieve.dataflow.store.manifest import SHARDS_SCHEMA, ShardLine
 from poolsieve.dataflow.store.scores import FolderListing
 from poolsieve.dataflow.store.summary import Summary
 from poolsieve.filters.dsl.top import Ranked
-from poolsieve.scoring_models.base.derived import Gathered, is_gathered, is_joined
+from poolsieve.scoring_models.base.derived import Extent, Gathered, is_gathered, is_joined
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -144,7 +144,10 @@ def _gathered(job: Job, shards: Sequence[Shard], cuts: Cuts, at: int) -> float:
 def _met(job: Job, items: Sequence[Item], cuts: Cuts, stop: int) -> int:
     """Bytes that the rounds of the joined value at `stop` hand on, where a large pool has them held."""
     homes = {i: home_of(i, shards_of(item, job), job, cuts, at=stop) for i, item in enumerate(items)}
-    sent = in_turn(joined_at(job, stop), homes, sum(len(home.row) for home in homes.values()))
+    extent = Extent(
+        sum(len(home.row) for home in homes.values()), sum(s.size for item in items for s in shards_of(item, job))
+    )
+    sent = in_turn(joined_at(job, stop), homes, extent)
     blocks = ((to, place, *one) for to, places in sent.items() for place, some in places.items() for one in some)
     return _size(list(enumerate(items))) + _size(list(blocks))
 

@@ -22,7 +22,7 @@ from poolsieve.dataflow.recipes.program import DeriveStep
 from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.leaves import Leaf
-from poolsieve.scoring_models.base.derived import LINES, Home, Round, is_joined
+from poolsieve.scoring_models.base.derived import LINES, Extent, Home, Round, is_joined
 
 Addressed = tuple[str, int, str, bytes]
 """Round, place, sender, block."""
@@ -46,7 +46,7 @@ def by_rounds(job: Job, step: DeriveStep, shards: Sequence[Shard], in_memory: bo
     return is_joined(step.derived) and most is not None and sum(shard.size for shard in shards) > most
 
 
-def joined(pipeline: beam.Pipeline, todo: Any, items: Sequence[Item], job: Job, cuts: Any, at: int) -> Any:
+def joined(pipeline: beam.Pipeline, todo: Any, items: Sequence[Item], job: Job, cuts: Any, at: int, size: int) -> Any:
     """The cuts, with the list of what the rounds of the derived value at step `at` came to.
 
     Args:
@@ -56,21 +56,24 @@ def joined(pipeline: beam.Pipeline, todo: Any, items: Sequence[Item], job: Job, 
         job: what travels to workers.
         cuts: those known.
         at: a step.
+        size: bytes of the pool.
     """
     step, how = tables.step_at(job, at), {"job": job, "cuts": AsSingleton(cuts), "at": at}
-    name, derived = step.label, joining.joined_at(job, at)
+    name, given = step.label, job.options.extent
+    rounds = joining.joined_at(job, at).rounds(size if given is None else given.size)
     rows = todo | f"{name}/Rows" >> beam.Map(rows_of_item, job=job, at=at) | f"{name}/All" >> _sum()
-    how["rows"] = AsSingleton(rows)  # which nobody knows before all shards are scored
+    rows |= f"{name}/Extent" >> beam.Map(_extent, size=size, given=given)
+    how["extent"] = AsSingleton(rows)  # whose rows nobody knows before all shards are scored
     homes = pipeline | f"{name}/Homes" >> beam.Create(list(enumerate(items)), reshuffle=False)
     homes = homes | f"{name}/Spread" >> beam.Reshuffle()
     sent = {"": homes | f"{name}/Begin" >> beam.FlatMap(sent_by_item, **how)}
-    for held in derived.rounds:
+    for held in rounds:
         heard = [sent[one] | f"{name}/{one}To{held.name}" >> beam.FlatMap(_to, to=held.name) for one in held.hears]
         if held.at_home:
             heard.append(homes | f"{name}/Home{held.name}" >> beam.Map(_at_home))
         together = heard | f"{name}/All{held.name}" >> beam.Flatten() | f"{name}/Meet{held.name}" >> beam.GroupByKey()
         sent[held.name] = together | f"{name}/Join{held.name}" >> beam.FlatMap(sent_by_place, held=held, **how)
-    return _listed(pipeline, sent[derived.rounds[-1].name], job, cuts, at, name)
+    return _listed(pipeline, sent[rounds[-1].name], job, cuts, at, name)
 
 
 def _listed(pipeline: beam.Pipeline, sent: Any, job: Job, cuts: Any, at: int, name: str) -> Any:
@@ -79,6 +82,10 @@ def _listed(pipeline: beam.Pipeline, sent: Any, job: Job, cuts: Any, at: int, na
     seed = pipeline | f"{name}/Start" >> beam.Create([None])
     how = {"job": job, "cuts": AsSingleton(cuts), "at": at}
     return seed | f"{name}/List" >> beam.Map(list_of_leaves, leaves=AsList(leaves), **how)
+
+
+def _extent(rows: int, size: int, given: Extent | None) -> Extent:
+    return Extent(rows, size) if given is None else given
 
 
 def _sum() -> Any:
@@ -103,15 +110,15 @@ def rows_of_item(item: Item, job: Job, *, at: int) -> int:
 
 
 @progress.for_run
-def sent_by_item(numbered: tuple[int, Item], job: Job, cuts: Cuts, rows: int, *, at: int) -> list[Addressed]:
+def sent_by_item(numbered: tuple[int, Item], job: Job, cuts: Cuts, extent: Extent, *, at: int) -> list[Addressed]:
     """What the rows of an item send at the beginning."""
     home = _home(*numbered, job, cuts, at)
-    return [(to, place, "", data) for to, place, data in joining.begun(home, joining.joined_at(job, at), rows)]
+    return [(to, place, "", data) for to, place, data in joining.begun(home, joining.joined_at(job, at), extent)]
 
 
 @progress.for_run
 def sent_by_place(
-    together: tuple[int, Iterable[Any]], job: Job, cuts: Cuts, rows: int, *, at: int, held: Round
+    together: tuple[int, Iterable[Any]], job: Job, cuts: Cuts, extent: Extent, *, at: int, held: Round
 ) -> list[Addressed]:
     """What one place of a round sends on."""
     number, found = together
@@ -122,7 +129,7 @@ def sent_by_place(
         else:
             sent.append((sender, what))
     home = None if item is None else partial(_home, number, item, job, cuts, at)
-    made = joining.met(held, sent, home, joining.joined_at(job, at), rows)
+    made = joining.met(held, sent, home, joining.joined_at(job, at), extent)
     return [(to, place, held.name, data) for to, place, data in made]
 
 

@@ -87,7 +87,7 @@ def build(
         if stop is not None:
             step = job.program.steps[stop]
             if isinstance(step, DeriveStep) and by_rounds(job, step, shards, in_memory):
-                cuts = joined(pipeline, todo, items, job, cuts, stop)
+                cuts = joined(pipeline, todo, items, job, cuts, stop, sum(shard.size for shard in shards))
             else:
                 cuts = _marked(pipeline, todo, job, cuts, stop, first, left_by)
     content = _content(pipeline, todo, job, cuts)

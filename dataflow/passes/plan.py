@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
@@ -22,16 +22,16 @@ from poolsieve.dataflow.recipes.program import Program
 from poolsieve.dataflow.recipes.recipe import Pool, Recipe
 from poolsieve.dataflow.recipes.source import RecipeSource
 from poolsieve.dataflow.recipes.walk import Cuts
+from poolsieve.dataflow.store.artefacts import OwnPool, pools_to_read
 from poolsieve.dataflow.store.fingerprints import changed_functions, scorer_parts, stored_facts, stored_parts
 from poolsieve.dataflow.store.job import Job, Options
-from poolsieve.dataflow.store.layout import (
-    retried_url,
-)
+from poolsieve.dataflow.store.layout import derived_url, retried_url
 from poolsieve.dataflow.store.manifest import Manifest, pool_id, read_manifest, read_shards
 from poolsieve.dataflow.store.models import use_models
 from poolsieve.dataflow.store.pins import keep, pins_of
 from poolsieve.dataflow.store.settings import stored_scorers
 from poolsieve.dataflow.store.splits import StoredSplits
+from poolsieve.filters.dsl.cuts import Table
 from poolsieve.scoring_models.base.arrow import type_named
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 from poolsieve.scoring_models.devices.replicas import takes_devices
@@ -49,6 +49,7 @@ class Plan:
         warnings: for people.
         unsplit: those of the shards that are big files whose pieces nobody knows yet; `splitting` finds them.
         other_pool: what to say if the current decision in OUT is of another pool; else empty.
+        pools_to_read: name of a scorer -> the pools that its artefact is made from first; of those that have none yet.
     """
 
     job: Job
@@ -57,6 +58,7 @@ class Plan:
     warnings: tuple[str, ...] = ()
     other_pool: str = ""
     unsplit: tuple[Shard, ...] = ()
+    pools_to_read: Mapping[str, tuple[OwnPool, ...]] = field(default_factory=dict)
 
     @property
     def pieces(self) -> int:
@@ -142,6 +144,7 @@ def prepare(
         commits=commits(),
     )
     _check_access(job, listing.shards)
+    _check_tables(job)
     return Plan(
         job,
         listing.shards,
@@ -149,6 +152,7 @@ def prepare(
         (*changed_functions(parts, stored_scorers(out)), *pins.moved()),
         _other_pool(out, files, listing.shards),
         listing.unsplit,
+        {step.name: found for step in job.program.scorers if (found := tuple(pools_to_read(step.scorer, pins)))},
     )
 
 
@@ -188,6 +192,17 @@ def _check_access(job: Job, shards: Sequence[Shard]) -> None:
         check = getattr(step.scorer, "check_access", None)
         if check and (job.options.retry_quarantined or not all(map(job.score_files("plan", step).urls, shards))):
             check()
+
+
+def _check_tables(job: Job) -> None:
+    """Refuses frozen cuts whose gathered lines are in another OUT."""
+    for step in job.program.derived:
+        for table in job.frozen.get(step.label, {}).values():
+            if isinstance(table, Table) and table.file and not fs.exists(derived_url(job.out, table.file)):
+                raise PlanError(
+                    f"--cuts: {step.label!r} names {table.file}, which is not in {job.out}. What an earlier run "
+                    "gathered is good in its own OUT alone: take this name out of the cuts, and it is gathered anew"
+                )
 
 
 def _other_pool(out: str, files: PoolFiles, shards: Sequence[Shard]) -> str:
@@ -298,6 +313,7 @@ def prepare_stored(
         compare=found.decision,
         retried=fs.exists(retried_url(out)),
     )
+    _check_tables(job)
     return Plan(job, shards, found.pool.gaps, _elsewhere(out, given.pool, pool))
 
 

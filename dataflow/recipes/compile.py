@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from poolsieve.dataflow.pools.casts import is_bytes
 from poolsieve.dataflow.pools.formats.base import UID
 from poolsieve.dataflow.recipes.derived import DerivedRole, FromScore, NoRole, RoleSource
 from poolsieve.dataflow.recipes.program import DeriveStep, Program, RuleStep, ScoreStep, Step
@@ -31,7 +32,7 @@ from poolsieve.scoring_models.base.errors import PlanError, unknown_name
 from poolsieve.scoring_models.base.functions import FunctionScorer
 from poolsieve.scoring_models.base.kinds import short
 from poolsieve.scoring_models.base.outcomes import BLIND, SIGHTED
-from poolsieve.scoring_models.base.scorer import Scorer, is_scorer, knows_facts, score_names
+from poolsieve.scoring_models.base.scorer import Scorer, TextScorer, is_scorer, knows_facts, score_names
 
 LEDGER = ("path", "row", "uid", "keep", "reason")
 """Columns that a ledger has, or is given when it is read, whatever the recipe: no score is called so."""
@@ -226,6 +227,11 @@ class _Builder:
                 raise PlanError(f"{where} reads {role!r} as text, but it is {kind}: name a field in it, as {example}")
             if pa.types.is_nested(kind) or pa.types.is_primitive(kind):
                 raise PlanError(f"{where} reads {role!r} as text, but it is {kind}: name a column of text")
+            if isinstance(made, TextScorer) and is_bytes(kind):
+                raise PlanError(
+                    f"{where} reads {role!r} as text, but it is {kind}: declare the column as the pool's text, as "
+                    "text='<column>', which reads UTF-8 and says which rows have none"
+                )
 
     def add_rule(self, where: str, place: str, rule: Rule) -> None:
         """One more rule step, after score steps for what it names and nobody has scored yet."""

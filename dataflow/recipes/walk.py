@@ -169,8 +169,13 @@ def _table(source: ScoreSource, step: DeriveStep, cuts: Cuts) -> Any:
     if is_pooled(step.derived):
         return {group: found.sums for group, found in cuts[step.label].items() if isinstance(found, Table)}
     if is_gathered(step.derived):
-        return next(source.gathered(found) for found in cuts[step.label].values() if isinstance(found, Table))
+        return gathered_of(source, step, cuts)
     return None
+
+
+def gathered_of(source: ScoreSource, step: DeriveStep, cuts: Cuts) -> pa.Table:
+    """What was gathered of the source's rows for a derived value, null lines for rows of which nothing was."""
+    return next(source.gathered(found) for found in cuts[step.label].values() if isinstance(found, Table))
 
 
 def _needed(state: State, source: ScoreSource, step: ScoreStep, cuts: Cuts) -> Mask:

@@ -21,7 +21,7 @@ import dataclasses
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -66,6 +66,43 @@ def own_pools(scorer: Any, pins: Pins) -> dict[str, Pool]:
 def on_hub(pools: Mapping[str, Pool]) -> dict[str, list[str]]:
     """Name of a pool -> its URLs, of those that have any on the Hub."""
     return {name: list(pool.all_urls) for name, pool in pools.items() if any(map(Place.of, pool.all_urls))}
+
+
+class OwnPool(NamedTuple):
+    """A pool that an artefact is made from.
+
+    Attributes:
+        name: that its scorer has for it.
+        pool: at its commits.
+        shards: how many it has.
+        nbytes: of its files.
+        kind: Arrow type of the role that is read.
+    """
+
+    name: str
+    pool: Pool
+    shards: int
+    nbytes: int
+    kind: pa.DataType
+
+
+def pools_to_read(scorer: Any, pins: Pins) -> list[OwnPool]:
+    """The pools that are read for a scorer's artefact; none where it is there, or it needs none.
+
+    Raises:
+        PlanError: for a pool of which the scorer can make nothing.
+    """
+    return [_own_pool(scorer, name, pool) for name, pool in own_pools(scorer, pins).items()] if missing(scorer) else []
+
+
+def _own_pool(scorer: Any, name: str, pool: Pool) -> OwnPool:
+    with _naming(scorer, name):
+        files = pool.located()
+        shards = files.listing().shards
+        kind = files.role_types(shards)[role_of(scorer)]
+    if hasattr(scorer, "check_pool"):
+        scorer.check_pool(f"{_called(scorer)} {name!r}", kind)
+    return OwnPool(name, pool, len(shards), sum(shard.size for shard in shards), kind)
 
 
 def artefact_id(scorer: Any, pools: Mapping[str, Pool]) -> str:

@@ -28,6 +28,7 @@ from poolsieve.dataflow.store.scores import FolderListing
 from poolsieve.dataflow.store.session import Session, session_of
 from poolsieve.dataflow.store.settings import ScorerParts, check_settings, stored_settings
 from poolsieve.scoring_models.base.config import JsonObject, digest
+from poolsieve.scoring_models.base.derived import Extent
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.scorer import has_model
 from poolsieve.scoring_models.devices.replicas import load_on
@@ -47,6 +48,7 @@ class Options:
         models: URL where models of the Hub are looked for first; see `store.models`.
         at_once: bytes of a pool up to which one worker sees all rows of a joined derived value, where more are met by
             rounds; None: as many as pay, and all where what is shuffled lies in one process.
+        extent: how large the pool is taken to be where rounds are laid out; None: as it is.
 
     Raises:
         PlanError: for a rate that is no share.
@@ -58,6 +60,7 @@ class Options:
     devices: tuple[str, ...] = ()
     models: str = ""
     at_once: int | None = None
+    extent: Extent | None = None
 
     def __post_init__(self) -> None:
         most = self.max_error_rate

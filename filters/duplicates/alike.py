@@ -9,7 +9,8 @@ import numpy as np
 from poolsieve.filters.duplicates import runs
 from poolsieve.filters.duplicates.bands import Edges, Rows
 from poolsieve.filters.duplicates.clusters import Clusters, named
-from poolsieve.filters.duplicates.edges import CAP, Counts, capped
+from poolsieve.filters.duplicates.edges import Counts
+from poolsieve.filters.duplicates.giants import CAP, capped
 from poolsieve.filters.duplicates.leaders import Alike, Led, taken
 from poolsieve.filters.duplicates.roots import Ints
 
@@ -58,15 +59,17 @@ def families(
         cap: sketches of the largest component.
     """
     one = groups.best(rank)
-    led, giants = _led(rank[one], measure, cap)
+    split = np.zeros(len(rows), dtype=np.int64)
+    led, split[one] = _led(rank[one], measure, cap)
     leader, equal = best.copy(), np.full(len(rows), measure.own)
     leader[groups.at], equal[groups.at] = one[led.leader[groups.group]], led.equal[groups.group]
     leader, equal = leader[best], equal[best]
-    return named(rows, rank, best, leader, np.zeros(0, np.float32))._replace(giants=giants), equal
+    return named(rows, rank, best, leader, np.zeros(0, np.float32), split), equal
 
 
-def _led(rank: Ints, measure: Measure, cap: int) -> tuple[Led, int]:
-    found, giants = capped(measure.edges, measure.equal, cap)
-    labels = np.arange(len(rank), dtype=np.uint64)
-    labels[found.rows.astype(np.int64)] = found.labels
-    return taken(labels, rank, measure.alike, measure.least, measure.own), giants
+def _led(rank: Ints, measure: Measure, cap: int) -> tuple[Led, Ints]:
+    found = capped(measure.edges, measure.equal, cap)
+    labels, split = np.arange(len(rank), dtype=np.uint64), np.zeros(len(rank), dtype=np.int64)
+    at = found.rows.astype(np.int64)
+    labels[at], split[at] = found.labels, found.size_before()
+    return taken(labels, rank, measure.alike, measure.least, measure.own), split

@@ -11,7 +11,8 @@ import numpy as np
 from poolsieve.filters.duplicates import runs
 from poolsieve.filters.duplicates.bands import Bands, Edges, Rows, distinct, stars
 from poolsieve.filters.duplicates.characters import Bytes
-from poolsieve.filters.duplicates.edges import CAP, Counts, capped, counted, least_equal
+from poolsieve.filters.duplicates.edges import Counts, counted, least_equal
+from poolsieve.filters.duplicates.giants import CAP, Giants, capped
 from poolsieve.filters.duplicates.leaders import Led, best_equal, best_first, leaders
 from poolsieve.filters.duplicates.roots import Ints
 from poolsieve.filters.duplicates.sketch import BINS, Floats, estimate
@@ -47,7 +48,7 @@ class Clusters(NamedTuple):
         copy: int64 (n,): 0 for the best of the rows with the same hash, then from the best on.
         similarity: float32 (n,): to that one, 1 for itself and its copies.
         of: uint64 (n,): that one.
-        giants: components that had more rows than the cap.
+        split: int64 (n,): how many rows its component had before it was split, 0 where it was not; copies have 0.
     """
 
     cluster: Rows
@@ -56,7 +57,12 @@ class Clusters(NamedTuple):
     copy: Ints
     similarity: Floats
     of: Rows
-    giants: int = 0
+    split: Ints
+
+    @property
+    def giants(self) -> Giants:
+        """Those components that were split."""
+        return Giants.of(self.split)
 
 
 def clusters(
@@ -74,23 +80,24 @@ def clusters(
     """
     rank = best_first(score, hashes, rows)
     best = best_equal(hashes, rank)
-    leader, equal, giants = best.copy(), np.full(len(rows), BINS, dtype=np.int16), 0
+    leader, equal = best.copy(), np.full(len(rows), BINS, dtype=np.int16)
+    split = np.zeros(len(rows), dtype=np.int64)
     if sketches is not None and some is not None:
         each = np.flatnonzero((best == np.arange(len(rows))) & some)
         each = each[np.argsort(rows[each])]
-        found, giants = _near(rows[each], taken(sketches, each), rank[each], near)
+        found, split[each] = _near(rows[each], taken(sketches, each), rank[each], near)
         leader[each], equal[each] = each[found.leader], found.equal
         leader, equal = leader[best], equal[best]
-    return named(rows, rank, best, leader, estimate(equal))._replace(giants=giants)
+    return named(rows, rank, best, leader, estimate(equal), split)
 
 
-def _near(rows: Rows, sketches: Bytes, rank: Ints, near: Near) -> tuple[Led, int]:
-    """The leader of each of n rows, ascending, that are no copies of one another."""
-    edges, equal = verified(rows, sketches, near)
-    found, giants = capped(edges, equal, near.cap)
-    labels = rows.copy()
-    labels[np.searchsorted(rows, found.rows)] = found.labels
-    return leaders(labels, rank, sketches, least_equal(near.leader)), giants
+def _near(rows: Rows, sketches: Bytes, rank: Ints, near: Near) -> tuple[Led, Ints]:
+    """The leader of each of n rows, ascending, that are no copies of one another, and `Clusters.split`."""
+    found = capped(*verified(rows, sketches, near), near.cap)
+    labels, split = rows.copy(), np.zeros(len(rows), dtype=np.int64)
+    at = np.searchsorted(rows, found.rows)
+    labels[at], split[at] = found.labels, found.size_before()
+    return leaders(labels, rank, sketches, least_equal(near.leader)), split
 
 
 def taken(values: Bytes, at: Ints) -> Bytes:
@@ -133,7 +140,7 @@ class _Groups(NamedTuple):
         return made
 
 
-def named(rows: Rows, rank: Ints, best: Ints, leader: Ints, similarity: Floats) -> Clusters:
+def named(rows: Rows, rank: Ints, best: Ints, leader: Ints, similarity: Floats, split: Ints) -> Clusters:
     """Clusters of n rows of which it is known which one stands for each.
 
     Args:
@@ -142,6 +149,7 @@ def named(rows: Rows, rank: Ints, best: Ints, leader: Ints, similarity: Floats) 
         best: int64 (n,), the place of the best row with the same hash.
         leader: int64 (n,), the place of the row that stands for each.
         similarity: float32 (n,), to that one.
+        split: int64 (n,), see `Clusters`.
     """
     groups = _Groups.of(leader, rank)
     least = np.minimum.reduceat(rows[groups.order], groups.firsts) if len(rows) else rows
@@ -152,4 +160,5 @@ def named(rows: Rows, rank: Ints, best: Ints, leader: Ints, similarity: Floats) 
         copy=_Groups.of(best, rank).places(),
         similarity=similarity,
         of=rows[leader],
+        split=split,
     )

@@ -26,8 +26,8 @@ COLUMNS: Mapping[str, pa.DataType] = {
 }
 """See `filters/dedup.py`."""
 
-SIZES, SIMILARITY = "sizes", "similarity"
-"""Groups of what `report` counts."""
+SIZES, SIMILARITY, SPLIT = "sizes", "similarity", "split"
+"""Groups of what `report` and `told` count; lines have the last as a column that is in no ledger."""
 
 
 class Members(NamedTuple):
@@ -81,7 +81,7 @@ class Members(NamedTuple):
 
 
 def lines(path: Any, row: Any, found: Clusters, places: Callable[[Rows], Ints]) -> pa.Table:
-    """A line for each row of a cluster of two or more.
+    """A line for each row of a cluster of two or more, or of a component that was split.
 
     Args:
         path: string (n,).
@@ -90,24 +90,32 @@ def lines(path: Any, row: Any, found: Clusters, places: Callable[[Rows], Ints]) 
         places: where rows, as `found` names them, are among these.
     """
 
+    some = told_of(found)
+    alone = found.size[some] == 1  # as a row without a line, but for what it was in
+
     def names(rows: Rows) -> Any:
-        at = pa.array(places(rows), pa.int64())
+        at = pa.array(places(rows), pa.int64(), mask=alone)
         return pc.binary_join_element_wise(path.take(at), row.take(at).cast(pa.string()), ":")
 
-    several = found.size > 1
-    at = pa.array(np.flatnonzero(several), pa.int64())
+    at = pa.array(np.flatnonzero(some), pa.int64())
     return pa.table(
         {
             PATH: path.take(at),
             ROW: row.take(at),
-            "cluster": names(found.cluster[several]),
-            "size": found.size[several],
-            "rank": found.rank[several],
-            "copy": found.copy[several],
-            "similarity": found.similarity[several],
-            "of": names(found.of[several]),
+            "cluster": names(found.cluster[some]),
+            "size": found.size[some],
+            "rank": found.rank[some],
+            "copy": found.copy[some],
+            "similarity": pa.array(found.similarity[some], pa.float32(), mask=alone),
+            "of": names(found.of[some]),
+            SPLIT: found.split[some],
         }
     )
+
+
+def told_of(found: Clusters) -> Bools:
+    """bool (n,): which rows have a line."""
+    return (found.size > 1) | (found.split > 0)
 
 
 def bytes_in(values: pa.Array, width: int) -> tuple[Bytes, Bools]:
@@ -159,6 +167,14 @@ def report(scores: Scores, kept: Alive) -> Sums:
         SIZES: _counted(_size_class(size[stands])),
         SIMILARITY: _counted(np.floor(alike.astype(np.float64) * 100).astype(np.int64)),
     }
+
+
+def told(lines: pa.Table) -> Sums:
+    """Rows of components that were split, by how many rows their component had; of lines of an earlier version none."""
+    if SPLIT not in lines.column_names:
+        return {}
+    sizes = np.asarray(lines.column(SPLIT).combine_chunks().fill_null(0))
+    return {SPLIT: _counted(sizes[sizes > 0])}
 
 
 def size_class(least: int) -> tuple[int, int]:

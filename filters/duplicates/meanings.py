@@ -18,7 +18,7 @@ from poolsieve.filters.duplicates.bands import Edges, Rows
 from poolsieve.filters.duplicates.cells import centres, members, nearest_two
 from poolsieve.filters.duplicates.characters import Bytes
 from poolsieve.filters.duplicates.clusters import Bools, Clusters
-from poolsieve.filters.duplicates.edges import CAP
+from poolsieve.filters.duplicates.giants import CAP
 from poolsieve.filters.duplicates.hamming import thinned
 from poolsieve.filters.duplicates.leaders import best_equal, best_first
 from poolsieve.filters.duplicates.roots import Ints

@@ -68,6 +68,9 @@ def _print(found: PlanReport) -> None:
     click.echo(f"pool     {found.shards} shards{about}, {size_text(found.bytes)}, {found.pool.root}")
     for gap in found.gaps[:5]:
         click.echo(f"gap      {gap}")
+    for made in found.artefacts:
+        read = f"reads {made.role!r} of {made.shards:,} shards, {size_text(made.bytes)}, {made.pool.root}"
+        click.echo(f"first    {read}: {made.scorer} of {made.name}, to {made.artefact}")
     for i, reading in enumerate(found.passes, 1):
         steps = ", ".join(reading.steps)
         click.echo(f"pass {i}   reads {reading.shards} shards, ~{size_text(reading.nbytes)}: {steps}")

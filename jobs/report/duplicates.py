@@ -10,7 +10,8 @@ import msgspec
 from poolsieve.dataflow.decisions.record import SAMPLES
 from poolsieve.dataflow.decisions.samples import FAMILY_ROWS
 from poolsieve.dataflow.store.summary import Facts, Sample, Summary
-from poolsieve.filters.duplicates.families import COLUMNS, SIMILARITY, SIZES, size_class
+from poolsieve.filters.duplicates.families import COLUMNS, SIMILARITY, SIZES, SPLIT, size_class
+from poolsieve.filters.duplicates.giants import Giants
 from poolsieve.jobs.report.bars import Bars
 from poolsieve.jobs.report.charts import Chart, Tick, chart_of
 from poolsieve.jobs.report.diff import Piece, diff
@@ -65,6 +66,14 @@ class SizeLine(msgspec.Struct, kw_only=True, frozen=True):
     clusters: int
 
 
+class Split(msgspec.Struct, kw_only=True, frozen=True):
+    """Components that had too many rows and were split: how many, the rows of the largest, and of all of them."""
+
+    components: int
+    largest: int
+    rows: int
+
+
 class Duplicated(msgspec.Struct, kw_only=True, frozen=True):
     """One derived value of `dedup.*`.
 
@@ -76,6 +85,7 @@ class Duplicated(msgspec.Struct, kw_only=True, frozen=True):
         above: near rows that resemble the row kept least.
         below: rows that both stayed, the most alike.
         looked_at: rows among which these were looked for; 0 where they weren't.
+        split: of components; None where none had to be.
     """
 
     name: str
@@ -87,6 +97,7 @@ class Duplicated(msgspec.Struct, kw_only=True, frozen=True):
     above: list[Pair]
     below: list[Pair]
     looked_at: int
+    split: Split | None
 
     def without_images(self) -> Duplicated:
         """The same without thumbnails, for `report.json`."""
@@ -177,7 +188,13 @@ def _duplicated(facts: Facts, summary: Summary, name: str, finder: Finder | None
         above=list(_above(summary, name, finder, found)) if finder is not None else [],
         below=[_pair(_plain(p.first), _plain(p.second), p.similarity, found) for p in pairs],
         looked_at=looked_at,
+        split=_split(tallies.get(SPLIT, {})),
     )
+
+
+def _split(rows: Mapping[str, int]) -> Split | None:
+    found = Giants.counted({int(size): n for size, n in rows.items()})
+    return Split(**found._asdict()) if found.components else None
 
 
 def _size_line(least: int, clusters: int) -> SizeLine:

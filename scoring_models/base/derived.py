@@ -92,6 +92,18 @@ class Block(NamedTuple):
     data: bytes
 
 
+class Extent(NamedTuple):
+    """How large a pool is.
+
+    Attributes:
+        rows: alive or not, all of them.
+        size: bytes of its files.
+    """
+
+    rows: int
+    size: int
+
+
 class Round(NamedTuple):
     """One meeting of what was sent.
 
@@ -148,6 +160,14 @@ class Reported(Derived, Protocol):
         ...
 
 
+class Told(Reported, Protocol):
+    """One that is gathered, and of whose table the report says what stands in no column."""
+
+    def told(self, lines: pa.Table) -> Sums:
+        """Exact sums over what was gathered of a shard's rows, null lines for rows of which nothing was."""
+        ...
+
+
 class Pooled(Derived, Protocol):
     """One that needs sums over the pool."""
 
@@ -171,26 +191,30 @@ class Joined(Gathered, Protocol):
     """One whose table is also found by rounds. They give the lines that `gather` gives, with the derived columns alone.
 
     Each round brings together what was sent to one of its places. Nothing may depend on the order in which it came:
-    blocks are sorted. `rows` is the number of rows of the pool, alive or not, which says how many places are needed.
+    blocks are sorted. How many places are needed follows from the extent of the pool.
     """
 
-    @property
-    def rounds(self) -> tuple[Round, ...]:
-        """In order: each hears of earlier ones alone, and the last one of all sends to `LINES`."""
+    def rounds(self, size: int) -> tuple[Round, ...]:
+        """In order: each hears of earlier ones alone, and the last one of all sends to `LINES`.
+
+        Nobody knows how many rows there are when the rounds are laid out, but how many bytes: `Extent.size`.
+        """
         ...
 
-    def begin(self, home: Home, rows: int) -> Iterator[Block]:
+    def begin(self, home: Home, extent: Extent) -> Iterator[Block]:
         """What the rows of a home send."""
         ...
 
-    def join(self, name: str, heard: Mapping[str, Sequence[bytes]], home: Home | None, rows: int) -> Iterator[Block]:
+    def join(
+        self, name: str, heard: Mapping[str, Sequence[bytes]], home: Home | None, extent: Extent
+    ) -> Iterator[Block]:
         """What is sent on from one place of a round.
 
         Args:
             name: of the round.
             heard: round that sent -> its blocks, sorted. There is at least one.
             home: the rows that are at home there; None unless the round is `at_home`.
-            rows: of the pool.
+            extent: of the pool.
         """
         ...
 

@@ -16,7 +16,7 @@ import poolsieve
 from poolsieve.dataflow import Pool
 from poolsieve.dataflow.passes.plan import prepare
 from poolsieve.dataflow.recipes.source import RecipeSource
-from poolsieve.filters import ExactHash, Score, dedup
+from poolsieve.filters import ExactHash, Score, dedup, lines
 from poolsieve.filters.against import Against, equals, pairs
 from poolsieve.filters.duplicates.bands import Bands
 from poolsieve.filters.duplicates.others import MOST, NONE, Nearest
@@ -153,6 +153,20 @@ def test_a_plan_makes_no_artefact(pools: tuple[Pool, Pool, Path], tmp_path: Path
     made = poolsieve.plan(pools[0] | dedup.minhash(against=pools[1]), tmp_path / "out")
     assert [one.sampled for one in made.stages if one.reason == "dup.against"] == [0]
     assert not (tmp_path / "out").exists()
+
+
+def test_a_plan_shows_what_is_read_of_other_pools_first(pools: tuple[Pool, Pool, Path], tmp_path: Path) -> None:
+    made = pools[0] | lines.repeated(pools[0]) | dedup.minhash(against=pools[1])
+    found = {one.name: one for one in poolsieve.plan(made, tmp_path / "out").artefacts}
+    for name, scorer, pool in (("dup.against", "Against", "other"), ("lines", "Repeated", "mine")):
+        files = list((pools[2] / pool).glob("*.parquet"))
+        one = found.pop(next(key for key in found if key.startswith(name)))
+        assert one.shards == len(files) == 2 and one.bytes == sum(file.stat().st_size for file in files)
+        assert one.pool.root.endswith(pool) and (one.role, one.type, one.scorer) == ("text", "string", scorer)
+        assert one.artefact.startswith("artefacts/")
+    assert not found
+    run(made, tmp_path / "out")
+    assert poolsieve.plan(made, tmp_path / "out").artefacts == ()
 
 
 def test_wrong_pools_are_refused(pools: tuple[Pool, Pool, Path], tmp_path: Path) -> None:

@@ -16,13 +16,14 @@ import pytest
 import poolsieve
 from poolsieve.dataflow import Pool
 from poolsieve.dataflow.passes.again import unchanged
-from poolsieve.dataflow.passes.plan import prepare
+from poolsieve.dataflow.passes.plan import prepare, prepare_stored
 from poolsieve.dataflow.recipes.recipe import Recipe
 from poolsieve.dataflow.store.manifest import read_cuts, read_manifest
 from poolsieve.dataflow.store.out import OutFolder
 from poolsieve.filters import Keep, col, dedup
 from poolsieve.filters.dedup import Duplicates
 from poolsieve.filters.dsl.derive import Derive
+from poolsieve.scoring_models.base.derived import Extent
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 from tests.conftest import decide, fingerprint_of, ledger, run
 
@@ -123,6 +124,12 @@ def test_rows_that_meet_by_rounds_give_the_bytes_of_one_worker(both: Path) -> No
     assert sum(name.startswith("derived/") for name in found) > 4
     for name in ("gathered", "joined"):
         assert set(ledger(both / name).column("reason").to_pylist()) == {None, "dup.exact", "dup.near"}
+
+
+def test_rounds_of_a_pool_too_large_for_one_worker_give_its_bytes(both: Path, tmp_path: Path) -> None:
+    large = Extent(1 << 28, 1 << 40)  # several places, and edges that no worker sees all of
+    run(recipe(both / "pool", best="quality"), tmp_path / "large", at_once=0, extent=large)
+    assert files_of(tmp_path / "large") == files_of(both / "gathered")
 
 
 def test_rounds_and_one_worker_go_on_from_each_others_files(both: Path, tmp_path: Path) -> None:
@@ -232,6 +239,28 @@ def test_scores_of_another_kind_are_refused_when_planned(pool: Path, tmp_path: P
         prepare(recipe(pool, best="kind"), str(tmp_path / "out"))
     with pytest.raises(PlanError, match="the score of an ExactHash is needed"):
         prepare(recipe(pool) | Derive(again=Duplicates(hash="quality")), str(tmp_path / "out"))
+
+
+def test_bytes_that_are_declared_as_such_are_refused_when_planned(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"page": pa.array([b"\xff one two three four five"], pa.binary())}), tmp_path / "p.parquet")
+    pool = Pool.parquet(f"{tmp_path}/p.parquet", body="page", text="page")
+    for made in (dedup.minhash(text="body"), dedup.fineweb(text="body")):
+        with pytest.raises(PlanError, match=r"'body' as text, but it is binary: declare.*text='<column>'"):
+            prepare(pool | made, str(tmp_path / "out"))
+    prepare(pool | dedup.exact(role="body"), str(tmp_path / "out"))  # bytes may be equal
+    assert run(pool | dedup.minhash(), tmp_path / "out").reasons == {"quarantine.text_utf8": 1}
+
+
+def test_cuts_of_another_out_are_refused_when_planned(both: Path, tmp_path: Path) -> None:
+    made = recipe(both / "pool", best="quality")
+    cuts = read_cuts(both / "joined" / "decisions" / read_manifest(str(both / "joined")).decision / "cuts.json")
+    prepare(made, str(both / "joined"), frozen=cuts)
+    with pytest.raises(PlanError, match=r"--cuts: 'dup.cluster' names .*-files.parquet, .*its own OUT alone"):
+        prepare(made, str(tmp_path / "other"), frozen=cuts)
+    out = shutil.copytree(both / "gathered", tmp_path / "copy")
+    shutil.rmtree(out / "derived")
+    with pytest.raises(PlanError, match=r"--cuts: 'dup.cluster'"):
+        prepare_stored(made, str(out), frozen=cuts)
 
 
 @pytest.mark.parametrize("at_once", [None, 0])

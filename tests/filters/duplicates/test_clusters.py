@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from poolsieve.filters.duplicates.bands import RECORD, Bands, packed, stars
 from poolsieve.filters.duplicates.clusters import Clusters, Near, clusters
 from poolsieve.filters.duplicates.components import components
-from poolsieve.filters.duplicates.edges import capped, counted, equal_bytes, least_equal
+from poolsieve.filters.duplicates.edges import counted, equal_bytes, least_equal
+from poolsieve.filters.duplicates.giants import capped
 from poolsieve.filters.duplicates.leaders import best_first, leaders
 from poolsieve.filters.duplicates.roots import hooked
 from poolsieve.filters.duplicates.roots import joined as joined_roots
@@ -214,11 +215,12 @@ def test_a_component_above_the_cap_is_split_in_the_same_way_in_any_order(seed: i
     rows = np.arange(len(made), dtype=np.uint64) * np.uint64(3)
     edges = np.stack([np.repeat(rows[0], len(rows) - 1), rows[1:]], axis=1)
     equal = counted(edges, rows, made)
-    found, giants = capped(edges, equal, cap)
-    assert np.unique(found.labels, return_counts=True)[1].max() <= cap and giants == (len(rows) > cap)
+    found = capped(edges, equal, cap)
+    assert np.unique(found.labels, return_counts=True)[1].max() <= cap
+    assert (found.size_before() == (len(rows) if len(rows) > cap else 0)).all()
     assert (found.labels <= found.rows).all() and (found.rows == components(edges).rows).all()
     order = np.random.default_rng(seed).permutation(len(edges))
-    again, _ = capped(edges[order], equal[order], cap)
+    again = capped(edges[order], equal[order], cap)
     assert (again.labels == found.labels).all()
     for step in (0.7, 0.9):  # what the strictest edges hold together stays together, if there is room
         strict = components(edges[equal >= least_equal(step)])
@@ -289,14 +291,19 @@ def test_of_a_flood_of_near_rows_beyond_the_cap_most_go() -> None:
     made[other] = rng.integers(0, 256, int(other.sum()), dtype=np.uint8)
     rows, hashes = np.arange(600, dtype=np.uint64), rng.integers(0, 256, (600, 16), dtype=np.uint8)
     found = clusters(rows, hashes, made, np.ones(600, bool), None, Near(cap=100))
-    assert found.giants == 1 and (found.rank == 0).sum() <= 600 / 50
+    assert found.giants == (1, 600, 600) and (found.rank == 0).sum() <= 600 / 50
     assert (found.similarity >= 0.55).all()
 
 
 def test_many_texts_that_differ_and_have_one_sketch_are_split_at_the_cap() -> None:
     texts = [f"{'.' * i} the very same five words" for i in range(1000)]
     found = of_texts(texts, cap=300)
-    assert found.giants == 1 and sorted(np.unique(found.cluster, return_counts=True)[1]) == [100, 300, 300, 300]
+    assert found.giants == (1, 1000, 1000) and sorted(np.unique(found.cluster, return_counts=True)[1]) == [
+        100,
+        300,
+        300,
+        300,
+    ]
     assert (found.similarity == 1).all()
 
 

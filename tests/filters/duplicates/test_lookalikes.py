@@ -157,7 +157,11 @@ def test_many_rows_that_look_the_same_are_one_cluster() -> None:
     pictures = np.array([[rng.getrandbits(64), rng.getrandbits(64)]] * 60_000, dtype=np.uint64)
     hashes = np.arange(2 * len(pictures), dtype=np.uint64).view(np.uint8).reshape(-1, 16)
     clusters = found_in(hashes, pictures, None).clusters
-    assert set(clusters.size) == {60_000} and not clusters.giants and sorted(clusters.rank) == list(range(60_000))
+    assert (
+        set(clusters.size) == {60_000}
+        and not clusters.giants.components
+        and sorted(clusters.rank) == list(range(60_000))
+    )
 
 
 def test_a_component_beyond_the_cap_is_split_and_its_rows_still_resemble_their_leaders() -> None:
@@ -167,7 +171,7 @@ def test_a_component_beyond_the_cap_is_split_and_its_rows_still_resemble_their_l
         pictures[i, 1] = flipped(pictures[i - 1 : i, 1], 2, rng)[0]
     hashes = rng.integers(0, 256, (300, 16), dtype=np.uint8)
     whole, split = (found_in(hashes, pictures, None, cap=cap).clusters for cap in (1000, 50))
-    assert not whole.giants and split.giants == 1
+    assert not whole.giants.components and split.giants.components == 1
     for clusters in (whole, split):
         assert all(plain_looks(pictures[i], pictures[int(k)], 8) is not None for i, k in enumerate(clusters.of))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,13 @@ from PIL import Image
 from poolsieve.dataflow import Pool
 from poolsieve.dataflow.decisions.samples import _tie
 from poolsieve.dataflow.store.layout import report_url
-from poolsieve.filters import dedup
+from poolsieve.filters import ExactHash, Score, TextSketch, dedup
+from poolsieve.filters.dsl.derive import Derive
 from poolsieve.filters.duplicates.families import report as families_report
+from poolsieve.filters.near import Duplicates
 from poolsieve.jobs.report.page import write_report
-from tests.conftest import ledger, run
+from poolsieve.scoring_models.base.derived import Extent
+from tests.conftest import decide, ledger, run
 
 WORDS = ["".join(random.Random(i).choices("abcdefghij", k=6)) for i in range(3000)]
 HOSTILE = "<script>alert(1)</script>"
@@ -151,6 +155,51 @@ def test_pools_without_duplicates_have_a_section_that_says_so(tmp_path: Path, n:
     html, (found,) = written(tmp_path)
     assert found["counts"] == {"clusters": 0, "copies": 0, "near": 0} and not found["families"]
     assert "0 clusters of two rows or more" in html
+
+
+def split_pool(folder: Path) -> Any:
+    """Families of 5 and of 4 near rows, and of 2 and 6 copies, of which components of 3 are the largest allowed."""
+    rng, rows = random.Random(4), list[str]()
+    for near, copies in ((4, 0), (3, 1), (1, 0), (0, 5)):
+        base = ["first", *rng.choices(WORDS, k=300)]
+        rows += [" ".join(base)] * (1 + copies) + [changed(rng, base, 0.01) for _ in range(near)]
+    for i in (0, 1):
+        pq.write_table(pa.table({"text": rows[i::2]}), folder / f"p{i}.parquet")
+    pool = Pool.parquet(f"{folder}/*.parquet", text="text")
+    scores = Score(exact=ExactHash("text"), near=TextSketch())
+    return lambda cap: pool | scores | Derive(dup=Duplicates(hash="exact", sketch="near", cap=cap))
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{}, {"at_once": 0}, {"at_once": 0, "extent": Extent(1 << 28, 1 << 40)}],
+    ids=["one worker", "rounds", "rounds of a large pool"],
+)
+def test_components_that_were_split_are_told_now_and_later(tmp_path: Path, how: dict[str, Any]) -> None:
+    made = split_pool(tmp_path)
+    run(made(3), tmp_path / "out", **how)
+    html, (found,) = written(tmp_path)
+    assert found["split"] == {"components": 2, "largest": 5, "rows": 9}
+    said = html.split("Split:</strong>")[1].split("</p>")[0]
+    assert all(part in said for part in ("2 components", "9 rows together", "the largest 5"))
+    shutil.rmtree(tmp_path / "out" / "derived")  # what a report says is in the decision
+    assert written(tmp_path)[1] == [found]
+    decide(made(4), tmp_path / "out", **how)
+    html, (found,) = written(tmp_path)
+    assert found["split"] == {"components": 1, "largest": 5, "rows": 5} and "It had 5 rows" in html
+    decide(made(5), tmp_path / "out", **how)
+    html, (found,) = written(tmp_path)
+    assert found["split"] is None and "Split:" not in html
+
+
+def test_a_row_that_is_alone_after_a_split_says_so_in_the_ledger(tmp_path: Path) -> None:
+    run(split_pool(tmp_path)(2), tmp_path / "out")
+    alone = [row for row in ledger(tmp_path / "out").to_pylist() if row["dup.size"] == 1]
+    assert alone and all(
+        row[f"dup.{name}"] == value
+        for row in alone
+        for name, value in {"cluster": None, "rank": 0, "copy": 0, "similarity": None, "of": None}.items()
+    )
 
 
 def test_lost_sketches_cost_the_pairs_below_the_threshold_alone(finished: Path) -> None:
