@@ -12,10 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import fsspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
 from poolsieve.filters.duplicates import runs
 from poolsieve.filters.duplicates.bands import Bands
@@ -25,13 +24,16 @@ from poolsieve.filters.duplicates.others import NONE, Nearest
 from poolsieve.filters.duplicates.roots import Ints
 from poolsieve.filters.duplicates.sketch import BINS, estimate
 from poolsieve.filters.lists import PAIR, Pairs, places_in
+from poolsieve.filters.parted import read_parted
 from poolsieve.filters.sketches import HASH_BYTES, ExactHash, TextSketch
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.kinds import short
 from poolsieve.scoring_models.base.scorer import Resources, Scored, ScorerConfig
 
 HASH, SKETCH, PATH, ROW = "hash", "sketch", "path", "row"
-"""Columns of the artefact: fixed_size_binary[16], ascending and each once, and [256]; dictionary of strings; int64."""
+"""Columns of the artefact: fixed_size_binary[16], ascending and each once, and [256]; dictionary of strings; int64.
+
+It is in parts by the first bits of the hash, so that no worker that makes it sees all of it."""
 
 OPENED = 4
 """Artefacts that stay in memory."""
@@ -138,13 +140,19 @@ class Against(ScorerConfig):
         return pa.table({**made, **where}).filter(made[HASH].is_valid())
 
     def collected(self, tables: Iterable[pa.Table]) -> pa.Table:
-        """The artefact, from the lines of all batches in any order. Takes all of them into memory, twice."""
-        empty = pa.record_batch({self.role: pa.array([], pa.string())})
-        whole = pa.concat_tables([self.lines(empty, "", np.empty(0, np.int64)), *tables]).unify_dictionaries()
+        """Of the lines of some batches in any order the first of each hash, ascending: any of them, or all of a part.
+
+        Takes those that are given into memory, twice.
+        """
+        whole = pa.concat_tables([self._none, *tables]).unify_dictionaries()
         known, files = pairs(_hashes(whole)), _ranks(whole.column(PATH).combine_chunks())
         order = np.lexsort((whole.column(ROW).to_numpy(), files, known["f1"], known["f0"]))
         firsts = order[runs.begins(known[order])]
-        return whole.take(pa.array(firsts, pa.int64())).combine_chunks()
+        return _by_name(whole.take(pa.array(firsts, pa.int64())).combine_chunks())
+
+    @property
+    def _none(self) -> pa.Table:
+        return self.lines(pa.record_batch({self.role: pa.array([], pa.string())}), "", np.empty(0, np.int64))
 
     def score(self, batch: pa.RecordBatch) -> Scored:
         """The two columns."""
@@ -179,17 +187,34 @@ def _ranks(paths: Any) -> Ints:
     names = [str(name).encode() for name in paths.dictionary.to_pylist()]
     ranks = np.empty(len(names), np.int64)
     ranks[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
-    return ranks[paths.indices.to_numpy()]
+    made: Ints = ranks[paths.indices.to_numpy()]
+    return made
+
+
+def _by_name(table: pa.Table) -> pa.Table:
+    """With the files that rows are of, and no others, in the order of their names: so the same rows are the same bytes.
+
+    Their order is that of the names' bytes, which is Arrow's.
+    """
+    paths = table.column(PATH).combine_chunks().cast(pa.string())
+    names = paths.unique().sort()
+    indices = pc.index_in(paths, names).cast(pa.int32())
+    return table.set_column(table.schema.get_field_index(PATH), PATH, pa.DictionaryArray.from_arrays(indices, names))
 
 
 def _hashes(table: pa.Table) -> Bytes:
     return fixed_bytes(table.column(HASH).chunks, HASH_BYTES)[0]
 
 
-class Known:
-    """An artefact in memory: 28 bytes a row and its files' names; with sketches 800 more."""
+_WHERE = {PATH: pa.array([], pa.dictionary(pa.int32(), pa.string())), ROW: pa.array([], pa.int64())}
+_NONE_KNOWN = pa.table({HASH: pa.array([], pa.binary(HASH_BYTES)), **_WHERE})
 
-    def __init__(self, table: pa.Table) -> None:
+
+class Known:
+    """An artefact in memory: 28 bytes a row and its files' names; with sketches 800 more. None has no rows."""
+
+    def __init__(self, table: pa.Table | None) -> None:
+        table = _NONE_KNOWN if table is None else table
         self.hashes = pairs(_hashes(table))
         self._path, self._row = table.column(PATH).combine_chunks(), table.column(ROW).combine_chunks()
         self._near: Nearest | None = None
@@ -227,5 +252,5 @@ def opened(artefact: str) -> Known:
 
 @functools.lru_cache(maxsize=OPENED)
 def _read(artefact: str) -> Known:
-    with fsspec.open(artefact, "rb") as file:
-        return Known(pq.read_table(file, read_dictionary=[PATH]))
+    tables = read_parted(artefact).tables
+    return Known(pa.concat_tables(tables).unify_dictionaries() if tables else None)

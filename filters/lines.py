@@ -4,7 +4,7 @@ After CCNet (Wenzek et al., arXiv 1911.00359, section 3.1: paragraphs by hashes)
 and RefinedWeb (arXiv 2306.01116, appendix G.3). They keep the first copy in a shard, or in the order in which a pool
 happens to be read; here every copy goes of a line that the pool has more than `most` times, so that what is left of a
 text depends on the pool and not on an order. What was counted is an artefact: hashes and counts, made by a job before
-the first pass (`dataflow/passes/repeats.py`).
+the first pass (`dataflow/passes/artefacts/repeats.py`).
 """
 
 from __future__ import annotations
@@ -15,15 +15,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import fsspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import xxhash
 
 from poolsieve.filters.dsl.edits import Edit
 from poolsieve.filters.dsl.ready import stage
 from poolsieve.filters.dsl.stages import Chain, Score
+from poolsieve.filters.parted import Counted, read_parted
 from poolsieve.filters.words.mixing import Hashes
 from poolsieve.scoring_models.base.config import Config, JsonObject
 from poolsieve.scoring_models.base.errors import PlanError
@@ -130,8 +129,11 @@ class Repeated(TextScorer):
 
     def score(self, batch: pa.RecordBatch) -> Scored:
         """The three columns; null for null."""
-        often = _often(self.artefact, self.most)
-        made = [None if text is None else self.found(text, often) for text in batch.column(self.text).to_pylist()]
+        texts = batch.column(self.text).to_pylist()
+        cuts = [None if text is None else self.pieces.hashes(text) for text in texts]
+        whole = np.concatenate([np.empty(0, np.uint64), *(cut[1] for cut in cuts if cut is not None)])
+        often = _counted(self.artefact, self.most).of(whole)
+        made = [cut and self._found(str(text), *cut, often) for text, cut in zip(texts, cuts, strict=True)]
         columns = zip(*((None,) * 3 if one is None else one for one in made), strict=True) if made else ((),) * 3
         return Scored(
             {
@@ -142,7 +144,9 @@ class Repeated(TextScorer):
 
     def found(self, text: str, often: Hashes) -> tuple[Sequence[int], int, float]:
         """Places of the pieces of a text that are in `often`, how many, and their share of its bytes."""
-        places, hashes = self.pieces.hashes(text)
+        return self._found(text, *self.pieces.hashes(text), often)
+
+    def _found(self, text: str, places: Ints, hashes: Hashes, often: Hashes) -> tuple[Sequence[int], int, float]:
         if not len(often) or not len(hashes):
             return [], 0, 0.0
         near = np.minimum(np.searchsorted(often, hashes), len(often) - 1)
@@ -157,13 +161,8 @@ def _bytes(text: str) -> int:
 
 
 @functools.lru_cache(maxsize=4)
-def _often(artefact: str, most: int) -> Hashes:
-    """uint64 (n,), ascending: what was counted more than `most` times; groups of rows are read one by one."""
-    with fsspec.open(artefact, "rb") as opened:
-        file = pq.ParquetFile(opened)
-        parts = [file.read_row_group(i) for i in range(file.num_row_groups)]
-        some = [part.column("hash").to_numpy()[part.column("count").to_numpy() > most] for part in parts]
-    return np.concatenate([np.empty(0, dtype=np.uint64), *some])
+def _counted(artefact: str, most: int) -> Counted:
+    return Counted(read_parted(artefact), most)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -86,7 +86,7 @@ def Repeat(by: str, table: Mapping[int, int], *, best: str | None = None) -> Der
     """Has the row that stands for a cluster leave as often as a table says for the cluster's size.
 
     Drops nothing: put `Unique` before it, or `dedup.minhash()`, which has it. The ledger's `repeat` says how often a
-    row leaves; exports, `subset.npy` and positions of kept rows have it so often.
+    row leaves; exports, `subset.npy`, positions of kept rows and `kept.stream` have it so often.
 
     Args:
         by: the name of the clusters, as `dedup.clusters` has it.

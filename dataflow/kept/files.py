@@ -39,6 +39,7 @@ class Files:
     def __init__(self, made: Fixed) -> None:
         self._made = made
         self._bits: dict[str, tuple[np.ndarray[tuple[int], np.dtype[np.uint8]], int]] = {}
+        self._often = functools.lru_cache(maxsize=_TARS)(self._leaving)
         self.keys = functools.lru_cache(maxsize=_TARS)(self._keys)
 
     @functools.cached_property
@@ -106,6 +107,16 @@ class Files:
         tables = [self._made.ledger(line, ["row", "keep", REPEAT]) for line in self.lines[path]]
         rows = [np.repeat(one_array(one, "row").to_numpy(), repeats_of(one)) for one in tables]
         return np.sort(np.concatenate(rows)).astype(np.int64)
+
+    def times(self, path: str, row: int) -> int:
+        """How often one row of a file leaves; 0 if it was not kept."""
+        if self._made.repeated is None or not self.has(path, row):
+            return int(self.has(path, row))
+        rows, counts = self._often(path)
+        return int(counts[np.searchsorted(rows, row)])
+
+    def _leaving(self, path: str) -> tuple[Ints, Ints]:
+        return np.unique(self.rows(path), return_counts=True)
 
     def count(self, path: str) -> int:
         """Rows of a file that the ledger has a line for."""

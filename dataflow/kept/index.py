@@ -63,6 +63,15 @@ class Index:
         plain = self.pairs.view(np.ndarray)
         return plain["f0"], plain["f1"]
 
+    @functools.cached_property
+    def distinct(self) -> int:
+        """How many different uids there are; reads all of them, block by block."""
+        found, block = 0, 1 << 20
+        for start in range(0, len(self.pairs), block):
+            some = self.pairs[max(0, start - 1) : start + block]
+            found += int((some[1:] != some[:-1]).sum()) + (start == 0)
+        return found
+
     def places(self, asked: Pairs) -> tuple[Ints, Ints]:
         """(first, counts): where each of `asked` stands first, if at all; how often."""
         return places_in(asked, self.pairs)

@@ -39,8 +39,8 @@ class Kept:
     A uid may repeat in a pool. `kept(uid)` is true if any of its rows was kept; row keys are exact, and `twins` counts
     the rows of which the two say different things.
 
-    Where the recipe has a `Repeat`, `rows`, `indices` and `count` have a row as often as it leaves. What filters a
-    stream can't give a row twice: it keeps each once, and warns of that.
+    Where the recipe has a `Repeat`, `rows`, `indices`, `count`, `times` and `stream` have a row as often as it
+    leaves. A predicate (`by`, `webdataset`) can't give a row twice: it keeps each once, and warns of that.
     """
 
     def __init__(self, made: Fixed) -> None:
@@ -100,6 +100,16 @@ class Kept:
         if len(row) != 2 or not isinstance(row[0], str) or isinstance(row[1], bool) or not hasattr(row[1], "__index__"):
             raise PlanError(f"{row!r} is no key of a row: give (file, position in the file)")
         return self.files.path(row[0]), int(row[1])
+
+    def times(self, row: Key) -> int:
+        """How often a row leaves, by its key (file, position in it): 0 if it was not kept, else 1 without a `Repeat`.
+
+        Raises:
+            PlanError: for what is no key, and for a file that is not the pool's.
+        """
+        if not isinstance(row, tuple):
+            raise PlanError(f"{row!r} is no key of a row: give (file, position in the file); of a uid ask kept.count")
+        return self.files.times(*self._key(row))
 
     def mask(self, uids: Any) -> Bools:
         """bool (n,): which of many uids were kept.
@@ -262,22 +272,36 @@ class Kept:
         return self._ready(Samples(self, source))
 
     def stream(self, rows: Any, uid: str | None = None, *, keep: Callable[[Any], Any] | None = None) -> Any:
-        """An iterable of rows as a `torch.utils.data.IterableDataset` of the kept ones.
+        """An iterable of rows as a `torch.utils.data.IterableDataset` of the kept ones, each as often as it leaves.
 
         Args:
             rows: the iterable, such as an `IterableDataset` of yours.
             uid: key of a row's uid.
-            keep: instead of that, a function of a row: `lambda row: (row["file"], row["row"]) in kept`.
+            keep: instead of that, a function of a row, which says how often it leaves, or whether it does:
+                `lambda row: kept.times((row["file"], row["row"]))`.
 
         Raises:
-            PlanError: unless one of the two is given; without torch.
+            PlanError: unless one of the two is given; without torch; by uid, if rows are repeated and uids are too.
         """
-        found = keep if uid is None else self.by(uid)
-        if found is None or (uid is not None and keep is not None):
+        if (uid is None) == (keep is None):
             raise PlanError("kept.stream(rows, 'uid') or kept.stream(rows, keep=function): one of the two is wanted")
-        if uid is None:
-            self._warn_of_repeats()
-        return stream(rows, found)
+        return stream(rows, keep or self._times_by(str(uid)))
+
+    def _times_by(self, column: str) -> Callable[[Any], Any]:
+        self._check_uids()
+        found = self._ready(Column(self, column))
+        if not self._repeats:
+            return found  # type: ignore[no-any-return]
+        if self.index.distinct != self.fixed.kept:
+            raise PlanError(
+                f"{self.fixed.kept:,} rows were kept, of {self.index.distinct:,} uids, and some leave several times: "
+                "uids do not say which; go by keys: kept.stream(rows, keep=lambda row: kept.times((file, position)))"
+            )
+        return found.times  # type: ignore[no-any-return]
+
+    @property
+    def _repeats(self) -> bool:
+        return self.fixed.leaving != self.fixed.kept
 
     def twins(self) -> int:
         """Dropped rows with the uid of a kept row: `kept(uid)` is true for them. Reads the whole ledger."""
@@ -317,9 +341,9 @@ class Kept:
 
     def _warn_of_repeats(self) -> None:
         made = self.fixed
-        if made.leaving != made.kept:
+        if self._repeats:
             text = f"the {made.kept:,} kept rows leave {made.leaving:,} times, and a filter gives each once"
-            warnings.warn(f"{text}: read kept.indices(...) or an export for repeats", UserWarning, stacklevel=3)
+            warnings.warn(f"{text}: take kept.stream(...), kept.indices(...) or an export", UserWarning, stacklevel=3)
 
     def _check_uids(self) -> None:
         if not self.fixed.has_uids:

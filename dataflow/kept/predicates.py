@@ -69,11 +69,7 @@ class Column:
 
     def __call__(self, row: Any) -> bool | Bools:
         """Looks a row or a batch up."""
-        try:
-            value = row[self.name]
-        except (KeyError, IndexError) as error:
-            there = list(getattr(row, "column_names", None) or row)
-            raise unknown_name(f"the rows have no column {self.name!r}", self.name, map(str, there)) from error
+        value = self._of(row)
         if value is None or isinstance(value, (str, bytes, int, float)):
             found = value is not None and self.kept(self.kept.as_uid(value))
             self.kept.tally(self).add(1, found)
@@ -81,6 +77,20 @@ class Column:
         made = self.kept.mask(self.kept.as_uids(value))
         self.kept.tally(self).add(len(made), int(made.sum()))
         return made
+
+    def times(self, row: Any) -> int:
+        """How often a row leaves, where each uid is that of one kept row."""
+        value = self._of(row)
+        found = 0 if value is None else self.kept.count(self.kept.as_uid(value))
+        self.kept.tally(self).add(1, found)
+        return found
+
+    def _of(self, row: Any) -> Any:
+        try:
+            return row[self.name]
+        except (KeyError, IndexError) as error:
+            there = list(getattr(row, "column_names", None) or row)
+            raise unknown_name(f"the rows have no column {self.name!r}", self.name, map(str, there)) from error
 
     def __str__(self) -> str:
         return f"column {self.name!r}"
@@ -165,7 +175,7 @@ def _field(value: Any, path: str, name: str) -> Any:
 
 
 def stream(rows: Any, keep: Callable[[Any], Any]) -> Any:
-    """`rows` (any iterable of rows) as a `torch.utils.data.IterableDataset` of those for which `keep` is true.
+    """`rows` (any iterable of rows) as a `torch.utils.data.IterableDataset` of those that `keep` has, as often.
 
     Raises:
         PlanError: without torch.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -13,9 +14,12 @@ from poolsieve.scoring_models.base.errors import PlanError
 ROWS, DRAWN = "rows", "drawn"
 """Keys of a state: that of the rows' own iterable, or how many rows were drawn from one that has none."""
 
+ROW, LEFT = "row", "left"
+"""Keys of a state that was taken between two copies of a row: the row, and how often it is still to come."""
+
 
 class Filtered(IterableDataset):
-    """The rows of an iterable that are kept, in its order.
+    """The rows of an iterable that are kept, in its order; one that leaves several times comes so often in a row.
 
     How rows are divided among a DataLoader's workers is the iterable's affair, as without this.
 
@@ -26,7 +30,7 @@ class Filtered(IterableDataset):
 
     Args:
         rows: an iterable, such as an `IterableDataset` of yours.
-        keep: is true for rows that stay.
+        keep: is true for rows that stay, or says how often one leaves (int, 0 or more).
     """
 
     def __init__(self, rows: Iterable[Any], keep: Callable[[Any], Any]) -> None:
@@ -34,17 +38,27 @@ class Filtered(IterableDataset):
         self.rows, self.keep = rows, keep
         self._drawn = 0
         self._passed = 0
+        self._row, self._left = None, 0
+        self._goes_on = False
 
     def __iter__(self) -> Iterator[Any]:
         # Here and not in the generator, which a loader that has a state of a whole epoch never starts.
         self._drawn, self._passed = self._passed, 0
+        self._left, self._goes_on = (self._left if self._goes_on else 0), False
         return self._kept(itertools.islice(self.rows, self._drawn, None))
 
     def _kept(self, rows: Iterator[Any]) -> Iterator[Any]:
+        yield from self._copies()
         for row in rows:
             self._drawn += 1
-            if self.keep(row):
-                yield row
+            self._row, self._left = row, times(self.keep(row))
+            yield from self._copies()
+
+    def _copies(self) -> Iterator[Any]:
+        while self._left:
+            self._left -= 1
+            # Whoever changes what it is given (`row.pop(...)`) must not change the next copy.
+            yield copy.copy(self._row) if self._left else self._row
 
     @property
     def _own(self) -> bool:
@@ -57,9 +71,10 @@ class Filtered(IterableDataset):
 
     def state_dict(self) -> dict[str, Any]:
         """Where the stream is: after the row that it gave last."""
+        again = {ROW: self._row, LEFT: self._left} if self._left else {}
         if self._own:
-            return {ROWS: self.rows.state_dict()}  # type: ignore[attr-defined]
-        return {DRAWN: self._passed or self._drawn}
+            return {ROWS: self.rows.state_dict(), **again}  # type: ignore[attr-defined]
+        return {DRAWN: self._passed or self._drawn, **again}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Has the next iteration go on where the state was taken; the one after that is whole again.
@@ -70,7 +85,13 @@ class Filtered(IterableDataset):
         wanted = ROWS if self._own else DRAWN
         if not isinstance(state, dict) or wanted not in state:
             raise PlanError(f"{str(state)[:100]} is no state of this stream: its rows' iterable was another one then")
+        self._row, self._left, self._goes_on = state.get(ROW), int(state.get(LEFT, 0)), True
         if not self._own:
             self._passed = int(state[DRAWN])
         elif state[ROWS] is not None:
             self.rows.load_state_dict(state[ROWS])  # type: ignore[attr-defined]
+
+
+def times(kept: Any) -> int:
+    """How often a row leaves, by what was said of it: a number, or whether it is kept."""
+    return int(kept) if isinstance(kept, int) else int(bool(kept))

@@ -141,14 +141,10 @@ class _Signs:
 
 
 def _make_artefact(job: Job, step: ScoreStep, engine: Engine) -> None:
-    from poolsieve.dataflow.passes import collecting, counting, repeats
+    from poolsieve.dataflow.passes.artefacts import making
 
-    if hasattr(step.scorer, "hashes"):
-        repeats.count_repeats(job, step, engine)
-    elif hasattr(step.scorer, "tally"):
-        counting.count(job, step, engine)
-    elif hasattr(step.scorer, "collected"):
-        collecting.collect(job, step, engine)
+    if making.has_kind(step.scorer):
+        making.make(job, step, engine)
     else:
         build(step.scorer, Pins.of(job.pins))
 

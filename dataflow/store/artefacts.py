@@ -3,24 +3,29 @@
 A scorer with `pools` has one, made by its `build(batches) -> pa.Table` or by a job. Its name holds a hash of the
 scorer's configuration, of the listing of its pools and of what is read of them, so that another benchmark file, or
 another of its columns, is another artefact and other scores. What of the configuration it depends on is in
-`counted_by() -> JSON`, where that is not all of it. A job goes shard by shard, and a row that can't be read costs that
-row; the scorer then has one of these:
+`counted_by() -> JSON`, where that is not all of it. A job (`passes/artefacts`) goes shard by shard, and a row that
+can't be read costs that row; the scorer then has one of these:
 
-* sums over the pools' rows (`passes/counting.py`): `tally(batch) -> int64 (k,)`, exact counts over a batch with the
-  column `text`, and `counted(sums) -> pa.Table`, the artefact from the sum over each pool;
-* how often hashes come (`passes/repeats.py`): `hashes(batch) -> uint64 arrays`;
-* a line for each row (`passes/collecting.py`): `lines(batch, path, rows) -> pa.Table`, those of a
-  batch, `collected(tables) -> pa.Table`, the artefact from all of them in any order, and `check_pool(where, kind)`,
-  which refuses a pool by the type of its role.
+* sums over the pools' rows: `tally(batch) -> int64 (k,)`, exact counts over a batch with the column `text`, and
+  `counted(sums) -> pa.Table`, the artefact from the sum over each pool;
+* how often hashes come: `hashes(batch) -> uint64 arrays`;
+* a line for each row, or for some: `lines(batch, path, rows) -> pa.Table`, those of a batch, with a column `hash`,
+  `collected(tables) -> pa.Table`, from any of them in any order those that stay, ascending by hash, and
+  `check_pool(where, kind)`, which refuses a pool by the type of its role.
+
+The last two may be long. They are files of Arrow in a folder, each with the hashes of one prefix, and the artefact's
+own file lists them (`filters/parted.py` reads them).
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
+import json
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -29,7 +34,7 @@ from poolsieve.dataflow import fs, leases, progress
 from poolsieve.dataflow.pools.hub import Place
 from poolsieve.dataflow.pools.hub_commits import Pins
 from poolsieve.dataflow.recipes.recipe import Pool
-from poolsieve.dataflow.store.layout import artefact_leases, artefact_url
+from poolsieve.dataflow.store.layout import artefact_leases, artefact_part_url, artefact_url
 from poolsieve.dataflow.store.tables import write_table
 from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
@@ -44,9 +49,23 @@ _LOOK_SECONDS = (0.5, 15.0)
 """Between two looks at what another one makes: at first, and at most; up to twice that, by chance."""
 
 
+class Part(NamedTuple):
+    """A part of an artefact: the first bits of its hashes, its rows, size in bytes and SHA-256."""
+
+    place: int
+    rows: int
+    size: int
+    sha256: str
+
+
+def in_parts(scorer: Any) -> bool:
+    """Whether a scorer's artefact is a list of parts."""
+    return any(hasattr(scorer, how) for how in ("hashes", "collected"))
+
+
 def needs_artefact(scorer: Any) -> bool:
     """Whether a scorer is built from pools of its own."""
-    return any(hasattr(scorer, how) for how in ("build", "hashes", "collected"))
+    return hasattr(scorer, "build") or in_parts(scorer)
 
 
 def own_pools(scorer: Any, pins: Pins) -> dict[str, Pool]:
@@ -155,7 +174,8 @@ def with_artefact(scorer: Any, out: str, name: str, files: Mapping[str, str]) ->
     """The scorer with the URL of its artefact filled in; other scorers as they are."""
     if not needs_artefact(scorer):
         return scorer
-    return dataclasses.replace(scorer, artefact=artefact_url(out, name, files["artefact"]))
+    ending = "json" if in_parts(scorer) else "parquet"
+    return dataclasses.replace(scorer, artefact=artefact_url(out, name, files["artefact"], ending))
 
 
 def missing(scorer: Any) -> bool:
@@ -196,6 +216,24 @@ def _wait(scorer: Any, seconds: float) -> None:
     while missing(scorer) and time.monotonic() < until:
         progress.check()
         time.sleep(min(0.5, seconds))
+
+
+def write_part(artefact: str, place: int, table: pa.Table) -> Part:
+    """Writes a part of an artefact, so that readers can map it; the same table gives the same bytes."""
+    sink = pa.BufferOutputStream()
+    whole = table.combine_chunks()
+    with pa.ipc.new_file(sink, whole.schema) as file:
+        file.write_table(whole)
+    data = memoryview(sink.getvalue())
+    with fs.atomic_write(artefact_part_url(artefact, place)) as written:
+        written.write(data)
+    return Part(place, table.num_rows, len(data), hashlib.sha256(data).hexdigest())
+
+
+def write_parts(artefact: str, bits: int, parts: Iterable[Part]) -> None:
+    """Writes the list of parts: once it is there, the artefact is."""
+    listed = [part._asdict() for part in sorted(parts) if part.rows]
+    fs.write_bytes(artefact, json.dumps({"bits": bits, "parts": listed}, indent=1).encode())
 
 
 def build(scorer: Any, pins: Pins) -> None:

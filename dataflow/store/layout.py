@@ -8,7 +8,8 @@ OUT/hub.json                          which commits the Hub's revisions were whe
 OUT/rows/<shard>.<identity>.parquet   once a shard
 OUT/scores/<scorer>-<fingerprint>/    scorer.json, and <shard>.<identity>-<rows>.parquet
 OUT/splits/<file>.<identity>.json     where the pieces of a big file begin, and how many rows are before each
-OUT/artefacts/<scorer>-<id>.parquet   made from other pools before the first pass
+OUT/artefacts/<scorer>-<id>.parquet   made from other pools before the first pass; or <scorer>-<id>.json, which lists
+                                          its parts, <scorer>-<id>/<first bits of hashes>.arrow
 OUT/derived/<content>.parquet         what derived values gathered of all rows, or joined of one group of shards:
                                           these files stand in a list, <content>-files.parquet
 OUT/decisions/<id>/                   ledger/<shard>.parquet, shards.parquet, cuts.json, summary.json,
@@ -118,9 +119,14 @@ def score_prefix(shard: Shard, reading: str = "") -> str:
     return f"{shard.name}.{digest([shard.identity, reading] if reading else shard.identity, 6)}"
 
 
-def artefact_url(out: str, name: str, identity: str) -> str:
-    """A file that a scorer needs and that is made from pools of its own."""
-    return fs.join(out, "artefacts", f"{name}-{identity}.parquet")
+def artefact_url(out: str, name: str, identity: str, ending: str) -> str:
+    """A file that a scorer needs and that is made from pools of its own: `parquet`, or `json` for a list of parts."""
+    return fs.join(out, "artefacts", f"{name}-{identity}.{ending}")
+
+
+def artefact_part_url(artefact: str, place: int) -> str:
+    """A part of an artefact, as `filters/parted.py` finds it too: its name is what the artefact's own begins with."""
+    return fs.join(artefact.removesuffix(".json"), f"{place:05d}.arrow")
 
 
 def derived_folder(out: str) -> str:
@@ -216,11 +222,6 @@ def items_url(out: str, run_id: str, number: int) -> str:
 def uids_url(out: str, run_id: str, name: str) -> str:
     """A part of `subset.npy`, until it is merged; its name is that of the first shard in it."""
     return fs.join(run_folder(out, run_id), "uids", f"{name}.npy")
-
-
-def lines_url(out: str, run_id: str, name: str) -> str:
-    """Lines of an artefact, until it is put together."""
-    return fs.join(run_folder(out, run_id), "lines", f"{name}.parquet")
 
 
 def at_hand_url(out: str, run_id: str, left_by: str, name: str) -> str:

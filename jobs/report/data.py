@@ -15,7 +15,8 @@ from poolsieve.jobs.report.cuts import CutReport, cut_reports
 from poolsieve.jobs.report.duplicates import Duplicated, Finder, duplicates_of, without_images
 from poolsieve.jobs.report.funnel import FunnelStep, ReasonLine, funnel_steps, reason_lines
 from poolsieve.jobs.report.histograms import Histogram, score_histograms
-from poolsieve.jobs.report.samples import Fetched, Samples, look_up, report_samples
+from poolsieve.jobs.report.payloads import Fetched, look_up
+from poolsieve.jobs.report.samples import Samples, report_samples
 from poolsieve.jobs.report.suites import Suites, suites_of
 from poolsieve.jobs.report.throughput import Throughput, throughput_of
 from poolsieve.jobs.report.truth import Truth, truth_of

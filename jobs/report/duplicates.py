@@ -17,8 +17,9 @@ from poolsieve.jobs.report.charts import Chart, Tick, chart_of
 from poolsieve.jobs.report.diff import Piece, diff
 from poolsieve.jobs.report.histograms import Histogram, Mark
 from poolsieve.jobs.report.numbers import score_text
+from poolsieve.jobs.report.payloads import TEXT_CHARS, Fetched, Key, Place
 from poolsieve.jobs.report.resembling import PAIRS, Alike, below
-from poolsieve.jobs.report.samples import TEXT_CHARS, Fetched, Key, Place, SampleRow, bare, sample_row
+from poolsieve.jobs.report.samples import SampleRow, bare, sample_row
 
 CLUSTERS = 6
 """Clusters whose members are shown."""

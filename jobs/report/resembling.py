@@ -22,7 +22,7 @@ from poolsieve.filters.duplicates.characters import Bytes
 from poolsieve.filters.duplicates.clusters import Near, verified
 from poolsieve.filters.duplicates.edges import least_equal
 from poolsieve.filters.duplicates.sketch import BINS, estimate
-from poolsieve.jobs.report.samples import Key, Place
+from poolsieve.jobs.report.payloads import Key, Place
 
 LOOKED_AT = 20_000
 """Rows whose sketches are compared."""

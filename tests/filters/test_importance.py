@@ -214,7 +214,7 @@ def test_rows_that_cannot_be_read_are_left_out_and_said(
     with caplog.at_level(logging.WARNING):
         summary = run(raw | dsir(target=pools["target"], raw=raw, min_words=1), tmp_path / "out")
     assert summary.kept == 20 and summary.reasons == {"quarantine.json_decode": 1}
-    assert "dsir: 1 rows of the pool 'raw' can't be read and are left out of its counts" in caplog.text
+    assert "dsir: 1 rows of the pool 'raw' can't be read and are left out" in caplog.text
 
 
 def test_a_broken_file_is_left_out_and_said(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
+import pickle
 import tarfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +193,64 @@ def test_kept_has_positions_as_often_and_filters_warn(outs: dict[str, Path], tmp
         assert (scored.score("best", uid(2)), scored.score("repeat", uid(2))) == (98, 4)
         with pytest.warns(UserWarning, match="6 kept rows leave 11 times, and a filter gives each once"):
             kept.by("uid")
+
+
+class Placed:
+    """The rows, each time anew, with where they are."""
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for k, part in enumerate(files()):
+            yield from ({**row, "file": f"{k}.parquet", "row": i} for i, row in enumerate(part))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_stream_of_datasets_has_copies_over_workers_and_states(
+    workers: int, outs: dict[str, Path], tmp_path: Path
+) -> None:
+    torch_data = pytest.importorskip("torch.utils.data")
+    datasets = pytest.importorskip("datasets")
+    kept = poolsieve.kept(outs["parquet"], cache=tmp_path)
+    where = [str(outs["parquet"].parent / "pool" / f"{i}.parquet") for i in range(len(FILES))]
+
+    def stream() -> Any:
+        rows = datasets.load_dataset("parquet", data_files=where, split="train", streaming=True, cache_dir=tmp_path)
+        return kept.stream(rows, "uid")
+
+    found = [row["uid"] for row in torch_data.DataLoader(stream(), batch_size=None, num_workers=workers)]
+    assert Counter(found) == EXPECTED
+    if not workers:
+        for taken in range(1, len(found)):
+            first, rest = stream(), stream()
+            before = [row["uid"] for row in itertools.islice(first, taken)]
+            rest.load_state_dict(first.state_dict())
+            assert before + [row["uid"] for row in rest] == found
+
+
+def test_by_uid_repeats_are_refused_where_uids_repeat_too(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"uid": "same", "text": t, "best": 1}) + "\n" for t in "aab"))
+    run(stages(Pool.jsonl(f"{tmp_path}/a.jsonl", uid="uid", text="text", best="best")), tmp_path / "out")
+    kept = poolsieve.kept(tmp_path / "out", cache=tmp_path / "cache")
+    with pytest.raises(PlanError, match=r"2 rows were kept, of 1 uids, and some leave several times"):
+        kept.stream([], "uid")
+    assert [kept.times(("a.jsonl", i)) for i in range(4)] == [2, 0, 1, 0]
+    with pytest.raises(PlanError, match=r"of a uid ask kept\.count"):
+        kept.times("same")  # type: ignore[arg-type]
+
+
+def test_a_stream_gives_a_row_as_often_and_goes_on_between_two_copies(outs: dict[str, Path], tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    kept = poolsieve.kept(outs["parquet"], cache=tmp_path)
+    expected = [row["uid"] for i, row in enumerate(Placed()) for _ in range(LEAVES.get(i, 0))]
+    by_key = kept.stream(Placed(), keep=lambda row: kept.times((row["file"], row["row"])))
+    for stream in (kept.stream(Placed(), "uid"), by_key):
+        assert [row["uid"] for row in stream] == expected
+        for taken in range(len(expected) + 1):
+            first = [row.pop("uid") for row in itertools.islice(stream, taken)]
+            state = pickle.loads(pickle.dumps(stream.state_dict()))
+            stream.load_state_dict(state)
+            assert first + [row["uid"] for row in stream] == expected
+            assert [row["uid"] for row in stream] == expected
 
 
 def test_other_rules_and_tables_are_decisions(outs: dict[str, Path], tmp_path: Path) -> None:

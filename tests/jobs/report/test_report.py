@@ -34,7 +34,8 @@ from poolsieve.filters import Keep, Score, Top, col, scorer
 from poolsieve.jobs.report.data import report_data
 from poolsieve.jobs.report.numbers import share_text, size_text
 from poolsieve.jobs.report.page import render, write_report
-from poolsieve.jobs.report.samples import Samples, look_up
+from poolsieve.jobs.report.payloads import look_up
+from poolsieve.jobs.report.samples import Samples
 from poolsieve.jobs.report.truth import read_truth
 from poolsieve.scoring_models.base.errors import PlanError
 from tests.conftest import ledger
