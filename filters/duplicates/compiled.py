@@ -195,3 +195,20 @@ def least(hashes: Hashes, starts: Ints, a: Hashes, b: Hashes) -> Hashes:
     made = np.full((len(starts), len(a)), np.iinfo(np.uint64).max, dtype=np.uint64)
     _least(hashes, starts, a, b, made)
     return made
+
+
+@_compiled
+def join(root: Any, first: Ints, second: Ints) -> None:
+    """`roots.joined`: has each node point at the least of its component; `root`, uint32 (count,), has each itself."""
+    for i in range(len(first)):
+        a, b = _U(first[i]), _U(second[i])
+        above, below = root[a], root[b]
+        while above != below:
+            if above < below:
+                a, b, above, below = b, a, below, above
+            root[a] = below
+            if above == a:
+                break
+            a, above = _U(above), root[above]
+    for node in range(len(root)):
+        root[node] = root[root[node]]  # ends stand before what they hold
