@@ -28,8 +28,9 @@ def sentence_spans(text: str) -> Sequence[tuple[int, int]]:
     if not len(places):
         return []
     lines = np.cumsum(codes == _LINE_END)[places]
-    line_begins = np.flatnonzero(np.concatenate([[True], lines[1:] != lines[:-1]]))
-    begins = np.union1d(line_begins, _by_marks(tokenizer().read([text])[0], lines))
+    begin = np.concatenate([[True], lines[1:] != lines[:-1]])
+    begin[_by_marks(tokenizer().read([text])[0], lines)] = True
+    begins = np.flatnonzero(begin)
     firsts, lasts = places[begins], places[np.append(begins[1:], len(places)) - 1]
     return list(zip(firsts.tolist(), (lasts + 1).tolist(), strict=True))
 
