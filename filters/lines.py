@@ -99,7 +99,7 @@ class Pieces(Config):
 
 def _without(text: str, gone: Set[int]) -> str:
     """A text without some of its sentences. Of what stood between two that stay, the most line ends are left."""
-    stay, between, end = [], "", 0
+    stay, between, end = list[str](), "", 0
     for i, (first, stop) in enumerate(sentence_spans(text)):
         between, end = max(text[end:first], between, key=lambda blanks: blanks.count("\n")), stop
         if i not in gone:
@@ -124,7 +124,7 @@ class Repeated(TextScorer):
     artefact: str = field(default="", metadata={"runtime": True})
     """URL of what was counted; filled in before the first pass."""
 
-    packages = ("xxhash",)
+    packages: ClassVar[tuple[str, ...]] = ("xxhash",)
     pools_are: ClassVar[str] = "pool"
 
     def __post_init__(self) -> None:
@@ -186,8 +186,8 @@ class Repeated(TextScorer):
 class RepeatedSpans(Repeated):
     """The same of sentences, which spaCy's rules part."""
 
-    packages = ("xxhash", "spacy")
-    extra = "text"
+    packages: ClassVar[tuple[str, ...]] = ("xxhash", "spacy")
+    extra: ClassVar[str] = "text"
 
 
 def _bytes(text: str) -> int:

@@ -16,7 +16,7 @@ import numpy as np
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 
-Nodes = np.ndarray[Any, np.dtype[np.uint32]] | np.ndarray[Any, np.dtype[np.uint64]]
+Nodes = np.ndarray[Any, np.dtype[Any]]
 
 AT_ONCE = 1 << 22
 """Edges, or nodes, that NumPy looks at together: it makes arrays of as many numbers."""
