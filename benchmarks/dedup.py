@@ -38,12 +38,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.common import in_fresh_process
 from benchmarks.documents import files, manual, page
 from poolsieve.filters import ExactHash, TextSketch
+from poolsieve.filters.duplicates import signatures as signing
 from poolsieve.filters.duplicates.bands import Bands
 from poolsieve.filters.duplicates.chains import kept_by
 from poolsieve.filters.duplicates.clusters import Near, clusters
 from poolsieve.filters.duplicates.shingles import Texts, shingles
-from poolsieve.filters.duplicates.signatures import signatures
-from poolsieve.filters.lines import Pieces
+from poolsieve.filters.lines import UNITS, Pieces
 
 BATCH = 4096
 KINDS = ("exact", "1 %", "5 %", "15 %", "shuffled", "prefix", "suffix")
@@ -192,18 +192,22 @@ def peer(python: str, texts: list[str]) -> float:
     return float(done.stdout.splitlines()[-1])
 
 
-def signed(texts: list[str], kind: str) -> float:
+WAYS = {"NumPy": sys.maxsize, **({"numba": 0} if importlib.util.find_spec("numba") else {})}
+"""Characters from which numba is taken."""
+
+
+def signed(texts: list[str], kind: str, way: str) -> float:
     """Seconds of the signatures of `dedup.datatrove` ("xxh64") or `dedup.fineweb` ("sha1")."""
-    start = time.process_time()
+    signing.MANY, start = WAYS[way], time.process_time()
     for i in range(0, len(texts), BATCH):
-        signatures(texts[i : i + BATCH], kind=kind)
+        signing.signatures(texts[i : i + BATCH], kind=kind)
     return time.process_time() - start
 
 
-def lines_counted(texts: list[str]) -> tuple[float, float]:
+def lines_counted(texts: list[str], unit: str) -> tuple[float, float]:
     """(seconds, bytes of records a MB) of what `lines.repeated` counts, the texts as one shard."""
     start = time.process_time()
-    found = np.unique(np.concatenate([Pieces().hashes(text)[1] for text in texts]), return_counts=True)
+    found = np.unique(np.concatenate([Pieces(unit=unit).hashes(text)[1] for text in texts]), return_counts=True)
     return time.process_time() - start, 16 * len(found[0]) / (sum(len(text.encode()) for text in texts) / 1e6)
 
 
@@ -217,19 +221,16 @@ def speed(texts: list[str], given: argparse.Namespace) -> None:
         flush=True,
     )
     some = texts[:: max(1, len(texts) // given.sample)]
-    for kind in ("xxh64", "sha1"):
-        signed(texts[1:200], kind)
-        rates = sorted(sum(len(text.encode()) for text in some) / 1e6 / signed(some, kind) for _ in range(given.runs))
-        print(
-            f"{len(some)} of them: signatures by {kind} {statistics.median(rates):.1f} MB/s ({rates[0]:.1f} to {rates[-1]:.1f})",
-            flush=True,
-        )
-    taken, counted = lines_counted(some)
-    print(
-        f"{len(some)} of them: lines {sum(len(t.encode()) for t in some) / 1e6 / taken:.0f} MB/s, {counted:.0f} bytes of records a MB"
-    )
+    part = sum(len(text.encode()) for text in some) / 1e6
+    for kind, way in itertools.product(("xxh64", "sha1"), WAYS):
+        signed(texts[1:200], kind, way)
+        rates = sorted(part / signed(some, kind, way) for _ in range(given.runs))
+        said = f"{statistics.median(rates):.1f} MB/s ({rates[0]:.1f} to {rates[-1]:.1f})"
+        print(f"{len(some)} of them: signatures by {kind}, {way} {said}", flush=True)
+    for unit in UNITS:
+        taken, counted = lines_counted(some, unit)
+        print(f"{len(some)} of them: {unit} {part / taken:.0f} MB/s, {counted:.0f} bytes of records a MB", flush=True)
     if given.peer:
-        part = sum(len(text.encode()) for text in some) / 1e6
         pairs = [(peer(given.peer, some), sketched(some)[0]) for _ in range(given.runs)]
         ratios = sorted(theirs / mine for theirs, mine in pairs)
         theirs = statistics.median(part / pair[0] for pair in pairs)
@@ -241,7 +242,7 @@ def speed(texts: list[str], given: argparse.Namespace) -> None:
 
 def chained(texts: list[str]) -> np.ndarray[Any, Any]:
     """int64 (n,): the row that `dedup.datatrove` keeps for each, all texts in one file."""
-    found = [one for i in range(0, len(texts), BATCH) for one in signatures(texts[i : i + BATCH])]
+    found = [one for i in range(0, len(texts), BATCH) for one in signing.signatures(texts[i : i + BATCH])]
     signed = np.array([i for i, one in enumerate(found) if one is not None], dtype=np.int64)
     kept = np.arange(len(texts))
     kept[signed] = signed[kept_by(np.stack([one for one in found if one is not None]).reshape(len(signed), 14, 8))]

@@ -30,7 +30,7 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from poolsieve.filters import ExactHash, ImageHash
-from poolsieve.filters.duplicates.hamming import BITS, near_pairs
+from poolsieve.filters.duplicates.hamming import BITS, bits_apart, near_pairs
 from poolsieve.filters.duplicates.lookalikes import Looked, picture_clusters
 
 SIDE = 512
@@ -124,6 +124,8 @@ def quality(images: list[Any], label: str) -> None:
     sets = {name: hashed([change(image) for image in images]) for name, change in CHANGES.items()}
     for distance in DISTANCES:
         print(f"  {distance} bits: {said(base, sets, distance)}", flush=True)
+    for each in (10, 12, 14):
+        print(f"  8 bits, or {each} of both hashes: {together(base, sets, 8, each)}", flush=True)
 
 
 def said(base: dict[str, Any], sets: dict[str, Any], distance: int) -> str:
@@ -143,6 +145,23 @@ def shares_of(base: dict[str, Any], sets: dict[str, Any], distance: int) -> dict
     near = {name: Looked(np.concatenate([base["picture"], other["picture"]])) for name, other in sets.items()}
     bits = {name: alike.equal_bits(own, own + len(own)) for name, alike in near.items()}
     return {name: float(np.mean((bits[name] >= BITS - distance) & sets[name]["some"])) for name in sets}
+
+
+def together(base: dict[str, Any], sets: dict[str, Any], distance: int, each: int) -> str:
+    """The same if pictures of which both hashes are within `each` bits were near as well."""
+    first, second = np.triu_indices(len(base["picture"]), 1)
+    near = {name: Looked(np.concatenate([base["picture"], other["picture"]])) for name, other in sets.items()}
+    own = np.arange(len(base["some"]))
+    shares = (
+        f"{name} {np.mean(_either(looked, own, own + len(own), distance, each) & sets[name]['some']):.3f}"
+        for name, looked in near.items()
+    )
+    return f"{'  '.join(shares)}  {_either(Looked(base['picture']), first, second, distance, each).sum()} pairs near"
+
+
+def _either(looked: Looked, first: Any, second: Any, distance: int, each: int) -> Any:
+    both = [bits_apart(hashes[first], hashes[second]) <= each for hashes in (looked.dhash, looked.phash)]
+    return (looked.equal_bits(first, second) >= BITS - distance) | (both[0] & both[1])
 
 
 def pairs_near(base: dict[str, Any], distance: int) -> int:

@@ -14,9 +14,10 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import math
+import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from poolsieve.filters.duplicates.vectors import products, scaled
 
 COSINES = (0.995, 0.97, 0.951, 0.94, 0.91)
 ALL = 20_000
+PART = 8192
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
@@ -37,6 +39,11 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
     start = time.process_time()
     made = work()
     return time.process_time() - start, made
+
+
+def peak() -> float:
+    """GB that this process has had at most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
 def across(base: Any, cosine: float, rng: Any) -> Any:
@@ -52,12 +59,20 @@ def planted(given: argparse.Namespace, seed: int) -> Any:
     rng = np.random.default_rng(seed)
     middle = rng.normal(size=(given.groups, given.width))
     middle /= np.linalg.norm(middle, axis=1, keepdims=True)
-    made = across(middle[rng.integers(0, given.groups, given.rows)], given.spread, rng)
+    made, group = np.empty((given.rows, given.width), np.float32), rng.integers(0, given.groups, given.rows)
+    for part in parts(0, given.rows):
+        made[part] = across(middle[group[part]], given.spread, rng)
     few = given.rows // 50
     for i, cosine in enumerate(COSINES):
-        start = (len(COSINES) + i) * few
-        made[i * few : (i + 1) * few] = across(made[start : start + few], cosine, rng)
-    return made.astype(np.float32)
+        for part in parts(i * few, (i + 1) * few):
+            beside = slice(part.start + len(COSINES) * few, part.stop + len(COSINES) * few)
+            made[part] = across(made[beside].astype(np.float64), cosine, rng)
+    return made
+
+
+def parts(start: int, stop: int) -> Iterator[slice]:
+    """Some rows at a time: what is made of them on the way takes many times their memory."""
+    return (slice(at, min(at + PART, stop)) for at in range(start, stop, PART))
 
 
 def shares(same: Any, rows: int) -> str:
@@ -66,6 +81,12 @@ def shares(same: Any, rows: int) -> str:
     pairs = ((i * few, (len(COSINES) + i) * few) for i in range(len(COSINES)))
     found = (np.mean(same(slice(a, a + few), slice(b, b + few))) for a, b in pairs)
     return "  ".join(f"{cosine} {share:.3f}" for cosine, share in zip(COSINES, found, strict=True))
+
+
+def rounded(values: Any) -> tuple[Any, Any]:
+    """`scaled`, some rows at a time."""
+    vectors, some = zip(*(scaled(values[part].astype(np.float64)) for part in parts(0, len(values))), strict=True)
+    return np.concatenate(vectors), np.concatenate(some)
 
 
 def searched(vectors: Any, some: Any, given: argparse.Namespace, cells: int | None) -> tuple[float, Any]:
@@ -90,10 +111,12 @@ def peer(values: Any, count: int) -> str:
 def measured(given: argparse.Namespace, seed: int) -> None:
     """Prints what is found in the pool of one seed."""
     values = planted(given, seed)
-    scaling, (vectors, some) = timed(lambda: scaled(values.astype(np.float64)))
+    scaling, (vectors, some) = timed(lambda: rounded(values))
+    before = peak()
     count = given.clusters or math.isqrt(given.rows)
     seconds, found = searched(vectors, some, given, given.clusters)
     print(f"seed {seed}: {given.rows:,} of {given.width} numbers; rounding {scaling:.1f} s, the rest {seconds:.1f} s")
+    print(f"  {peak():.2f} GB at most, {before:.2f} before, {values.nbytes / 1e9:.2f} of them the floats")
     print(f"  found: {shares(lambda a, b: found.cluster[a] == found.cluster[b], given.rows)}", flush=True)
     order = np.random.default_rng(seed).permutation(len(vectors))
     training, middles = timed(lambda: centres(vectors[order], count))

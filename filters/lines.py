@@ -1,4 +1,4 @@
-"""`lines.*`: lines or paragraphs that stand in a pool again and again, left out of its texts.
+"""`lines.*`: lines, paragraphs or sentences that stand in a pool again and again, left out of its texts.
 
 After CCNet (Wenzek et al., arXiv 1911.00359, section 3.1: paragraphs by hashes), C4 (arXiv 1910.10683, section 2.2)
 and RefinedWeb (arXiv 2306.01116, appendix G.3). They keep the first copy in a shard, or in the order in which a pool
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -24,6 +24,7 @@ from poolsieve.filters.dsl.ready import stage
 from poolsieve.filters.dsl.stages import Chain, Score
 from poolsieve.filters.parted import Counted, read_parted
 from poolsieve.filters.words.mixing import Hashes
+from poolsieve.filters.words.sentences import sentence_spans
 from poolsieve.scoring_models.base.config import Config, JsonObject
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.kinds import short
@@ -34,8 +35,11 @@ Ints = np.ndarray[Any, np.dtype[np.int64]]
 MOST, MIN_CHARS = 10, 30
 """Defaults. A line that ten pages have may be a quotation; shorter ones ("Yes.", "Share") are part of texts as well."""
 
-LINE, PARAGRAPH = "line", "paragraph"
-UNITS = (LINE, PARAGRAPH)
+LINE, PARAGRAPH, SENTENCES = "line", "paragraph", "sentences"
+UNITS = (LINE, PARAGRAPH, SENTENCES)
+
+SPAN = 3
+"""Sentences that are counted together, in every place where so many follow one another (C4)."""
 
 _BLANK_LINES = re.compile(r"\n[^\S\n]*\n\s*")
 _PLACES = pa.list_(pa.int32())
@@ -53,28 +57,54 @@ class Pieces(Config):
 
     def __post_init__(self) -> None:
         if self.unit not in UNITS:
-            raise PlanError(f"lines: unit={short(self.unit)} does not exist: there is {' and '.join(UNITS)}")
+            raise PlanError(f"lines: unit={short(self.unit)} does not exist: there is {', '.join(UNITS)}")
         if type(self.min_chars) is not int or self.min_chars < 1:
             raise PlanError(f"lines: min_chars={short(self.min_chars)} must be a whole number, 1 or more")
 
+    @property
+    def together(self) -> int:
+        """Pieces that are counted, and go, as one."""
+        return SPAN if self.unit == SENTENCES else 1
+
     def cut(self, text: str) -> list[str]:
         """The pieces of a text, without what stands between them."""
+        if self.unit == SENTENCES:
+            return [text[first:end] for first, end in sentence_spans(text)]
         return text.split("\n") if self.unit == LINE else _BLANK_LINES.split(text)
 
-    @property
-    def between(self) -> str:
-        """What stands between pieces that stay."""
-        return "\n" if self.unit == LINE else "\n\n"
+    def without(self, text: str, gone: Set[int]) -> str:
+        """The text without the pieces at some places."""
+        if self.unit == SENTENCES:
+            return _without(text, gone)
+        between = "\n" if self.unit == LINE else "\n\n"
+        return between.join(piece for i, piece in enumerate(self.cut(text)) if i not in gone)
 
     def hashes(self, text: str) -> tuple[Ints, Hashes]:
-        """(places, hashes) of the pieces that are counted: int64 and uint64 (n,)."""
-        found = [(i, self._hash(piece)) for i, piece in enumerate(self.cut(text)) if len(piece) >= self.min_chars]
+        """(places, hashes) of what is counted: int64, the first piece of each, and uint64 (n,)."""
+        return self.hashes_of(self.cut(text))
+
+    def hashes_of(self, pieces: Sequence[str]) -> tuple[Ints, Hashes]:
+        """The same of pieces that are cut."""
+        n = self.together
+        whole = pieces if n == 1 else [" ".join(pieces[i : i + n]) for i in range(len(pieces) - n + 1)]
+        found = [(i, self._hash(piece)) for i, piece in enumerate(whole) if len(piece) >= self.min_chars]
         some = [(i, made) for i, made in found if made is not None]
         return np.array([i for i, _ in some], dtype=np.int64), np.array([made for _, made in some], dtype=np.uint64)
 
     def _hash(self, piece: str) -> int | None:
         same = " ".join(piece.lower().split())
         return xxhash.xxh3_64_intdigest(same.encode("utf-8", "surrogatepass")) if len(same) >= self.min_chars else None
+
+
+def _without(text: str, gone: Set[int]) -> str:
+    """A text without some of its sentences. Of what stood between two that stay, the most line ends are left."""
+    stay, between, end = list[str](), "", 0
+    for i, (first, stop) in enumerate(sentence_spans(text)):
+        between, end = max(text[end:first], between, key=lambda blanks: blanks.count("\n")), stop
+        if i not in gone:
+            stay += [between if stay else "", text[first:stop]]
+            between = ""
+    return "".join(stay)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -93,7 +123,7 @@ class Repeated(TextScorer):
     artefact: str = field(default="", metadata={"runtime": True})
     """URL of what was counted; filled in before the first pass."""
 
-    packages = ("xxhash",)
+    packages: ClassVar[tuple[str, ...]] = ("xxhash",)
     pools_are: ClassVar[str] = "pool"
 
     def __post_init__(self) -> None:
@@ -130,8 +160,8 @@ class Repeated(TextScorer):
     def score(self, batch: pa.RecordBatch) -> Scored:
         """The three columns; null for null."""
         texts = batch.column(self.text).to_pylist()
-        cuts = [None if text is None else self.pieces.hashes(text) for text in texts]
-        whole = np.concatenate([np.empty(0, np.uint64), *(cut[1] for cut in cuts if cut is not None)])
+        cuts = [None if text is None else self._cut(text) for text in texts]
+        whole = np.concatenate([np.empty(0, np.uint64), *(cut[2] for cut in cuts if cut is not None)])
         often = _counted(self.artefact, self.most).of(whole)
         made = [cut and self._found(str(text), *cut, often) for text, cut in zip(texts, cuts, strict=True)]
         columns = zip(*((None,) * 3 if one is None else one for one in made), strict=True) if made else ((),) * 3
@@ -144,16 +174,29 @@ class Repeated(TextScorer):
 
     def found(self, text: str, often: Hashes) -> tuple[Sequence[int], int, float]:
         """Places of the pieces of a text that are in `often`, how many, and their share of its bytes."""
-        return self._found(text, *self.pieces.hashes(text), often)
+        return self._found(text, *self._cut(text), often)
 
-    def _found(self, text: str, places: Ints, hashes: Hashes, often: Hashes) -> tuple[Sequence[int], int, float]:
+    def _cut(self, text: str) -> tuple[list[str], Ints, Hashes]:
+        pieces = self.pieces.cut(text)
+        return pieces, *self.pieces.hashes_of(pieces)
+
+    def _found(
+        self, text: str, pieces: Sequence[str], places: Ints, hashes: Hashes, often: Hashes
+    ) -> tuple[Sequence[int], int, float]:
         if not len(often) or not len(hashes):
             return [], 0, 0.0
         near = np.minimum(np.searchsorted(often, hashes), len(often) - 1)
-        at = places[often[near] == hashes].tolist()
-        pieces = self.pieces.cut(text)
+        spans = places[often[near] == hashes][:, None] + np.arange(self.pieces.together)
+        at = np.unique(spans).tolist()
         gone = sum(_bytes(pieces[i]) for i in at)
         return at, len(at), gone / _bytes(text)
+
+
+class RepeatedSpans(Repeated):
+    """The same of sentences, which spaCy's rules part."""
+
+    packages: ClassVar[tuple[str, ...]] = ("xxhash", "spacy")
+    extra: ClassVar[str] = "text"
 
 
 def _bytes(text: str) -> int:
@@ -197,10 +240,7 @@ class Without(Config):
 
     def edited(self, text: str, at: Sequence[int]) -> str:
         """One text."""
-        if not at:
-            return text
-        gone = set(at)
-        return self.pieces.between.join(piece for i, piece in enumerate(self.pieces.cut(text)) if i not in gone)
+        return self.pieces.without(text, frozenset(at)) if at else text
 
 
 @stage(example='lines.repeated(Pool.jsonl("web.jsonl", text="text"))', one_pool=("pool",))
@@ -222,11 +262,13 @@ def repeated(
         pool: that is counted, with a role `text`; usually the recipe's own.
         most: times that a line may stand in the pool.
         min_chars: characters of the shortest line that is counted.
-        unit: "line", or "paragraph" for what stands between blank lines.
+        unit: "line"; "paragraph" for what stands between blank lines; "sentences" for each three sentences that follow
+            one another (a line's end ends one), all of which go: needs the extra `text`.
         text: the role to read and to edit.
         name: of the scores.
     """
     pieces = Pieces(unit=unit, min_chars=min_chars)
-    found = Repeated(pool=pool, most=most, pieces=pieces, text=text)
+    kind = RepeatedSpans if unit == SENTENCES else Repeated
+    found = kind(pool=pool, most=most, pieces=pieces, text=text)
     edit = Without(places=f"{name}.at", text=text, pieces=pieces)
     return Chain((Score(**{name: found}), Edit(**{text: edit})))

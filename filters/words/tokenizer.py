@@ -110,6 +110,13 @@ class Words:
         parts = [marks[start:stop] for start, stop in zip(edges[::2], edges[1::2], strict=True)]
         return len(parts) + _starts(_BREAK.join(parts))
 
+    def starts(self, lines: Ints) -> Ints:
+        """int64 (m,): the words with which sentences start, but for the first of a line; `lines`: each word's line."""
+        marks = np.frombuffer(self.memory.marks, dtype=np.uint8)[self.ids]
+        some = np.flatnonzero(marks != _PUNCTUATION[0])
+        before, after = some[:-1], some[1:]
+        return after[(marks[before] == _FINAL[0]) & (marks[after] == _OTHER[0]) & (lines[before] == lines[after])]
+
 
 class _Learned(dict[str, T]):
     """A dictionary that asks `learn` for what it does not have; `learn` says whether it is kept."""

@@ -13,6 +13,7 @@ import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from poolsieve.filters.duplicates import roots as roots_module
 from poolsieve.filters.duplicates.bands import RECORD, Bands, packed, stars
 from poolsieve.filters.duplicates.clusters import Clusters, Near, clusters
 from poolsieve.filters.duplicates.components import components
@@ -158,7 +159,13 @@ def test_components_have_their_least_row_in_any_order_and_split(seed: int, nodes
 def test_numba_gives_the_same_roots(seed: int, count: int, edges: int) -> None:
     pytest.importorskip("numba")
     first, second = np.random.default_rng(seed).integers(0, count, (2, edges))
-    assert (joined_roots(count, first, second) == hooked(count, first, second)).all()
+    found = joined_roots(count, first, second)
+    for at_once in (1, 3, 1 << 22):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(roots_module, "AT_ONCE", at_once)
+            assert (found == hooked(count, first, second)).all()
+    linked = {node: label for node, label in enumerate(found.tolist()) if node in first or node in second}
+    assert linked == plain_labels(np.stack([first, second], axis=1).astype(np.uint64))
 
 
 def test_a_path_of_a_million_rows_is_one_component() -> None:
