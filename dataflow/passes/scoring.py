@@ -84,6 +84,7 @@ class FreshScores:
     ) -> None:
         self.job, self.batch, self.kept, self.made, self.check = job, batch, kept, made, check
         self.pieces = pieces
+        self.shard = shard
         self.path: Paths = shard.path
         self.uid = batch.uid
         self.rows = batch.rows
@@ -92,7 +93,7 @@ class FreshScores:
 
     def gathered(self, table: Table) -> pa.Table:
         """What was gathered of the batch's rows."""
-        return lines_of(self.job, table, self.path, self.rows)
+        return lines_of(self.job, table, self.shard.path, self.rows)
 
     def answer(self, step: ScoreStep, needed: Mask, scores: Mapping[str, pa.Array]) -> StepScores:
         """The step's scores: stored ones, and fresh ones for needed rows that have none."""
