@@ -32,6 +32,7 @@ from poolsieve.dataflow.store.scores import Stored, laid_out, score_table, write
 from poolsieve.dataflow.store.stored import EarlierScores, StoredScores
 from poolsieve.dataflow.store.summary import Work
 from poolsieve.filters.dsl.cuts import Table
+from poolsieve.filters.dsl.env import Paths
 from poolsieve.scoring_models.base.arrow import nulls
 from poolsieve.scoring_models.base.scorer import Scored, fed, in_pieces
 from poolsieve.scoring_models.base.work import ModelWork
@@ -45,13 +46,13 @@ SMALL_BYTES = 1 << 20
 
 
 @dataclass
-class _Made:
-    """What a pass has made of a shard so far: score tables by step, and the work that it took."""
+class Made:
+    """What a pass has made of a shard, or of several, so far: score tables by step, and the work that it took."""
 
     tables: dict[str, list[pa.Table]] = field(default_factory=lambda: defaultdict(list))
     work: Work = field(default_factory=Work)
 
-    def add(self, other: _Made) -> None:
+    def add(self, other: Made) -> None:
         """Adds what was made of the next rows."""
         self.work.add(other.work)
         for name, tables in other.tables.items():
@@ -77,20 +78,22 @@ class FreshScores:
         shard: Shard,
         batch: Batch,
         kept: StoredScores | EarlierScores | None,
-        made: _Made,
+        made: Made,
         pieces: Pieces,
         check: Check = progress.check,
     ) -> None:
         self.job, self.batch, self.kept, self.made, self.check = job, batch, kept, made, check
         self.pieces = pieces
-        self.path, self.uid = shard.path, batch.uid
+        self.shard = shard
+        self.path: Paths = shard.path
+        self.uid = batch.uid
         self.rows = batch.rows
         self.read_errors = error_columns(batch.read_errors, batch.num_rows)[0]
         self.values = RoleValues(batch.roles, batch.role_errors)
 
     def gathered(self, table: Table) -> pa.Table:
         """What was gathered of the batch's rows."""
-        return lines_of(self.job, table, self.path, self.rows)
+        return lines_of(self.job, table, self.shard.path, self.rows)
 
     def answer(self, step: ScoreStep, needed: Mask, scores: Mapping[str, pa.Array]) -> StepScores:
         """The step's scores: stored ones, and fresh ones for needed rows that have none."""
@@ -178,8 +181,11 @@ class FreshScores:
         if in_pieces(step.scorer):
             return
         progress.add(step.name, len(rows))
-        table = score_table(self.rows[rows], fresh.columns, fresh.errors, fresh.messages)
-        self.made.tables[step.name].append(table)
+        self.made.tables[step.name].append(self.lines(rows, step, fresh))
+
+    def lines(self, rows: Ints, step: ScoreStep, fresh: Stored) -> pa.Table:
+        """Lines of a score file, of these rows of the batch."""
+        return score_table(self.rows[rows], fresh.columns, fresh.errors, fresh.messages)
 
     def _merged(self, step: ScoreStep, old: StepScores, missing: Mask, fresh: Stored) -> StepScores:
         """Old scores, with fresh ones in the place of those that were missing."""
@@ -221,7 +227,7 @@ def score_shard(
     if wanted is not None and not wanted.any():
         return Work(rows=len(wanted)), None if job.options.retry_quarantined else kept
     job.files.check_unchanged(shard)
-    made = _Made()
+    made = Made()
     made.work.read_bytes = shard.size
     known = kept or EarlierScores(job, shard, label, job.options.retry_quarantined)
     pieces = Pieces(job, shard, label)
@@ -233,8 +239,9 @@ def score_shard(
     job.files.check_unchanged(shard)
     made.work.rows = lines.num_rows if rows is None else len(rows)
     made.tables |= pieces.rest()
+    scored = {name: pa.concat_tables(some).combine_chunks() for name, some in made.tables.items()}
     with progress.timed(made.work.seconds, "write"):
-        scored = _commit(job, shard, label, made, lines if rows is None else None)
+        commit(job, shard, label, scored, lines if rows is None else None)
     return made.work, _at_hand(job, shard, label, lines, scored) if _is_new(job, known) else None
 
 
@@ -268,6 +275,18 @@ def _readable(errors: pa.Array) -> Mask:
     return np.array(errors.is_null().to_numpy(zero_copy_only=False), dtype=bool)
 
 
+def _steps(job: Job, stop: int | None) -> list[ScoreStep]:
+    """Those that a pass up to `stop` scores."""
+    program = job.program
+    return [step for step in program.steps[:stop] if isinstance(step, ScoreStep)] + whole_pool_after(program, stop)
+
+
+def roles_read(job: Job, stop: int | None) -> tuple[tuple[str, ...], dict[str, pa.DataType]]:
+    """The pool's roles that a pass up to `stop` reads, and their types."""
+    roles = tuple(dict.fromkeys(role for step in _steps(job, stop) for role in step.pool_roles))
+    return roles, job.types_of(roles)
+
+
 def _scored_batches(
     job: Job,
     shard: Shard,
@@ -275,14 +294,11 @@ def _scored_batches(
     stop: int | None,
     known: StoredScores | EarlierScores,
     wanted: Mask | None,
-    made: _Made,
+    made: Made,
     pieces: Pieces,
 ) -> Iterator[Batch]:
     """The shard's batches, each once its scores are in `made`. Only where rows are `wanted`, if that is known."""
-    program = job.program
-    steps = [step for step in program.steps[:stop] if isinstance(step, ScoreStep)] + whole_pool_after(program, stop)
-    roles = tuple(dict.fromkeys(role for step in steps for role in step.pool_roles))
-    types = job.types_of(roles)
+    steps, (roles, types) = _steps(job, stop), roles_read(job, stop)
 
     def want(start: int, n: int) -> bool:
         if wanted is None or isinstance(known, EarlierScores):
@@ -291,12 +307,12 @@ def _scored_batches(
         return bool(wanted[low:high].any())
 
     plain = job.files.pool_batches(shard, roles, types, want)
-    batches = _timed_reading(plain if shard.size <= SMALL_BYTES else read_ahead(plain), made)
+    batches = timed_reading(plain if shard.size <= SMALL_BYTES else read_ahead(plain), made)
     ahead = LOOK_AHEAD if any(fed(step.scorer) for step in steps) else 1
 
-    def work(batch: Batch, check: Check) -> tuple[Batch, _Made]:
-        part = _Made()
-        _score_batch(job, FreshScores(job, shard, batch, known, part, pieces, check), cuts, stop)
+    def work(batch: Batch, check: Check) -> tuple[Batch, Made]:
+        part = Made()
+        score_batch(job, FreshScores(job, shard, batch, known, part, pieces, check), cuts, stop)
         return batch, part
 
     for batch, part in in_flight(batches, work, ahead, lambda batch: batch.num_rows):
@@ -304,7 +320,7 @@ def _scored_batches(
         yield batch
 
 
-def _timed_reading(batches: Iterator[Batch], made: _Made) -> Iterator[Batch]:
+def timed_reading(batches: Iterator[Batch], made: Made) -> Iterator[Batch]:
     """The same batches; what was waited for them is noted, and the user may stop between two."""
     while True:
         progress.check()
@@ -324,22 +340,21 @@ def read_ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
             yield batch
 
 
-def _score_batch(job: Job, source: FreshScores, cuts: Cuts, stop: int | None) -> None:
+def score_batch(job: Job, source: FreshScores, cuts: Cuts, stop: int | None) -> None:
+    """Walks a batch, so that what it needs before `stop` is scored."""
     walk(job.program, source, cuts, stop)
     for step in whole_pool_after(job.program, stop):
         source.answer(step, _readable(source.read_errors), {})
     progress.add("read", source.batch.num_rows)
 
 
-def _commit(job: Job, shard: Shard, label: str, made: _Made, lines: pa.Table | None) -> dict[str, pa.Table]:
-    """Scores first, rows last: rows that are there say that the shard has been read once to its end.
+def commit(job: Job, shard: Shard, label: str, tables: Mapping[str, pa.Table], lines: pa.Table | None) -> None:
+    """Stores what was made of a shard: lines of each step's file, and its rows if they are new.
 
-    Returns the lines of each step's file.
+    Scores first, rows last: rows that are there say that the shard has been read once to its end.
     """
     steps = {step.name: step for step in job.program.scorers}
-    tables = {name: pa.concat_tables(some).combine_chunks() for name, some in made.tables.items()}
     for name, table in tables.items():
         write_scores(job.score_files(label, steps[name]), shard, [table])
     if lines is not None:
         write_rows(job.rows_url(shard), lines)
-    return tables

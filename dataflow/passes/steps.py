@@ -5,7 +5,6 @@ Each function does to an item what another module does to a shard, and is one st
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,12 +19,14 @@ from poolsieve.dataflow.decisions.selection import (
     count_stored,
 )
 from poolsieve.dataflow.decisions.tables import Counts, add_sums
+from poolsieve.dataflow.passes.grouped import Source, score_shards
 from poolsieve.dataflow.passes.items import Item, shards_of
 from poolsieve.dataflow.passes.scoring import score_shard
+from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.walk import Cuts, walk
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.neighbours import Neighbours, leave, open_neighbours
-from poolsieve.dataflow.store.stored import StoredScores, open_stored, unscored
+from poolsieve.dataflow.store.stored import open_stored, unscored
 from poolsieve.dataflow.store.summary import Work
 from poolsieve.filters.dsl.top import Ranked
 
@@ -42,24 +43,30 @@ def score_item(
     Counting at once what was just scored saves reading it again; so does leaving it for the steps that follow, where
     the item has several shards. Raises as `score_shard`.
     """
-    total, found, shards = Work(), list[StoredScores | None](), shards_of(item, job)
-    # What a scorer commits piece by piece must not wait; then a shard is by itself.
-    with fs.together() if len(shards) > 1 else contextlib.nullcontext():
-        for shard in shards:
-            work, source = score_shard(shard, job, cuts, stop=stop, label=label)
-            total.add(work)
-            found.append(source)
+    shards = shards_of(item, job)
+    total, found = _scored(shards, job, cuts, stop, label)
     if job.part or (top is None and len(shards) == 1):
         return item, total, Counted()
     # Files of those that are not at hand have got their names by now, and this pass's listing has them.
-    pairs = zip(shards, found, strict=True)
-    whole = Neighbours.of(job, [open_stored(job, shard, label) if one is None else one for shard, one in pairs])
+    whole = Neighbours.of(job, [open_stored(job, one, label) if isinstance(one, Shard) else one for one in found])
     counts = Counted()
     if top is not None and stop is not None:
         counts = count_stored(whole, job, cuts, None, at=stop, top=top)
         progress.add(top.cut, len(whole.rows))
     leave(whole, label)
     return item, total, counts
+
+
+def _scored(
+    shards: Sequence[Shard], job: Job, cuts: Cuts, stop: int | None, label: str
+) -> tuple[Work, list[Source | Shard]]:
+    """What `score_shards` gives."""
+    if len(shards) > 1:
+        with fs.together():
+            return score_shards(shards, job, cuts, stop=stop, label=label)
+    # What a scorer commits piece by piece must not wait; then a shard is by itself.
+    work, source = score_shard(shards[0], job, cuts, stop=stop, label=label)
+    return work, [source or shards[0]]
 
 
 @progress.for_run

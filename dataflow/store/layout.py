@@ -23,6 +23,7 @@ OUT/export/                           the kept rows
 
 from __future__ import annotations
 
+import functools
 import os
 
 from poolsieve.dataflow import fs
@@ -32,6 +33,9 @@ from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 
 _OWN = ("rows", "scores", "splits", "artefacts", "derived", "decisions", "runs", "leases", "parts")
 """Folders of OUT that hold nothing of anybody else's."""
+
+NEIGHBOURS = 512
+"""Names that are remembered: those of the shards that a process works on, each of which is asked for several times."""
 
 
 def below(folder: str, name: str) -> str:
@@ -75,7 +79,14 @@ def rows_folder(out: str) -> str:
 
 def rows_url(out: str, shard: Shard, uid_source: str) -> str:
     """The rows of a shard; `uid_source` is the hash of how uids are read from the pool."""
-    return fs.join(rows_folder(out), f"{shard.name}.{digest([shard.identity, uid_source], 6)}.parquet")
+    name, identity = _known_by(shard)
+    return fs.join(rows_folder(out), f"{name}.{digest([identity, uid_source], 6)}.parquet")
+
+
+@functools.lru_cache(maxsize=NEIGHBOURS)
+def _known_by(shard: Shard) -> tuple[str, str]:
+    """Name and identity: every file of a shard is called after them."""
+    return shard.name, shard.identity
 
 
 def splits_folder(out: str) -> str:
@@ -93,6 +104,7 @@ def scores_folder(out: str) -> str:
     return fs.join(out, "scores")
 
 
+@functools.lru_cache(maxsize=NEIGHBOURS)
 def scorer_folder(out: str, name: str, fingerprint: str) -> str:
     """The folder of one scorer's scores."""
     safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
@@ -109,6 +121,7 @@ def settings_url(folder: str) -> str:
     return fs.join(folder, "scorer.json")
 
 
+@functools.lru_cache(maxsize=NEIGHBOURS)
 def score_prefix(shard: Shard, reading: str = "") -> str:
     """What the names of a shard's score files begin with.
 
@@ -116,7 +129,8 @@ def score_prefix(shard: Shard, reading: str = "") -> str:
         shard: of the pool.
         reading: how its part of a union reads the scorer's roles (`PoolFiles.readings`); empty for other pools.
     """
-    return f"{shard.name}.{digest([shard.identity, reading] if reading else shard.identity, 6)}"
+    name, identity = _known_by(shard)
+    return f"{name}.{digest([identity, reading] if reading else identity, 6)}"
 
 
 def artefact_url(out: str, name: str, identity: str, ending: str) -> str:

@@ -69,16 +69,18 @@ class Neighbours:
         self.read_errors = lines.column("read_error")
 
     @classmethod
-    def of(cls, job: Job, sources: Sequence[StoredScores]) -> Neighbours:
+    def of(cls, job: Job, sources: Sequence[StoredScores | Neighbours]) -> Neighbours:
         """Shards that are open, with the scores that any of them has been asked for."""
+        if len(sources) == 1 and isinstance(sources[0], Neighbours):
+            return sources[0]
         names = {name for source in sources for name in source.stored}
         steps = [step for step in job.program.scorers if step.name in names]
         return cls(
             job,
-            [source.shard for source in sources],
+            [shard for source in sources for shard in source.shards],
             sources[0].phase,
             sources[0].lines if len(sources) == 1 else _Joined([source.lines for source in sources]),
-            [len(source.rows) for source in sources],
+            [n for source in sources for n in source.lengths],
             {step.name: _joined([source.load(step) for source in sources]) for step in steps},
         )
 
@@ -140,7 +142,7 @@ class _Joined:
         return pa.concat_arrays([rows.column(name) for rows in self.rows])
 
 
-class _Table:
+class TableLines:
     """Rows as a table has them."""
 
     def __init__(self, table: pa.Table) -> None:
@@ -210,7 +212,7 @@ def _left(job: Job, shards: Sequence[Shard], phase: str, left_by: str) -> Neighb
     there = set(table.schema.names)
     stored = {step.name: _stored(step, table) for step in job.program.scorers if f"{step.name}.present" in there}
     lines = table.select([f"lines.{name}" for name in _LINES]).rename_columns(list(_LINES))
-    return Neighbours(job, shards, phase, _Table(lines), lengths, stored)
+    return Neighbours(job, shards, phase, TableLines(lines), lengths, stored)
 
 
 def _stored(step: ScoreStep, table: pa.Table) -> Stored:

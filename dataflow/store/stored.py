@@ -39,6 +39,16 @@ class StoredScores:
         """string (n,): read when something asks for it."""
         return self.lines.column("uid")
 
+    @property
+    def shards(self) -> list[Shard]:
+        """The shard, as sources of several have theirs."""
+        return [self.shard]
+
+    @property
+    def lengths(self) -> list[int]:
+        """Rows of the shard, likewise."""
+        return [len(self.rows)]
+
     def load(self, step: ScoreStep) -> Stored:
         """The step's stored scores for the whole shard."""
         if step.name not in self.stored:

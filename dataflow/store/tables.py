@@ -30,8 +30,7 @@ def write_table(url: str, table: pa.Table, metadata: Mapping[str, str] | None = 
     few: Any = _dictionaries(table)  # a list, where `pyarrow-stubs` know of a bool alone
     pq.write_table(table, sink, compression="zstd", compression_level=1, use_dictionary=few)
     data = memoryview(sink.getvalue())
-    with fs.atomic_write(url) as file:
-        file.write(data)
+    fs.write_bytes(url, data)
     return WrittenFile(hashlib.sha256(data).hexdigest(), len(data))
 
 
