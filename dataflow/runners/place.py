@@ -100,7 +100,7 @@ class Elsewhere(Place):
         if job.error is not None:
             self._cancel(job)  # an engine may go on with other branches of a job that has failed
             texts = [str(job.error), *job.messages(), _tail(self.guard.log), self._engine_said(said)[1]]
-            raise told(texts, what=f"the job on {self.what}")
+            raise told(texts, what=f"the job on {self.what}", ended=self.guard.ended())
 
     def _engine_said(self, before: tuple[int, str] = (0, "")) -> tuple[int, str]:
         """(length of the engine's log, what it says since it had the length before)."""
@@ -226,7 +226,14 @@ def _quiet_threads() -> Iterator[None]:
     try:
         yield
     finally:
+        for thread in threading.enumerate():
+            if thread.name == _READER:
+                thread.join(_READ_ON)  # it may be just about to print
         threading.excepthook = before
+
+
+_READER, _READ_ON = "wait_until_finish_read", 2.0
+"""Thread in which Beam's client reads what a job's service says; seconds that it has to see that this is over."""
 
 
 def _not_of_a_job(record: logging.LogRecord) -> bool:
