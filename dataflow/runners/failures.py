@@ -70,7 +70,7 @@ _SHOWN = 300
 def cause_in(*texts: str, ended: str = "") -> BaseException | None:
     """The error that a job's texts tell of: the last of ours, or of the system, of a step, or one that is known.
 
-    Each text is searched before the next; only when none has a cause, and no job server has `ended`, does a broken
+    Each text is searched before the next; only when none has a cause, and nothing else has `ended`, does a broken
     connection count as one.
     """
     found = (find(text) for text in texts for find in (_ours, _systems, _packages, _steps, _known))
@@ -135,7 +135,7 @@ def told(texts: Iterable[str], *, what: str, ended: str = "") -> PoolsieveError:
     Args:
         texts: what the engine said, the most telling first: each is searched before the next.
         what: the job, for an error that nobody knows.
-        ended: that the job server has ended, which explains connections that broke; else empty.
+        ended: that the job server or the cluster has ended, which explains connections that broke; else empty.
     """
     texts = [text for text in texts if text]
     where = f"the whole trace is in {kept_trace(texts)}"

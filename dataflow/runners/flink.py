@@ -135,6 +135,7 @@ class FlinkRunner:
                 pool=config.pool_here,
                 flink=config.rest,
                 start_seconds=given.start_seconds(setting.flags),
+                cluster="flink" if config.ours else "",
             )
             place.flags = config.options(place.name, endpoint)
             yield place

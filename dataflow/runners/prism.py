@@ -91,5 +91,6 @@ class PrismRunner:
                 config.options(),
                 config.pool_here,
                 start_seconds=given.start_seconds(setting.flags),
+                cluster="prism" if config.ours else "",
                 engine_log=Path(config.log) if config.log else None,
             )

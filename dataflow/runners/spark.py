@@ -145,6 +145,7 @@ class SparkRunner:
                 config.options(endpoint),
                 config.pool_here,
                 start_seconds=given.start_seconds(setting.flags),
+                cluster="spark" if config.ours else "",
             )
 
 

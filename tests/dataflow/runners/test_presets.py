@@ -327,11 +327,13 @@ def test_a_cluster_that_lost_a_process_is_not_used(tmp_path: Path) -> None:
     assert state.running("spark") == cluster
     assert SparkConfig.of([]).master == "spark://h:1"
     assert SparkConfig.of(["--spark_master_url=local[2]"]).master == "local[2]"
+    assert state.gone("spark") == ""
     made.end()
+    assert "has lost master" in state.gone("spark")
     with pytest.raises(PlanError, match=r"has lost master .*cluster down --spark"):
         Engine("spark")
     state.forget("spark")
-    assert state.running("spark") is None
+    assert state.running("spark") is None and "was ended in the middle of the job" in state.gone("spark")
 
 
 def test_every_runner_says_what_it_is() -> None:
