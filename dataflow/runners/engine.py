@@ -67,9 +67,9 @@ class Engine:
                 f"{self.flags[0]!r} is one argument too many: what follows is for Beam and begins with --, as "
                 "--job_endpoint=localhost:8099; each parameter of a recipe has a -p of its own"
             )
+        RUNNERS[self.runner].check(self._setting(False))
         if self.flags:
             check_flags(self.flags)
-        RUNNERS[self.runner].check(self._setting(False))
 
     @property
     def in_memory(self) -> bool:
