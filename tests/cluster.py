@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,3 +63,17 @@ def job_service(logs: Path, pool: int = 0) -> Iterator[list[str]]:
         for process in started:
             process.kill()
             process.wait()
+
+
+@contextmanager
+def job_service_alone() -> Iterator[str]:
+    """Address of a job service of Beam's in this process, to which no job is sent."""
+    from apache_beam.runners.portability.local_job_service import LocalJobServicer
+
+    with tempfile.TemporaryDirectory() as folder:
+        service = LocalJobServicer(folder)
+        port = service.start_grpc_server()
+        try:
+            yield f"localhost:{port}"
+        finally:
+            service.stop()

@@ -65,6 +65,7 @@ def import_beam() -> None:
 
     It says them by `logging.warning`, which would also give the user's root logger a handler for good.
     """
+    spare_loopback()
     root, silent = logging.getLogger(), logging.NullHandler()
     root.addHandler(silent)
     root.addFilter(_not_of_beams_imports)
@@ -73,6 +74,24 @@ def import_beam() -> None:
     finally:
         root.removeFilter(_not_of_beams_imports)
         root.removeHandler(silent)
+
+
+SPARED = "no_grpc_proxy"
+"""The variable by which gRPC knows what it must not ask a proxy for."""
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def spare_loopback() -> None:
+    """Has gRPC reach this machine itself, whatever proxy the environment names: a proxy knows another loopback.
+
+    gRPC takes `http_proxy` for every address that `no_grpc_proxy`, or else `no_proxy`, does not name. What is set here
+    holds for this process and those that it starts.
+    """
+    said = os.environ.get(SPARED) or os.environ.get("no_proxy") or ""
+    names = [one for one in said.split(",") if one]
+    if missing := [one for one in _LOOPBACK if one not in names]:
+        os.environ[SPARED] = ",".join([*names, *missing])
 
 
 def _not_of_beams_imports(record: logging.LogRecord) -> bool:

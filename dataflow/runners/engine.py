@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from poolsieve.dataflow.runners import given
-from poolsieve.dataflow.runners.base import Runner, Setting
+from poolsieve.dataflow.runners.base import Runner, Setting, import_beam
 from poolsieve.dataflow.runners.dataflow import DataflowRunner
 from poolsieve.dataflow.runners.flink import FlinkRunner
 from poolsieve.dataflow.runners.local import LocalRunner
 from poolsieve.dataflow.runners.needs import ByPool, Fits, Here, Hints, Needs, RunnerPlan
 from poolsieve.dataflow.runners.place import Sign
 from poolsieve.dataflow.runners.portable import PortableRunner
+from poolsieve.dataflow.runners.preflight import check_flags
 from poolsieve.dataflow.runners.prism import PrismRunner
 from poolsieve.dataflow.runners.spark import SparkRunner
 from poolsieve.scoring_models.base.errors import PlanError, unknown_name
@@ -67,6 +68,8 @@ class Engine:
                 "--job_endpoint=localhost:8099; each parameter of a recipe has a -p of its own"
             )
         RUNNERS[self.runner].check(self._setting(False))
+        if self.flags:
+            check_flags(self.flags)
 
     @property
     def in_memory(self) -> bool:
@@ -92,6 +95,7 @@ class Engine:
         Raises:
             PoolsieveError: whatever stopped it.
         """
+        import_beam()
         import apache_beam as beam
 
         from poolsieve.dataflow.runners.remembered import KeptOptions, remember_stateless

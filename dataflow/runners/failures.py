@@ -67,13 +67,15 @@ _SHOWN = 300
 """Characters of an engine's own words that a message repeats."""
 
 
-def cause_in(*texts: str) -> BaseException | None:
+def cause_in(*texts: str, ended: str = "") -> BaseException | None:
     """The error that a job's texts tell of: the last of ours, or of the system, of a step, or one that is known.
 
-    Each text is searched before the next; only when none has a cause does a broken connection count as one.
+    Each text is searched before the next; only when none has a cause, and nothing else has `ended`, does a broken
+    connection count as one.
     """
     found = (find(text) for text in texts for find in (_ours, _systems, _packages, _steps, _known))
-    return next((one for one in (*found, *map(_gone, texts)) if one is not None), None)
+    cause = next((one for one in found if one is not None), PoolsieveError(ended) if ended else None)
+    return cause or next((one for one in map(_gone, texts) if one is not None), None)
 
 
 def plain_cause_in(text: str) -> BaseException | None:
@@ -127,16 +129,17 @@ def _meant(text: str, pattern: str, meaning: str) -> BaseException | None:
     return PoolsieveError(f"{meaning} ({found.group().splitlines()[0][:120]})") if found else None
 
 
-def told(texts: Iterable[str], *, what: str) -> PoolsieveError:
+def told(texts: Iterable[str], *, what: str, ended: str = "") -> PoolsieveError:
     """One line for the user; the texts themselves go to a file that it names.
 
     Args:
         texts: what the engine said, the most telling first: each is searched before the next.
         what: the job, for an error that nobody knows.
+        ended: that the job server or the cluster has ended, which explains connections that broke; else empty.
     """
     texts = [text for text in texts if text]
     where = f"the whole trace is in {kept_trace(texts)}"
-    found = cause_in(*texts)
+    found = cause_in(*texts, ended=ended)
     if found is None:
         return PoolsieveError(f"{what} failed: {_last_line(texts)}; {where}")
     if isinstance(found, PoolsieveError):

@@ -13,9 +13,15 @@ from poolsieve.dataflow.runners.clusters.state import running
 from poolsieve.dataflow.runners.failures import new_log
 from poolsieve.dataflow.runners.guard import Guard
 from poolsieve.dataflow.runners.java import BRIEF, JobServer, beams_jar, serving
-from poolsieve.dataflow.runners.network import check_listens
 from poolsieve.dataflow.runners.place import Elsewhere, Place, guarded
-from poolsieve.dataflow.runners.preflight import check_minor, check_pool, engine_in, flink_overview, pool_here
+from poolsieve.dataflow.runners.preflight import (
+    check_job_service,
+    check_minor,
+    check_pool,
+    engine_in,
+    flink_overview,
+    pool_here,
+)
 from poolsieve.scoring_models.base.errors import PlanError
 
 MAIN = "org.apache.beam.runners.flink.FlinkJobServerDriver"
@@ -129,6 +135,7 @@ class FlinkRunner:
                 pool=config.pool_here,
                 flink=config.rest,
                 start_seconds=given.start_seconds(setting.flags),
+                cluster="flink" if config.ours else "",
             )
             place.flags = config.options(place.name, endpoint)
             yield place
@@ -156,7 +163,7 @@ def check_flink(config: FlinkConfig) -> None:
         PlanError: for what does not answer, or does not fit.
     """
     if config.endpoint:
-        check_listens(config.endpoint, "a Beam job server", "start it, or leave --job_endpoint out")
+        check_job_service(config.endpoint, "a Beam job server", "start it, or leave --job_endpoint out")
     version = flink_overview(config.rest)[2] if config.master else ""
     if config.jar:
         check_minor("Flink", engine_in(config.jar).flink, version)

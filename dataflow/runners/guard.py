@@ -3,18 +3,23 @@
 `python -m poolsieve.dataflow.runners.guard LOG [COMMAND ...]` starts the command (a job server, its output in LOG) and
 reads lines of JSON. `{"job": ID, "endpoint": ADDRESS}` names a job, `{"flink": URL, "name": NAME}` one that Flink knows
 by its name, `{"dataflow": ID, "flags": [...]}` one of Google's; `{"done": true}` says that all has come to its end. If
-its input closes without that, the client is gone: the jobs are cancelled. The command is ended in either case.
+its input closes without that, the client is gone: the jobs are cancelled. The command is ended in either case, and
+with it goes the folder that `{"scratch": PATH}` names.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,12 +36,14 @@ def main() -> None:
         signal.signal(number, lambda *_: None)
     log, *command = sys.argv[1:]
     with Path(log).open("ab", buffering=0) as output:
-        child = _started(command, output) if command else None
+        child, scratch = _started(command, output) if command else None, list[str]()
         try:
-            _watch()
+            _watch(scratch)
         finally:
             if child is not None:
                 _end(child)
+            for folder in scratch:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 ENDED = "poolsieve: the command ended with status"
@@ -44,7 +51,9 @@ ENDED = "poolsieve: the command ended with status"
 
 
 def _started(command: list[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)  # noqa: S603  (the client's)
+    pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output}
+    # No thread has been started yet, which is what makes a function between fork and exec safe.
+    child = subprocess.Popen(command, preexec_fn=_end_with(os.getpid()), **pipes)  # noqa: S603, PLW1509  (the client's)
 
     def say() -> None:
         output.write(f"{ENDED} {child.wait()}\n".encode())
@@ -53,13 +62,34 @@ def _started(command: list[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
     return child
 
 
-def _watch() -> None:
+_PR_SET_PDEATHSIG = 1
+"""Of prctl(2): the signal that a process gets when its parent ends."""
+
+
+def _end_with(parent: int) -> Callable[[], None] | None:
+    """Has the command end when this process is killed, which could not end it then. Linux alone has such a thing."""
+    if sys.platform != "linux":
+        return None
+    system = ctypes.CDLL(None)
+
+    def ask() -> None:
+        system.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # killed before it was asked
+            os._exit(1)
+
+    return ask
+
+
+def _watch(scratch: list[str]) -> None:
     jobs: list[dict[str, Any]] = []
     for line in sys.stdin:
         said = json.loads(line)
         if said.get("done"):
             return
-        jobs.append(said)
+        if "scratch" in said:
+            scratch.append(said["scratch"])
+        else:
+            jobs.append(said)
     for job in sorted(jobs, key=lambda one: "flink" not in one):  # which is quick: it needs no Beam
         try:
             cancel(job)
@@ -120,7 +150,7 @@ class Guard:
     """
 
     def __init__(self, log: Path, command: list[str] | None = None, env: dict[str, str] | None = None) -> None:
-        self.log = log
+        self.log, self._serves = log, bool(command)
         arguments = [sys.executable, "-m", "poolsieve.dataflow.runners.guard", str(log), *(command or [])]
         with log.open("ab", buffering=0) as output:
             self._process = subprocess.Popen(  # noqa: S603  (our own)
@@ -134,7 +164,7 @@ class Guard:
     def ended(self) -> str:
         """What to say if the command has ended by itself; else empty."""
         said = self.log.read_text(errors="replace")
-        if ENDED not in said and self._process.poll() is None:
+        if not self._serves or (ENDED not in said and self._process.poll() is None):
             return ""
         return f"the job server ended by itself: {self.log} says why"
 

@@ -80,6 +80,7 @@ def serving(server: JobServer, what: str, env: dict[str, str] | None = None) -> 
     """
     found, (port,), artifacts = java(), free_ports(1), tempfile.mkdtemp(prefix="poolsieve-artifacts-")
     guard = Guard(new_log(f"{what}-job-server"), server.command(found, port, artifacts), {**os.environ, **(env or {})})
+    guard.watch(scratch=artifacts)  # it outlives this process, if this one is killed
     try:
         with guarded(guard):
             _until_ready(guard, port, what)

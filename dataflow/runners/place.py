@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from poolsieve.dataflow import progress
+from poolsieve.dataflow.runners.clusters.state import gone
 from poolsieve.dataflow.runners.failures import told
 from poolsieve.dataflow.runners.guard import Guard, cancel_flink
 from poolsieve.dataflow.runners.worker_pool import ask
@@ -66,6 +67,7 @@ class Elsewhere(Place):
         pool: where workers come from, if this process can ask there; else empty.
         flink: URL of Flink's REST service, or empty.
         start_seconds: that may pass without a sign of work.
+        cluster: kind of this machine's, if it is on one; else empty.
         engine_log: what the engine itself says, of this job and others; None if it is not here.
         name: the job's.
     """
@@ -77,6 +79,7 @@ class Elsewhere(Place):
     pool: str = ""
     flink: str = ""
     start_seconds: float = START_SECONDS
+    cluster: str = ""
     engine_log: Path | None = None
     name: str = field(default_factory=lambda: f"poolsieve-{uuid.uuid4().hex[:12]}")
 
@@ -100,7 +103,8 @@ class Elsewhere(Place):
         if job.error is not None:
             self._cancel(job)  # an engine may go on with other branches of a job that has failed
             texts = [str(job.error), *job.messages(), _tail(self.guard.log), self._engine_said(said)[1]]
-            raise told(texts, what=f"the job on {self.what}")
+            ended = (gone(self.cluster) if self.cluster else "") or self.guard.ended()
+            raise told(texts, what=f"the job on {self.what}", ended=ended)
 
     def _engine_said(self, before: tuple[int, str] = (0, "")) -> tuple[int, str]:
         """(length of the engine's log, what it says since it had the length before)."""
@@ -226,7 +230,14 @@ def _quiet_threads() -> Iterator[None]:
     try:
         yield
     finally:
+        for thread in threading.enumerate():
+            if thread.name == _READER:
+                thread.join(_READ_ON)  # it may be just about to print
         threading.excepthook = before
+
+
+_READER, _READ_ON = "wait_until_finish_read", 2.0
+"""Thread in which Beam's client reads what a job's service says; seconds that it has to see that this is over."""
 
 
 def _not_of_a_job(record: logging.LogRecord) -> bool:

@@ -10,9 +10,8 @@ from poolsieve.dataflow.runners import given
 from poolsieve.dataflow.runners.base import Setting
 from poolsieve.dataflow.runners.failures import new_log
 from poolsieve.dataflow.runners.guard import Guard
-from poolsieve.dataflow.runners.network import check_listens
 from poolsieve.dataflow.runners.place import Elsewhere, Place, guarded
-from poolsieve.dataflow.runners.preflight import check_pool, pool_here
+from poolsieve.dataflow.runners.preflight import check_job_service, check_pool, pool_here
 from poolsieve.scoring_models.base.errors import PlanError
 
 
@@ -27,7 +26,7 @@ class PortableRunner:
         given.start_seconds(setting.flags)
         if not endpoint:
             raise PlanError("--runner portable needs its job service: add -- --job_endpoint=HOST:PORT")
-        check_listens(endpoint, "a Beam job service", "start it, or name another --job_endpoint")
+        check_job_service(endpoint, "a Beam job service", "start it, or name another --job_endpoint")
         if here := pool_here(pool, endpoint):
             check_pool(here)
 

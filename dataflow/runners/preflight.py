@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from poolsieve.dataflow.runners.network import check_listens, get_json, is_loopback
+from poolsieve.dataflow.runners.base import import_beam
+from poolsieve.dataflow.runners.network import ANSWER, check_listens, get_json, host_and_port, is_loopback
 from poolsieve.dataflow.runners.versions import differences, versions
 from poolsieve.dataflow.runners.worker_pool import ask
 from poolsieve.scoring_models.base.errors import PlanError
@@ -42,6 +47,49 @@ def check_pool(address: str) -> None:
     wrong = differences(versions(), said.versions, "worker pool")
     if wrong:
         raise PlanError(f"the worker pool at {address} has other versions: {wrong}. Install the same on both sides")
+
+
+def check_flags(flags: Sequence[str]) -> None:
+    """Refuses flags that Beam can't read: it would print all that it knows and end the process, late.
+
+    Raises:
+        PlanError: in the words of Beam's parser.
+    """
+    import_beam()
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    root, silent, said = logging.getLogger(), logging.NullHandler(), io.StringIO()
+    root.addHandler(silent)  # or the options would give it one that prints
+    try:
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+            PipelineOptions(list(flags)).get_all_options(retain_unknown_options=True)
+    except SystemExit as error:
+        why = said.getvalue().strip().rpartition("error: ")[2] or "it would print its help and run nothing"
+        raise PlanError(f"what follows -- is for Beam, which can't take it: {why}") from error
+    finally:
+        root.removeHandler(silent)
+
+
+def check_job_service(address: str, what: str, hint: str) -> None:
+    """Refuses an address where no job service of Beam's answers: a job sent there would begin for ever.
+
+    Raises:
+        PlanError: naming it and what to do.
+    """
+    check_listens(address, what, hint)
+    import_beam()
+    import grpc
+    from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
+
+    host, port = host_and_port(address, what)
+    with grpc.insecure_channel(f"{host}:{port}") as channel:
+        stub = beam_job_api_pb2_grpc.JobServiceStub(channel)
+        try:
+            # Beam's client asks this first, so that every service answers it.
+            stub.DescribePipelineOptions(beam_job_api_pb2.DescribePipelineOptionsRequest(), timeout=ANSWER)
+        except grpc.RpcError as error:
+            said = f"{error.code().name.lower()}: {str(error.details())[:120]}"
+            raise PlanError(f"what answers at {address} is not {what} ({said}): {hint}") from error
 
 
 class Engine(NamedTuple):

@@ -13,9 +13,8 @@ from poolsieve.dataflow.runners.base import Setting
 from poolsieve.dataflow.runners.clusters.state import running
 from poolsieve.dataflow.runners.failures import new_log
 from poolsieve.dataflow.runners.guard import Guard
-from poolsieve.dataflow.runners.network import check_listens
 from poolsieve.dataflow.runners.place import Elsewhere, Place, guarded
-from poolsieve.dataflow.runners.preflight import check_pool, pool_here
+from poolsieve.dataflow.runners.preflight import check_job_service, check_pool, pool_here
 from poolsieve.scoring_models.base.errors import PlanError
 
 
@@ -68,7 +67,7 @@ class PrismRunner:
                 "--runner prism needs a server: `poolsieve cluster up --prism` starts one on this machine; name yours "
                 "by -- --job_endpoint=HOST:PORT --environment_config=HOST:PORT"
             )
-        check_listens(config.endpoint, "Prism", "start it, or name another --job_endpoint")
+        check_job_service(config.endpoint, "Prism", "start it, or name another --job_endpoint")
         if config.pool_here:
             check_pool(config.pool_here)
 
@@ -92,5 +91,6 @@ class PrismRunner:
                 config.options(),
                 config.pool_here,
                 start_seconds=given.start_seconds(setting.flags),
+                cluster="prism" if config.ours else "",
                 engine_log=Path(config.log) if config.log else None,
             )

@@ -15,13 +15,16 @@ from poolsieve.dataflow.runners.guard import Guard
 from poolsieve.dataflow.runners.java import BRIEF, JobServer, beams_jar, serving
 from poolsieve.dataflow.runners.network import check_listens, get_json
 from poolsieve.dataflow.runners.place import Elsewhere, Place, guarded
-from poolsieve.dataflow.runners.preflight import check_minor, check_pool, engine_in, pool_here
+from poolsieve.dataflow.runners.preflight import check_job_service, check_minor, check_pool, engine_in, pool_here
 from poolsieve.scoring_models.base.errors import PlanError
 
 MAIN = "org.apache.beam.runners.spark.SparkJobServerDriver"
 
 _CACHED = 600_000
 """Milliseconds that a Python worker stays: else Spark starts a new one, with its models, for each stage."""
+
+_MASTERS = ("spark://", "local", "yarn", "k8s://", "mesos://")
+"""What Spark's masters begin with (its page "Submitting Applications")."""
 
 PROPERTIES = (
     # A worker that died stays in an executor's cache: the next try must go to another executor.
@@ -142,6 +145,7 @@ class SparkRunner:
                 config.options(endpoint),
                 config.pool_here,
                 start_seconds=given.start_seconds(setting.flags),
+                cluster="spark" if config.ours else "",
             )
 
 
@@ -164,9 +168,11 @@ def check_spark(config: SparkConfig) -> None:
         PlanError: for what does not answer, or does not fit.
     """
     if config.endpoint:
-        check_listens(config.endpoint, "a Beam job server", "start it, or leave --job_endpoint out")
+        check_job_service(config.endpoint, "a Beam job server", "start it, or leave --job_endpoint out")
     elif config.master.startswith("spark://"):
         check_listens(config.master, "a Spark master", "start it, or name another --spark_master_url")
+    elif not config.master.startswith(_MASTERS):
+        raise PlanError(f"--spark_master_url={config.master}: Spark takes none such; write spark://HOST:7077")
     if config.jar:
         found = engine_in(config.jar)
         check_minor("Spark", found.spark, config.version)

@@ -23,7 +23,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from poolsieve.dataflow.runners import pool_worker
-from poolsieve.dataflow.runners.base import import_beam
+from poolsieve.dataflow.runners.base import import_beam, spare_loopback
 from poolsieve.dataflow.runners.versions import differences, versions
 from poolsieve.scoring_models.base.errors import PlanError
 
@@ -233,6 +233,7 @@ def ask(address: str, timeout: float = 10.0) -> PoolStatus | None:
     """What the pool at an address says; None if nothing that speaks gRPC answers there within `timeout` seconds."""
     import grpc
 
+    spare_loopback()
     with grpc.insecure_channel(address) as channel:
         try:
             said = channel.unary_unary(STATUS)(b"", timeout=timeout, wait_for_ready=True)

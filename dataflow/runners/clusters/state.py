@@ -80,13 +80,29 @@ def running(kind: str) -> Cluster | None:
         PlanError: if some of its processes have died.
     """
     found = stored(kind)
-    if found is not None and (dead := found.dead()):
-        names = ", ".join(one.name for one in dead)
-        raise PlanError(
-            f"the {kind} cluster of this machine has lost {names} (see {dead[0].log}): `poolsieve cluster down "
-            f"--{kind}`, then `cluster up --{kind}`"
-        )
+    if found is not None and found.dead():
+        raise PlanError(_lost(found))
     return found
+
+
+def gone(kind: str) -> str:
+    """What to say of a cluster of this machine that a job was on, if it has ended or lost processes; else empty."""
+    found = stored(kind)
+    if found is None:
+        return (
+            f"the {kind} cluster of this machine was ended in the middle of the job: `poolsieve cluster up --{kind}`, "
+            "and the same command goes on from there"
+        )
+    return _lost(found) if found.dead() else ""
+
+
+def _lost(cluster: Cluster) -> str:
+    dead = cluster.dead()
+    names = ", ".join(one.name for one in dead)
+    return (
+        f"the {cluster.kind} cluster of this machine has lost {names} (see {dead[0].log}): `poolsieve cluster down "
+        f"--{cluster.kind}`, then `cluster up --{cluster.kind}`"
+    )
 
 
 def keep(cluster: Cluster) -> None:

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from poolsieve.dataflow.runners.engine import RUNNERS, Engine
 from poolsieve.dataflow.runners.needs import Need, Needs, flag_value, flag_values
 from poolsieve.jobs.cli import main
 from poolsieve.scoring_models.base.errors import PlanError
+from tests.cluster import job_service_alone
 
 GOLDEN = Path(__file__).with_name("dataflow_job.json")
 IMAGE = "--sdk_container_image=us-docker.pkg.dev/my-project/images/poolsieve:1"
@@ -155,9 +156,14 @@ def test_jobs_that_its_machines_could_not_run_are_refused_with_the_reason() -> N
     Engine("dataflow", flags=everywhere).check_needs(Needs(steps=(MUST,), places=PLACES))
 
 
-def test_a_pool_of_processes_is_refused_several_copies_on_a_gpu() -> None:
-    listening = socket.create_server(("127.0.0.1", 0))
-    job = [f"--job_endpoint=127.0.0.1:{listening.getsockname()[1]}"]
+@pytest.fixture
+def service() -> Iterator[str]:
+    with job_service_alone() as address:
+        yield address
+
+
+def test_a_pool_of_processes_is_refused_several_copies_on_a_gpu(service: str) -> None:
+    job = [f"--job_endpoint={service}"]
     with pytest.raises(PlanError, match="sdk_worker_parallelism=4: m name a GPU"):
         Engine("portable", flags=[*job, "--sdk_worker_parallelism=4"]).check_needs(Needs(steps=(MUST,)))
     there = Engine("portable", flags=job).describe(Needs(steps=(MUST,), places=("/data/out",)))
@@ -185,11 +191,12 @@ def test_what_scorers_declare_is_what_passes_need(plan: Plan) -> None:
     assert [step.note for step in there.steps] == ["5 GB and a GPU for model", "no model: the plain machines"]
 
 
-def test_a_plan_shows_the_runner_its_flags_and_what_machines_must_have(pool: Path, tmp_path: Path) -> None:
+def test_a_plan_shows_the_runner_its_flags_and_what_machines_must_have(
+    service: str, pool: Path, tmp_path: Path
+) -> None:
     recipe = tmp_path / "recipe.py"
     recipe.write_text(RECIPE)
-    listening = socket.create_server(("127.0.0.1", 0))
-    endpoint = f"--job_endpoint=127.0.0.1:{listening.getsockname()[1]}"
+    endpoint = f"--job_endpoint={service}"
     where = ["--runner", "portable", "--", endpoint]
     shown = CliRunner().invoke(
         main,

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
+import signal
 import subprocess
+import sys
 import threading
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
 
-from poolsieve.dataflow.runners import given
-from poolsieve.dataflow.runners.base import THREADS, own_threads
+from poolsieve.dataflow.leases import started_at
+from poolsieve.dataflow.runners import given, place
+from poolsieve.dataflow.runners.base import SPARED, THREADS, own_threads, spare_loopback
 from poolsieve.dataflow.runners.clusters import state
 from poolsieve.dataflow.runners.clusters.artefacts import on_loopback, together
 from poolsieve.dataflow.runners.clusters.artefacts import run as fetched
@@ -28,7 +34,7 @@ from poolsieve.dataflow.runners.preflight import check_minor, engine_in, pool_he
 from poolsieve.dataflow.runners.prism import PrismConfig
 from poolsieve.dataflow.runners.spark import SparkConfig, check_spark
 from poolsieve.dataflow.runners.versions import differences, versions
-from poolsieve.dataflow.runners.worker_pool import WorkerPool
+from poolsieve.dataflow.runners.worker_pool import WorkerPool, ask
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 from poolsieve.scoring_models.devices.choice import cores
 from tests.cluster import free_port
@@ -81,9 +87,10 @@ def test_prism() -> None:
 
 
 def test_flags_of_the_user_come_last_and_ours_stay_with_us(port_that_answers: int) -> None:
-    endpoint = f"--job_endpoint=127.0.0.1:{port_that_answers}"
-    made = Engine("portable", flags=[endpoint, "--start_seconds", "9", "--experiments=x"]).all_flags()
-    assert made == ["--no_save_main_session", endpoint, "--experiments=x"]
+    given_flags = ["--spark_master_url=local[2]", f"--environment_config=127.0.0.1:{port_that_answers}"]
+    made = Engine("spark", flags=[*given_flags, "--start_seconds", "9", "--experiments=x"]).all_flags()
+    assert made[-4:] == ["--no_save_main_session", *given_flags, "--experiments=x"]
+    assert not any("start_seconds" in flag for flag in made)
 
 
 @pytest.fixture
@@ -105,6 +112,7 @@ def test_without_a_cluster_it_says_how_to_get_one(kind: str) -> None:
         ("spark", ["--spark_master_url=spark://127.0.0.1:{}", "--environment_config=localhost:1"], "a Spark master does"),
         ("spark", ["--spark_master_url=local[2]", "--environment_config=localhost:1"], "a worker pool does not answer"),
         ("spark", ["--spark_master_url=spark://h:7077"], "poolsieve pool"),
+        ("spark", ["--spark_master_url=h:7077", "--environment_config=localhost:1"], "write spark://HOST:7077"),
         ("spark", ["--job_endpoint=127.0.0.1:{}", "--environment_config=localhost:1"], "a Beam job server does not"),
         ("spark", ["--job_endpoint=h", "--environment_config=localhost:1"], "'h' is no address of a Beam job server"),
         ("flink", ["--flink_master=127.0.0.1:{}", "--environment_config=localhost:1"], "Flink does not answer"),
@@ -118,6 +126,41 @@ def test_without_a_cluster_it_says_how_to_get_one(kind: str) -> None:
 def test_what_does_not_answer_is_refused(kind: str, flags: list[str], said: str) -> None:
     with pytest.raises(PlanError, match=said):
         Engine(kind, flags=[flag.format(free_port()) for flag in flags])
+
+
+def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(
+    port_that_answers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv(SPARED, "")
+    monkeypatch.setenv("no_proxy", "intern.example")
+    assert ask(f"127.0.0.1:{port_that_answers}", timeout=30.0) is not None
+    spare_loopback()
+    assert os.environ[SPARED] == "intern.example,localhost,127.0.0.1,::1"
+
+
+@pytest.mark.parametrize("kind", ["spark", "flink", "prism", "portable"])
+def test_what_is_no_job_service_is_refused(kind: str, port_that_answers: int) -> None:
+    address = f"127.0.0.1:{port_that_answers}"
+    with pytest.raises(PlanError, match=f"what answers at {address} is not .* .unimplemented"):
+        Engine(kind, flags=[f"--job_endpoint={address}", f"--environment_config={address}"])
+
+
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("--job_endpoint", "argument --job_endpoint: expected one argument"),
+        ("--parallelism=many", "argument --parallelism: invalid int value: 'many'"),
+        ("--help", "print its help"),
+    ],
+)
+def test_flags_that_beam_can_not_read_are_refused_in_its_words(
+    flag: str, said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    handlers = list(logging.getLogger().handlers)
+    with pytest.raises(PlanError, match=f"can't take it: .*{said}"):
+        Engine("local", flags=[flag])
+    assert capfd.readouterr() == ("", "") and logging.getLogger().handlers == handlers
 
 
 def test_localhost_is_this_machine_only_if_the_engine_is_here() -> None:
@@ -139,6 +182,8 @@ def test_a_connection_that_broke_is_no_cause_where_another_is_told() -> None:
     )
     assert "no worker pool answers" in str(cause_in(broke, log))
     assert "ended in the middle" in str(cause_in(broke, "all is well"))
+    assert str(cause_in(broke, ended="the job server ended")) == "the job server ended"
+    assert "no worker pool answers" in str(cause_in(broke, log, ended="the job server ended"))
 
 
 def test_what_is_no_flink_and_no_pool_is_refused(port_that_answers: int) -> None:
@@ -282,30 +327,54 @@ def test_a_cluster_that_lost_a_process_is_not_used(tmp_path: Path) -> None:
     assert state.running("spark") == cluster
     assert SparkConfig.of([]).master == "spark://h:1"
     assert SparkConfig.of(["--spark_master_url=local[2]"]).master == "local[2]"
+    assert state.gone("spark") == ""
     made.end()
+    assert "has lost master" in state.gone("spark")
     with pytest.raises(PlanError, match=r"has lost master .*cluster down --spark"):
         Engine("spark")
     state.forget("spark")
-    assert state.running("spark") is None
+    assert state.running("spark") is None and "was ended in the middle of the job" in state.gone("spark")
 
 
 def test_every_runner_says_what_it_is() -> None:
     assert all(runner.about and "\n" not in runner.about for runner in RUNNERS.values())
 
 
-def test_a_guard_ends_its_command_when_its_client_is_killed(tmp_path: Path) -> None:
-    code = (
-        "import sys, time; from pathlib import Path; from poolsieve.dataflow.runners.guard import Guard; "
-        f"Guard(Path({str(tmp_path / 'log')!r}), ['sh', '-c', 'echo $$; exec sleep 600']); time.sleep(600)"
-    )
-    import sys
+def test_a_thread_of_beams_that_loses_its_service_late_prints_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    printed: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", printed.append)
 
-    client = subprocess.Popen([sys.executable, "-c", code])
-    log = tmp_path / "log"
-    while not (log.exists() and log.read_text().strip()):
-        assert client.poll() is None
-    pid = int(log.read_text().split()[0])
-    client.kill()
-    client.wait()
-    while os.path.exists(f"/proc/{pid}"):
-        pass
+    def read() -> None:
+        time.sleep(0.3)
+        with grpc.insecure_channel(f"127.0.0.1:{free_port()}") as channel:
+            channel.unary_unary("/no/Method")(b"", timeout=5)
+
+    with place._quiet_threads():
+        thread = threading.Thread(target=read, name="wait_until_finish_read")
+        thread.start()
+    thread.join()
+    assert not printed
+
+
+@pytest.mark.parametrize(
+    "killed",
+    ["client", pytest.param("guard", marks=pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's"))],
+)
+def test_nothing_is_left_of_a_job_server_whichever_process_is_killed(tmp_path: Path, killed: str) -> None:
+    (tmp_path / "scratch").mkdir()
+    code = (
+        "import time; from pathlib import Path; from poolsieve.dataflow.runners.guard import Guard; "
+        f"made = Guard(Path({str(tmp_path / 'log')!r}), ['sh', '-c', 'echo $$ $PPID; exec sleep 600']); "
+        f"made.watch(scratch={str(tmp_path / 'scratch')!r}); time.sleep(600)"
+    )
+    client, log = subprocess.Popen([sys.executable, "-c", code]), tmp_path / "log"
+    try:
+        while not (log.exists() and log.read_text().strip()):
+            assert client.poll() is None
+        server, guard = map(int, log.read_text().split()[:2])
+        os.kill(guard if killed == "guard" else client.pid, signal.SIGKILL)
+        while started_at(server) or (killed == "client" and (tmp_path / "scratch").exists()):
+            time.sleep(0.05)
+    finally:
+        client.kill()
+        client.wait()
