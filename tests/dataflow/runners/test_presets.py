@@ -38,6 +38,7 @@ from poolsieve.dataflow.runners.worker_pool import WorkerPool, ask
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 from poolsieve.scoring_models.devices.choice import cores
 from tests.cluster import free_port
+from tests.held_work import wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -317,7 +318,14 @@ def test_a_process_is_known_by_its_start_and_ends_with_its_children(tmp_path: Pa
     assert made.alive, "only the process that was started is ended, not one that got its number"
     made.end()
     assert not made.alive
-    assert not os.path.exists(f"/proc/{child}") or "Z" in Path(f"/proc/{child}/stat").read_text()
+    wait_until(lambda: not _runs(child), "the child's end")  # its signal was sent with its parent's
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
 
 
 def test_a_cluster_that_lost_a_process_is_not_used(tmp_path: Path) -> None:
