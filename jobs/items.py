@@ -22,7 +22,8 @@ from poolsieve.dataflow.recipes.source import RecipeSource
 from poolsieve.dataflow.runners.base import import_beam
 from poolsieve.dataflow.runners.engine import Engine
 from poolsieve.dataflow.runners.supervise import Watch
-from poolsieve.dataflow.store.manifest import pool_id, versions
+from poolsieve.dataflow.store.manifest import versions
+from poolsieve.dataflow.store.shard_lines import pool_id
 from poolsieve.jobs.api import Say, warn
 from poolsieve.jobs.given import Params, given
 from poolsieve.jobs.items_folder import ItemsFile, ItemsIndex, ItemsTarget

@@ -29,8 +29,8 @@ from poolsieve.dataflow.pools.listing import Listing
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.layout import decisions_folder
-from poolsieve.dataflow.store.manifest import read_shards
 from poolsieve.dataflow.store.out import OutFolder
+from poolsieve.dataflow.store.shard_lines import read_shards
 from poolsieve.dataflow.store.summary import Summary
 from poolsieve.jobs.report.throughput import READ, WRITE, Stage, Throughput, measured, throughput_of
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError

@@ -30,8 +30,9 @@ from poolsieve.dataflow.recipes.walk import (
 )
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.layout import ledger_url, uids_url
-from poolsieve.dataflow.store.manifest import ShardLine, read_ledger, read_shards
+from poolsieve.dataflow.store.manifest import read_ledger
 from poolsieve.dataflow.store.neighbours import Neighbours, open_neighbours
+from poolsieve.dataflow.store.shard_lines import ShardLine, packed, shard_lines
 from poolsieve.dataflow.store.stored import StoredScores, open_stored, require_scored
 from poolsieve.dataflow.store.summary import FunnelLine, cuts_to_json
 from poolsieve.dataflow.store.tables import write_table
@@ -99,12 +100,13 @@ def decide_shards(
     source = open_neighbours(job, shards, label, left_by)
     state = walk(job.program, source, cuts)
     source.require_scored(state.unknown)
-    record = record_of(job, source, state, cuts)
+    record, lines = record_of(job, source, state, cuts)
     if write:
         with fs.together():
-            _write(job, source, state, decision_of(job, cuts, content), record)
+            lines = _write(job, source, state, decision_of(job, cuts, content), record, lines)
     elif job.compare:
         record.overlap = _overlaps(job, source, state)
+    record.shards = [packed(lines)]
     progress.add("decide", len(source.rows))
     return record
 
@@ -120,19 +122,19 @@ def _overlaps(job: Job, source: Neighbours, state: State) -> dict[str, int]:
 
 def _overlap(job: Job, shard: Shard, new: Mask) -> dict[str, int]:
     lines = job.session.once(
-        ("lines", job.compare), lambda: {line.name: line for line in read_shards(job.out, job.compare)}
+        ("lines", job.compare), lambda: {line.name: line for line in shard_lines(job.out, job.compare)}
     )
     table = read_ledger(job.out, job.compare, lines[shard.name], ["keep"])
     old = np.asarray(table.column("keep").to_numpy(), dtype=bool)
     return {"both": int((old & new).sum()), "new": int((new & ~old).sum()), "old": int((old & ~new).sum())}
 
 
-def record_of(job: Job, source: Neighbours, state: State, cuts: Cuts) -> Record:
-    """What some shards say of the decision, once they add up."""
+def record_of(job: Job, source: Neighbours, state: State, cuts: Cuts) -> tuple[Record, list[ShardLine]]:
+    """What some shards say of the decision, once they add up, and the line of each."""
     nbytes = source_column(source, "nbytes")
     tokens, times = _tokens(job, state), times_of(job, state)
     lines = _lines(source, state, nbytes, times)
-    return Record(
+    record = Record(
         rows=len(state.alive),
         kept=int(state.alive.sum()),
         quarantined=quarantined(state),
@@ -147,8 +149,8 @@ def record_of(job: Job, source: Neighbours, state: State, cuts: Cuts) -> Record:
         samples=samples_of(job, source, state, cuts),
         tallies=_tallies(job, source, state, cuts),
         nulls={name: int(values.null_count) for name, values in state.scores.items()},
-        shards=lines,
     )
+    return record, lines
 
 
 def times_of(job: Job, state: State) -> Ints | None:
@@ -287,20 +289,22 @@ def ledger_table(source: StoredScores | Neighbours, state: State) -> pa.Table:
     return pa.Table.from_arrays(arrays, names=["row", "uid", "keep", "reason", *scores])
 
 
-def _write(job: Job, source: Neighbours, state: State, decision: str, record: Record) -> None:
-    """Writes the shards' ledgers, and their kept uids."""
+def _write(
+    job: Job, source: Neighbours, state: State, decision: str, record: Record, counted: Sequence[ShardLine]
+) -> list[ShardLine]:
+    """Writes the shards' ledgers, and their kept uids; the lines, with what is known of the files."""
     whole, lines = ledger_table(source, state), []
-    for line, (shard, here) in zip(record.shards, source.parts(), strict=True):
+    for line, (shard, here) in zip(counted, source.parts(), strict=True):
         url, table = ledger_url(job.out, decision, line.name), whole.slice(here.start, here.stop - here.start)
         file = write_table(url, table, {"poolsieve.path": shard.path})
         lines.append(msgspec.structs.replace(line, ledger_sha256=file.sha256, ledger_bytes=file.size))
-    record.shards = lines
     pairs, valid = hex_pairs(source.uid.filter(pa.array(state.alive)))
     record.hex_uids = bool(valid.all())
     if record.hex_uids and record.kept:
         times = times_of(job, state)
         pairs = pairs if times is None else np.repeat(pairs, times[state.alive])
         record.uids = [_write_uids(job, lines[0].name, pairs)]
+    return lines
 
 
 def _write_uids(job: Job, name: str, pairs: Pairs) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from poolsieve.dataflow.decisions.tables import Counts, add_sums
-from poolsieve.dataflow.store.manifest import ShardLine
+from poolsieve.dataflow.store.shard_lines import Block
 from poolsieve.dataflow.store.summary import FunnelLine, Sample, sum_known
 
 SAMPLES = 8
@@ -26,7 +26,7 @@ class Record:
         samples: group -> the best-ranked few rows.
         tallies: derived value -> group -> name -> sum, of what its report shows.
         uids: names of the files of kept uids, for `subset.npy`.
-        shards: one line a shard, for `shards.parquet`.
+        shards: one line a shard, for `shards.parquet`, packed.
     """
 
     rows: int = 0
@@ -46,10 +46,10 @@ class Record:
     overlap: dict[str, int] = field(default_factory=dict)
     tallies: dict[str, Counts] = field(default_factory=dict)
     uids: list[str] = field(default_factory=list)
-    shards: list[ShardLine] = field(default_factory=list)
+    shards: list[Block] = field(default_factory=list)
 
     def add(self, other: Record) -> Record:
-        """Adds another record; the order of adding does not matter once `shards` is sorted."""
+        """Adds another record; the order of adding does not matter."""
         for name in ("rows", "kept", "quarantined", "nbytes", "kept_bytes"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.repeated = sum_known(self.repeated, other.repeated)

@@ -16,11 +16,11 @@ from poolsieve.dataflow.recipes.program import ScoreStep
 from poolsieve.dataflow.recipes.walk import QUARANTINE, Cuts
 from poolsieve.dataflow.store.fingerprints import files_of
 from poolsieve.dataflow.store.job import Job
-from poolsieve.dataflow.store.layout import cuts_url, shards_url
-from poolsieve.dataflow.store.manifest import pool_id, read_manifest, shards_schema
+from poolsieve.dataflow.store.layout import cuts_url
+from poolsieve.dataflow.store.manifest import read_manifest
+from poolsieve.dataflow.store.shard_lines import lines_in, pool_id_of, write_shards
 from poolsieve.dataflow.store.stored import StoredScores, open_stored
 from poolsieve.dataflow.store.summary import Summary, Unmatched, Work, cuts_to_json, dumps
-from poolsieve.dataflow.store.tables import write_table
 from poolsieve.filters.dsl.cuts import only_cuts
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 
@@ -41,18 +41,14 @@ def finish_decision(
         PoolsieveError: if a shard is missing or doubled, or rows don't add up.
         ErrorRateExceeded: if too many rows were quarantined.
     """
-    record.shards.sort(key=lambda line: (line.path, line.start))
-    check_whole(job, record)
+    shards = check_whole(job, record)
     decision, subset = decision_of(job, cuts, content), None
     if write:
-        table = pa.Table.from_pylist(
-            msgspec.to_builtins(record.shards), schema=shards_schema(record.repeated is not None)
-        )
-        write_table(shards_url(job.out, decision), table)
+        write_shards(job.out, decision, record.shards, record.repeated is not None)
         fs.write_bytes(cuts_url(job.out, decision), dumps(cuts_to_json(cuts)))
         if record.hex_uids:
             subset = merge_subset(job.out, decision, record, job.run_id)
-    found = summary_of(record, cuts, decision, work, sorted(job.frozen))
+    found = summary_of(record, shards, cuts, decision, work, sorted(job.frozen))
     found.unmatched, found.subset = unmatched(job, record), subset
     return found
 
@@ -90,7 +86,7 @@ def _changed(job: Job, step: ScoreStep) -> bool:
 def _unmatched(job: Job, record: Record, step: ScoreStep) -> Unmatched:
     scorer: Any = step.scorer
     # Of each shard no more is kept than this: its single answers may be many.
-    rows = [_answered(step, open_stored(job, line.shard, "Unmatched")) for line in record.shards]
+    rows = [_answered(step, open_stored(job, line.shard, "Unmatched")) for line in lines_in(record.shards)]
     known = [[mask for _, mask in rows]] if any(mask is not None for _, mask in rows) else []
     return msgspec.convert(scorer.unmatched([uids for uids, _ in rows], *known), Unmatched)
 
@@ -112,18 +108,24 @@ def _answered(step: ScoreStep, source: StoredScores) -> tuple[pa.Array, np.ndarr
     return source.uid, np.any([np.asarray(found[name].fill_null(1)) > 0 for name in counts], axis=0)
 
 
-def check_whole(job: Job, record: Record) -> None:
-    """Conservation over the run: every shard once, and rows in = kept + dropped + quarantined."""
-    if pool_id([line.shard for line in record.shards], job.files.marks) != job.pool_id:
+def check_whole(job: Job, record: Record) -> int:
+    """Conservation over the run: every shard once, and rows in = kept + dropped + quarantined; how many shards."""
+    shards = sum(1 for _ in lines_in(record.shards))
+    if pool_id_of((line.shard for line in lines_in(record.shards)), job.files.marks) != job.pool_id:
         raise PoolsieveError(
-            f"the run's {len(record.shards)} shard records are not the shards that were planned: one was lost, doubled "
+            f"the run's {shards} shard records are not the shards that were planned: one was lost, doubled "
             "or changed. Run again; if it stays, please report it"
         )
-    dropped = sum(line.dropped for line in record.shards)
+    dropped = sum(line.dropped for line in lines_in(record.shards))
     if record.rows != record.kept + dropped + record.quarantined:
         raise PoolsieveError(
             f"{record.rows} rows in are not {record.kept} kept + {dropped} dropped + {record.quarantined}"
         )
+    _check_errors(job, record)
+    return shards
+
+
+def _check_errors(job: Job, record: Record) -> None:
     rate, most = record.quarantined / max(record.rows, 1), job.options.max_error_rate
     if most is not None and rate > most:
         worst = {k: v for k, v in record.reasons.items() if k.startswith(QUARANTINE)}
@@ -133,13 +135,13 @@ def check_whole(job: Job, record: Record) -> None:
         )
 
 
-def summary_of(record: Record, cuts: Cuts, decision: str, work: Work, frozen: list[str]) -> Summary:
-    """The sums of a decision."""
+def summary_of(record: Record, shards: int, cuts: Cuts, decision: str, work: Work, frozen: list[str]) -> Summary:
+    """The sums of a decision over so many shards."""
     shared = [name for name in Record.__dataclass_fields__ if name not in ("shards", "uids", "histograms")]
     return Summary(
         decision=decision,
-        shard_count=len(record.shards),
-        dropped=sum(line.dropped for line in record.shards),
+        shard_count=shards,
+        dropped=record.rows - record.kept - record.quarantined,
         cuts=cuts,
         work=work,
         frozen=frozen,

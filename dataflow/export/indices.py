@@ -24,8 +24,9 @@ from poolsieve.dataflow.export.target import Target
 from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.formats import FORMATS
 from poolsieve.dataflow.store.layout import check_export_folder, export_folder
-from poolsieve.dataflow.store.manifest import ShardLine, repeats_of, versions
+from poolsieve.dataflow.store.manifest import repeats_of, versions
 from poolsieve.dataflow.store.out import OutFolder
+from poolsieve.dataflow.store.shard_lines import ShardLine
 from poolsieve.dataflow.store.tables import one_array
 from poolsieve.filters.dsl.cuts import key_bits, order_keys
 from poolsieve.filters.repeat import REPEAT

@@ -14,7 +14,7 @@ from poolsieve.dataflow.export.plan import ExportPlan, WritePart
 from poolsieve.dataflow.export.survey import survey
 from poolsieve.dataflow.export.target import Target
 from poolsieve.dataflow.runners.engine import Engine
-from poolsieve.dataflow.store.manifest import ShardLine
+from poolsieve.dataflow.store.shard_lines import ShardLine
 
 
 def survey_all(engine: Engine, lines: Sequence[ShardLine], plan: ExportPlan, work: str) -> list[ShardExtract]:

@@ -30,8 +30,9 @@ from poolsieve.dataflow.pools.union import UnionFiles
 from poolsieve.dataflow.recipes.recipe import Pool, Recipe
 from poolsieve.dataflow.runners.base import threads_for
 from poolsieve.dataflow.store.layout import check_export_folder, export_folder
-from poolsieve.dataflow.store.manifest import Manifest, ShardLine, versions
+from poolsieve.dataflow.store.manifest import Manifest, versions
 from poolsieve.dataflow.store.out import OutFolder
+from poolsieve.dataflow.store.shard_lines import ShardLine
 from poolsieve.filters.lists import file_sha256, load_list
 from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.errors import PlanError

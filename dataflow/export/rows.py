@@ -14,8 +14,9 @@ from poolsieve.dataflow.pools.formats.outgoing import Picked
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.store.job import uid_source_of
 from poolsieve.dataflow.store.layout import ledger_url, rows_url
-from poolsieve.dataflow.store.manifest import ShardLine, repeats_of
+from poolsieve.dataflow.store.manifest import repeats_of
 from poolsieve.dataflow.store.rows import ROWS_SCHEMA
+from poolsieve.dataflow.store.shard_lines import ShardLine
 from poolsieve.dataflow.store.tables import one_array, read_promised
 from poolsieve.filters.lists import counts_in, load_list, pairs_of
 from poolsieve.filters.repeat import REPEAT

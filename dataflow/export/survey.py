@@ -14,7 +14,7 @@ from poolsieve.dataflow.export.parts import ShardExtract
 from poolsieve.dataflow.export.plan import ExportPlan
 from poolsieve.dataflow.pools.formats.base import NoneReadable
 from poolsieve.dataflow.pools.formats.outgoing import Picked, copy_keys
-from poolsieve.dataflow.store.manifest import ShardLine
+from poolsieve.dataflow.store.shard_lines import ShardLine
 from poolsieve.filters.lists import Pairs
 
 

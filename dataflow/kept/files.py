@@ -14,7 +14,8 @@ from poolsieve.dataflow.kept.uids import Bools
 from poolsieve.dataflow.pools.formats.base import Ints
 from poolsieve.dataflow.store.job import uid_source_of
 from poolsieve.dataflow.store.layout import rows_url
-from poolsieve.dataflow.store.manifest import ShardLine, repeats_of
+from poolsieve.dataflow.store.manifest import repeats_of
+from poolsieve.dataflow.store.shard_lines import ShardLine
 from poolsieve.dataflow.store.tables import one_array, read_promised
 from poolsieve.filters.repeat import REPEAT
 from poolsieve.scoring_models.base.arrow import texts

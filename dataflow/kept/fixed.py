@@ -12,8 +12,9 @@ import pyarrow as pa
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.store.layout import decisions_folder, manifest_url, shards_url, subset_url
-from poolsieve.dataflow.store.manifest import PoolRecord, ShardLine, pool_id, read_ledger, read_shards
+from poolsieve.dataflow.store.manifest import PoolRecord, read_ledger
 from poolsieve.dataflow.store.out import OutFolder
+from poolsieve.dataflow.store.shard_lines import ShardLine, pool_id, read_shards
 from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, unknown_name
 

@@ -25,7 +25,8 @@ from poolsieve.dataflow.caches import cache_folder, made_once, seen_once
 from poolsieve.dataflow.kept.fixed import Fixed
 from poolsieve.dataflow.retries import retrying
 from poolsieve.dataflow.store.layout import subset_url
-from poolsieve.dataflow.store.manifest import ShardLine, repeats_of
+from poolsieve.dataflow.store.manifest import repeats_of
+from poolsieve.dataflow.store.shard_lines import ShardLine
 from poolsieve.dataflow.store.tables import one_array
 from poolsieve.filters.lists import PAIR, Ints, Pairs, is_sorted, pairs_of, places_in
 from poolsieve.filters.repeat import REPEAT

@@ -29,7 +29,7 @@ DECIDED = ("shards.parquet", "cuts.json", "subset.npy")
 
 def files_of(job: Job, shards: Sequence[Shard], found: Summary) -> dict[str, str]:
     """Folder of OUT -> hash of the files in it that the decision over these shards stands on; one listing for each."""
-    ledger = [f"{shard.name}.parquet" for shard in shards]
+    ledger = (f"{shard.name}.parquet" for shard in shards)
     tables = [one.file for groups in found.cuts.values() for one in groups.values() if isinstance(one, Table)]
     gathered = {one for file in tables if file for one in files_named(job.out, file)}
     rows = (job.rows_url(shard).rsplit("/", 1)[-1] for shard in shards)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import pickle
 import time
 import tracemalloc
@@ -11,13 +12,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
-import pyarrow as pa
 
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.decisions.joining import home_of, in_turn, joined_at, rows_of
 from poolsieve.dataflow.decisions.selection import Searches, add_counts, advance, levels
 from poolsieve.dataflow.decisions.tables import parts_of, step_at
-from poolsieve.dataflow.passes.items import IN_FILE, Item, items_of, shards_of
+from poolsieve.dataflow.passes.items import IN_FILE, MOST_SHARDS, Item, items_of, shards_of
 from poolsieve.dataflow.passes.steps import Counted, count_item, decide_item, tally_item
 from poolsieve.dataflow.pools.shards import Shard, check_names
 from poolsieve.dataflow.recipes.program import DeriveStep, RuleStep
@@ -26,8 +26,8 @@ from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.dataflow.runners.base import import_beam
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.layout import score_prefix
-from poolsieve.dataflow.store.manifest import SHARDS_SCHEMA, ShardLine
 from poolsieve.dataflow.store.scores import FolderListing
+from poolsieve.dataflow.store.shard_lines import ShardLine, lines_in, packed
 from poolsieve.dataflow.store.summary import Summary
 from poolsieve.filters.dsl.top import Ranked
 from poolsieve.scoring_models.base.derived import Extent, Gathered, is_gathered, is_joined
@@ -112,7 +112,7 @@ def _decided(made: Growth, job: Job, items: Sequence[Item], found: Summary) -> l
     records = [decide_item(item, job, cuts, None, label="Growth", write=False) for item in items]
     made.decide_seconds = (time.process_time() - begun) / max(sum(record.rows for record in records), 1)
     made.shuffled = (sent + _size(records)) / len(items)
-    return [line for record in records for line in record.shards]
+    return [line for record in records for line in lines_in(record.shards)]
 
 
 def _searched(job: Job, items: Sequence[Item], cuts: Cuts, stop: int) -> int:
@@ -224,10 +224,10 @@ def _driver(shards: Sequence[Shard], line: ShardLine) -> object:
     listing = [pickle.loads(pickle.dumps(shard)) for shard in shards]  # noqa: S301  # of our own, so that nothing is shared
     check_names(listing)
     items = [tuple(shard.to_dict().values()) for shard in listing]
-    lines = [msgspec.structs.replace(line, **shard.to_dict(), name=shard.name) for shard in listing]
-    table = pa.Table.from_pylist(msgspec.to_builtins(lines), schema=SHARDS_SCHEMA)
+    lines = (msgspec.structs.replace(line, **shard.to_dict(), name=shard.name) for shard in listing)
+    blocks = [packed(some) for some in iter(lambda: list(itertools.islice(lines, MOST_SHARDS)), [])]
     stats = {f"{shard.name}.parquet": fs.Stat(shard.size, str(shard.size)) for shard in listing}
-    return listing, items, lines, table, stats
+    return listing, items, blocks, stats
 
 
 def _names(shards: Sequence[Shard]) -> object:

@@ -229,7 +229,7 @@ def _finish(record: Record, job: Job, cuts: Cuts, content: int | None, work: Wor
 
 def _finish_part(work: Work, job: Job) -> None:
     """Leaves what was done, as a summary of no decision."""
-    made = summary_of(Record(rows=work.rows), {}, "", work, [])
+    made = summary_of(Record(rows=work.rows), 0, {}, "", work, [])
     fs.write_bytes(result_url(job.out, job.run_id), dumps(made.to_json()))
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -26,16 +27,20 @@ from poolsieve.dataflow.store.artefacts import OwnPool, pools_to_read
 from poolsieve.dataflow.store.fingerprints import changed_functions, scorer_parts, stored_facts, stored_parts
 from poolsieve.dataflow.store.job import Job, Options
 from poolsieve.dataflow.store.layout import derived_url, retried_url
-from poolsieve.dataflow.store.manifest import Manifest, pool_id, read_manifest, read_shards
+from poolsieve.dataflow.store.manifest import Manifest, read_manifest
 from poolsieve.dataflow.store.models import use_models
 from poolsieve.dataflow.store.pins import keep, pins_of
 from poolsieve.dataflow.store.settings import stored_scorers
+from poolsieve.dataflow.store.shard_lines import pool_id, shard_lines
 from poolsieve.dataflow.store.splits import StoredSplits
 from poolsieve.filters.dsl.cuts import Table
 from poolsieve.scoring_models.base.arrow import type_named
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 from poolsieve.scoring_models.devices.replicas import takes_devices
 from poolsieve.scoring_models.hub.cache import commits
+
+_FEW = 64
+"""Shards that are looked at before all are, to see whether a pool is that of an earlier decision."""
 
 
 @dataclass(frozen=True)
@@ -219,11 +224,19 @@ def _other(found: Manifest, out: str, files: PoolFiles, shards: Sequence[Shard])
     then = f"{out} holds a decision over the {found.pool.kind} pool in {found.pool.root}"
     if found.pool.kind != files.format:
         return f"{then}, and this one is {files.format} in {files.root}"
-    here = {name for shard in shards for name in _marks(files.root, shard)}
-    lines = read_shards(out, found.decision)
-    if any(not here.isdisjoint(_marks(found.pool.root, line.shard)) for line in lines):
+    if _share_a_file(files.root, shards, found.pool.root, (line.shard for line in shard_lines(out, found.decision))):
         return ""
     return f"{then}, and no file of that is in the pool in {files.root}"
+
+
+def _share_a_file(root: str, shards: Sequence[Shard], root_then: str, then: Iterator[Shard]) -> bool:
+    """Usually among the first few, and then no more are looked at."""
+    known = [_marks(root_then, shard) for shard in itertools.islice(then, _FEW)]
+    for some in (shards[:_FEW], shards):
+        here = {name for shard in some for name in _marks(root, shard)}
+        if not all(here.isdisjoint(marks) for marks in known):
+            return True
+    return any(not here.isdisjoint(_marks(root_then, shard)) for shard in then)
 
 
 def _marks(root: str, shard: Shard) -> tuple[str, str]:
@@ -293,7 +306,7 @@ def prepare_stored(
     found = read_manifest(out)
     given, source = _given(recipe or found.recipe_source(out, trust=trust_recipe))
     pool = _where_scored(given.pool, found)
-    shards = tuple(line.shard for line in read_shards(out, found.decision))
+    shards = tuple(line.shard for line in shard_lines(out, found.decision))
     files, types = pool.located().numbered(shards), _stored_types(found)
     scorers = stored_scorers(out)
     program = _compiled(given, files, types, frozen, stored_facts(scorers, found.fingerprints))

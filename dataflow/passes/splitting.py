@@ -23,7 +23,7 @@ from poolsieve.dataflow.runners.base import import_beam
 from poolsieve.dataflow.runners.engine import Engine
 from poolsieve.dataflow.runners.supervise import Watch, supervised
 from poolsieve.dataflow.store.job import Job
-from poolsieve.dataflow.store.manifest import pool_id
+from poolsieve.dataflow.store.shard_lines import pool_id
 from poolsieve.dataflow.store.splits import StoredSplits, is_split, split
 from poolsieve.scoring_models.base.errors import PoolsieveError
 

@@ -133,9 +133,9 @@ class _Signs:
         before, self.before = self.before, self._names()
         return self.before != before
 
-    def _names(self) -> list[list[str]]:
+    def _names(self) -> list[int]:
         try:
-            return [fs.names(folder) for folder in self.folders]
+            return [hash(tuple(fs.names(folder))) for folder in self.folders]  # of many names no more is kept
         except OSError:  # the job will say it
             return []
 

@@ -18,8 +18,8 @@ from poolsieve.dataflow.passes.plan import Plan
 from poolsieve.dataflow.passes.submit import execute
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.program import ScoreStep
-from poolsieve.dataflow.store.manifest import pool_id
 from poolsieve.dataflow.store.session import ending
+from poolsieve.dataflow.store.shard_lines import pool_id
 from poolsieve.dataflow.store.summary import Summary
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.scorer import has_model, in_pieces

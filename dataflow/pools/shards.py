@@ -34,7 +34,7 @@ _UNSAFE = re.compile(r"[^\w-]")
 """In names of files: all but letters and digits of any script, `-` and `_`."""
 
 
-@dataclass(frozen=True, kw_only=True, order=True)
+@dataclass(frozen=True, kw_only=True, order=True, slots=True)
 class Shard:
     """One file, or a part of a big one: the unit of work, resume and atomic output.
 

@@ -13,8 +13,8 @@ from poolsieve.dataflow import fs, progress
 from poolsieve.dataflow.export.sink import sink
 from poolsieve.dataflow.pools.formats.parquet.writer import RowGroups
 from poolsieve.dataflow.publish.contents import SPLIT, Item, Table
-from poolsieve.dataflow.store.manifest import ShardLine
 from poolsieve.dataflow.store.out import PATH, OutFolder
+from poolsieve.dataflow.store.shard_lines import ShardLine
 
 NAME = "scores"
 """Of the configuration, and of its folder in the repository."""

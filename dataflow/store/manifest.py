@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from poolsieve.dataflow import fs
-from poolsieve.dataflow.pools.shards import DOCUMENT_BYTES, Shard
+from poolsieve.dataflow.pools.shards import DOCUMENT_BYTES
 from poolsieve.dataflow.recipes.derived import editors
 from poolsieve.dataflow.recipes.program import Program
 from poolsieve.dataflow.recipes.recipe import UNSAID_SPLIT_BYTES, Pool
@@ -21,90 +21,17 @@ from poolsieve.dataflow.recipes.source import RecipeSource
 from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.dataflow.store import layout
 from poolsieve.dataflow.store.job import Job
+from poolsieve.dataflow.store.shard_lines import ShardLine, shard_lines
 from poolsieve.dataflow.store.summary import FileMark, PoolPart, Summary, Unmatched, WithCuts, cuts_from_json, dumps
 from poolsieve.dataflow.store.tables import one_array, read_promised
 from poolsieve.filters.repeat import REPEAT
-from poolsieve.scoring_models.base.config import JsonObject, digest
+from poolsieve.scoring_models.base.config import JsonObject
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 from poolsieve.scoring_models.base.packages import package_versions
-from poolsieve.scoring_models.base.work import Count
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 _DECISION = re.compile(r"[0-9a-f]{16}")
-
-SHARDS_SCHEMA = pa.schema(
-    [  # type: ignore[arg-type]  # pyarrow-stubs: pairs with types of one class alone
-        ("path", pa.string()),
-        ("first", pa.int64()),
-        ("extent", pa.int64()),
-        ("start", pa.int64()),
-        ("size", pa.int64()),
-        ("tag", pa.string()),
-        ("name", pa.string()),
-        ("rows", pa.int64()),
-        ("kept", pa.int64()),
-        ("dropped", pa.int64()),
-        ("quarantined", pa.int64()),
-        ("nbytes", pa.int64()),
-        ("kept_bytes", pa.int64()),
-        ("first_key", pa.string()),
-        ("last_key", pa.string()),
-        ("ledger_sha256", pa.string()),
-        ("ledger_bytes", pa.int64()),
-    ]
-)
-"""`shards.parquet`: one `ShardLine` a shard, in pool order."""
-
-
-def shards_schema(repeats: bool) -> pa.Schema:
-    """The same, with what leaves where rows are repeated."""
-    return SHARDS_SCHEMA.append(pa.field("repeated", pa.int64())) if repeats else SHARDS_SCHEMA
-
-
-class ShardLine(msgspec.Struct, kw_only=True, frozen=True):
-    """One shard and its counts in a decision.
-
-    Attributes:
-        path, first, extent, start, size, tag: see `Shard`.
-        name: of its files in OUT.
-        rows, kept, dropped, quarantined: rows in, and what became of them.
-        nbytes, kept_bytes: payload bytes of all rows, and of those kept.
-        first_key, last_key: keys of the first and last kept samples of a tar: equal keys must not meet in one file.
-        ledger_sha256, ledger_bytes: of its ledger file, and its size; None where nothing was written (a what-if).
-        repeated: the kept rows, each as often as it leaves; None where each leaves once.
-    """
-
-    path: str
-    first: Count
-    extent: Count | None
-    start: Count
-    size: Count
-    tag: str
-    name: str
-    rows: Count
-    kept: Count
-    dropped: Count
-    quarantined: Count
-    nbytes: Count
-    kept_bytes: Count
-    first_key: str | None = None
-    last_key: str | None = None
-    ledger_sha256: str | None = None
-    ledger_bytes: int | None = None
-    repeated: Count | None = None
-
-    @property
-    def leaving(self) -> int:
-        """Kept rows, each as often as it leaves."""
-        return self.kept if self.repeated is None else self.repeated
-
-    @property
-    def shard(self) -> Shard:
-        """The shard."""
-        return Shard(
-            path=self.path, first=self.first, extent=self.extent, start=self.start, size=self.size, tag=self.tag
-        )
 
 
 class RowCounts(msgspec.Struct, kw_only=True, frozen=True, rename={"rows_in": "in"}):
@@ -255,11 +182,6 @@ def versions(program: Program | None = None) -> dict[str, str]:
     return package_versions([*scored, *(step.derived for step in program.derived)])
 
 
-def pool_id(shards: Sequence[Shard], marks: Sequence[str] = ()) -> str:
-    """Hash of a pool's listing: paths, ranges, sizes and tags of all shards, in order, and its `PoolFiles.marks`."""
-    return digest([*(shard.identity for shard in sorted(shards)), *marks], 8)
-
-
 def manifest_of(job: Job, found: Summary, gaps: Sequence[str] = ()) -> Manifest:
     """The truth of a run."""
     counted = found.tokens is not None and found.kept_tokens is not None
@@ -339,39 +261,6 @@ def _checked(found: Manifest) -> Manifest:
     return found
 
 
-def read_shards(out: str, decision: str) -> list[ShardLine]:
-    """The lines of a decision's `shards.parquet`, in pool order.
-
-    Raises:
-        PoolsieveError: if the file is missing, damaged or edited so that it names files elsewhere.
-    """
-    url = layout.shards_url(out, decision)
-    try:
-        lines = msgspec.convert(read_promised(url).to_pylist(), list[ShardLine])
-    except (msgspec.ValidationError, UnicodeDecodeError) as error:  # Parquet's names and strings may be any bytes
-        raise PoolsieveError(
-            f"{url} is of another version or was edited ({error}): run again to make it anew"
-        ) from error
-    for line in lines:
-        _check_line(url, line)
-    return lines
-
-
-def _check_line(url: str, line: ShardLine) -> None:
-    """Refuses names that lead out of OUT or of the pool: what they name would be read and copied."""
-    # A part begins at a byte or at a row group: either is a number below the file's size.
-    if line.name != line.shard.name or not is_inside(line.path) or line.first > line.size:
-        raise PoolsieveError(
-            f"{url} names {line.name!r} for {line.path!r}: it is of another version or was edited. Run again to make "
-            "it anew"
-        )
-
-
-def is_inside(path: str) -> bool:
-    """Whether a relative path stays below the folder that it is relative to."""
-    return not path.startswith("/") and "\0" not in path and ".." not in path.split("/")
-
-
 def check_ledger(out: str, decision: str) -> None:
     """Compares a decision's ledger with its list of shards, by names and sizes: one listing.
 
@@ -379,12 +268,11 @@ def check_ledger(out: str, decision: str) -> None:
         PoolsieveError: if a shard's file is missing or of another size.
     """
     there = fs.sizes(layout.ledger_folder(out, decision))
-    lines = read_shards(out, decision)
-    wrong = [line.path for line in lines if there.get(f"{line.name}.parquet") != line.ledger_bytes]
-    if wrong:
+    paths = (line.path for line in shard_lines(out, decision) if there.get(f"{line.name}.parquet") != line.ledger_bytes)
+    if first := next(paths, None):
         raise PoolsieveError(
-            f"the ledger in {layout.ledger_folder(out, decision)} lacks the lines of {len(wrong):,} of {len(lines):,} "
-            f"shards, the first {wrong[0]}: somebody removed or changed files there. Run again"
+            f"the ledger in {layout.ledger_folder(out, decision)} lacks the lines of {1 + sum(1 for _ in paths):,} "
+            f"shards, the first {first}: somebody removed or changed files there. Run again"
         )
 
 

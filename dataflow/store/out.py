@@ -12,8 +12,9 @@ from poolsieve.dataflow import fs, leases
 from poolsieve.dataflow.recipes.walk import Cuts
 from poolsieve.dataflow.store import layout, splits
 from poolsieve.dataflow.store.leaves import files_named
-from poolsieve.dataflow.store.manifest import Manifest, RowCounts, ShardLine, read_ledger, read_manifest, read_shards
+from poolsieve.dataflow.store.manifest import Manifest, RowCounts, read_ledger, read_manifest
 from poolsieve.dataflow.store.scores import merge_files
+from poolsieve.dataflow.store.shard_lines import ShardLine, read_shards
 from poolsieve.dataflow.store.summary import Summary
 from poolsieve.filters.dsl.cuts import Table
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, unknown_name

@@ -15,7 +15,7 @@ from poolsieve.dataflow import fs
 from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.store.layout import split_name, splits_folder
-from poolsieve.dataflow.store.manifest import ShardLine
+from poolsieve.dataflow.store.shard_lines import ShardLine
 from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.errors import PoolsieveError
 from poolsieve.scoring_models.base.work import Count

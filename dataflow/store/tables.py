@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -26,9 +26,16 @@ def write_table(url: str, table: pa.Table, metadata: Mapping[str, str] | None = 
     """Writes a table atomically with settings that never change."""
     if metadata:
         table = table.replace_schema_metadata(dict(metadata))
+    return write_tables(url, table.schema, [table])
+
+
+def write_tables(url: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> WrittenFile:
+    """The same of tables that come one by one: each is a row group."""
     sink = pa.BufferOutputStream()
-    few: Any = _dictionaries(table)  # a list, where `pyarrow-stubs` know of a bool alone
-    pq.write_table(table, sink, compression="zstd", compression_level=1, use_dictionary=few)
+    few: Any = _dictionaries(schema)  # a list, where `pyarrow-stubs` know of a bool alone
+    with pq.ParquetWriter(sink, schema, compression="zstd", compression_level=1, use_dictionary=few) as writer:
+        for table in tables:
+            writer.write_table(table)
     data = memoryview(sink.getvalue())
     fs.write_bytes(url, data)
     return WrittenFile(hashlib.sha256(data).hexdigest(), len(data))
@@ -72,9 +79,24 @@ def read_promised(url: str, columns: Sequence[str] | None = None, *, sha256: str
     try:
         return read_table(url, columns) if sha256 is None else _compared(url, columns, sha256)
     except FileNotFoundError as error:
-        raise PoolsieveError(
-            f"{url} is missing, so the run is not whole any more: run it again to make it anew"
-        ) from error
+        raise PoolsieveError(_missing(url)) from error
+
+
+def read_batches(url: str, rows: int = 1024) -> Iterator[pa.RecordBatch]:
+    """`read_promised`, so many rows at a time: no more than the file's bytes are in memory."""
+    try:
+        data = fs.read_bytes(url)
+        yield from pq.ParquetFile(pa.BufferReader(data)).iter_batches(rows, use_threads=False)
+    except FileNotFoundError as error:
+        raise PoolsieveError(_missing(url)) from error
+    except (pa.ArrowInvalid, OSError) as error:
+        if not watched.is_damage(error, None):
+            raise
+        raise PoolsieveError(damaged(url, error)) from error
+
+
+def _missing(url: str) -> str:
+    return f"{url} is missing, so the run is not whole any more: run it again to make it anew"
 
 
 def _compared(url: str, columns: Sequence[str] | None, sha256: str) -> pa.Table:
@@ -99,7 +121,7 @@ def one_array(table: pa.Table, name: str) -> pa.Array:
     return one_piece(table.column(name))
 
 
-def _dictionaries(table: pa.Table) -> list[str]:
+def _dictionaries(schema: pa.Schema) -> list[str]:
     """Columns with few values. uids and numbers only lose time and space in a dictionary."""
     few = {"reason", "error", "read_error"}
-    return [f.name for f in table.schema if f.name in few or (pa.types.is_string(f.type) and f.name.endswith(".label"))]
+    return [f.name for f in schema if f.name in few or (pa.types.is_string(f.type) and f.name.endswith(".label"))]

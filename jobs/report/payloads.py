@@ -24,8 +24,8 @@ from poolsieve.dataflow.pools.shards import Batch, Shard
 from poolsieve.dataflow.recipes.walk import QUARANTINE
 from poolsieve.dataflow.store.job import uid_source_of
 from poolsieve.dataflow.store.layout import rows_url, scorer_folder
-from poolsieve.dataflow.store.manifest import ShardLine, read_shards
 from poolsieve.dataflow.store.scores import FolderListing
+from poolsieve.dataflow.store.shard_lines import ShardLine, read_shards
 from poolsieve.dataflow.store.summary import Facts, Sample, Summary
 from poolsieve.dataflow.store.tables import read_table
 from poolsieve.jobs.report.thumbnails import brief, picture_uri

@@ -14,8 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from poolsieve.dataflow.store.manifest import ShardLine, read_ledger
+from poolsieve.dataflow.store.manifest import read_ledger
 from poolsieve.dataflow.store.scores import score_lines
+from poolsieve.dataflow.store.shard_lines import ShardLine
 from poolsieve.dataflow.store.summary import Facts
 from poolsieve.dataflow.store.tables import one_array
 from poolsieve.filters.duplicates.characters import Bytes

@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from poolsieve.dataflow import fs
-from poolsieve.dataflow.store.manifest import read_ledger, read_shards
+from poolsieve.dataflow.store.manifest import read_ledger
+from poolsieve.dataflow.store.shard_lines import read_shards
 from poolsieve.dataflow.store.summary import Facts
 from poolsieve.scoring_models.base.errors import PlanError
 

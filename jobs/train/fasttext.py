@@ -21,7 +21,7 @@ from poolsieve.dataflow.pools.formats import FORMATS
 from poolsieve.dataflow.pools.formats.format import Format
 from poolsieve.dataflow.pools.shards import Batch
 from poolsieve.dataflow.recipes.recipe import Pool
-from poolsieve.dataflow.store.manifest import pool_id
+from poolsieve.dataflow.store.shard_lines import pool_id
 from poolsieve.dataflow.store.summary import dumps
 from poolsieve.filters.dsl.cuts import tie_hashes
 from poolsieve.scoring_models.base.config import JsonObject

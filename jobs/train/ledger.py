@@ -22,8 +22,8 @@ from poolsieve.dataflow.pools.sample import only
 from poolsieve.dataflow.pools.shards import Batch
 from poolsieve.dataflow.pools.union import KINDS, UNION
 from poolsieve.dataflow.recipes.recipe import Pool
-from poolsieve.dataflow.store.manifest import ShardLine
 from poolsieve.dataflow.store.out import OutFolder
+from poolsieve.dataflow.store.shard_lines import ShardLine
 from poolsieve.dataflow.store.tables import one_array
 from poolsieve.filters.dsl.cuts import Cut, Mask, kept_by, key_bits
 from poolsieve.filters.dsl.env import Env

@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -41,6 +41,16 @@ _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=_pl
 def digest(value: Any, size: int = 8) -> str:
     """Hexadecimal BLAKE2b of the canonical JSON of `value`, `size` bytes long."""
     return hashlib.blake2b(canonical_json(value).encode(), digest_size=size).hexdigest()
+
+
+def list_digest(values: Iterable[Any], size: int = 8) -> str:
+    """`digest` of a list whose values come one by one."""
+    state, between = hashlib.blake2b(b"[", digest_size=size), b""
+    for value in values:
+        state.update(between + canonical_json(value).encode())
+        between = b","
+    state.update(b"]")
+    return state.hexdigest()
 
 
 class Config:

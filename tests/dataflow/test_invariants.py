@@ -20,7 +20,7 @@ from poolsieve.dataflow.decisions.summary import check_whole
 from poolsieve.dataflow.passes.plan import prepare
 from poolsieve.dataflow.recipes.recipe import Recipe
 from poolsieve.dataflow.recipes.source import RecipeSource
-from poolsieve.dataflow.store.manifest import ShardLine
+from poolsieve.dataflow.store.shard_lines import ShardLine, packed
 from poolsieve.filters import Keep, Score, Top, all_of, any_of, col, larger, scorer, smaller
 from poolsieve.scoring_models.base.errors import PoolsieveError
 from tests.conftest import decide, derived_uid, fingerprint_of, ledger, run, text_table, write_pool
@@ -87,13 +87,13 @@ def test_conservation_a_lost_or_doubled_shard_fails_the_job(pool: Path, tmp_path
     prepared = prepare(recipe_of(pool), str(tmp_path / "out"))
     counts = {"rows": 5, "kept": 0, "dropped": 5, "quarantined": 0, "nbytes": 0, "kept_bytes": 0}
     lines = [ShardLine(**s.to_dict(), name=s.name, **counts) for s in prepared.shards]
-    check_whole(prepared.job, Record(rows=15, shards=lines))
+    assert check_whole(prepared.job, Record(rows=15, shards=[packed(lines[1:]), packed(lines[:1])])) == len(lines)
     with pytest.raises(PoolsieveError, match="lost, doubled"):
-        check_whole(prepared.job, Record(rows=10, shards=lines[1:]))
+        check_whole(prepared.job, Record(rows=10, shards=[packed(lines[1:])]))
     with pytest.raises(PoolsieveError, match="lost, doubled"):
-        check_whole(prepared.job, Record(rows=20, shards=[*lines, lines[0]]))
+        check_whole(prepared.job, Record(rows=20, shards=[packed(lines), packed(lines[:1])]))
     with pytest.raises(PoolsieveError, match="rows in are not"):
-        check_whole(prepared.job, Record(rows=16, shards=lines))
+        check_whole(prepared.job, Record(rows=16, shards=[packed(lines)]))
 
 
 def test_determinism_workers_batches_and_history(

@@ -20,7 +20,8 @@ from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.source import RecipeSource
 from poolsieve.dataflow.recipes.yaml_parameters import only_values
 from poolsieve.dataflow.store import layout
-from poolsieve.dataflow.store.manifest import SHARDS_SCHEMA, read_manifest, read_shards
+from poolsieve.dataflow.store.manifest import read_manifest
+from poolsieve.dataflow.store.shard_lines import SHARDS_SCHEMA, read_shards
 from poolsieve.jobs import api
 from poolsieve.jobs.cli import main
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError

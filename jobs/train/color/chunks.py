@@ -20,7 +20,7 @@ from poolsieve.dataflow import fs, progress
 from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.shards import Batch, Shard
 from poolsieve.dataflow.recipes.recipe import Pool
-from poolsieve.dataflow.store.manifest import pool_id
+from poolsieve.dataflow.store.shard_lines import pool_id
 from poolsieve.scoring_models.base.config import JsonObject
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.causal.encoding import encode_of

@@ -23,7 +23,8 @@ from poolsieve.dataflow.export.export import export
 from poolsieve.dataflow.export.index import ExportIndex
 from poolsieve.dataflow.recipes.recipe import Recipe
 from poolsieve.dataflow.recipes.source import RecipeSource
-from poolsieve.dataflow.store.manifest import read_manifest, read_shards
+from poolsieve.dataflow.store.manifest import read_manifest
+from poolsieve.dataflow.store.shard_lines import read_shards
 from poolsieve.filters import Cap, Edit, Keep, Repeat, Score, Top, Unique, col, dedup, editor, scorer
 from poolsieve.scoring_models.base.errors import PlanError
 from tests.conftest import decide, fingerprint_of, ledger, run

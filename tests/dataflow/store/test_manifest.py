@@ -11,7 +11,8 @@ import pytest
 import poolsieve
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.store.layout import shards_url
-from poolsieve.dataflow.store.manifest import SHARDS_SCHEMA, Manifest, ShardLine, read_manifest, read_shards
+from poolsieve.dataflow.store.manifest import Manifest, read_manifest
+from poolsieve.dataflow.store.shard_lines import SHARDS_SCHEMA, ShardLine, read_shards
 from poolsieve.dataflow.store.summary import Summary
 from poolsieve.dataflow.store.tables import write_table
 from poolsieve.filters import Keep, Top, col
