@@ -230,7 +230,9 @@ def test_hashes_of_one_half_are_told_apart() -> None:
 
 @pytest.mark.parametrize("made", [dedup.fineweb, dedup.datatrove, dedup.images])
 def test_stages_that_take_no_other_pool_say_what_does(made: Any, pools: tuple[Pool, Pool, Path]) -> None:
-    with pytest.raises(PlanError, match=rf"^dedup\.{made.__name__} takes no against=: .*put dedup\.\w+\(.*against=POOL"):
+    with pytest.raises(
+        PlanError, match=rf"^dedup\.{made.__name__} takes no against=: .*put dedup\.\w+\(.*against=POOL"
+    ):
         made(against=pools[1])
 
 

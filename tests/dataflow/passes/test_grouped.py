@@ -61,9 +61,7 @@ def mixed(tmp_path: Path) -> Path:
     return folder
 
 
-def job_of(
-    pool: Path, out: Path, asked: Callable[[pa.Array], dict[str, pa.Array]] = picky
-) -> tuple[Job, list[Shard]]:
+def job_of(pool: Path, out: Path, asked: Callable[[pa.Array], dict[str, pa.Array]] = picky) -> tuple[Job, list[Shard]]:
     job = prepare(recipe(pool, asked), str(out)).job
     return job, sorted(job.files.listing().shards)
 
