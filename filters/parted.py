@@ -88,7 +88,8 @@ def readable(artefact: str, what: str = "") -> Iterator[None]:
 
 
 def _damaged(artefact: str, what: str, error: Exception) -> str:
-    why = f"it has no {error}" if isinstance(error, KeyError) else error
+    why = "it is missing" if isinstance(error, FileNotFoundError) else error
+    why = f"it has no {error}" if isinstance(error, KeyError) else why
     return f"{what or artefact} can't be read ({why}): remove {artefact}, and run again"
 
 
