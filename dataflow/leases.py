@@ -42,6 +42,8 @@ CLOSE = "close"
 SOLE = "sole"
 """For removing: alone."""
 
+_KINDS = (WORK, CLOSE, SOLE)
+
 _MEET = {(WORK, WORK), (WORK, CLOSE), (CLOSE, WORK)}
 """Kinds that can stand side by side."""
 
@@ -244,7 +246,8 @@ def _others(folder: str, mine: Lease) -> list[tuple[str, Holder]]:
         url = fs.join(folder, name)
         kind = name.partition("-")[0]
         # What may stand beside needs no reading: of the tasks of an array each would read those of all others.
-        if url == mine.url or not name.endswith(".json") or (kind, mine.holder.kind) in _MEET:
+        # Folders of leases of their own may stand among them, with any name (those of artefacts).
+        if url == mine.url or kind not in _KINDS or not name.endswith(".json") or (kind, mine.holder.kind) in _MEET:
             continue
         holder = _read(url)
         if holder is None or holder.meets(mine.holder.kind):

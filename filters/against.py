@@ -206,8 +206,10 @@ def _hashes(table: pa.Table) -> Bytes:
     return fixed_bytes(table.column(HASH).chunks, HASH_BYTES)[0]
 
 
-_WHERE = {PATH: pa.array([], pa.dictionary(pa.int32(), pa.string())), ROW: pa.array([], pa.int64())}
-_NONE_KNOWN = pa.table({HASH: pa.array([], pa.binary(HASH_BYTES)), **_WHERE})
+COLUMNS = {HASH: pa.binary(HASH_BYTES), PATH: pa.dictionary(pa.int32(), pa.string()), ROW: pa.int64()}
+"""Of every artefact."""
+
+_NONE_KNOWN = pa.table({name: pa.array([], kind) for name, kind in COLUMNS.items()})
 
 
 class Known:
@@ -252,5 +254,5 @@ def opened(artefact: str) -> Known:
 
 @functools.lru_cache(maxsize=OPENED)
 def _read(artefact: str) -> Known:
-    tables = read_parted(artefact).tables
+    tables = read_parted(artefact, COLUMNS).tables
     return Known(pa.concat_tables(tables).unify_dictionaries() if tables else None)

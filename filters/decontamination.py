@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 from poolsieve.filters.dsl.expr import col
 from poolsieve.filters.dsl.ready import stage
 from poolsieve.filters.dsl.stages import Chain, Keep, Score
+from poolsieve.filters.parted import readable
 from poolsieve.filters.words.marks import decomposed
 from poolsieve.filters.words.mixing import Hashes, mixed
 from poolsieve.scoring_models.base.config import JsonObject
@@ -135,7 +136,7 @@ class Ngrams(TextScorer):
 
     def load(self) -> LoadedNgrams:
         """Reads the artefact."""
-        with fsspec.open(self.artefact, "rb") as file:
+        with readable(self.artefact), fsspec.open(self.artefact, "rb") as file:
             return LoadedNgrams(pq.read_table(file), self.n, self.text)
 
 

@@ -30,6 +30,10 @@ from poolsieve.scoring_models.base.kinds import short
 BUCKETS, PER_BUCKET, NGRAM = 14, 8, 5
 """FineWeb's, and datatrove's defaults."""
 
+_NEAR_ONES = "put dedup.clusters(against=POOL, name='other') before it, which drops what POOL has or has one like"
+_COPIES = "put dedup.exact(role=..., against=POOL, name='other') before it, which drops copies of what POOL has"
+_ALONE = {"against": f"signatures are compared within one pool; {_NEAR_ONES}"}
+
 
 @stage(example="dedup.exact()", one_pool=("against",))
 def exact(
@@ -111,7 +115,7 @@ def minhash(
     return clusters(threshold=threshold, best=best, against=against, text=text, name=name) | Unique(name)
 
 
-@stage(example="dedup.images()")
+@stage(example="dedup.images()", instead={"against": _COPIES})
 def images(*, distance: int = DISTANCE, best: str | None = None, image: str = "image", name: str = "dup") -> Chain:
     """Keeps one row of those with the same bytes of an image, and of those whose images look alike.
 
@@ -162,7 +166,7 @@ def semantic(
     return Chain((Derive(**{name: made}), Keep(col(f"{name}.rank") == 0, reason=f"{name}.near")))
 
 
-@stage(example="dedup.datatrove()")
+@stage(example="dedup.datatrove()", instead=_ALONE)
 def datatrove(
     *,
     text: str = "text",
@@ -200,7 +204,7 @@ def datatrove(
     return Chain((Score(**{signature: made}), families, unique))
 
 
-@stage(example="dedup.fineweb()")
+@stage(example="dedup.fineweb()", instead=_ALONE)
 def fineweb(*, text: str = "text", name: str = "dup", reason: str | None = None) -> Chain:
     """The same as FineWeb was made (datatrove's `examples/fineweb.py`): 14 parts of 8 numbers, SHA-1's first 64 bits.
 

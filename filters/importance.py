@@ -28,6 +28,7 @@ from poolsieve.filters.dsl.expr import col
 from poolsieve.filters.dsl.ready import stage
 from poolsieve.filters.dsl.stages import Chain, Keep, Score, Stage
 from poolsieve.filters.dsl.top import Top
+from poolsieve.filters.parted import readable
 from poolsieve.filters.words.hashed import Floats, HashedNgrams, Ints
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 from poolsieve.scoring_models.base.kinds import short
@@ -138,7 +139,7 @@ def _logs(counts: Ints) -> Floats:
 
 @functools.lru_cache(maxsize=16)
 def _log_ratios(artefact: str) -> Floats:
-    with fsspec.open(artefact, "rb") as file:
+    with readable(artefact), fsspec.open(artefact, "rb") as file:
         found: Floats = pq.read_table(file, columns=["log_ratio"]).column(0).to_numpy()
     return found
 

@@ -22,7 +22,7 @@ import xxhash
 from poolsieve.filters.dsl.edits import Edit
 from poolsieve.filters.dsl.ready import stage
 from poolsieve.filters.dsl.stages import Chain, Score
-from poolsieve.filters.parted import Counted, read_parted
+from poolsieve.filters.parted import COUNTS, Counted, read_parted
 from poolsieve.filters.words.mixing import Hashes
 from poolsieve.filters.words.sentences import sentence_spans
 from poolsieve.scoring_models.base.config import Config, JsonObject
@@ -205,7 +205,7 @@ def _bytes(text: str) -> int:
 
 @functools.lru_cache(maxsize=4)
 def _counted(artefact: str, most: int) -> Counted:
-    return Counted(read_parted(artefact), most)
+    return Counted(read_parted(artefact, COUNTS), most)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

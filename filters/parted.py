@@ -6,9 +6,10 @@ of its own. Of other storage they are read whole.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import fsspec
@@ -16,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 
-from poolsieve.scoring_models.base.errors import PoolsieveError
+from poolsieve.scoring_models.base.errors import PoolsieveError, is_fatal
 
 Hashes = np.ndarray[Any, np.dtype[np.uint64]]
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
@@ -38,29 +39,71 @@ class Parted(NamedTuple):
     mapped: bool
 
 
-def read_parted(artefact: str) -> Parted:
+def read_parted(artefact: str, columns: Mapping[str, pa.DataType] | None = None) -> Parted:
     """Opens an artefact's parts.
 
+    Args:
+        artefact: URL of the list of them.
+        columns: that each must have, and their types, if any are asked for.
+
     Raises:
-        PoolsieveError: for a part that is missing, or not the one that was written: naming it and what to do.
+        PoolsieveError: for a list or a part that is missing, or not the one that was written: naming it and what to do.
     """
-    system, path = fsspec.core.url_to_fs(artefact)
-    listed = json.loads(system.cat_file(path))
+    with readable(artefact):
+        system, path = fsspec.core.url_to_fs(artefact)
+        listed = json.loads(system.cat_file(path))
+        bits, places = int(listed["bits"]), tuple(int(part["place"]) for part in listed["parts"])
     folder, mapped = path.removesuffix(".json"), isinstance(system, LocalFileSystem)
     tables = []
-    for part in listed["parts"]:
-        where = f"{folder}/{part['place']:05d}.arrow"
-        try:
-            tables.append(_table(_mapped(where, part) if mapped else _whole(system, where, part)))
-        except (OSError, ValueError) as error:
-            raise PoolsieveError(
-                f"{where}, a part of {artefact}, can't be read ({error}): remove {artefact}, and run again"
-            ) from error
-    return Parted(listed["bits"], tuple(part["place"] for part in listed["parts"]), tuple(tables), mapped)
+    for place, part in zip(places, listed["parts"], strict=True):
+        where = f"{folder}/{place:05d}.arrow"
+        with readable(artefact, f"{where}, a part of {artefact},"):
+            tables.append(_table(_mapped(where, part) if mapped else _whole(system, where, part), part, columns or {}))
+    return Parted(bits, places, tuple(tables), mapped)
 
 
-def _table(data: Any) -> pa.Table:
-    return pa.ipc.open_file(data).read_all()
+@contextlib.contextmanager
+def readable(artefact: str, what: str = "") -> Iterator[None]:
+    """Names an artefact in what goes wrong while it is read: no row is at fault, and none must be quarantined for it.
+
+    Args:
+        artefact: its URL.
+        what: is read, if not all of it.
+
+    Raises:
+        PoolsieveError: saying whether it is damaged, or its storage can't be reached.
+    """
+    try:
+        yield
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise PoolsieveError(_damaged(artefact, what, error)) from error
+    except Exception as error:
+        if is_fatal(error):
+            raise
+        # Arrow's decoders raise a bare OSError; clients of storage have classes of their own.
+        if isinstance(error, (OSError, ValueError, KeyError, TypeError, pa.ArrowException)):
+            raise PoolsieveError(_damaged(artefact, what, error)) from error
+        why = f"{type(error).__name__}: {error}"
+        raise PoolsieveError(f"{what or artefact} can't be read ({why}): run again when its storage answers") from error
+
+
+def _damaged(artefact: str, what: str, error: Exception) -> str:
+    why = "it is missing" if isinstance(error, FileNotFoundError) else error
+    why = f"it has no {error}" if isinstance(error, KeyError) else why
+    return f"{what or artefact} can't be read ({why}): remove {artefact}, and run again"
+
+
+def _table(data: Any, part: Mapping[str, Any], columns: Mapping[str, pa.DataType]) -> pa.Table:
+    table = pa.ipc.open_file(data).read_all()
+    found = dict(zip(table.schema.names, table.schema.types, strict=True))
+    wrong = [
+        f"its {name} is {found.get(name)}, and no {kind}" for name, kind in columns.items() if found.get(name) != kind
+    ]
+    if wrong:
+        raise ValueError(wrong[0])
+    if table.num_rows != part["rows"]:
+        raise ValueError(f"it has {table.num_rows:,} rows, {part['rows']:,} were written")
+    return table
 
 
 def _mapped(path: str, part: dict[str, Any]) -> Any:
@@ -76,6 +119,10 @@ def _whole(system: Any, path: str, part: dict[str, Any]) -> Any:
     if hashlib.sha256(data).hexdigest() != part["sha256"]:
         raise ValueError("it has another SHA-256 than what was written")
     return pa.BufferReader(data)
+
+
+COUNTS = {"hash": pa.uint64(), "count": pa.int64()}
+"""Columns of what `Counted` reads."""
 
 
 class Counted:

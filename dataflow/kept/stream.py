@@ -39,17 +39,21 @@ class Filtered(IterableDataset):
         self._drawn = 0
         self._passed = 0
         self._row, self._left = None, 0
+        self._start: Any = None  # the rows' own state that was loaded, until the first of them is drawn
         self._goes_on = False
 
     def __iter__(self) -> Iterator[Any]:
         # Here and not in the generator, which a loader that has a state of a whole epoch never starts.
         self._drawn, self._passed = self._passed, 0
-        self._left, self._goes_on = (self._left if self._goes_on else 0), False
+        if not self._goes_on:
+            self._left, self._start = 0, None
+        self._goes_on = False
         return self._kept(itertools.islice(self.rows, self._drawn, None))
 
     def _kept(self, rows: Iterator[Any]) -> Iterator[Any]:
         yield from self._copies()
         for row in rows:
+            self._start = None
             self._drawn += 1
             self._row, self._left = row, times(self.keep(row))
             yield from self._copies()
@@ -73,7 +77,9 @@ class Filtered(IterableDataset):
         """Where the stream is: after the row that it gave last."""
         again = {ROW: self._row, LEFT: self._left} if self._left else {}
         if self._own:
-            return {ROWS: self.rows.state_dict(), **again}  # type: ignore[attr-defined]
+            # `datasets` says where it is only once it has been asked for a row; until then it would be the beginning.
+            rows = self.rows.state_dict() if self._start is None else copy.deepcopy(self._start)  # type: ignore[attr-defined]
+            return {ROWS: rows, **again}
         return {DRAWN: self._passed or self._drawn, **again}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -87,9 +93,11 @@ class Filtered(IterableDataset):
             raise PlanError(f"{str(state)[:100]} is no state of this stream: its rows' iterable was another one then")
         self._row, self._left, self._goes_on = state.get(ROW), int(state.get(LEFT, 0)), True
         if not self._own:
-            self._passed = int(state[DRAWN])
-        elif state[ROWS] is not None:
-            self.rows.load_state_dict(state[ROWS])  # type: ignore[attr-defined]
+            self._drawn = self._passed = int(state[DRAWN])
+            return
+        self._start = state[ROWS]
+        if self._start is not None:
+            self.rows.load_state_dict(copy.deepcopy(self._start))  # type: ignore[attr-defined]
 
 
 def times(kept: Any) -> int:

@@ -80,15 +80,23 @@ class _Pass:
     def alone(self, shard: Shard) -> None:
         """Scores a shard by itself, after those before it."""
         self.finish()
+        self._singly(shard)
+
+    def _singly(self, shard: Shard) -> None:
         work, source = score_shard(shard, self.job, self.cuts, stop=self.stop, label=self.label)
         self.total.add(work)
         self.found.append(source or shard)
 
     def finish(self) -> None:
-        """Scores what waits."""
-        if self.waiting:
-            self.found.append(_scored(self, self.waiting))
-        self.waiting, self.rows, self.nbytes = [], 0, 0
+        """Scores what waits: together, or where a scorer fails at one of them so that the run ends, one by one."""
+        waiting, self.waiting, self.rows, self.nbytes = self.waiting, [], 0, 0
+        if not waiting:
+            return
+        try:
+            self.found.append(_scored(self, waiting))
+        except (PoolsieveError, MemoryError):
+            for new in waiting:  # those before it are whole, and stay
+                self._singly(new.shard)
 
 
 def score_shards(

@@ -6,11 +6,13 @@ def quality(*, min_words: int = 50, text: str = "text") -> Chain: ...
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeVar, cast
 
 from poolsieve.filters.dsl.stages import Stage
+from poolsieve.scoring_models.base.errors import PlanError
 
 Maker = Callable[..., Stage]
 M = TypeVar("M", bound=Maker)
@@ -36,15 +38,41 @@ class ReadyMade(NamedTuple):
 
 
 def stage(
-    *, example: str, pools: tuple[str, ...] = (), one_pool: tuple[str, ...] = (), scorers: tuple[str, ...] = ()
+    *,
+    example: str,
+    pools: tuple[str, ...] = (),
+    one_pool: tuple[str, ...] = (),
+    scorers: tuple[str, ...] = (),
+    instead: Mapping[str, str] | None = None,
 ) -> Callable[[M], M]:
-    """Marks a function as the maker of a ready-made stage; see `ReadyMade` for the arguments."""
+    """Marks a function as the maker of a ready-made stage.
+
+    Args:
+        example: see `ReadyMade`, as for the next three.
+        pools: by name.
+        one_pool: each.
+        scorers: arguments.
+        instead: arguments that its neighbours take and it does not -> what to write instead of them.
+    """
 
     def marked(make: M) -> M:
-        setattr(make, _MARK, ReadyMade(example, pools, one_pool, scorers))
-        return make
+        made = _refusing(make, example.partition("(")[0], instead) if instead else make
+        setattr(made, _MARK, ReadyMade(example, pools, one_pool, scorers))
+        return made
 
     return marked
+
+
+def _refusing(make: M, called: str, instead: Mapping[str, str]) -> M:
+    """The same function, with a line for what people take from its neighbours."""
+
+    @functools.wraps(make)
+    def made(*positional: Any, **named: Any) -> Stage:
+        for name in instead.keys() & named.keys():
+            raise PlanError(f"{called} takes no {name}=: {instead[name]}")
+        return make(*positional, **named)
+
+    return cast("M", made)
 
 
 def ready_made(make: Any) -> ReadyMade | None:

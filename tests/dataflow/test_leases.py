@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -19,6 +20,7 @@ import pytest
 
 from poolsieve.dataflow import fs, leases, progress
 from poolsieve.dataflow.leases import CLOSE, SOLE, WORK, InUse, LeaseLost, held
+from poolsieve.dataflow.store.layout import artefact_leases
 
 HOLD = """
 import sys, time
@@ -131,6 +133,34 @@ def test_a_lease_that_says_nothing_is_not_passed_over(folder: str) -> None:
     fs.write_bytes(f"{folder}/sole-odd.json", b"\xff{")
     with pytest.raises(InUse, match="can't be read"), held(folder, WORK, "a"):
         pass
+
+
+@pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.parametrize("kind", [WORK, SOLE])
+def test_folders_of_other_leases_hold_nobody_up(
+    folder: str, kind: str, killed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever makes an artefact has a lease below the run's own, in a folder that is named like the artefact."""
+    monkeypatch.setattr(leases, "SETTLE", 0.0)
+    below = artefact_leases(folder.rpartition("/")[0], "against-1.json")
+    assert below.rpartition("/")[0] == folder
+    line = [sys.executable, "-c", HOLD, below, SOLE]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as maker:
+        assert maker.stdout is not None and maker.stdout.readline() == "held\n"
+        if killed:
+            maker.kill()
+            maker.wait()
+        with held(folder, kind, "a"):
+            assert len(fs.names(below)) == 1
+        with contextlib.suppress(InUse), held(below, SOLE, "a"):
+            assert killed
+        maker.kill()
+
+
+def test_in_memory_too() -> None:
+    for _ in range(2):  # where folders that are left stay
+        with held("memory://nested/leases/artefact-1.json", SOLE, "a"), held("memory://nested/leases", WORK, "b"):
+            pass
 
 
 def test_a_removed_lease_stops_the_work(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import json
 import logging
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -225,3 +226,23 @@ def test_hashes_of_one_half_are_told_apart() -> None:
     known = pairs(hashes[[1, 0, 4]])
     assert equals(hashes, known).tolist() == [1, 0, NONE, NONE, 2]
     assert equals(hashes, known[:0]).tolist() == [NONE] * 5
+
+
+@pytest.mark.parametrize("made", [dedup.fineweb, dedup.datatrove, dedup.images])
+def test_stages_that_take_no_other_pool_say_what_does(made: Any, pools: tuple[Pool, Pool, Path]) -> None:
+    with pytest.raises(
+        PlanError, match=rf"^dedup\.{made.__name__} takes no against=: .*put dedup\.\w+\(.*against=POOL"
+    ):
+        made(against=pools[1])
+
+
+def test_yaml_says_so_too(tmp_path: Path) -> None:
+    pool = "{parquet: ['a.parquet'], text: text}"
+    (tmp_path / "r.yaml").write_text(f"pool: {pool}\nstages: [{{dedup.fineweb: {{against: {pool}}}}}]\n")
+    with pytest.raises(PlanError, match=r"line 2, stage 1: dedup\.fineweb takes no against="):
+        prepare(RecipeSource.read(str(tmp_path / "r.yaml"), {}), str(tmp_path / "out"))
+
+
+def test_what_is_named_instead_drops_what_the_other_pool_has(pools: tuple[Pool, Pool, Path], tmp_path: Path) -> None:
+    made = run(pools[0] | dedup.clusters(against=pools[1], name="other") | dedup.fineweb(), tmp_path / "out")
+    assert made.reasons == {"other.against": sum(LIKE), "dup.near": 1}  # of the two copies that the other one has not

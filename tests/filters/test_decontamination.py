@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poolsieve.dataflow import Pool
@@ -123,6 +123,7 @@ def test_hashes_are_those_of_the_word_tuples(given_words: list[str], n: int) -> 
     assert len(set(hashes)) == len(set(grams)) == len(set(zip(hashes, grams, strict=True)))
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_has_words(text: str) -> None:
     assert all(word and not word.isspace() for word in normalised_words(text))

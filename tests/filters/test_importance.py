@@ -26,6 +26,7 @@ from poolsieve.filters.importance import MOST_BUCKETS
 from poolsieve.filters.words import hashed
 from poolsieve.filters.words.hashed import HashedNgrams, split
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
+from poolsieve.scoring_models.feeding.driver import score_rows
 from tests.conftest import decide, fingerprint_of, ledger, run
 from tests.filters.corpus import built, real
 from tests.filters.make_dsir import FILE, SELDOM, SETTINGS, package_weights
@@ -263,3 +264,18 @@ def test_a_long_document_is_like_a_short_one(tmp_path: Path) -> None:
     words = made["words"].to_pylist()
     assert words[1] == words[0] * (20_000_000 // len(text)) and words[2:] == [1, 1]
     assert made["mean"].to_pylist()[1] == pytest.approx(made["mean"].to_pylist()[0], rel=1e-3, abs=1e-4)
+
+
+def test_a_damaged_artefact_costs_no_row(tmp_path: Path) -> None:
+    scorer = built_from(["a b"], ["a c"], tmp_path)
+    for wrong in (Path(scorer.artefact).read_bytes()[:-40], b"", None):
+        damage(Path(scorer.artefact), wrong)
+        with pytest.raises(PoolsieveError, match=r"\.parquet can't be read \(.*\): remove .*\.parquet, and run again"):
+            score_rows(scorer, batch(["a text"]), scorer.columns, threads=1)
+
+
+def damage(file: Path, wrong: bytes | None) -> None:
+    if wrong is None:
+        file.unlink()
+    else:
+        file.write_bytes(wrong)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 from collections.abc import Sequence
@@ -18,10 +19,11 @@ from poolsieve.dataflow.passes.artefacts.kinds import Good, Kind
 from poolsieve.dataflow.passes.artefacts.lines import Lines
 from poolsieve.dataflow.passes.artefacts.repeats import Repeats
 from poolsieve.dataflow.store.artefacts import write_part, write_parts
-from poolsieve.filters.against import Against, opened, pairs
+from poolsieve.filters.against import COLUMNS, Against, opened, pairs
 from poolsieve.filters.lines import Pieces, Repeated
-from poolsieve.filters.parted import Counted, read_parted
+from poolsieve.filters.parted import COUNTS, Counted, read_parted, readable
 from poolsieve.scoring_models.base.errors import PoolsieveError
+from poolsieve.scoring_models.feeding.driver import score_rows
 
 OTHER = Pool.jsonl("other.jsonl", text="text")
 TEXTS = [f"{i % 37} is what this line of text number {i % 11} has to say, and no more\n" * (i % 3) for i in range(90)]
@@ -108,3 +110,54 @@ def test_a_part_that_is_missing_or_another_one_is_named(remote: bool, tmp_path: 
             system.pipe_file(part, wrong)
         with pytest.raises(PoolsieveError, match=r"00000\.arrow, a part of .*y\.json.*remove .*y\.json, and run again"):
             read_parted(url)
+
+
+@pytest.mark.parametrize("name", list(KINDS))
+@pytest.mark.parametrize(
+    "wrong", [b"", b'{"bits": 3, "pa', b'{"bits": 3}', b"[1, 2]", b'{"bits": "x", "parts": []}', None]
+)
+def test_a_list_that_is_none_costs_no_row(wrong: bytes | None, name: str, tmp_path: Path) -> None:
+    url, scorer = make(str(tmp_path / "x.json"), name, 3, seed=1), KINDS[name][1]
+    if wrong is None:
+        Path(url).unlink()
+    else:
+        Path(url).write_bytes(wrong)
+    batch = pa.record_batch({"text": ["a text"], "h": pa.array([b"x" * 16], pa.binary(16))})
+    given = dataclasses.replace(scorer, artefact=url)
+    with pytest.raises(PoolsieveError, match=r"x\.json can't be read \(.*\): remove .*x\.json, and run again"):
+        score_rows(given, batch.select(given.reads), given.columns, threads=1)
+
+
+@pytest.mark.parametrize(("name", "columns"), [("repeats", COUNTS), ("lines", COLUMNS)])
+def test_a_part_of_another_kind_is_named(name: str, columns: dict[str, pa.DataType], tmp_path: Path) -> None:
+    url = make(str(tmp_path / "x.json"), name, 0, seed=1)
+    read_parted(url, columns)
+    rows = json.loads(Path(url).read_text())["parts"][0]["rows"]
+    for other, said in (
+        (pa.table({"x": range(rows)}), "its hash is None, and no "),
+        (pa.table({"hash": map(float, range(rows))}), "its hash is double, and no "),
+        (
+            pa.table({key: pa.array([None] * (rows + 1), kind) for key, kind in columns.items()}),
+            f"it has {rows + 1:,} rows",
+        ),
+    ):
+        part = write_part(url, 0, other)
+        write_parts(url, 0, [part._replace(rows=rows)])
+        with pytest.raises(
+            PoolsieveError, match=rf"00000\.arrow, a part of .*\({said}.*remove .*x\.json, and run again"
+        ):
+            read_parted(url, columns)
+
+
+def test_storage_that_is_away_is_no_damage() -> None:
+    class ClientError(Exception):
+        """As botocore's, which are no `OSError`."""
+
+    with (
+        pytest.raises(PoolsieveError, match=r"^x can't be read \(ClientError: away\): run again when its storage"),
+        readable("x"),
+    ):
+        raise ClientError("away")
+    for error in (ConnectionResetError("reset"), PermissionError(13, "denied"), TimeoutError(), MemoryError()):
+        with pytest.raises(type(error)), readable("x"):
+            raise error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ from poolsieve.dataflow.recipes.recipe import Pool, Recipe
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.neighbours import Neighbours
 from poolsieve.filters import Keep, Score, col, scorer
+from poolsieve.scoring_models.base.errors import PoolsieveError
 
 
 def picky(texts: pa.Array) -> dict[str, pa.Array]:
@@ -25,11 +27,24 @@ def picky(texts: pa.Array) -> dict[str, pa.Array]:
     return {"x": pa.array([float(len(text)) for text in texts.to_pylist()], pa.float32())}
 
 
-def recipe(pool: Path) -> Recipe:
+def short(texts: pa.Array) -> dict[str, pa.Array]:
+    """Breaks its promise where it meets a certain word, which is no row's fault."""
+    some = [float(len(text)) for text in texts.to_pylist() if "three" not in text]
+    return {"x": pa.array(some, pa.float32())}
+
+
+def hungry(texts: pa.Array) -> dict[str, pa.Array]:
+    """Has memory for a few rows alone, and for none of a certain word."""
+    if len(texts) > 3 or any("three" in text for text in texts.to_pylist()):
+        raise MemoryError(f"of {len(texts)} rows")
+    return {"x": pa.array([0.0] * len(texts), pa.float32())}
+
+
+def recipe(pool: Path, asked: Callable[[pa.Array], dict[str, pa.Array]] = picky) -> Recipe:
     return (
         Pool.parquet(f"{pool}/*.parquet", uid="uid", text="text")
         | Keep(col("text").word_count() >= 2, reason="short")
-        | Score(s=scorer(picky, reads=("text",), columns={"x": "float32"}))
+        | Score(s=scorer(asked, reads=("text",), columns={"x": "float32"}))
     )
 
 
@@ -46,8 +61,8 @@ def mixed(tmp_path: Path) -> Path:
     return folder
 
 
-def job_of(pool: Path, out: Path) -> tuple[Job, list[Shard]]:
-    job = prepare(recipe(pool), str(out)).job
+def job_of(pool: Path, out: Path, asked: Callable[[pa.Array], dict[str, pa.Array]] = picky) -> tuple[Job, list[Shard]]:
+    job = prepare(recipe(pool, asked), str(out)).job
     return job, sorted(job.files.listing().shards)
 
 
@@ -88,3 +103,18 @@ def test_a_shard_that_is_stored_in_part_goes_by_itself(tmp_path: Path, mixed: Pa
     after = files_of(tmp_path / "out")
     assert {name: after[name] for name in before} == before
     assert work.scored["s"] == 3
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"), [(short, "short returned 0 values in 'x' for 1 rows"), (hungry, "of 1 rows")]
+)
+def test_a_scorer_that_fails_at_one_shard_costs_those_before_it_nothing(
+    asked: Callable[[pa.Array], dict[str, pa.Array]], said: str, tmp_path: Path, mixed: Path
+) -> None:
+    job, shards = job_of(mixed, tmp_path / "single", asked)
+    for shard in shards[:3]:
+        score_shard(shard, job, {}, stop=None, label="Pass1")
+    job, shards = job_of(mixed, tmp_path / "grouped", asked)
+    with pytest.raises((PoolsieveError, MemoryError), match=said):
+        score_shards([*shards[:4], shards[5]], job, {}, stop=None, label="Pass1")
+    assert files_of(tmp_path / "grouped") == files_of(tmp_path / "single") != {}
