@@ -321,6 +321,19 @@ def test_a_process_is_known_by_its_start_and_ends_with_its_children(tmp_path: Pa
     wait_until(lambda: not _runs(child), "the child's end")  # its signal was sent with its parent's
 
 
+def test_a_child_that_ignores_the_request_ends_though_its_leader_has_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("poolsieve.dataflow.runners.clusters.processes._PATIENCE", 0.5)
+    deaf = f"{sys.executable} -c 'import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True); "
+    made = start("some", ["sh", "-c", f"{deaf}time.sleep(600)' & echo $!; wait"], tmp_path)
+    wait_until(lambda: len(Path(made.log).read_text().split()) == 2, "a child that is deaf")
+    child = next(int(one) for one in Path(made.log).read_text().split() if one != "1")
+    made.end()
+    assert not made.alive
+    assert not _runs(child)
+
+
 def _runs(pid: int) -> bool:
     try:
         return "Z" not in Path(f"/proc/{pid}/stat").read_text()
