@@ -15,6 +15,7 @@ from poolsieve.dataflow.runners.guard import Guard
 from poolsieve.dataflow.runners.java import BRIEF, JobServer, beams_jar, serving
 from poolsieve.dataflow.runners.place import Elsewhere, Place, guarded
 from poolsieve.dataflow.runners.preflight import (
+    check_jar,
     check_job_service,
     check_minor,
     check_pool,
@@ -167,5 +168,7 @@ def check_flink(config: FlinkConfig) -> None:
     version = flink_overview(config.rest)[2] if config.master else ""
     if config.jar:
         check_minor("Flink", engine_in(config.jar).flink, version)
+        if not config.home:
+            check_jar(config.jar, "flink")
     if config.pool_here:
         check_pool(config.pool_here)

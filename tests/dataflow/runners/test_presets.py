@@ -28,7 +28,7 @@ from poolsieve.dataflow.runners.clusters.artefacts import run as fetched
 from poolsieve.dataflow.runners.clusters.processes import Process, start
 from poolsieve.dataflow.runners.engine import RUNNERS, Engine
 from poolsieve.dataflow.runners.failures import cause_in, told
-from poolsieve.dataflow.runners.flink import FlinkConfig
+from poolsieve.dataflow.runners.flink import FlinkConfig, check_flink
 from poolsieve.dataflow.runners.java import BRIEF
 from poolsieve.dataflow.runners.preflight import check_minor, engine_in, pool_here
 from poolsieve.dataflow.runners.prism import PrismConfig
@@ -218,6 +218,22 @@ def test_a_jar_of_another_spark_is_refused(tmp_path: Path) -> None:
         engine_in(str(tmp_path / "b.jar"))
 
 
+@pytest.mark.parametrize(
+    ("engine", "check", "config"),
+    [("spark", check_spark, SparkConfig(master="local[2]")), ("flink", check_flink, FlinkConfig())],
+)
+def test_a_jar_of_beams_runner_without_its_engine_is_refused(
+    engine: str, check: Any, config: Any, tmp_path: Path
+) -> None:
+    runner, whole = {f"org/apache/beam/runners/{engine}/Driver.class": ""}, {f"org/apache/{engine}/Some.class": ""}
+    with pytest.raises(PlanError, match=f"runner without {engine.title()} inside"):
+        check(dataclasses.replace(config, jar=jar(tmp_path / "thin.jar", **runner)))
+    check(dataclasses.replace(config, jar=jar(tmp_path / "whole.jar", **runner, **whole)))
+    path = {"META-INF/MANIFEST.MF": "Class-Path: engine.jar"}
+    check(dataclasses.replace(config, jar=jar(tmp_path / "path.jar", **runner, **path)))
+    check(dataclasses.replace(config, jar=jar(tmp_path / "thin.jar", **runner), home="some"))
+
+
 def test_a_job_server_of_another_scala_is_refused(tmp_path: Path, port_that_answers: int) -> None:
     inside = {"spark-version-info.properties": "version=3.5.1", "library.properties": "version.number=2.13.8"}
     config = SparkConfig(jar=jar(tmp_path / "a.jar", **inside), master="local[2]", version="3.5.9", scala="2.12")
@@ -304,6 +320,14 @@ def test_one_line_and_the_rest_in_a_file(cache: Path) -> None:
     assert "\n" not in str(found) and "the job on Spark failed: java.lang.IllegalStateException: what" in str(found)
     path = Path(str(found).rpartition(" is in ")[2])
     assert path.is_relative_to(cache) and "at x.y(z)" in path.read_text()
+
+
+def test_what_a_job_server_says_counts_where_its_client_has_no_word_for_it(cache: Path) -> None:
+    client = "<_InactiveRpcError of RPC that terminated with:\n\tstatus = StatusCode.UNKNOWN\n>"
+    server = "java.lang.IllegalStateException: no such master\n\tat x.y(z)"
+    assert "failed: java.lang.IllegalStateException: no such master; " in str(told([client, server], what="the job"))
+    lacking = 'Exception in thread "a" java.lang.NoClassDefFoundError: org/apache/spark/streaming/api/Some\n\tat x.y(z)'
+    assert "has not the engine's jars on its class path" in str(told([client, lacking], what="the job"))
 
 
 def test_a_process_is_known_by_its_start_and_ends_with_its_children(tmp_path: Path) -> None:
