@@ -50,9 +50,13 @@ _KNOWN: tuple[tuple[str, str], ...] = (
         "the job server's jar and the cluster have other versions of Spark, Scala or Flink: take the cluster's jar",
     ),
     (
-        r"NoClassDefFoundError: org/apache/(?:spark|flink)/[^\n]*",
+        r"(?:NoClassDefFoundError|ClassNotFoundException): org[./]apache[./](?:spark|flink)[./][^\n]*",
         "the job server has not the engine's jars on its class path, or those of another version: start it with those "
         "of the cluster",
+    ),
+    (
+        r"ClassNotFoundException: org\.apache\.beam\.[^\n]*",
+        "the cluster has not got Beam's classes from the job server: name its jar by -- --files_to_stage=JAR",
     ),
     (r"State: CANCELLED", "somebody cancelled the job: the same command goes on from there"),
     (r"java\.lang\.OutOfMemoryError[^\n]*", "the engine's Java ran out of memory: give its executors more"),

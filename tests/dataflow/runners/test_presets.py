@@ -330,6 +330,20 @@ def test_what_a_job_server_says_counts_where_its_client_has_no_word_for_it(cache
     assert "has not the engine's jars on its class path" in str(told([client, lacking], what="the job"))
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (
+            "org.apache.flink.runtime.jobgraph.RestoreMode",
+            "those of another version: start it with those of the cluster",
+        ),
+        ("org.apache.beam.runners.spark.Some", "--files_to_stage=JAR"),
+    ],
+)
+def test_classes_that_a_cluster_lacks_are_told_by_what_brings_them(name: str, said: str) -> None:
+    assert said in str(cause_in(f"Caused by: java.lang.ClassNotFoundException: {name}\n\tat x.y(z)"))
+
+
 def test_a_process_is_known_by_its_start_and_ends_with_its_children(tmp_path: Path) -> None:
     made = start("some", ["sh", "-c", "sleep 600 & echo $!; wait"], tmp_path)
     log = Path(made.log)
