@@ -92,6 +92,11 @@ def plain_cause_in(text: str) -> BaseException | None:
     return _ours(text) or _systems(text)
 
 
+def known_in(text: str) -> BaseException | None:
+    """The same, of what goes on: only what can't mend itself."""
+    return _ours(text) or _known(text)
+
+
 def _ours(text: str) -> BaseException | None:
     lines = _OURS.findall(text)
     return PoolsieveError(lines[-1].partition(_RUNNING)[0].strip()) if lines else None

@@ -29,7 +29,9 @@ from poolsieve.dataflow.runners.clusters.processes import Process, start
 from poolsieve.dataflow.runners.engine import RUNNERS, Engine
 from poolsieve.dataflow.runners.failures import cause_in, told
 from poolsieve.dataflow.runners.flink import FlinkConfig, check_flink
+from poolsieve.dataflow.runners.guard import Guard
 from poolsieve.dataflow.runners.java import BRIEF
+from poolsieve.dataflow.runners.network import listens
 from poolsieve.dataflow.runners.preflight import check_minor, engine_in, pool_here
 from poolsieve.dataflow.runners.prism import PrismConfig
 from poolsieve.dataflow.runners.spark import SparkConfig, check_spark
@@ -413,6 +415,41 @@ def test_a_thread_of_beams_that_loses_its_service_late_prints_nothing(monkeypatc
         thread.start()
     thread.join()
     assert not printed
+
+
+def test_nor_does_one_whose_job_server_ends_with_a_job_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", printed.append)
+    port = free_port()
+    served = f"import socket, time; one = socket.create_server(('127.0.0.1', {port})); time.sleep(600)"
+
+    def read() -> None:
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            channel.unary_unary("/no/Method")(b"", timeout=60)
+
+    thread = threading.Thread(target=read, name="wait_until_finish_read")
+    with (
+        pytest.raises(PoolsieveError, match="failed"),
+        place.guarded(Guard(tmp_path / "log", [sys.executable, "-c", served])),
+    ):
+        wait_until(lambda: listens("127.0.0.1", port), "the server")
+        thread.start()
+        raise PoolsieveError("failed")
+    thread.join()
+    assert not printed
+
+
+def test_a_job_that_waits_in_vain_says_what_its_job_server_knows(tmp_path: Path) -> None:
+    said = "java.io.InvalidClassException: org.apache.spark.rpc.Some; local class incompatible: stream"
+    log = tmp_path / "log"
+    with place.guarded(Guard(log, [sys.executable, "-c", f"print({said!r})"])) as guard:
+        wait_until(lambda: said in log.read_text(), "what it says")
+        waited = place.Elsewhere("Spark", "localhost:1", guard, start_seconds=7)
+        assert "nothing done for 7 s on Spark: the job server's jar and the cluster have other" in str(
+            waited._nothing_moves()
+        )
 
 
 @pytest.mark.parametrize(
