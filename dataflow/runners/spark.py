@@ -90,7 +90,7 @@ class SparkConfig:
     @property
     def pool_here(self) -> str:
         """The pool, if this process reaches it as executors do; else empty."""
-        return pool_here(self.pool, self.endpoint or self.master, ours=self.ours)
+        return pool_here(self.pool, self.master or self.endpoint, ours=self.ours)
 
     def options(self, endpoint: str = "") -> list[str]:
         """Beam's flags. Pure."""

@@ -244,6 +244,16 @@ def test_a_job_server_of_another_scala_is_refused(tmp_path: Path, port_that_answ
     check_spark(dataclasses.replace(config, scala="2.13"))
 
 
+@pytest.mark.parametrize(
+    ("config", "master"),
+    [(SparkConfig, "--spark_master_url=spark://far:7077"), (FlinkConfig, "--flink_master=far:8081")],
+)
+def test_a_job_server_here_for_a_cluster_elsewhere_needs_no_pool_here(config: Any, master: str) -> None:
+    flags = ["--job_endpoint=localhost:8099", "--environment_config=localhost:50000"]
+    assert config.of(flags).pool_here == "localhost:50000"
+    assert config.of([*flags, master]).pool_here == ""
+
+
 def test_prism_is_built_to_listen_on_loopback_alone() -> None:
     source = 'lis, err := net.Listen("tcp", fmt.Sprintf(":%d", port))\nother(fmt.Sprintf(":%d", port))'
     assert on_loopback(source) == source.replace('Sprintf(":%d", port))\n', 'Sprintf("127.0.0.1:%d", port))\n')
