@@ -92,7 +92,8 @@ def test_prism() -> None:
 def test_flags_of_the_user_come_last_and_ours_stay_with_us(port_that_answers: int) -> None:
     given_flags = ["--spark_master_url=local[2]", f"--environment_config=127.0.0.1:{port_that_answers}"]
     made = Engine("spark", flags=[*given_flags, "--start_seconds", "9", "--experiments=x"]).all_flags()
-    assert made[-4:] == ["--no_save_main_session", *given_flags, "--experiments=x"]
+    # The address of pools comes with the preset's versions, and not again.
+    assert made[-3:] == ["--no_save_main_session", given_flags[0], "--experiments=x"]
     assert not any("start_seconds" in flag for flag in made)
 
 
@@ -252,6 +253,18 @@ def test_a_job_server_here_for_a_cluster_elsewhere_needs_no_pool_here(config: An
     flags = ["--job_endpoint=localhost:8099", "--environment_config=localhost:50000"]
     assert config.of(flags).pool_here == "localhost:50000"
     assert config.of([*flags, master]).pool_here == ""
+
+
+@pytest.mark.parametrize("given_as", [["--environment_config=far:50000"], ["--environment_config", "far:50000"]])
+def test_pools_of_the_users_are_told_the_clients_versions(port_that_answers: int, given_as: list[str]) -> None:
+    flags = [f"--spark_master_url=spark://localhost:{port_that_answers}", *given_as]
+    options = PipelineOptions(Engine("spark", flags=flags).all_flags()).view_as(PortableOptions)
+    assert json.loads(options.environment_config) == {"url": "far:50000", "params": versions()}
+    own = '{"url": "far:50000", "params": {"python": "3.9"}}'
+    options = PipelineOptions(Engine("spark", flags=[*flags, f"--environment_config={own}"]).all_flags()).view_as(
+        PortableOptions
+    )
+    assert options.environment_config == own
 
 
 def test_prism_is_built_to_listen_on_loopback_alone() -> None:
