@@ -82,7 +82,11 @@ class Engine:
     def all_flags(self, processes: bool = False, opened: Sequence[str] = ()) -> list[str]:
         """Beam's flags: the runner's, then those of what was opened for the job, then the user's, which win."""
         own = opened or RUNNERS[self.runner].flags(self._setting(processes))
-        return [*own, "--no_save_main_session", *given.without(self.flags, given.START)]
+        # A plain address has no versions with it, which the preset adds: without them a pool refuses nobody.
+        asked = any(one.startswith(f"--{given.POOL}={{") for one in own)
+        plain = asked and not given.flag(self.flags, given.POOL).startswith("{")
+        theirs = given.without(self.flags, given.START, *([given.POOL] if plain else []))
+        return [*own, "--no_save_main_session", *theirs]
 
     def run(self, build: Build, *, processes: bool = False, sign: Sign = _nothing_seen) -> None:
         """Runs a pipeline here to its end.

@@ -49,6 +49,15 @@ _KNOWN: tuple[tuple[str, str], ...] = (
         r"InvalidClassException: [^\n]*local class incompatible",
         "the job server's jar and the cluster have other versions of Spark, Scala or Flink: take the cluster's jar",
     ),
+    (
+        r"(?:NoClassDefFoundError|ClassNotFoundException): org[./]apache[./](?:spark|flink)[./][^\n]*",
+        "the job server has not the engine's jars on its class path, or those of another version: start it with those "
+        "of the cluster",
+    ),
+    (
+        r"ClassNotFoundException: org\.apache\.beam\.[^\n]*",
+        "the cluster has not got Beam's classes from the job server: name its jar by -- --files_to_stage=JAR",
+    ),
     (r"State: CANCELLED", "somebody cancelled the job: the same command goes on from there"),
     (r"java\.lang\.OutOfMemoryError[^\n]*", "the engine's Java ran out of memory: give its executors more"),
     (r"No space left on device", "a disk of the cluster is full"),
@@ -81,6 +90,11 @@ def cause_in(*texts: str, ended: str = "") -> BaseException | None:
 def plain_cause_in(text: str) -> BaseException | None:
     """The same, of errors that need no guess: ours, and the system's."""
     return _ours(text) or _systems(text)
+
+
+def known_in(text: str) -> BaseException | None:
+    """The same, of what goes on: only what can't mend itself."""
+    return _ours(text) or _known(text)
 
 
 def _ours(text: str) -> BaseException | None:
@@ -148,10 +162,11 @@ def told(texts: Iterable[str], *, what: str, ended: str = "") -> PoolsieveError:
 
 
 def _last_line(texts: list[str]) -> str:
-    lines = [line.strip() for text in texts[:1] for line in text.splitlines()]
-    lines = [line for line in lines if line and not line.startswith(("at ", "..."))]
-    telling = [line for line in lines if re.search(r"(?:Error|Exception|panic)\b", line)]
-    return ((telling or lines or ["it gave no reason"])[-1])[:_SHOWN]
+    said = [[line.strip() for line in text.splitlines()] for text in texts]
+    said = [[line for line in lines if line and not line.startswith(("at ", "...", "<_"))] for lines in said]
+    telling = [[line for line in lines if re.search(r"(?:Error|Exception|panic)\b", line)] for lines in said]
+    found = next((lines for lines in (*telling, *said) if lines), ["it gave no reason"])
+    return found[-1][:_SHOWN]
 
 
 def logs_folder() -> Path:

@@ -15,6 +15,7 @@ from poolsieve.dataflow.runners.guard import Guard
 from poolsieve.dataflow.runners.java import BRIEF, JobServer, beams_jar, serving
 from poolsieve.dataflow.runners.place import Elsewhere, Place, guarded
 from poolsieve.dataflow.runners.preflight import (
+    check_jar,
     check_job_service,
     check_minor,
     check_pool,
@@ -73,7 +74,7 @@ class FlinkConfig:
     @property
     def pool_here(self) -> str:
         """The pool, if this process reaches it as task managers do; else empty."""
-        return pool_here(self.pool, self.endpoint or self.master, ours=self.ours)
+        return pool_here(self.pool, self.master or self.endpoint, ours=self.ours)
 
     def options(self, name: str = "", endpoint: str = "") -> list[str]:
         """Beam's flags. Pure."""
@@ -167,5 +168,7 @@ def check_flink(config: FlinkConfig) -> None:
     version = flink_overview(config.rest)[2] if config.master else ""
     if config.jar:
         check_minor("Flink", engine_in(config.jar).flink, version)
+        if not config.home:
+            check_jar(config.jar, "flink")
     if config.pool_here:
         check_pool(config.pool_here)

@@ -32,6 +32,9 @@ def without(flags: Sequence[str], *names: str) -> list[str]:
     return left
 
 
+POOL = "environment_config"
+"""Beam's flag for the address of worker pools."""
+
 START = "start_seconds"
 """A flag of ours among Beam's: seconds that may pass without a sign of work."""
 
@@ -55,7 +58,7 @@ def start_seconds(flags: Sequence[str]) -> float:
 def environment(pool: str) -> list[str]:
     """Flags for workers of a pool of ours, which compares our versions with its own."""
     config = json.dumps({"url": pool, "params": versions()})
-    return ["--environment_type=EXTERNAL", f"--environment_config={config}"]
+    return ["--environment_type=EXTERNAL", f"--{POOL}={config}"]
 
 
 def check_workers(flags: Sequence[str], pool: str, runner: str, beside: str) -> None:
@@ -75,7 +78,7 @@ def pool_of(flags: Sequence[str]) -> str:
     """The worker pool that flags name; "" if they name none."""
     if flag(flags, "environment_type").upper() not in ("", "EXTERNAL"):
         return ""
-    said = flag(flags, "environment_config")
+    said = flag(flags, POOL)
     if said.startswith("{"):
         try:
             return str(json.loads(said).get("url", ""))

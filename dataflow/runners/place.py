@@ -16,7 +16,7 @@ from typing import Any
 
 from poolsieve.dataflow import progress
 from poolsieve.dataflow.runners.clusters.state import gone
-from poolsieve.dataflow.runners.failures import told
+from poolsieve.dataflow.runners.failures import known_in, told
 from poolsieve.dataflow.runners.guard import Guard, cancel_flink
 from poolsieve.dataflow.runners.worker_pool import ask
 from poolsieve.scoring_models.base.errors import PoolsieveError
@@ -48,11 +48,12 @@ class Place:
 def guarded(guard: Guard) -> Iterator[Guard]:
     """Ends the guard with the block: what it watches has come to its own end, unless the block raises."""
     orderly = False
-    try:
-        yield guard
-        orderly = True
-    finally:
-        guard.end(orderly=orderly)
+    with _quiet_threads():  # which still read from a service that the guard ends
+        try:
+            yield guard
+            orderly = True
+        finally:
+            guard.end(orderly=orderly)
 
 
 @dataclass
@@ -95,8 +96,7 @@ class Elsewhere(Place):
         job = Submitted(pipeline, self._name)
         job.start()
         try:
-            with _quiet_threads():
-                self._wait(job, moves)
+            self._wait(job, moves)
         except BaseException:
             self._cancel(job)
             raise
@@ -138,9 +138,12 @@ class Elsewhere(Place):
         self.guard.watch(endpoint=self.endpoint, job=str(job.id))
 
     def _nothing_moves(self) -> PoolsieveError:
+        why = (
+            known_in(_tail(self.guard.log)) or "it may have no free place, or not reach the worker pool or this machine"
+        )
         return PoolsieveError(
-            f"no worker at work and nothing done for {self.start_seconds:.0f} s on {self.what}: it may have no free "
-            f"place, or not reach the worker pool; {self.guard.log} may say. -- --start_seconds=N waits longer"
+            f"no worker at work and nothing done for {self.start_seconds:.0f} s on {self.what}: {why}; "
+            f"{self.guard.log} may say more. -- --start_seconds=N waits longer"
         )
 
     def _cancel(self, job: Submitted) -> None:

@@ -132,6 +132,29 @@ def engine_in(jar: str) -> Engine:
         raise PlanError(f"{jar} is no jar") from error
 
 
+def check_jar(jar: str, engine: str) -> None:
+    """Refuses the jar of Beam's runner alone, which has no engine inside and would fail at the first job.
+
+    Args:
+        jar: what `java -jar` is to run.
+        engine: `spark` or `flink`, as in the names of its packages.
+
+    Raises:
+        PlanError: naming it and what to do.
+    """
+    with zipfile.ZipFile(jar) as opened:
+        there = opened.namelist()
+        path = "Class-Path" in opened.read("META-INF/MANIFEST.MF").decode() if "META-INF/MANIFEST.MF" in there else ""
+    has_runner, has_engine = (
+        any(name.startswith(f"org/apache/{part}/") for name in there) for part in (f"beam/runners/{engine}", engine)
+    )
+    if has_runner and not has_engine and not path:
+        raise PlanError(
+            f"{jar} is Beam's runner without {engine.title()} inside: name a whole job server's jar, or start it with "
+            "the cluster's own jars on its class path and name it by --job_endpoint"
+        )
+
+
 def _property(text: str, key: str) -> str:
     for line in text.splitlines():
         name, equals, value = line.partition("=")

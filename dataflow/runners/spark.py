@@ -15,7 +15,14 @@ from poolsieve.dataflow.runners.guard import Guard
 from poolsieve.dataflow.runners.java import BRIEF, JobServer, beams_jar, serving
 from poolsieve.dataflow.runners.network import check_listens, get_json
 from poolsieve.dataflow.runners.place import Elsewhere, Place, guarded
-from poolsieve.dataflow.runners.preflight import check_job_service, check_minor, check_pool, engine_in, pool_here
+from poolsieve.dataflow.runners.preflight import (
+    check_jar,
+    check_job_service,
+    check_minor,
+    check_pool,
+    engine_in,
+    pool_here,
+)
 from poolsieve.scoring_models.base.errors import PlanError
 
 MAIN = "org.apache.beam.runners.spark.SparkJobServerDriver"
@@ -83,7 +90,7 @@ class SparkConfig:
     @property
     def pool_here(self) -> str:
         """The pool, if this process reaches it as executors do; else empty."""
-        return pool_here(self.pool, self.endpoint or self.master, ours=self.ours)
+        return pool_here(self.pool, self.master or self.endpoint, ours=self.ours)
 
     def options(self, endpoint: str = "") -> list[str]:
         """Beam's flags. Pure."""
@@ -177,6 +184,8 @@ def check_spark(config: SparkConfig) -> None:
         found = engine_in(config.jar)
         check_minor("Spark", found.spark, config.version)
         check_minor("Scala", found.scala, config.scala)  # its classes do not fit another's, whatever Spark
+        if not config.home:
+            check_jar(config.jar, "spark")
     if config.pool_here:
         check_pool(config.pool_here)
 

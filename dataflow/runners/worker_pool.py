@@ -15,6 +15,7 @@ import json
 import logging
 import multiprocessing
 import os
+import socket
 import threading
 from collections import defaultdict
 from concurrent import futures
@@ -144,15 +145,14 @@ class WorkerPool:
         import_beam()
         import grpc
 
+        _check_free(host, port)
         self.workers, self._over = Workers(), threading.Event()
         self._server = grpc.server(futures.ThreadPoolExecutor(max_workers=32), options=[("grpc.so_reuseport", 0)])
         _add_services(self._server, self.workers)
         try:
             self.port = self._server.add_insecure_port(f"{host}:{port}")
         except RuntimeError as error:
-            raise PlanError(
-                f"a pool can't listen on {host}:{port}: something else does, or it is no address here"
-            ) from error
+            raise _not_free(host, port) from error
         self.address = f"{host}:{self.port}"
         self._server.start()
         threading.Thread(target=self._sweep, daemon=True, name="poolsieve-pool").start()
@@ -171,6 +171,21 @@ class WorkerPool:
         self._over.set()
         self._server.stop(grace=0)
         self.workers.end_all()
+
+
+def _check_free(host: str, port: int) -> None:
+    """Asks before gRPC does, which would print a line of its own."""
+    try:
+        family, kind, number, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, number) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what was just closed is free
+            probe.bind(address)
+    except OSError as error:
+        raise _not_free(host, port) from error
+
+
+def _not_free(host: str, port: int) -> PlanError:
+    return PlanError(f"a pool can't listen on {host}:{port}: something else does, or it is no address here")
 
 
 def _add_services(server: Any, workers: Workers) -> None:

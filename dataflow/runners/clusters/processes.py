@@ -41,14 +41,20 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.started) and _began(self.pid) == self.started
 
     def end(self) -> None:
-        """Ends it and its session, such as the executors that a worker of Spark has started."""
-        for number, seconds in ((signal.SIGTERM, _PATIENCE), (signal.SIGKILL, _PATIENCE)):
-            until = time.monotonic() + seconds
-            if self.alive:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(self.pid, number)
-            while self.alive and time.monotonic() < until:
+        """Ends it and its session, such as the executors that a worker of Spark has started.
+
+        What ignores the request is ended by force, also where the process itself has gone by then.
+        """
+        if not self.alive:
+            return  # another one's session may have its number
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
+            until = time.monotonic() + _PATIENCE
+            while (left := self.alive or _runs(self.pid)) and time.monotonic() < until:
                 time.sleep(0.05)
+            if not left:
+                return
 
     def last_words(self, most: int = 300) -> str:
         """The end of its log."""
@@ -58,6 +64,24 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
 
 def _began(pid: int) -> str:
     return started_at(pid) if os.path.exists("/proc/self") else said_by_ps(pid)
+
+
+def _runs(group: int) -> bool:
+    """Whether anything of a process group runs; one that nobody has waited for (a zombie) does not."""
+    if os.path.exists("/proc/self"):
+        return any(_is_in(group, Path(entry.path, "stat")) for entry in os.scandir("/proc") if entry.name.isdecimal())
+    command, env = ["ps", "-A", "-o", "pgid=,state="], {"LC_ALL": "C", "PATH": os.defpath}
+    said = subprocess.run(command, capture_output=True, text=True, check=False, env=env).stdout  # noqa: S603  (fixed)
+    lines = [line.split() for line in said.splitlines()]
+    return any(line[0] == str(group) and not line[1].startswith("Z") for line in lines if len(line) > 1)
+
+
+def _is_in(group: int, stat: Path) -> bool:
+    try:
+        state, _, number, *_ = stat.read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return False
+    return state not in (b"Z", b"X") and int(number) == group
 
 
 def start(name: str, command: Sequence[str], folder: Path, env: Mapping[str, str] | None = None) -> Process:

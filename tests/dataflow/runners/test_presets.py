@@ -28,8 +28,10 @@ from poolsieve.dataflow.runners.clusters.artefacts import run as fetched
 from poolsieve.dataflow.runners.clusters.processes import Process, start
 from poolsieve.dataflow.runners.engine import RUNNERS, Engine
 from poolsieve.dataflow.runners.failures import cause_in, told
-from poolsieve.dataflow.runners.flink import FlinkConfig
+from poolsieve.dataflow.runners.flink import FlinkConfig, check_flink
+from poolsieve.dataflow.runners.guard import Guard
 from poolsieve.dataflow.runners.java import BRIEF
+from poolsieve.dataflow.runners.network import listens
 from poolsieve.dataflow.runners.preflight import check_minor, engine_in, pool_here
 from poolsieve.dataflow.runners.prism import PrismConfig
 from poolsieve.dataflow.runners.spark import SparkConfig, check_spark
@@ -90,7 +92,8 @@ def test_prism() -> None:
 def test_flags_of_the_user_come_last_and_ours_stay_with_us(port_that_answers: int) -> None:
     given_flags = ["--spark_master_url=local[2]", f"--environment_config=127.0.0.1:{port_that_answers}"]
     made = Engine("spark", flags=[*given_flags, "--start_seconds", "9", "--experiments=x"]).all_flags()
-    assert made[-4:] == ["--no_save_main_session", *given_flags, "--experiments=x"]
+    # The address of pools comes with the preset's versions, and not again.
+    assert made[-3:] == ["--no_save_main_session", given_flags[0], "--experiments=x"]
     assert not any("start_seconds" in flag for flag in made)
 
 
@@ -218,12 +221,50 @@ def test_a_jar_of_another_spark_is_refused(tmp_path: Path) -> None:
         engine_in(str(tmp_path / "b.jar"))
 
 
+@pytest.mark.parametrize(
+    ("engine", "check", "config"),
+    [("spark", check_spark, SparkConfig(master="local[2]")), ("flink", check_flink, FlinkConfig())],
+)
+def test_a_jar_of_beams_runner_without_its_engine_is_refused(
+    engine: str, check: Any, config: Any, tmp_path: Path
+) -> None:
+    runner, whole = {f"org/apache/beam/runners/{engine}/Driver.class": ""}, {f"org/apache/{engine}/Some.class": ""}
+    with pytest.raises(PlanError, match=f"runner without {engine.title()} inside"):
+        check(dataclasses.replace(config, jar=jar(tmp_path / "thin.jar", **runner)))
+    check(dataclasses.replace(config, jar=jar(tmp_path / "whole.jar", **runner, **whole)))
+    path = {"META-INF/MANIFEST.MF": "Class-Path: engine.jar"}
+    check(dataclasses.replace(config, jar=jar(tmp_path / "path.jar", **runner, **path)))
+    check(dataclasses.replace(config, jar=jar(tmp_path / "thin.jar", **runner), home="some"))
+
+
 def test_a_job_server_of_another_scala_is_refused(tmp_path: Path, port_that_answers: int) -> None:
     inside = {"spark-version-info.properties": "version=3.5.1", "library.properties": "version.number=2.13.8"}
     config = SparkConfig(jar=jar(tmp_path / "a.jar", **inside), master="local[2]", version="3.5.9", scala="2.12")
     with pytest.raises(PlanError, match=r"for Scala 2\.13\.8, and the cluster has Scala 2\.12"):
         check_spark(config)
     check_spark(dataclasses.replace(config, scala="2.13"))
+
+
+@pytest.mark.parametrize(
+    ("config", "master"),
+    [(SparkConfig, "--spark_master_url=spark://far:7077"), (FlinkConfig, "--flink_master=far:8081")],
+)
+def test_a_job_server_here_for_a_cluster_elsewhere_needs_no_pool_here(config: Any, master: str) -> None:
+    flags = ["--job_endpoint=localhost:8099", "--environment_config=localhost:50000"]
+    assert config.of(flags).pool_here == "localhost:50000"
+    assert config.of([*flags, master]).pool_here == ""
+
+
+@pytest.mark.parametrize("given_as", [["--environment_config=far:50000"], ["--environment_config", "far:50000"]])
+def test_pools_of_the_users_are_told_the_clients_versions(port_that_answers: int, given_as: list[str]) -> None:
+    flags = [f"--spark_master_url=spark://localhost:{port_that_answers}", *given_as]
+    options = PipelineOptions(Engine("spark", flags=flags).all_flags()).view_as(PortableOptions)
+    assert json.loads(options.environment_config) == {"url": "far:50000", "params": versions()}
+    own = '{"url": "far:50000", "params": {"python": "3.9"}}'
+    options = PipelineOptions(Engine("spark", flags=[*flags, f"--environment_config={own}"]).all_flags()).view_as(
+        PortableOptions
+    )
+    assert options.environment_config == own
 
 
 def test_prism_is_built_to_listen_on_loopback_alone() -> None:
@@ -306,6 +347,28 @@ def test_one_line_and_the_rest_in_a_file(cache: Path) -> None:
     assert path.is_relative_to(cache) and "at x.y(z)" in path.read_text()
 
 
+def test_what_a_job_server_says_counts_where_its_client_has_no_word_for_it(cache: Path) -> None:
+    client = "<_InactiveRpcError of RPC that terminated with:\n\tstatus = StatusCode.UNKNOWN\n>"
+    server = "java.lang.IllegalStateException: no such master\n\tat x.y(z)"
+    assert "failed: java.lang.IllegalStateException: no such master; " in str(told([client, server], what="the job"))
+    lacking = 'Exception in thread "a" java.lang.NoClassDefFoundError: org/apache/spark/streaming/api/Some\n\tat x.y(z)'
+    assert "has not the engine's jars on its class path" in str(told([client, lacking], what="the job"))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (
+            "org.apache.flink.runtime.jobgraph.RestoreMode",
+            "those of another version: start it with those of the cluster",
+        ),
+        ("org.apache.beam.runners.spark.Some", "--files_to_stage=JAR"),
+    ],
+)
+def test_classes_that_a_cluster_lacks_are_told_by_what_brings_them(name: str, said: str) -> None:
+    assert said in str(cause_in(f"Caused by: java.lang.ClassNotFoundException: {name}\n\tat x.y(z)"))
+
+
 def test_a_process_is_known_by_its_start_and_ends_with_its_children(tmp_path: Path) -> None:
     made = start("some", ["sh", "-c", "sleep 600 & echo $!; wait"], tmp_path)
     log = Path(made.log)
@@ -319,6 +382,19 @@ def test_a_process_is_known_by_its_start_and_ends_with_its_children(tmp_path: Pa
     made.end()
     assert not made.alive
     wait_until(lambda: not _runs(child), "the child's end")  # its signal was sent with its parent's
+
+
+def test_a_child_that_ignores_the_request_ends_though_its_leader_has_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("poolsieve.dataflow.runners.clusters.processes._PATIENCE", 0.5)
+    deaf = f"{sys.executable} -c 'import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True); "
+    made = start("some", ["sh", "-c", f"{deaf}time.sleep(600)' & echo $!; wait"], tmp_path)
+    wait_until(lambda: len(Path(made.log).read_text().split()) == 2, "a child that is deaf")
+    child = next(int(one) for one in Path(made.log).read_text().split() if one != "1")
+    made.end()
+    assert not made.alive
+    assert not _runs(child)
 
 
 def _runs(pid: int) -> bool:
@@ -362,6 +438,41 @@ def test_a_thread_of_beams_that_loses_its_service_late_prints_nothing(monkeypatc
         thread.start()
     thread.join()
     assert not printed
+
+
+def test_nor_does_one_whose_job_server_ends_with_a_job_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", printed.append)
+    port = free_port()
+    served = f"import socket, time; one = socket.create_server(('127.0.0.1', {port})); time.sleep(600)"
+
+    def read() -> None:
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            channel.unary_unary("/no/Method")(b"", timeout=60)
+
+    thread = threading.Thread(target=read, name="wait_until_finish_read")
+    with (
+        pytest.raises(PoolsieveError, match="failed"),
+        place.guarded(Guard(tmp_path / "log", [sys.executable, "-c", served])),
+    ):
+        wait_until(lambda: listens("127.0.0.1", port), "the server")
+        thread.start()
+        raise PoolsieveError("failed")
+    thread.join()
+    assert not printed
+
+
+def test_a_job_that_waits_in_vain_says_what_its_job_server_knows(tmp_path: Path) -> None:
+    said = "java.io.InvalidClassException: org.apache.spark.rpc.Some; local class incompatible: stream"
+    log = tmp_path / "log"
+    with place.guarded(Guard(log, [sys.executable, "-c", f"print({said!r})"])) as guard:
+        wait_until(lambda: said in log.read_text(), "what it says")
+        waited = place.Elsewhere("Spark", "localhost:1", guard, start_seconds=7)
+        assert "nothing done for 7 s on Spark: the job server's jar and the cluster have other" in str(
+            waited._nothing_moves()
+        )
 
 
 @pytest.mark.parametrize(

@@ -140,9 +140,11 @@ def test_a_runner_passes_the_refusal_on(
             )
 
 
-def test_a_taken_port_and_no_pool_at_all(workers: WorkerPool) -> None:
-    with pytest.raises(PlanError, match=f"can't listen on {workers.address}"):
-        WorkerPool(port=workers.port)
+def test_a_taken_port_and_no_pool_at_all(workers: WorkerPool, capfd: pytest.CaptureFixture[str]) -> None:
+    for host in ("127.0.0.1", "192.0.2.1", "no.such.host.invalid"):  # taken, and no addresses here
+        with pytest.raises(PlanError, match=f"can't listen on {host}:{workers.port}"):
+            WorkerPool(host, port=workers.port)
+    assert capfd.readouterr().err == "", "gRPC has a line of its own"
     assert ask(f"127.0.0.1:{free_port()}", timeout=1) is None
 
 
