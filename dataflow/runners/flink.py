@@ -114,7 +114,7 @@ class FlinkRunner:
                 "by -- --flink_master=HOST:8081 --environment_config=HOST:PORT"
             )
         given.check_workers(setting.flags, config.pool, "flink", "task manager")
-        check_flink(config)
+        check_flink(config, given.flag(setting.flags, "parallelism"))
 
     def flags(self, setting: Setting) -> list[str]:
         """The preset; the job server's address is known once it runs."""
@@ -157,18 +157,33 @@ def _beams_jar(config: FlinkConfig) -> str:
     return beams_jar(f":runners:flink:{version}:job-server:shadowJar")
 
 
-def check_flink(config: FlinkConfig) -> None:
-    """Asks everything that can be asked from here.
+def check_flink(config: FlinkConfig, parallelism: str = "") -> None:
+    """Asks everything that can be asked from here; `parallelism` is what the user asks for.
 
     Raises:
         PlanError: for what does not answer, or does not fit.
     """
     if config.endpoint:
         check_job_service(config.endpoint, "a Beam job server", "start it, or leave --job_endpoint out")
-    version = flink_overview(config.rest)[2] if config.master else ""
+    slots, _, version = flink_overview(config.rest) if config.master else (0, 0, "")
+    if config.ours:
+        check_slots(parallelism, slots)
     if config.jar:
         check_minor("Flink", engine_in(config.jar).flink, version)
         if not config.home:
             check_jar(config.jar, "flink")
     if config.pool_here:
         check_pool(config.pool_here)
+
+
+def check_slots(parallelism: str, slots: int) -> None:
+    """Refuses to wait for slots that there will never be; other people's clusters may grow.
+
+    Raises:
+        PlanError: saying how many there are.
+    """
+    if parallelism.isdecimal() and int(parallelism) > slots:
+        raise PlanError(
+            f"--parallelism={parallelism} asks for more than the {slots} slots of this machine's Flink: leave it out, or "
+            "`poolsieve cluster down --flink` and `poolsieve cluster up --flink --workers N`"
+        )

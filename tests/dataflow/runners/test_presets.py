@@ -28,7 +28,7 @@ from poolsieve.dataflow.runners.clusters.artefacts import run as fetched
 from poolsieve.dataflow.runners.clusters.processes import Process, start
 from poolsieve.dataflow.runners.engine import RUNNERS, Engine
 from poolsieve.dataflow.runners.failures import cause_in, told
-from poolsieve.dataflow.runners.flink import FlinkConfig, check_flink
+from poolsieve.dataflow.runners.flink import FlinkConfig, check_slots, check_flink
 from poolsieve.dataflow.runners.guard import Guard
 from poolsieve.dataflow.runners.java import BRIEF
 from poolsieve.dataflow.runners.network import listens
@@ -367,6 +367,13 @@ def test_what_a_job_server_says_counts_where_its_client_has_no_word_for_it(cache
 )
 def test_classes_that_a_cluster_lacks_are_told_by_what_brings_them(name: str, said: str) -> None:
     assert said in str(cause_in(f"Caused by: java.lang.ClassNotFoundException: {name}\n\tat x.y(z)"))
+
+
+def test_slots_that_never_come_are_refused() -> None:
+    for fits in ("", "2", "1", "no number"):
+        check_slots(fits, 2)
+    with pytest.raises(PlanError, match=r"--parallelism=7 asks for more than the 2 slots.*--workers N"):
+        check_slots("7", 2)
 
 
 def test_a_process_is_known_by_its_start_and_ends_with_its_children(tmp_path: Path) -> None:
