@@ -99,7 +99,7 @@ def test_some_block_runs_something() -> None:
 
 @pytest.mark.parametrize("text", blocks("bash"))
 def test_commands_parse(text: str) -> None:
-    for line in text.splitlines():
+    for line in text.replace("\\\n", " ").splitlines():
         words = shlex.split(line, comments=True)
         if words[:1] != ["poolsieve"]:
             continue

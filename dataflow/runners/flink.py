@@ -184,6 +184,6 @@ def check_slots(parallelism: str, slots: int) -> None:
     """
     if parallelism.isdecimal() and int(parallelism) > slots:
         raise PlanError(
-            f"--parallelism={parallelism} asks for more than the {slots} slots of this machine's Flink: leave it out, or "
-            "`poolsieve cluster down --flink` and `poolsieve cluster up --flink --workers N`"
+            f"--parallelism={parallelism} asks for more than the {slots} slots of this machine's Flink: leave it "
+            "out, or `poolsieve cluster down --flink` and `up --flink --workers N`"
         )

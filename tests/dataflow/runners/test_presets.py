@@ -28,7 +28,7 @@ from poolsieve.dataflow.runners.clusters.artefacts import run as fetched
 from poolsieve.dataflow.runners.clusters.processes import Process, start
 from poolsieve.dataflow.runners.engine import RUNNERS, Engine
 from poolsieve.dataflow.runners.failures import cause_in, told
-from poolsieve.dataflow.runners.flink import FlinkConfig, check_slots, check_flink
+from poolsieve.dataflow.runners.flink import FlinkConfig, check_flink, check_slots
 from poolsieve.dataflow.runners.guard import Guard
 from poolsieve.dataflow.runners.java import BRIEF
 from poolsieve.dataflow.runners.network import listens
