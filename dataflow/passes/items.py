@@ -6,6 +6,7 @@ of very many shards it only says where in a file of OUT its shards are listed, s
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
 from itertools import count, islice
@@ -18,6 +19,7 @@ from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.program import Program
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.layout import items_url
+from poolsieve.dataflow.store.shard_lines import SHARDS_SCHEMA
 from poolsieve.scoring_models.base.scorer import in_pieces
 
 MOST_SHARDS, MOST_BYTES = 64, 4 << 20
@@ -36,16 +38,7 @@ IN_FILE = 256
 Item = tuple[Any, ...]
 """Shards, each as (path, first, extent, start, size, tag); or two numbers, those of a file and a part in it."""
 
-_SHARD = pa.schema(
-    [  # type: ignore[arg-type]  # pyarrow-stubs: pairs with types of one class alone
-        ("path", pa.string()),
-        ("first", pa.int64()),
-        ("extent", pa.int64()),
-        ("start", pa.int64()),
-        ("size", pa.int64()),
-        ("tag", pa.string()),
-    ]
-)
+_SHARD = pa.schema([SHARDS_SCHEMA.field(one.name) for one in dataclasses.fields(Shard)])
 
 
 def items_of(job: Job, shards: Sequence[Shard], listed: int = LISTED) -> list[Item]:
