@@ -268,11 +268,15 @@ def check_ledger(out: str, decision: str) -> None:
         PoolsieveError: if a shard's file is missing or of another size.
     """
     there = fs.sizes(layout.ledger_folder(out, decision))
-    paths = (line.path for line in shard_lines(out, decision) if there.get(f"{line.name}.parquet") != line.ledger_bytes)
-    if first := next(paths, None):
+    wrong, shards = list[str](), 0
+    for line in shard_lines(out, decision):
+        shards += 1
+        if there.get(f"{line.name}.parquet") != line.ledger_bytes:
+            wrong.append(line.path)
+    if wrong:
         raise PoolsieveError(
-            f"the ledger in {layout.ledger_folder(out, decision)} lacks the lines of {1 + sum(1 for _ in paths):,} "
-            f"shards, the first {first}: somebody removed or changed files there. Run again"
+            f"the ledger in {layout.ledger_folder(out, decision)} lacks the lines of {len(wrong):,} of {shards:,} "
+            f"shards, the first {wrong[0]}: somebody removed or changed files there. Run again"
         )
 
 
