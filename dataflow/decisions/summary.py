@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from poolsieve.dataflow import fs
 from poolsieve.dataflow.decisions.decide import decision_of
 from poolsieve.dataflow.decisions.record import Record
 from poolsieve.dataflow.decisions.subset import merge_subset
+from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.program import ScoreStep
 from poolsieve.dataflow.recipes.walk import QUARANTINE, Cuts
 from poolsieve.dataflow.store.fingerprints import files_of
@@ -110,19 +112,27 @@ def _answered(step: ScoreStep, source: StoredScores) -> tuple[pa.Array, np.ndarr
 
 def check_whole(job: Job, record: Record) -> int:
     """Conservation over the run: every shard once, and rows in = kept + dropped + quarantined; how many shards."""
-    shards = sum(1 for _ in lines_in(record.shards))
-    if pool_id_of((line.shard for line in lines_in(record.shards)), job.files.marks) != job.pool_id:
+    counts = list[int]()
+    found = pool_id_of(_counted(record, counts), job.files.marks)
+    shards, dropped = len(counts), sum(counts)
+    if found != job.pool_id:
         raise PoolsieveError(
             f"the run's {shards} shard records are not the shards that were planned: one was lost, doubled "
             "or changed. Run again; if it stays, please report it"
         )
-    dropped = sum(line.dropped for line in lines_in(record.shards))
     if record.rows != record.kept + dropped + record.quarantined:
         raise PoolsieveError(
             f"{record.rows} rows in are not {record.kept} kept + {dropped} dropped + {record.quarantined}"
         )
     _check_errors(job, record)
     return shards
+
+
+def _counted(record: Record, dropped: list[int]) -> Iterator[Shard]:
+    """The shards of the lines, which are unpacked once; `dropped` gets the rows that each dropped."""
+    for line in lines_in(record.shards):
+        dropped.append(line.dropped)
+        yield line.shard
 
 
 def _check_errors(job: Job, record: Record) -> None:
