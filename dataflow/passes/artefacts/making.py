@@ -28,7 +28,6 @@ from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.hub_commits import Pins
 from poolsieve.dataflow.pools.shards import Batch, Shard
 from poolsieve.dataflow.recipes.program import ScoreStep
-from poolsieve.dataflow.recipes.recipe import Pool
 from poolsieve.dataflow.runners.engine import Engine
 from poolsieve.dataflow.store.artefacts import Part, own_pools, role_of, write_part, write_parts
 from poolsieve.dataflow.store.job import Job
@@ -85,8 +84,12 @@ def make(job: Job, step: ScoreStep, engine: Engine) -> None:
         PlanError: for a pool that the scorer refuses.
         PoolsieveError: if a shard can't be read (`ShardChanged`: if it changes meanwhile), or nothing can be made.
     """
-    pools = {name: _located(pool) for name, pool in own_pools(step.scorer, Pins.of(job.pins)).items()}
-    shards = [(name, shard) for name, pool in pools.items() for shard in pool.files.listing().shards]
+    pools, shards = dict[str, Located](), list[tuple[str, Shard]]()
+    for name, pool in own_pools(step.scorer, Pins.of(job.pins)).items():
+        files = pool.located()
+        listed = files.listing().shards
+        pools[name] = Located(files, files.role_types(listed))
+        shards += [(name, shard) for shard in listed]
     making = Making(job, step.name, pools, place_bits(sum(shard.size for _, shard in shards)))
     making.kind.check({name: pool.types[role_of(step.scorer)] for name, pool in pools.items()})
 
@@ -100,11 +103,6 @@ def make(job: Job, step: ScoreStep, engine: Engine) -> None:
         lost | "Say" >> beam.Map(_say, step=step.name)
 
     engine.run(build, processes=step.scorer.resources.holds_gil)
-
-
-def _located(pool: Pool) -> Located:
-    files = pool.located()
-    return Located(files, files.role_types(files.listing().shards))
 
 
 def _met(blocks: Any, making: Making) -> Any:
