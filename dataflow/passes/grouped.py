@@ -7,7 +7,7 @@ stands in, and each shard's files say what they would if it had been alone.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -217,9 +217,5 @@ def _joined(batches: Sequence[Batch]) -> Batch:
 
 
 def _shifted(errors: Sequence[Mapping[int, RowError]], starts: Sequence[int]) -> dict[int, RowError]:
-    return dict(_each(errors, starts))
-
-
-def _each(errors: Sequence[Mapping[int, RowError]], starts: Sequence[int]) -> Iterator[tuple[int, RowError]]:
-    for found, start in zip(errors, starts, strict=False):
-        yield from ((start + row, error) for row, error in found.items())
+    pairs = zip(errors, starts, strict=False)
+    return {start + row: error for found, start in pairs for row, error in found.items()}
