@@ -17,9 +17,9 @@ import numpy as np
 import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 
+from poolsieve.filters.words.mixing import Hashes, first_bits
 from poolsieve.scoring_models.base.errors import PoolsieveError, is_fatal
 
-Hashes = np.ndarray[Any, np.dtype[np.uint64]]
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
 
@@ -143,7 +143,7 @@ class Counted:
     def _has(self, asked: Hashes) -> Bools:
         """bool (n,) of ascending hashes, whose parts are therefore one behind the other."""
         found = np.zeros(len(asked), dtype=bool)
-        places = asked >> np.uint64(64 - self._bits) if self._bits else np.zeros(len(asked), np.uint64)
+        places = first_bits(asked, self._bits)
         values, firsts = np.unique(places, return_index=True)
         for place, first, end in zip(values.tolist(), firsts, [*firsts[1:], len(asked)], strict=True):
             if place in self._parts:

@@ -17,7 +17,7 @@ import numpy as np
 from poolsieve.filters.duplicates import runs
 from poolsieve.filters.duplicates.characters import Bytes
 from poolsieve.filters.duplicates.sketch import BINS
-from poolsieve.filters.words.mixing import Hashes, mixed
+from poolsieve.filters.words.mixing import Hashes, first_bits, mixed
 from poolsieve.scoring_models.base.config import Config
 from poolsieve.scoring_models.base.errors import PlanError
 from poolsieve.scoring_models.base.kinds import short
@@ -81,7 +81,7 @@ def packed(records: Records, bits: int) -> Iterator[tuple[int, bytes]]:
         records: of one band.
         bits: of the prefix; 0 for a single block.
     """
-    prefix = records["key"] >> np.uint64(64 - bits) if bits else np.zeros(len(records), dtype=np.uint64)
+    prefix = first_bits(records["key"], bits)
     order = np.argsort(prefix, kind="stable")
     values, firsts = np.unique(prefix[order], return_index=True)
     for value, part in zip(values.tolist(), np.split(records[order], firsts[1:]), strict=False):

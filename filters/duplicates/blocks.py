@@ -26,11 +26,6 @@ def records_in(blocks: Iterable[bytes | memoryview], kind: np.dtype[Any]) -> Rec
     return np.frombuffer(b"".join(blocks), dtype=kind)
 
 
-def first_bits(keys: Rows, bits: int) -> Rows:
-    """The first bits of each."""
-    return keys >> np.uint64(64 - bits) if bits else np.zeros_like(keys)
-
-
 def by_place(places: Rows, values: np.ndarray[Any, Any]) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
     """(place, what goes there in its order), ascending."""
     order = np.argsort(places, kind="stable")

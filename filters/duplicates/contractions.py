@@ -25,11 +25,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from poolsieve.filters.duplicates.bands import Edges, Rows, distinct
-from poolsieve.filters.duplicates.blocks import Records, by_place, first_bits, records_in, records_of
+from poolsieve.filters.duplicates.blocks import Records, by_place, records_in, records_of
 from poolsieve.filters.duplicates.giants import Bools, Capped, capped_graph
 from poolsieve.filters.duplicates.graph import EDGE, Graph, rows_of
 from poolsieve.filters.duplicates.roots import Ints, roots
-from poolsieve.filters.words.mixing import mixed
+from poolsieve.filters.words.mixing import first_bits, mixed
 from poolsieve.scoring_models.base.derived import Block, Round
 
 TIMES = 3

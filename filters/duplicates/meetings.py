@@ -29,7 +29,7 @@ import pyarrow.compute as pc
 
 from poolsieve.filters.duplicates import contractions, runs
 from poolsieve.filters.duplicates.bands import RECORD, Edges, Rows, distinct, packed, stars
-from poolsieve.filters.duplicates.blocks import Records, by_place, first_bits, records_in, records_of
+from poolsieve.filters.duplicates.blocks import Records, by_place, records_in, records_of
 from poolsieve.filters.duplicates.characters import Bytes
 from poolsieve.filters.duplicates.clusters import Bools, Near, named
 from poolsieve.filters.duplicates.contractions import TIMES, Contractions, begun
@@ -41,7 +41,7 @@ from poolsieve.filters.duplicates.leaders import Led, leaders, ranks
 from poolsieve.filters.duplicates.roots import Ints
 from poolsieve.filters.duplicates.scores import worse
 from poolsieve.filters.duplicates.sketch import BINS, estimate
-from poolsieve.filters.words.mixing import mixed
+from poolsieve.filters.words.mixing import first_bits, mixed
 from poolsieve.scoring_models.base.derived import HOME_BITS, LINES, PATH, Block, Extent, Home, Round
 
 IN_PLACE, WITH_SKETCH = 20, 17

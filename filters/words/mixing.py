@@ -1,4 +1,4 @@
-"""A finaliser of 64-bit hashes, the same on any machine."""
+"""A finaliser of 64-bit hashes, the same on any machine, and their first bits."""
 
 from __future__ import annotations
 
@@ -21,3 +21,8 @@ def mixed(x: Hashes) -> Hashes:
     made *= np.uint64(0x94D049BB133111EB)
     made ^= made >> np.uint64(31)
     return made
+
+
+def first_bits(keys: Hashes, bits: int) -> Hashes:
+    """uint64, of the same shape: the first bits of each, by which what has the same hash meets; 0 bits: one place."""
+    return keys >> np.uint64(64 - bits) if bits else np.zeros_like(keys)

@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
-Places = np.ndarray[Any, np.dtype[np.uint64]]
 
 BLOCK_BYTES = 64 << 20
 """Of records that meet in one place, if each byte of the pool made as many bytes of records as lines of 60 characters
@@ -77,8 +76,3 @@ def place_bits(nbytes: int) -> int:
     [0, 2, 9, 12]
     """
     return min(_MOST_BITS, max(0, (nbytes // 4 // BLOCK_BYTES).bit_length()))
-
-
-def places_of(hashes: Places, bits: int) -> Places:
-    """uint64 (n,): the first bits of uint64 (n,)."""
-    return hashes >> np.uint64(64 - bits) if bits else np.zeros(len(hashes), dtype=np.uint64)

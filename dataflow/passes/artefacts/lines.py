@@ -8,7 +8,8 @@ from typing import Any, cast
 import numpy as np
 import pyarrow as pa
 
-from poolsieve.dataflow.passes.artefacts.kinds import Good, Kind, Places, places_of
+from poolsieve.dataflow.passes.artefacts.kinds import Good, Kind
+from poolsieve.filters.words.mixing import Hashes, first_bits
 
 HASH = "hash"
 """The column of lines that says where they go: fixed_size_binary of 8 bytes or more."""
@@ -43,7 +44,7 @@ class Lines(Kind):
         table = self.scorer.collected(tables)
         if not table.num_rows:
             return
-        places, firsts = np.unique(places_of(_starts(table), self.bits), return_index=True)
+        places, firsts = np.unique(first_bits(_starts(table), self.bits), return_index=True)
         ends = [*firsts[1:].tolist(), table.num_rows]
         for place, first, end in zip(places.tolist(), firsts.tolist(), ends, strict=True):
             yield place, _stream(table.slice(first, end - first))
@@ -54,7 +55,7 @@ class Lines(Kind):
         return made
 
 
-def _starts(table: pa.Table) -> Places:
+def _starts(table: pa.Table) -> Hashes:
     """uint64 (n,): the first 8 bytes of each line's hash, as a number that is in the order of bytes."""
     column = table.column(HASH).combine_chunks()
     width = column.type.byte_width

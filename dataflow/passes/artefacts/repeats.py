@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from poolsieve.dataflow.passes.artefacts.kinds import Good, Kind, places_of
+from poolsieve.dataflow.passes.artefacts.kinds import Good, Kind
+from poolsieve.filters.words.mixing import first_bits
 
 RECORD = np.dtype([("hash", "<u8"), ("count", "<i8")])
 """A hash and how often it was seen."""
@@ -79,6 +80,6 @@ def added(*records: Records) -> Records:
 
 def packed(records: Records, bits: int) -> Iterator[tuple[int, bytes]]:
     """(first bits of the hash, records with them); `records` are ascending, and each block is too."""
-    values, firsts = np.unique(places_of(records["hash"], bits), return_index=True)
+    values, firsts = np.unique(first_bits(records["hash"], bits), return_index=True)
     for value, part in zip(values.tolist(), np.split(records, firsts[1:]), strict=False):
         yield value, part.tobytes()
