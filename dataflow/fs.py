@@ -117,18 +117,45 @@ def info(system: fsspec.AbstractFileSystem, path: str) -> dict[str, Any]:
     return dict(system.info(path))
 
 
-@retrying
-def entries(system: fsspec.AbstractFileSystem, folder: str) -> list[dict[str, Any]]:
-    """`info` of everything in a folder.
+def entries(system: fsspec.AbstractFileSystem, folder: str) -> Iterable[dict[str, Any]]:
+    """What is needed of the `info` of everything in a folder; of a local one an entry at a time.
 
     Raises:
-        FileNotFoundError: when there is none.
+        FileNotFoundError, NotADirectoryError: when there is none.
     """
-    return [dict(entry) for entry in system.ls(folder, detail=True)]
+    found = _scanned(system, _opened(system, folder)) if is_local(system) else _listed(system, folder)
+    return ({key: info[key] for key in _KEPT if key in info} for info in found)
+
+
+@retrying
+def _listed(system: fsspec.AbstractFileSystem, folder: str) -> list[dict[str, Any]]:
+    return list(system.ls(folder, detail=True))
+
+
+@retrying
+def _opened(system: fsspec.AbstractFileSystem, folder: str) -> Any:
+    return os.scandir(system._strip_protocol(folder))
+
+
+def _scanned(system: fsspec.AbstractFileSystem, found: Any) -> Iterator[dict[str, Any]]:
+    """fsspec's own entries, of which each holds a kilobyte."""
+    with found:
+        for one in found:
+            with contextlib.suppress(FileNotFoundError):  # it has got its name meanwhile, or was removed
+                yield _entry(system, one.path, one)
+
+
+@retrying
+def _entry(system: fsspec.AbstractFileSystem, path: str, found: os.DirEntry[str]) -> dict[str, Any]:
+    """`info` of what stands at `path`."""
+    return dict(system.info(found))
 
 
 _TAGS = ("ETag", "etag", "md5Hash", "checksum", "blob_id", "xet_hash", "mtime", "created")
 """What says a file's contents, the surest first; `blob_id` and `xet_hash` are the Hub's."""
+
+_KEPT = ("name", "type", "size", "islink", "lfs", *_TAGS)
+"""Of what a listing says of a file."""
 
 
 def stat_of(info: Mapping[str, Any]) -> Stat:
@@ -176,17 +203,27 @@ def whole(data: bytes, size: Any) -> bytes:
     return data
 
 
-@retrying
 def names(url: str) -> list[str]:
     """File and folder names directly below `url`, sorted, without temporary files; empty if there is no such folder."""
+    return sorted(bases(url))
+
+
+def bases(url: str) -> Iterator[str]:
+    """The same in any order; of a local folder one at a time."""
     system, path = connect(url)
     system.invalidate_cache()
-    try:
-        entries = system.ls(path, detail=False)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    bases = (str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in entries)
-    return sorted(base for base in bases if not base.startswith(TEMPORARY))
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        found = _names(system, path)
+        yield from (name for one in found if not (name := _base(one)).startswith(TEMPORARY))
+
+
+@retrying
+def _names(system: fsspec.AbstractFileSystem, path: str) -> Iterable[str | os.DirEntry[str]]:
+    return os.scandir(path) if is_local(system) else list(system.ls(path, detail=False))
+
+
+def _base(found: str | os.DirEntry[str]) -> str:
+    return found.name if isinstance(found, os.DirEntry) else str(found).rstrip("/").rsplit("/", 1)[-1]
 
 
 def remove(url: str) -> None:
@@ -435,27 +472,19 @@ def _link(temporary: str, path: str) -> None:
             file.write(whole.read())
 
 
-@retrying
-def stats(url: str) -> dict[str, Stat]:
-    """Name -> `stat` of the files directly below `url`, without temporary files; empty if there is no such folder."""
+def files(url: str) -> Iterator[tuple[str, Stat]]:
+    """(name, `stat`) of the files directly below `url`, without temporary files; nothing if there is no such folder."""
     system, path = connect(url)
     system.invalidate_cache()
-    try:
-        files = ((_name(entry), entry) for entry in _entries(system, path) if entry["type"] == "file")
-        return {name: stat_of(entry) for name, entry in files if not name.startswith(TEMPORARY)}
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        for entry in entries(system, path):
+            if entry["type"] == "file" and not (name := _name(entry)).startswith(TEMPORARY):
+                yield name, stat_of(entry)
 
 
-def _entries(system: fsspec.AbstractFileSystem, path: str) -> Iterable[dict[str, Any]]:
-    """What is directly in a folder. Of a local one an entry at a time: fsspec's hold a kilobyte each."""
-    if not isinstance(system, LocalFileSystem):
-        yield from system.ls(path, detail=True)
-        return
-    with os.scandir(path) as found:
-        for one in found:
-            with contextlib.suppress(FileNotFoundError):  # it has got its name meanwhile, or was removed
-                yield system.info(one)
+def stats(url: str) -> dict[str, Stat]:
+    """Name -> `stat` of the same files."""
+    return dict(files(url))
 
 
 def _name(entry: Mapping[str, Any]) -> str:
@@ -464,7 +493,7 @@ def _name(entry: Mapping[str, Any]) -> str:
 
 def sizes(url: str) -> dict[str, int]:
     """Name -> size of the same files."""
-    return {name: found.size for name, found in stats(url).items()}
+    return {name: found.size for name, found in files(url)}
 
 
 @retrying

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from poolsieve.dataflow.parts.numbers import Share
+from poolsieve.dataflow.pools.packed import Shards
 from poolsieve.dataflow.pools.shards import Shard
 
 
@@ -27,7 +28,7 @@ def part_of_each(shards: Sequence[Shard], parts: int) -> dict[Shard, int]:
     return made
 
 
-def shards_of(shards: Sequence[Shard], share: Share) -> tuple[Shard, ...]:
+def shards_of(shards: Sequence[Shard], share: Share) -> Shards:
     """The shards of some parts, in the order of the pool."""
     wanted, part = set(share.numbers), part_of_each(shards, share.of)
-    return tuple(shard for shard in shards if part[shard] in wanted)
+    return Shards.of(shard for shard in shards if part[shard] in wanted)

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+import os
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
 
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.decisions.decide import decision_of
@@ -18,7 +22,7 @@ from poolsieve.dataflow.store.layout import decision_folder, derived_folder, led
 from poolsieve.dataflow.store.leaves import files_named
 from poolsieve.dataflow.store.manifest import Manifest
 from poolsieve.dataflow.store.out import OutFolder
-from poolsieve.dataflow.store.scores import FolderListing
+from poolsieve.dataflow.store.scores import FolderListing, prefix_of
 from poolsieve.dataflow.store.summary import Summary, Work
 from poolsieve.filters.dsl.cuts import Table
 from poolsieve.scoring_models.base.errors import PoolsieveError
@@ -26,31 +30,48 @@ from poolsieve.scoring_models.base.errors import PoolsieveError
 DECIDED = ("shards.parquet", "cuts.json", "subset.npy")
 """Files of a decision beside its ledger that no closing writes anew."""
 
+_AT_ONCE = 8192
+"""Files of a folder that are held at a time."""
+
 
 def files_of(job: Job, shards: Sequence[Shard], found: Summary) -> dict[str, str]:
     """Folder of OUT -> hash of the files in it that the decision over these shards stands on; one listing for each."""
-    ledger = (f"{shard.name}.parquet" for shard in shards)
     tables = [one.file for groups in found.cuts.values() for one in groups.values() if isinstance(one, Table)]
     gathered = {one for file in tables if file for one in files_named(job.out, file)}
     rows = (job.rows_url(shard).rsplit("/", 1)[-1] for shard in shards)
     made = {
-        "rows": _hash(fs.stats(rows_folder(job.out)), rows),
-        "ledger": _hash(fs.stats(ledger_folder(job.out, found.decision)), ledger),
-        "decision": _hash(fs.stats(decision_folder(job.out, found.decision)), DECIDED),
-        "derived": _hash(fs.stats(derived_folder(job.out)), sorted(gathered)),
+        "rows": _state(rows_folder(job.out), rows),
+        "ledger": _state(ledger_folder(job.out, found.decision), (f"{shard.name}.parquet" for shard in shards)),
+        "decision": _state(decision_folder(job.out, found.decision), DECIDED),
+        "derived": _state(derived_folder(job.out), gathered),
     }
     for step in job.program.scorers:
-        there = fs.stats(job.folder(step))
-        listing = FolderListing(job.folder(step), there, job.readings(step))
-        made[f"scores/{step.name}"] = _hash(there, (name for shard in shards for name in listing.names(shard)))
+        names = FolderListing(job.folder(step), (), job.readings(step))
+        made[f"scores/{step.name}"] = _state(job.folder(step), map(names.prefix, shards), prefix_of)
     return made
 
 
-def _hash(there: Mapping[str, fs.Stat], names: Iterable[str]) -> str:
-    state = hashlib.blake2b(digest_size=16)
-    for name in names:
-        state.update(f"{name}\0{there.get(name)}\0".encode())
-    return state.hexdigest()
+def _state(folder: str, wanted: Iterable[str], known_by: Callable[[str], str] = str) -> str:
+    """Hash of the names, sizes and tags of the files in a folder that are `known_by` what is wanted, in any order.
+
+    Neither names nor files are held: of a name 8 bytes stay, and the files' hashes are added up (Bellare and Micciancio
+    1997, "A new paradigm for collision-free hashing").
+    """
+    marks, total, n = np.sort(np.fromiter(map(_mark, wanted), np.uint64)), 0, 0
+    files = fs.files(folder)
+    for some in iter(lambda: list(itertools.islice(files, _AT_ONCE)), []):
+        known = np.isin(np.fromiter((_mark(known_by(name)) for name, _ in some), np.uint64), marks)
+        for name, stat in itertools.compress(some, known):
+            total, n = total + _hash(f"{name}\0{stat}", 16), n + 1
+    return f"{n} {total % 2**128:032x}"
+
+
+def _mark(name: str) -> int:
+    return _hash(name, 8)
+
+
+def _hash(text: str, nbytes: int) -> int:
+    return int.from_bytes(hashlib.blake2b(os.fsencode(text), digest_size=nbytes).digest(), "little")
 
 
 def unchanged(job: Job, shards: Sequence[Shard]) -> Summary | None:

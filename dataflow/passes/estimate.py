@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import functools
 import random
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
@@ -18,10 +17,12 @@ from poolsieve.dataflow import fs
 from poolsieve.dataflow.passes.plan import Plan, pieces_of
 from poolsieve.dataflow.passes.projection import Projection
 from poolsieve.dataflow.pools.listing import Listing
+from poolsieve.dataflow.pools.packed import Shards
 from poolsieve.dataflow.pools.shards import Batch, Shard
 from poolsieve.dataflow.recipes.derived import RoleValues, scores_read, spread
 from poolsieve.dataflow.recipes.program import DeriveStep, RuleStep, ScoreStep
 from poolsieve.dataflow.recipes.schedule import Schedule
+from poolsieve.dataflow.recipes.walk import Mask
 from poolsieve.dataflow.runners.needs import RunnerPlan
 from poolsieve.dataflow.store.artefacts import missing, role_of
 from poolsieve.dataflow.store.job import Job
@@ -151,7 +152,7 @@ def describe_plan(plan: Plan, *, sample_rows: int = 2000, seed: int = 0) -> Plan
         pool=PoolState(kind=job.pool.kind, urls=job.pool.all_urls, root=job.files.root),
         shards=plan.pieces,
         big_files=len(plan.unsplit),
-        bytes=Listing(tuple(shards)).nbytes,
+        bytes=Listing(shards).nbytes,
         gaps=plan.gaps,
         warnings=(
             *_replacing(plan),
@@ -242,31 +243,30 @@ def stragglers(job: Job, shards: Sequence[Shard], unsplit: Sequence[Shard] = ())
     ]
 
 
-def passes(job: Job, shards: Sequence[Shard], unsplit: Sequence[Shard] = ()) -> list[PassEstimate]:
+def passes(job: Job, shards: Shards, unsplit: Sequence[Shard] = ()) -> list[PassEstimate]:
     """The readings of the pool that are still to be done, with the bytes of the shards that each touches."""
     schedule, out = Schedule.of(job.program, job.frozen), []
     more = sum(pieces_of(job.files, shard) - 1 for shard in unsplit)  # nothing is stored of a piece before it is known
     for i in range(len(schedule.stops)):
         steps = schedule.scored_in(i)
         if schedule.reads(i):
-            todo = [shard for shard in shards if not _scored(job, shard, steps, first=i == 0)]
+            todo = np.fromiter((not _scored(job, shard, steps, first=i == 0) for shard in shards), bool, len(shards))
             roles = dict.fromkeys(["uid"] * (i == 0) + [role for step in steps for role in step.pool_roles])
             nbytes = needed_bytes(job, todo, shards, tuple(roles))
-            out.append(PassEstimate(steps=tuple(s.name for s in steps), shards=len(todo) + more, nbytes=nbytes))
+            out.append(PassEstimate(steps=tuple(s.name for s in steps), shards=int(todo.sum()) + more, nbytes=nbytes))
     return out
 
 
-def needed_bytes(job: Job, todo: Sequence[Shard], shards: Sequence[Shard], roles: tuple[str, ...]) -> int:
-    """About how many bytes a reading of `todo` takes: the share that a few shards need of their size, times all sizes.
+def needed_bytes(job: Job, todo: Mask, shards: Shards, roles: tuple[str, ...]) -> int:
+    """About how many bytes a reading of `todo`, bool (n,), takes: the share that a few shards need, times all sizes.
 
     A tar is read whole; of Parquet only the columns of these roles.
     """
-    parts = collections.Counter(shard.path for shard in shards)
-    chosen = random.Random(0).sample(list(todo), min(SAMPLED_SHARDS, len(todo)))  # noqa: S311
-    sampled = sum(shard.size / parts[shard.path] for shard in chosen)
-    needed = sum(job.files.needed_bytes(shard, roles) for shard in chosen)
-    whole = sum(shard.size / parts[shard.path] for shard in todo)
-    return round(whole * needed / sampled) if sampled else 0
+    places, sizes = np.flatnonzero(todo).tolist(), shards.shares
+    chosen = random.Random(0).sample(places, min(SAMPLED_SHARDS, len(places)))  # noqa: S311
+    sampled = float(sizes[chosen].sum())
+    needed = sum(job.files.needed_bytes(shards[place], roles) for place in chosen)
+    return round(float(sizes[todo].sum()) * needed / sampled) if sampled else 0
 
 
 def _scored(job: Job, shard: Shard, steps: Iterable[ScoreStep], first: bool) -> bool:
@@ -301,7 +301,7 @@ def estimates(job: Job, shards: Sequence[Shard], rows: int, seed: int) -> list[S
     The sample is the first rows of a few shards chosen by `seed`. Scorers that load a model, or need a file that is
     still to be made, are not run, so a rule on their scores has no estimate; a `Top` keeps what it is asked to.
     """
-    chosen = random.Random(seed).sample(list(shards), min(SAMPLED_SHARDS, len(shards)))  # noqa: S311
+    chosen = random.Random(seed).sample(shards, min(SAMPLED_SHARDS, len(shards)))  # noqa: S311
     steps = [step for step in job.program.scorers if _costs_little(step)]
     roles = tuple(dict.fromkeys(role for step in steps for role in step.pool_roles))
     types = job.types_of(roles)

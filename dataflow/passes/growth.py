@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import pickle
 import time
 import tracemalloc
 from collections.abc import Callable, Sequence
@@ -13,13 +12,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from poolsieve.dataflow import fs
 from poolsieve.dataflow.decisions.joining import home_of, in_turn, joined_at, rows_of
 from poolsieve.dataflow.decisions.selection import Searches, add_counts, advance, levels
 from poolsieve.dataflow.decisions.tables import parts_of, step_at
 from poolsieve.dataflow.passes.items import IN_FILE, MOST_SHARDS, Item, items_of, shards_of
 from poolsieve.dataflow.passes.steps import Counted, count_item, decide_item, tally_item
-from poolsieve.dataflow.pools.shards import Shard, check_names
+from poolsieve.dataflow.pools.packed import Shards, check_names
+from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.program import DeriveStep, RuleStep
 from poolsieve.dataflow.recipes.schedule import Schedule
 from poolsieve.dataflow.recipes.walk import Cuts
@@ -50,7 +49,7 @@ class Growth:
         request: bytes of the job as it is submitted, with one item.
         item, listed: bytes that another shard adds there, and an item that only says where its shards are listed.
         per_file: bytes there for each file, where trainers number the rows of all files.
-        driver: bytes of memory in the submitting process: the listing, the work items, and a line of the decision.
+        driver: bytes of memory in the submitting process: the listing, and a line of the decision.
         worker: bytes of memory in a worker: the names of its score files, one scorer in one phase.
         gathered: for each row, bytes of memory in the worker that sees all of them for a derived value; 0 for none.
     """
@@ -82,7 +81,7 @@ def growth_of(job: Job, shards: Sequence[Shard], found: Summary, in_memory: bool
     made.gathered = max((_gathered(job, shards, found.cuts, at) for at in _seen_whole(job, in_memory)), default=0.0)
     many = [_like(shard, i) for i in range(-(-COPIES // len(shards))) for shard in shards]
     made.item = _in_request([item for shard in many for item in items_of(job, [shard])])
-    made.listed = _in_request([divmod(i, IN_FILE) for i in range(COPIES)])
+    made.listed = _in_request([(i // IN_FILE, i % IN_FILE, 1) for i in range(COPIES)])
     made.request = _request(job, shards[:1])
     if job.files.firsts:
         bare = replace(job, files=replace(job.files, firsts={}))
@@ -221,13 +220,11 @@ def _peak(make: Callable[[], object]) -> int:
 
 def _driver(shards: Sequence[Shard], line: ShardLine) -> object:
     """What the submitting process and the last step hold of each shard, in the order in which they do."""
-    listing = [pickle.loads(pickle.dumps(shard)) for shard in shards]  # noqa: S301  # of our own, so that nothing is shared
+    listing = Shards.of(iter(shards)).in_order()
     check_names(listing)
-    items = [tuple(shard.to_dict().values()) for shard in listing]
     lines = (msgspec.structs.replace(line, **shard.to_dict(), name=shard.name) for shard in listing)
     blocks = [packed(some) for some in iter(lambda: list(itertools.islice(lines, MOST_SHARDS)), [])]
-    stats = {f"{shard.name}.parquet": fs.Stat(shard.size, str(shard.size)) for shard in listing}
-    return listing, items, blocks, stats
+    return listing, blocks
 
 
 def _names(shards: Sequence[Shard]) -> object:

@@ -6,20 +6,18 @@ of very many shards it only says where in a file of OUT its shards are listed, s
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
-from itertools import count, islice
-from typing import Any, cast
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
 
 from poolsieve.dataflow import fs
+from poolsieve.dataflow.pools.packed import SHARD_SCHEMA, Shards
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.program import Program
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.layout import items_url
-from poolsieve.dataflow.store.shard_lines import SHARDS_SCHEMA
 from poolsieve.scoring_models.base.scorer import in_pieces
 
 MOST_SHARDS, MOST_BYTES = 64, 4 << 20
@@ -28,30 +26,28 @@ MOST_SHARDS, MOST_BYTES = 64, 4 << 20
 LEAST_ITEMS = 64
 """That a pool is cut into if it has as many shards: enough for any machine's cores."""
 
-LISTED = 100_000
-"""Shards from which on their list travels in files of OUT. In the job each takes some 31 bytes (benchmarks/shards.py
-measured it before there were items), and a job service takes a few megabytes."""
+LISTED = 2048
+"""Shards from which on their list travels in files of OUT: a job service takes a few megabytes, and the local runner
+holds what passes between steps, several times over."""
 
-IN_FILE = 256
-"""Items of a file of the list: about a megabyte, which a worker keeps while it works on these items."""
+IN_FILE = 2048
+"""Shards of a file of the list: some 200 kB, which a worker keeps while it works on their items."""
 
 Item = tuple[Any, ...]
-"""Shards, each as (path, first, extent, start, size, tag); or two numbers, those of a file and a part in it."""
-
-_SHARD = pa.schema([SHARDS_SCHEMA.field(one.name) for one in dataclasses.fields(Shard)])
+"""Shards, each as (path, first, extent, start, size, tag); or numbers: a file, the first shard there, how many."""
 
 
-def items_of(job: Job, shards: Sequence[Shard], listed: int = LISTED) -> list[Item]:
+def items_of(job: Job, given: Sequence[Shard], listed: int = LISTED) -> list[Item]:
     """The shards in their order, small ones together; from `listed` on their list is written to files of the run.
 
     Where a model is fed, or answers are paid for, each is by itself: a model takes rows of several shards at a time,
     and what has come is stored shard by shard.
     """
-    runs = _runs(shards, _most(job.program, len(shards)))
+    shards = Shards.of(given)
+    runs = _runs(shards.sizes, _most(job.program, len(shards)))
     if len(shards) < listed:
-        return [tuple(map(_plain, run)) for run in runs]
-    files = iter(lambda: list(islice(runs, IN_FILE)), [])
-    return [item for number, some in zip(count(), files, strict=False) for item in _written(job, number, some)]
+        return [tuple(map(_plain, shards[run])) for run in runs]
+    return list(_written(job, shards, runs))
 
 
 def _most(program: Program, shards: int) -> int:
@@ -64,46 +60,54 @@ def shards_in_item(program: Program, shards: int, nbytes: float) -> int:
     return max(1, min(_most(program, shards), int(MOST_BYTES // max(nbytes, 1))))
 
 
-def _runs(shards: Sequence[Shard], most: int) -> Iterator[list[Shard]]:
-    run: list[Shard] = []
-    nbytes = 0
-    for shard in shards:
-        if run and (len(run) == most or nbytes + shard.size > MOST_BYTES):
-            yield run
-            run, nbytes = [], 0
-        run.append(shard)
-        nbytes += shard.size
-    if run:
-        yield run
+def _runs(sizes: Iterable[int], most: int) -> Iterator[slice]:
+    """Where the shards of each item are."""
+    start = end = nbytes = 0
+    for size in map(int, sizes):
+        if end > start and (end - start == most or nbytes + size > MOST_BYTES):
+            yield slice(start, end)
+            start, nbytes = end, 0
+        nbytes += size
+        end += 1
+    if end > start:
+        yield slice(start, end)
 
 
 def _plain(shard: Shard) -> tuple[Any, ...]:
     return shard.path, shard.first, shard.extent, shard.start, shard.size, shard.tag
 
 
-def _written(job: Job, number: int, runs: Sequence[Sequence[Shard]]) -> list[Item]:
-    """Writes a file of the list, one batch for each item."""
-    with (
-        fs.atomic_write(items_url(job.out, job.run_id, number)) as file,
-        pa.ipc.new_file(cast(Any, file), _SHARD) as made,
-    ):
-        for run in runs:
-            made.write_batch(pa.RecordBatch.from_pylist([shard.to_dict() for shard in run], schema=_SHARD))
-    return [(number, place) for place in range(len(runs))]
+def _written(job: Job, shards: Shards, runs: Iterable[slice]) -> Iterator[Item]:
+    """Writes the list, whole items to a file, and says where each of them is."""
+    number = first = end = 0
+    for run in runs:
+        if run.stop - first > IN_FILE and run.start > first:
+            _write(job, number, shards[first : run.start])
+            number, first = number + 1, run.start
+        yield number, run.start - first, run.stop - run.start
+        end = run.stop
+    _write(job, number, shards[first:end])
 
 
-def shards_of(item: Item, job: Job) -> list[Shard]:
+def _write(job: Job, number: int, shards: Shards) -> None:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, SHARD_SCHEMA) as made:
+        made.write_table(shards.table)
+    fs.write_bytes(items_url(job.out, job.run_id, number), sink.getvalue().to_pybytes())
+
+
+def shards_of(item: Item, job: Job) -> Sequence[Shard]:
     """The shards of an item."""
     if item and isinstance(item[0], int):
-        number, place = item
-        with pa.ipc.open_file(_listed(items_url(job.out, job.run_id, number))) as file:
-            return [Shard(**line) for line in file.get_batch(place).to_pylist()]
+        number, first, n = item
+        return list(_listed(items_url(job.out, job.run_id, number))[first : first + n])
     return [
         Shard(path=path, first=first, extent=extent, start=start, size=size, tag=tag)
         for path, first, extent, start, size, tag in item
     ]
 
 
-@functools.lru_cache(maxsize=4)
-def _listed(url: str) -> pa.Buffer:
-    return pa.py_buffer(fs.read_bytes(url))
+@functools.lru_cache(maxsize=8)
+def _listed(url: str) -> Shards:
+    with pa.ipc.open_file(pa.py_buffer(fs.read_bytes(url))) as file:
+        return Shards(file.read_all())

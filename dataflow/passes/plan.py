@@ -16,6 +16,7 @@ from poolsieve.dataflow.pools import hub
 from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.formats.base import NoneReadable
 from poolsieve.dataflow.pools.listing import url_of
+from poolsieve.dataflow.pools.packed import Shards
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.pools.union import UNION
 from poolsieve.dataflow.recipes.compile import Facts, check_frozen, compile_recipe
@@ -58,7 +59,7 @@ class Plan:
     """
 
     job: Job
-    shards: tuple[Shard, ...]
+    shards: Shards
     gaps: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     other_pool: str = ""
@@ -306,7 +307,7 @@ def prepare_stored(
     found = read_manifest(out)
     given, source = _given(recipe or found.recipe_source(out, trust=trust_recipe))
     pool = _where_scored(given.pool, found)
-    shards = tuple(line.shard for line in shard_lines(out, found.decision))
+    shards = Shards.of(line.shard for line in shard_lines(out, found.decision))
     files, types = pool.located().numbered(shards), _stored_types(found)
     scorers = stored_scorers(out)
     program = _compiled(given, files, types, frozen, stored_facts(scorers, found.fingerprints))

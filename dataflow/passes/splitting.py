@@ -18,7 +18,8 @@ from poolsieve.dataflow.passes.items import Item, items_of, shards_of
 from poolsieve.dataflow.passes.needs import needs_of
 from poolsieve.dataflow.passes.plan import Plan
 from poolsieve.dataflow.passes.working import working
-from poolsieve.dataflow.pools.shards import Shard, check_names
+from poolsieve.dataflow.pools.packed import Shards, check_names
+from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.runners.base import import_beam
 from poolsieve.dataflow.runners.engine import Engine
 from poolsieve.dataflow.runners.supervise import Watch, supervised
@@ -91,7 +92,7 @@ def _in_pieces(plan: Plan) -> Plan:
     job, known = plan.job, StoredSplits(plan.job.out)
     whole = set(plan.unsplit)
     pieces = [piece for shard in plan.unsplit for piece in _pieces(job, known, shard)]
-    shards = tuple(sorted([*(shard for shard in plan.shards if shard not in whole), *pieces]))
+    shards = Shards.of([*(shard for shard in plan.shards if shard not in whole), *pieces]).in_order()
     check_names(shards)
     return replace(plan, job=replace(job, pool_id=pool_id(shards, job.files.marks)), shards=shards, unsplit=())
 

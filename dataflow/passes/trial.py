@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import random
-import statistics
 import tempfile
 import uuid
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from poolsieve.dataflow import progress
 from poolsieve.dataflow.passes.plan import Plan
 from poolsieve.dataflow.passes.submit import execute
+from poolsieve.dataflow.pools.packed import Shards
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.program import ScoreStep
 from poolsieve.dataflow.store.session import ending
@@ -52,7 +53,7 @@ def tried(plan: Plan, rows: int, seed: int = 0) -> Iterator[Trial]:
         PoolsieveError: whatever stopped the run.
     """
     _check(plan, rows)
-    chosen = sorted(random.Random(seed).sample(list(plan.shards), min(TRIED_SHARDS, len(plan.shards))))  # noqa: S311
+    chosen = sorted(random.Random(seed).sample(plan.shards, min(TRIED_SHARDS, len(plan.shards))))  # noqa: S311
     run_id = uuid.uuid4().hex  # of both runs, since models are kept for a run
     with tempfile.TemporaryDirectory(prefix="poolsieve-plan-") as folder, ending(run_id), progress.of(run_id).here():
         few = -(-rows // len(chosen))
@@ -84,7 +85,7 @@ def _part_of(plan: Plan, shards: Sequence[Shard], rows: int, out: Path, run_id: 
     job = dataclasses.replace(
         plan.job, out=str(out), files=files, pool_id=pool_id(shards, files.marks), retried=False, run_id=run_id
     )
-    return Plan(job, tuple(shards))
+    return Plan(job, Shards.of(shards))
 
 
 class Counted(NamedTuple):
@@ -99,10 +100,9 @@ def counted(plan: Plan) -> Counted:
 
     Where that is a big file that is not split yet, it is split for this.
     """
-    files, parts = plan.job.files, Counter(shard.path for shard in plan.shards)
-    sizes = [shard.size / parts[shard.path] for shard in plan.shards]
-    place = sizes.index(statistics.median_low(sizes))
-    shard, nbytes = plan.shards[place], sizes[place]
+    files, sizes = plan.job.files, plan.shards.shares
+    place = int(np.argsort(sizes, kind="stable")[(len(sizes) - 1) // 2])
+    shard, nbytes = plan.shards[place], float(sizes[place])
     if shard in plan.unsplit:
         part = files.part(shard)
         pieces = part.reader.split(part, shard)

@@ -6,11 +6,12 @@ describes a link by itself where `info` describes what it leads to.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -38,16 +39,16 @@ def is_folder(info: Info) -> bool:
     return info.get("type") == "directory"
 
 
-def list_folder(system: Any, folder: str) -> list[Info]:
+def list_folder(system: Any, folder: str) -> Iterator[Info]:
     """The entries of a folder, links as what they lead to; without files that are being written.
 
     Raises:
         FileNotFoundError, NotADirectoryError: if there is none.
         StorageError: if it can't be listed.
     """
-    listed = fs.entries(system, folder)
-    entries = [info for info in listed if not base_of(info).startswith(fs.TEMPORARY)]
-    return [_followed(system, info) if info.get("islink") else info for info in entries]
+    for info in fs.entries(system, folder):
+        if not base_of(info).startswith(fs.TEMPORARY):
+            yield _followed(system, info) if info.get("islink") else info
 
 
 def _followed(system: Any, info: Info) -> Info:
@@ -131,8 +132,8 @@ def refuse_folder(info: Info, pattern: str) -> None:
         )
 
 
-def glob(system: Any, pattern: str) -> dict[str, Info]:
-    """Path -> entry of the files that a pattern without braces matches, in every folder that it leads through.
+def glob(system: Any, pattern: str) -> Iterator[tuple[str, Info]]:
+    """(path, entry) of the files that a pattern without braces matches, in every folder that it leads through.
 
     Args:
         system: of the pool.
@@ -148,16 +149,14 @@ def glob(system: Any, pattern: str) -> dict[str, Info]:
         matches = re.compile(glob_translate(pattern)).match
     except ValueError as error:
         raise PlanError(f"the pool's pattern {pattern!r} can't be read: {error}") from error
-    found: dict[str, Info] = {}
     for info in _walk(system, "/".join(parts[:first]), parts[first:]):
         path = str(info["name"])
         if not matches(path):
             continue
         if usable(info):
-            found[path] = info
+            yield path, info
         else:
             refuse_folder(info, pattern)
-    return found
 
 
 def _walk(system: Any, root: str, parts: list[str]) -> Iterator[Info]:
@@ -166,7 +165,7 @@ def _walk(system: Any, root: str, parts: list[str]) -> Iterator[Info]:
     with ThreadPoolExecutor(_THREADS) as threads:
         while level:
             below: list[tuple[str, list[str], Chain]] = []
-            listings = threads.map(lambda item: _entries(system, item[0]), level)
+            listings = _listings(system, [folder for folder, _, _ in level], threads)
             for (_, rest, chain), entries in zip(level, listings, strict=True):
                 matches = re.compile(glob_translate(rest[0])).match
                 for info in entries:
@@ -179,11 +178,18 @@ def _walk(system: Any, root: str, parts: list[str]) -> Iterator[Info]:
             level = below
 
 
-def _entries(system: Any, folder: str) -> list[Info]:
-    try:
-        return list_folder(system, folder or ("/" if fs.is_local(system) else ""))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+def _listings(system: Any, folders: list[str], threads: ThreadPoolExecutor) -> Iterator[Iterable[Info]]:
+    """The entries of each folder: a few folders are looked at at a time, and no more of them are held."""
+    if len(folders) == 1:
+        yield _entries(system, folders[0])
+        return
+    for i in range(0, len(folders), _THREADS):
+        yield from threads.map(lambda folder: list(_entries(system, folder)), folders[i : i + _THREADS])
+
+
+def _entries(system: Any, folder: str) -> Iterator[Info]:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        yield from list_folder(system, folder or ("/" if fs.is_local(system) else ""))
 
 
 def _below(info: Info, parts: list[str]) -> list[str]:

@@ -18,8 +18,9 @@ from poolsieve.dataflow.pools.formats.base import INSTANCE, UID, Location, Reade
 from poolsieve.dataflow.pools.formats.format import Format
 from poolsieve.dataflow.pools.formats.outgoing import Copier
 from poolsieve.dataflow.pools.listing import Listing, find, first, gap_message
+from poolsieve.dataflow.pools.packed import Shards, check_names
 from poolsieve.dataflow.pools.sample import Sample, leading, taken
-from poolsieve.dataflow.pools.shards import Batch, Shard, check_names
+from poolsieve.dataflow.pools.shards import Batch, Shard
 from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, unknown_name
 
@@ -111,7 +112,7 @@ class PoolFiles(Location):
         if gaps and not self.allow_gaps:
             raise PlanError(gap_message(gaps, sum(map(count, self.patterns))))
         unsplit: list[Shard] = []
-        shards = tuple(sorted(self._split(self._placed(files), known, unsplit)))
+        shards = self._split(files.below(self.prefix), known, unsplit)
         check_names(shards)
         return Listing(shards, tuple(gaps), tuple(sorted(unsplit)))
 
@@ -131,21 +132,23 @@ class PoolFiles(Location):
 
     def look_ahead(self) -> list[Shard]:
         """A few of the files, found without listing the pool; none where only the whole listing tells."""
-        return self._placed(first(self.patterns, self.root, self.storage_options))
+        found = first(self.patterns, self.root, self.storage_options)
+        return [replace(shard, path=self.prefix + shard.path) for shard in found]
 
-    def _placed(self, files: Sequence[Shard]) -> list[Shard]:
-        return [replace(shard, path=self.prefix + shard.path) for shard in files]
+    def _split(self, files: Shards, known: KnownSplits | None, unsplit: list[Shard]) -> Shards:
+        large = files.sizes > self.split_bytes
+        if not large.any():
+            return files
+        pieces = Shards.of(self._in_pieces(files.where(large), known, unsplit))
+        return Shards.joined([files.where(~large), pieces]).in_order()
 
-    def _split(self, files: Sequence[Shard], known: KnownSplits | None, unsplit: list[Shard]) -> Iterator[Shard]:
-        large = [shard for shard in files if shard.size > self.split_bytes]
-        yield from (shard for shard in files if shard.size <= self.split_bytes)
-        if large:
-            with ThreadPoolExecutor(min(_THREADS, len(large))) as threads:
-                look = functools.partial(self._pieces, known)
-                for shard, pieces in zip(large, threads.map(look, large), strict=True):
-                    if pieces is None:
-                        unsplit.append(shard)
-                    yield from pieces or [shard]
+    def _in_pieces(self, files: Shards, known: KnownSplits | None, unsplit: list[Shard]) -> Iterator[Shard]:
+        with ThreadPoolExecutor(min(_THREADS, len(files))) as threads:
+            look = functools.partial(self._pieces, known)
+            for shard, pieces in zip(files, threads.map(look, files), strict=True):
+                if pieces is None:
+                    unsplit.append(shard)
+                yield from pieces or [shard]
 
     def _pieces(self, known: KnownSplits | None, shard: Shard) -> Sequence[Shard] | None:
         """The pieces of a big file; None where it must be opened for that, and they are not `known`."""

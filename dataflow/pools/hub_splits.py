@@ -52,7 +52,7 @@ def files_of(url: str, options: fs.StorageOptions, pins: Pins) -> tuple[str, tup
     names = in_words(here, options, lambda: _names(base, here, patterns, options))
     kind, chosen = _of_one_kind(here, names)
     system, root = fs.connect(base, options)
-    matches = {one: glob(system, str(system._strip_protocol(f"{base}/{one}"))) for one in patterns}
+    matches = {one: dict(glob(system, str(system._strip_protocol(f"{base}/{one}")))) for one in patterns}
     listed = {name.removeprefix(root).lstrip("/") for match in matches.values() for name in match}
     # A pattern stays short for any number of files; it is taken where it means the same to everybody.
     if listed == set(chosen):

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import itertools
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from glob import iglob
 from typing import Any
+
+import pyarrow.compute as pc
 
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.fs import is_local
 from poolsieve.dataflow.pools.braces import names
 from poolsieve.dataflow.pools.entries import Info, base_of, describe, glob, list_folder, refuse_folder, usable
 from poolsieve.dataflow.pools.hub_commits import check_readable
+from poolsieve.dataflow.pools.packed import Shards
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.retries import retrying
 from poolsieve.dataflow.storage_errors import StorageForbidden, explained
@@ -26,6 +30,9 @@ _FEW = 8
 
 _THREADS = 16
 
+_AT_ONCE = 1024
+"""Names that are asked for one by one before what came of them is taken."""
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -34,19 +41,19 @@ class Listing:
     `unsplit` are those of the shards that are big files whose pieces nobody knows yet.
     """
 
-    shards: tuple[Shard, ...]
+    shards: Shards
     gaps: tuple[str, ...] = ()
     unsplit: tuple[Shard, ...] = ()
 
     @property
     def files(self) -> int:
         """The number of files; one file may be several shards."""
-        return len({shard.path for shard in self.shards})
+        return int(pc.count_distinct(self.shards.table.column("path")).as_py())
 
     @property
     def nbytes(self) -> int:
         """The size of all files, each counted once (every shard of a file bears the file's size)."""
-        return sum({shard.path: shard.size for shard in self.shards}.values())
+        return round(float(self.shards.shares.sum()))
 
 
 def wildcard_at(url: str) -> int:
@@ -88,26 +95,26 @@ def url_of(root: str, path: str) -> str:
     return (root if root.endswith("/") else root + "/") + path
 
 
-def find(urls: Sequence[str], root: str, options: fs.StorageOptions) -> tuple[list[Shard], list[str]]:
-    """The files that `urls` (absolute) match, as shards sorted by path, and the names and patterns without a file.
+def find(urls: Sequence[str], root: str, options: fs.StorageOptions) -> tuple[Shards, list[str]]:
+    """The files that `urls` (absolute) match, as shards in order, and the names and patterns without a file.
 
     Raises:
         PlanError: when nothing matches at all, when a range has too many names, and for what matches but is no file.
         StorageError: when storage can't be listed.
     """
-    pieces = list(dict.fromkeys(names(urls)))
     system, base = fs.connect(root, dict(options))
     system.invalidate_cache()
+    gaps: list[str] = []
     try:
-        found, gaps = _lookup(system, pieces)
+        found = _lookup(system, urls, gaps)
+        shards = Shards.of(_shard(_relative(name, base), info) for name, info in found).in_order()
     except StorageForbidden:
         check_readable(urls, options)
         raise
-    if not found:
+    if not shards:
         check_readable(urls, options)
-        raise PlanError(_nothing(system, urls, pieces))
-    shards = (_shard(_relative(name, base), info) for name, info in found.items())
-    return sorted(shards), gaps
+        raise PlanError(_nothing(system, urls))
+    return shards, list(dict.fromkeys(gaps))
 
 
 def first(urls: Sequence[str], root: str, options: fs.StorageOptions) -> list[Shard]:
@@ -143,30 +150,49 @@ def _relative(name: str, base: str) -> str:
     return name.removeprefix(base.rstrip("/")).lstrip("/")
 
 
-def _lookup(system: Any, pieces: Sequence[str]) -> tuple[dict[str, Info], list[str]]:
-    globs = [piece for piece in pieces if wildcard_at(piece) < len(piece)]
-    found = dict(_literal(system, [piece for piece in pieces if wildcard_at(piece) == len(piece)]))
-    matches = {piece: {} if info is None else {_path(system, piece): info} for piece, info in found.items()}
-    for piece in globs:
-        # A file may be named "a[1].parquet": what matches nothing as a glob is looked for by its own name.
-        literal = {} if (match := _glob(system, piece)) else dict(_literal(system, [piece]))
-        matches[piece] = match or {_path(system, piece): info for info in literal.values() if info}
-    files = {name: info for match in matches.values() for name, info in match.items()}
-    return files, [piece for piece in pieces if not matches[piece]]
+def _lookup(system: Any, urls: Sequence[str], gaps: list[str]) -> Iterator[tuple[str, Info]]:
+    """(path, entry) of each file, some of them twice; patterns and names without a file go to `gaps`."""
+    folders: dict[str, list[str]] = {}
+    for piece in names(urls):
+        folder, _, name = piece.rpartition("/")
+        if wildcard_at(piece) == len(piece):
+            folders.setdefault(folder, []).append(name)
+        else:
+            yield from _matching(system, piece, gaps)
+    few = (f"{folder}/{name}" for folder, group in folders.items() if not _listable(system, group) for name in group)
+    for piece, info in _one_by_one(system, few):
+        yield from _known(system, piece, info, gaps)
+    for folder, group in folders.items():
+        if _listable(system, group):
+            yield from _listed(system, folder, group, gaps)
+
+
+def _matching(system: Any, piece: str, gaps: list[str]) -> Iterator[tuple[str, Info]]:
+    missing = True
+    for found in _glob(system, piece):
+        yield found
+        missing = False
+    if missing:  # a file may be named "a[1].parquet": what matches nothing as a glob is looked for by its own name
+        yield from _known(system, piece, _info(system, piece), gaps)
+
+
+def _known(system: Any, piece: str, info: Info | None, gaps: list[str]) -> Iterator[tuple[str, Info]]:
+    if info is None:
+        gaps.append(piece)
+    else:
+        yield _path(system, piece), info
 
 
 def _path(system: Any, url: str) -> str:
     return str(system._strip_protocol(url))
 
 
-def _glob(system: Any, piece: str) -> dict[str, Info]:
+def _glob(system: Any, piece: str) -> Iterator[tuple[str, Info]]:
     if not _is_http(system):
         return glob(system, _path(system, piece))
     linked = [name for name, info in _links_of_pages(system, piece).items() if usable(info)]
     # A page of links says nothing of sizes: each file is asked for its own.
-    with ThreadPoolExecutor(_THREADS) as threads:
-        found = zip(linked, threads.map(lambda name: _info(system, name), linked), strict=True)
-        return {name: info for name, info in found if info is not None}
+    return ((name, info) for name, info in _one_by_one(system, linked) if info is not None)
 
 
 @retrying
@@ -175,19 +201,24 @@ def _links_of_pages(system: Any, piece: str) -> dict[str, Info]:
     return dict(system.glob(piece, detail=True, on_error="raise"))
 
 
-def _literal(system: Any, pieces: Sequence[str]) -> Iterator[tuple[str, Info | None]]:
-    folders: dict[str, list[str]] = {}
-    for piece in pieces:
-        folders.setdefault(piece.rpartition("/")[0], []).append(piece)
-    one_by_one = [piece for group in folders.values() if not _listable(system, group) for piece in group]
-    if one_by_one:
-        with ThreadPoolExecutor(min(_THREADS, len(one_by_one))) as threads:
-            yield from zip(one_by_one, threads.map(lambda piece: _info(system, piece), one_by_one), strict=True)
-    for folder, group in folders.items():
-        if _listable(system, group):
-            wanted = {piece.rpartition("/")[2]: piece for piece in group}
-            entries = _entries(system, folder, wanted)
-            yield from ((piece, entries.get(name)) for name, piece in wanted.items())
+def _one_by_one(system: Any, pieces: Iterable[str]) -> Iterator[tuple[str, Info | None]]:
+    """Each name with its entry; a few are asked for at a time."""
+    left = iter(pieces)
+    with ThreadPoolExecutor(_THREADS) as threads:
+        for some in iter(lambda: list(itertools.islice(left, _AT_ONCE)), []):
+            yield from zip(some, threads.map(lambda piece: _info(system, piece), some), strict=True)
+
+
+def _listed(system: Any, folder: str, group: Sequence[str], gaps: list[str]) -> Iterator[tuple[str, Info]]:
+    """The files of one folder that bear these names, by a look at all of it."""
+    missing = dict.fromkeys(group)
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        for info in list_folder(system, _path(system, folder) or "/"):
+            piece = f"{folder}/{base_of(info)}"
+            if base_of(info) in missing and _is_file(info, piece):
+                del missing[base_of(info)]
+                yield _path(system, piece), info
+    gaps.extend(f"{folder}/{name}" for name in missing)
 
 
 def _listable(system: Any, group: Sequence[str]) -> bool:
@@ -210,17 +241,7 @@ def _is_file(info: Info, piece: str) -> bool:
     return False
 
 
-def _entries(system: Any, folder: str, wanted: Mapping[str, str]) -> dict[str, Info]:
-    """Name -> entry of the files in a folder that are `wanted` (name -> piece)."""
-    try:
-        listed = list_folder(system, _path(system, folder) or "/")
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    named = ((base_of(info), info) for info in listed)
-    return {name: info for name, info in named if name in wanted and _is_file(info, wanted[name])}
-
-
-def _nothing(system: Any, urls: Sequence[str], pieces: Sequence[str]) -> str:
+def _nothing(system: Any, urls: Sequence[str]) -> str:
     for url in urls:
         if wildcard_at(url) == len(url) and system.isdir(_path(system, url)):
             return f"{url} is a folder: name its files, as {url_of(url, '*')}"
@@ -233,7 +254,7 @@ def _nothing(system: Any, urls: Sequence[str], pieces: Sequence[str]) -> str:
             return f"{text} {found}"
         return f"{text} There is no folder {folder}.{_nearest_folder(system, folder)}"
     there = sorted(map(base_of, listed))
-    near = difflib.get_close_matches(pieces[0].rpartition("/")[2], there, n=1, cutoff=0.4)
+    near = difflib.get_close_matches(next(names(urls)).rpartition("/")[2], there, n=1, cutoff=0.4)
     guess = f" Nearest: {near[0]}." if near else ""
     some = ", ".join(there[:5]) + (" ..." if len(there) > 5 else "")
     return f"{text} {folder} has {len(there):,} entries: {some}.{guess}"

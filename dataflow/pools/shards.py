@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from poolsieve.scoring_models.base.config import JsonObject, digest
-from poolsieve.scoring_models.base.errors import PlanError, RowError
+from poolsieve.scoring_models.base.errors import RowError
 
 BATCH_ROWS = 4096
 """Most rows in a batch."""
@@ -76,22 +76,6 @@ class Shard:
             "size": self.size,
             "tag": self.tag,
         }
-
-
-def check_names(shards: Iterable[Shard]) -> None:
-    """Refuses shards of one name: ledgers are stored under it, so one would replace the other's.
-
-    Raises:
-        PlanError: naming the two files.
-    """
-    seen: dict[str, Shard] = {}
-    for shard in shards:
-        other = seen.setdefault(shard.name, shard)
-        if other is not shard:
-            raise PlanError(
-                f"the pool's files {other.path!r} and {shard.path!r} would both be called {shard.name!r} in OUT, "
-                "and one would replace the other: rename one of them"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)

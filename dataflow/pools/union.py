@@ -25,7 +25,8 @@ from poolsieve.dataflow.pools.formats.base import UID, Ints, Location, NoneReada
 from poolsieve.dataflow.pools.formats.format import Format
 from poolsieve.dataflow.pools.formats.outgoing import Look
 from poolsieve.dataflow.pools.listing import Listing
-from poolsieve.dataflow.pools.shards import Batch, Shard, check_names
+from poolsieve.dataflow.pools.packed import Shards, check_names
+from poolsieve.dataflow.pools.shards import Batch, Shard
 from poolsieve.scoring_models.base.arrow import nulls
 from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError, unknown_name
@@ -132,7 +133,7 @@ class UnionFiles(PoolFiles):
     def listing(self, known: KnownSplits | None = None) -> Listing:
         """The files of all parts; see `PoolFiles.listing`."""
         found = [_of_part(name, functools.partial(part.listing, known)) for name, part in self.parts.items()]
-        shards = tuple(sorted(shard for one in found for shard in one.shards))
+        shards = Shards.joined(one.shards for one in found).in_order()
         check_names(shards)
         gaps, unsplit = (tuple(x for one in found for x in getattr(one, name)) for name in ("gaps", "unsplit"))
         return Listing(shards, gaps, unsplit)

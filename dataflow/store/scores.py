@@ -6,12 +6,11 @@ ever overwritten by something else, and what belongs to another version of a poo
 
 from __future__ import annotations
 
-import bisect
 import contextlib
 import hashlib
 import itertools
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +21,7 @@ import pyarrow.compute as pc
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.store.layout import score_prefix
+from poolsieve.dataflow.store.names import GrowingNames
 from poolsieve.dataflow.store.rows import no_texts
 from poolsieve.dataflow.store.tables import one_array, read_table, write_table
 from poolsieve.scoring_models.base.arrow import nulls
@@ -62,15 +62,13 @@ class FolderListing:
     def __init__(self, folder: str, names: Iterable[str], readings: Mapping[str, str] = {}) -> None:
         self.folder = folder
         self._readings = readings
-        # Sorted names take a third of the memory of a dictionary, and a pool may have millions of shards.
-        self._names = sorted(name for name in names if name.endswith(".parquet"))
-        self._added: dict[str, list[str]] = {}
+        self._names = GrowingNames(name for name in names if name.endswith(".parquet"))
         self._lock = threading.Lock()
 
     @classmethod
     def of(cls, folder: str, readings: Mapping[str, str] = {}) -> FolderListing:
         """One look at a folder; `readings` are the pool's (`PoolFiles.readings`), of the roles that are scored."""
-        return cls(folder, fs.names(folder), readings)
+        return cls(folder, fs.bases(folder), readings)
 
     def prefix(self, shard: Shard) -> str:
         """What the names of a shard's files begin with."""
@@ -79,10 +77,9 @@ class FolderListing:
     def names(self, shard: Shard) -> list[str]:
         """Names of a shard's score files, sorted."""
         prefix = self.prefix(shard)
-        first = bisect.bisect_left(self._names, f"{prefix}-")
-        listed = itertools.takewhile(lambda name: _prefix_of(name) == prefix, _from(self._names, first))
         with self._lock:
-            return sorted({*listed, *self._added.get(prefix, ())})
+            found = set(self._names.starting(f"{prefix}-"))
+        return sorted(name for name in found if prefix_of(name) == prefix)
 
     def urls(self, shard: Shard) -> list[str]:
         """A shard's score files, sorted by name."""
@@ -90,19 +87,16 @@ class FolderListing:
 
     def groups(self) -> list[tuple[str, list[str]]]:
         """What the names of a shard's files begin with, and the names that were listed, both sorted."""
-        return [(prefix, list(names)) for prefix, names in itertools.groupby(self._names, _prefix_of)]
+        return [(prefix, list(names)) for prefix, names in itertools.groupby(self._names, prefix_of)]
 
     def add(self, shard: Shard, name: str) -> None:
         """Notes a file that this process has just committed."""
         with self._lock:
-            self._added.setdefault(self.prefix(shard), []).append(name)
+            self._names.add(f"{self.prefix(shard)}-", name)
 
 
-def _from(names: Sequence[str], first: int) -> Iterator[str]:
-    return (names[i] for i in range(first, len(names)))
-
-
-def _prefix_of(name: str) -> str:
+def prefix_of(name: str) -> str:
+    """What the names of a shard's score files begin with, of one of them."""
     return name.rsplit("-", 1)[0]
 
 

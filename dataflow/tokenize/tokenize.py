@@ -66,7 +66,7 @@ class Prepared:
 
     plan: TokensPlan
     target: TokensTarget
-    shards: tuple[Shard, ...]
+    shards: Sequence[Shard]
     tokenizer: Tokenizer
     gaps: tuple[str, ...] = ()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ class Listed:
 
     pool: Pool
     files: PoolFiles
-    shards: tuple[Shard, ...]
+    shards: Sequence[Shard]
 
     def about(self) -> JsonObject:
         """What the record says of the pool: how it is read, and the hash of its listing."""
