@@ -47,7 +47,7 @@ class Growth:
         shuffled: bytes that its steps hand on to others, each shard by itself: groups of shards hand on less.
         decide_seconds: of the processor, for deciding a row.
         request: bytes of the job as it is submitted, with one item.
-        item, listed: bytes that another shard adds there, and an item that only says where its shards are listed.
+        item, listed: bytes that another shard adds there, and a file in which shards are listed.
         per_file: bytes there for each file, where trainers number the rows of all files.
         driver: bytes of memory in the submitting process: the listing, and a line of the decision.
         worker: bytes of memory in a worker: the names of its score files, one scorer in one phase.
@@ -81,7 +81,7 @@ def growth_of(job: Job, shards: Sequence[Shard], found: Summary, in_memory: bool
     made.gathered = max((_gathered(job, shards, found.cuts, at) for at in _seen_whole(job, in_memory)), default=0.0)
     many = [_like(shard, i) for i in range(-(-COPIES // len(shards))) for shard in shards]
     made.item = _in_request([item for shard in many for item in items_of(job, [shard])])
-    made.listed = _in_request([(i // IN_FILE, i % IN_FILE, 1) for i in range(COPIES)])
+    made.listed = _in_request([(i, i * IN_FILE, MOST_SHARDS) for i in range(COPIES)])
     made.request = _request(job, shards[:1])
     if job.files.firsts:
         bare = replace(job, files=replace(job.files, firsts={}))
@@ -189,7 +189,7 @@ def _request(job: Job, shards: Sequence[Shard]) -> int:
     from poolsieve.dataflow.passes import pipeline
 
     made = _empty()
-    pipeline.build(made, job, shards)
+    pipeline.build(made, job, Shards.of(shards))
     return _sent(made)
 
 

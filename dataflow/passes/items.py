@@ -1,14 +1,15 @@
 """Work items: neighbouring shards that are worked on one after the other, so that small ones are not handed on singly.
 
 An item is what the pipeline's steps take and give: plain tuples, which Beam's coders write without pickling. Of a pool
-of very many shards it only says where in a file of OUT its shards are listed, so that the job itself stays small.
+of very many shards it only says where in a file of OUT its shards are listed; and the job that is submitted only names
+these files (`handed`), so that it stays small.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -37,17 +38,48 @@ Item = tuple[Any, ...]
 """Shards, each as (path, first, extent, start, size, tag); or numbers: a file, the first shard there, how many."""
 
 
-def items_of(job: Job, given: Sequence[Shard], listed: int = LISTED) -> list[Item]:
-    """The shards in their order, small ones together; from `listed` on their list is written to files of the run.
+class Listed(NamedTuple):
+    """A file of the list.
+
+    Attributes:
+        number: of the file.
+        before: items of the files before it.
+        most: shards of an item.
+    """
+
+    number: int
+    before: int
+    most: int
+
+
+def items_of(job: Job, given: Sequence[Shard]) -> list[Item]:
+    """The shards in their order, small ones together.
 
     Where a model is fed, or answers are paid for, each is by itself: a model takes rows of several shards at a time,
     and what has come is stored shard by shard.
     """
     shards = Shards.of(given)
-    runs = _runs(shards.sizes, _most(job.program, len(shards)))
-    if len(shards) < listed:
-        return [tuple(map(_plain, shards[run])) for run in runs]
-    return list(_written(job, shards, runs))
+    return [tuple(map(_plain, shards[run])) for run in _runs(shards.sizes, _most(job.program, len(shards)))]
+
+
+def listed_of(job: Job, shards: Shards) -> list[Listed]:
+    """Writes the list of the shards to files of the run, whole items to each."""
+    most, made = _most(job.program, len(shards)), list[Listed]()
+    first = before = items = end = 0
+    for run in _runs(shards.sizes, most):
+        if run.stop - first > IN_FILE and run.start > first:
+            made.append(_written(job, shards[first : run.start], Listed(len(made), before, most)))
+            first, before = run.start, items
+        items, end = items + 1, run.stop
+    return [*made, _written(job, shards[first:end], Listed(len(made), before, most))]
+
+
+def items_in(file: Sequence[int], job: Job) -> Iterator[tuple[int, Item]]:
+    """The items of a file of the list, each with its number in the pool."""
+    number, before, most = file
+    sizes = _shards_in(items_url(job.out, job.run_id, number)).sizes
+    for i, run in enumerate(_runs(sizes, most), before):
+        yield i, (number, run.start, run.stop - run.start)
 
 
 def _most(program: Program, shards: int) -> int:
@@ -77,30 +109,19 @@ def _plain(shard: Shard) -> tuple[Any, ...]:
     return shard.path, shard.first, shard.extent, shard.start, shard.size, shard.tag
 
 
-def _written(job: Job, shards: Shards, runs: Iterable[slice]) -> Iterator[Item]:
-    """Writes the list, whole items to a file, and says where each of them is."""
-    number = first = end = 0
-    for run in runs:
-        if run.stop - first > IN_FILE and run.start > first:
-            _write(job, number, shards[first : run.start])
-            number, first = number + 1, run.start
-        yield number, run.start - first, run.stop - run.start
-        end = run.stop
-    _write(job, number, shards[first:end])
-
-
-def _write(job: Job, number: int, shards: Shards) -> None:
+def _written(job: Job, shards: Shards, file: Listed) -> Listed:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, SHARD_SCHEMA) as made:
         made.write_table(shards.table)
-    fs.write_bytes(items_url(job.out, job.run_id, number), sink.getvalue().to_pybytes())
+    fs.write_bytes(items_url(job.out, job.run_id, file.number), sink.getvalue().to_pybytes())
+    return file
 
 
 def shards_of(item: Item, job: Job) -> Sequence[Shard]:
     """The shards of an item."""
     if item and isinstance(item[0], int):
         number, first, n = item
-        return list(_listed(items_url(job.out, job.run_id, number))[first : first + n])
+        return list(_shards_in(items_url(job.out, job.run_id, number))[first : first + n])
     return [
         Shard(path=path, first=first, extent=extent, start=start, size=size, tag=tag)
         for path, first, extent, start, size, tag in item
@@ -108,6 +129,6 @@ def shards_of(item: Item, job: Job) -> Sequence[Shard]:
 
 
 @functools.lru_cache(maxsize=8)
-def _listed(url: str) -> Shards:
+def _shards_in(url: str) -> Shards:
     with pa.ipc.open_file(pa.py_buffer(fs.read_bytes(url))) as file:
         return Shards(file.read_all())

@@ -16,6 +16,7 @@ from apache_beam.pvalue import AsList, AsSingleton
 from poolsieve.dataflow import progress
 from poolsieve.dataflow.decisions import joining, tables
 from poolsieve.dataflow.decisions.joining import Sent
+from poolsieve.dataflow.passes.handed import Given, numbered
 from poolsieve.dataflow.passes.items import Item, shards_of
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.recipes.program import DeriveStep
@@ -46,13 +47,13 @@ def by_rounds(job: Job, step: DeriveStep, shards: Sequence[Shard], in_memory: bo
     return is_joined(step.derived) and most is not None and sum(shard.size for shard in shards) > most
 
 
-def joined(pipeline: beam.Pipeline, todo: Any, items: Sequence[Item], job: Job, cuts: Any, at: int, size: int) -> Any:
+def joined(pipeline: beam.Pipeline, todo: Any, items: Given, job: Job, cuts: Any, at: int, size: int) -> Any:
     """The cuts, with the list of what the rounds of the derived value at step `at` came to.
 
     Args:
         pipeline: where to.
         todo: the items, once all that the value reads is scored.
-        items: the same as they were given, in the pool's order.
+        items: the same as they were given to the pipeline.
         job: what travels to workers.
         cuts: those known.
         at: a step.
@@ -64,8 +65,7 @@ def joined(pipeline: beam.Pipeline, todo: Any, items: Sequence[Item], job: Job, 
     rows = todo | f"{name}/Rows" >> beam.Map(rows_of_item, job=job, at=at) | f"{name}/All" >> _sum()
     rows |= f"{name}/Extent" >> beam.Map(_extent, size=size, given=given)
     how["extent"] = AsSingleton(rows)  # whose rows nobody knows before all shards are scored
-    homes = pipeline | f"{name}/Homes" >> beam.Create(list(enumerate(items)), reshuffle=False)
-    homes = homes | f"{name}/Spread" >> beam.Reshuffle()
+    homes = numbered(pipeline, items, job, f"{name}/Homes", f"{name}/Spread")
     sent = {"": homes | f"{name}/Begin" >> beam.FlatMap(sent_by_item, **how)}
     for held in rounds:
         heard = [sent[one] | f"{name}/{one}To{held.name}" >> beam.FlatMap(_to, to=held.name) for one in held.hears]

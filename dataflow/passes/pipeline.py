@@ -21,7 +21,8 @@ from poolsieve.dataflow.decisions.selection import Searches, advance, cuts_of, l
 from poolsieve.dataflow.decisions.summary import finish_decision, summary_of
 from poolsieve.dataflow.decisions.tables import with_sums
 from poolsieve.dataflow.passes.combiners import SumCounts, SumLacks, SumRecords, SumTables, SumWork
-from poolsieve.dataflow.passes.items import Item, items_of
+from poolsieve.dataflow.passes.handed import given_of, items
+from poolsieve.dataflow.passes.items import Item
 from poolsieve.dataflow.passes.joining import by_rounds, joined
 from poolsieve.dataflow.passes.lacking import lacks_of_item, require_whole
 from poolsieve.dataflow.passes.needs import score_label
@@ -35,7 +36,7 @@ from poolsieve.dataflow.passes.steps import (
     tally_item,
     unscored_item,
 )
-from poolsieve.dataflow.pools.shards import Shard
+from poolsieve.dataflow.pools.packed import Shards
 from poolsieve.dataflow.recipes.program import DeriveStep, RuleStep
 from poolsieve.dataflow.recipes.schedule import Schedule
 from poolsieve.dataflow.recipes.walk import Cuts
@@ -51,7 +52,7 @@ from poolsieve.scoring_models.base.derived import is_gathered
 def build(
     pipeline: beam.Pipeline,
     job: Job,
-    shards: Sequence[Shard],
+    shards: Shards,
     *,
     score: bool = True,
     write: bool = True,
@@ -69,8 +70,8 @@ def build(
         hints: pass -> resource hints of the step that scores there, and of no other.
         in_memory: whether what passes between steps lies in the memory of one process; see `joining.by_rounds`.
     """
-    items = items_of(job, shards)
-    todo = pipeline | "Shards" >> beam.Create(items, reshuffle=False) | "Spread" >> beam.Reshuffle()
+    given = given_of(job, shards)
+    todo = items(pipeline, given, job, "Shards", "Spread")
     cuts = pipeline | "FrozenCuts" >> beam.Create([dict(job.frozen)])
     schedule = Schedule.of(job.program, job.frozen)
     work, left_by = [], ""
@@ -87,7 +88,7 @@ def build(
         if stop is not None:
             step = job.program.steps[stop]
             if isinstance(step, DeriveStep) and by_rounds(job, step, shards, in_memory):
-                cuts = joined(pipeline, todo, items, job, cuts, stop, sum(shard.size for shard in shards))
+                cuts = joined(pipeline, todo, given, job, cuts, stop, int(shards.sizes.sum()))
             else:
                 cuts = _marked(pipeline, todo, job, cuts, stop, first, left_by)
     content = _content(pipeline, todo, job, cuts)

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from poolsieve.dataflow.passes.growth import Growth
-from poolsieve.dataflow.passes.items import LISTED, shards_in_item
+from poolsieve.dataflow.passes.items import IN_FILE, LISTED, shards_in_item
 from poolsieve.dataflow.recipes.program import Program
 
 REQUEST_BYTES = 10_000_000
@@ -199,9 +199,9 @@ class _Sized:
         return -(-shards // shards_in_item(self.program, shards, self.rates.shard_bytes))
 
     def request(self, rows: int) -> int:
-        """Bytes of the job: shards stand in it, until their list goes by files and an item only says where."""
+        """Bytes of the job: shards stand in it, until it only names the files that list them."""
         shards, growth = self.shards(rows), self.growth
-        inside = self.items(rows) * growth.listed if shards >= LISTED else shards * growth.item
+        inside = -(-shards // IN_FILE) * growth.listed if shards >= LISTED else shards * growth.item
         return round(growth.request + inside + shards * growth.per_file)
 
     def driver(self, rows: int) -> int:

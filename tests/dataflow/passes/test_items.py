@@ -7,9 +7,18 @@ from pathlib import Path
 import pytest
 
 import poolsieve
-from poolsieve.dataflow.passes import items as items_module
-from poolsieve.dataflow.passes.items import LEAST_ITEMS, MOST_BYTES, MOST_SHARDS, items_of, shards_of
+from poolsieve.dataflow.passes import handed
+from poolsieve.dataflow.passes.items import (
+    LEAST_ITEMS,
+    MOST_BYTES,
+    MOST_SHARDS,
+    items_in,
+    items_of,
+    listed_of,
+    shards_of,
+)
 from poolsieve.dataflow.passes.plan import prepare
+from poolsieve.dataflow.pools.packed import Shards
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.store.job import Job
 from poolsieve.filters import Keep, col
@@ -22,13 +31,19 @@ def job(tmp_path: Path, pool: Path) -> Job:
     return prepare(recipe(pool), str(tmp_path / "out")).job
 
 
-@pytest.mark.parametrize("listed", [0, 10**9])
-def test_every_shard_once_and_in_order(job: Job, listed: int) -> None:
+@pytest.mark.parametrize("in_files", [False, True])
+def test_every_shard_once_and_in_order(job: Job, in_files: bool) -> None:
     sizes = [1, MOST_BYTES + 1, 5, MOST_BYTES // 2, MOST_BYTES // 2, 1] + [3] * 9000
     shards = [
         Shard(path=f"ä{i:05d}", size=size, tag=str(i), extent=2 if i == 7 else None) for i, size in enumerate(sizes)
     ]
-    items = items_of(job, shards, listed)
+    items = items_of(job, shards)
+    if in_files:
+        files = listed_of(job, Shards.of(shards))
+        assert len(files) == 5
+        found = [one for file in files for one in items_in(file, job)]
+        assert [number for number, _ in found] == list(range(len(items)))
+        items = [item for _, item in found]
     there = [shards_of(item, job) for item in items]
     assert [shard for some in there for shard in some] == shards
     assert all(len(some) <= MOST_SHARDS for some in there)
@@ -47,8 +62,9 @@ def test_a_listed_pool_gives_the_same_ledger(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     plain = poolsieve.run(recipe(pool), tmp_path / "plain", samples=False)
-    asked = items_module.items_of
-    monkeypatch.setattr("poolsieve.dataflow.passes.pipeline.items_of", lambda job, shards: asked(job, shards, 1))
+    monkeypatch.setattr(
+        "poolsieve.dataflow.passes.pipeline.given_of", lambda job, shards: handed.given_of(job, shards, 1)
+    )
     listed = poolsieve.run(recipe(pool), tmp_path / "listed", samples=False)
     assert listed.decision == plain.decision
     assert listed.ledger().equals(plain.ledger())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,6 +36,6 @@ def test_names_may_be_added(at_once: int, first: list[str], more: list[tuple[str
         for prefix in ("a-", "é-", "𝒳-"):
             assert set(grown.starting(prefix)) == {one for one in every if one.startswith(prefix)}
         sizes = [len(part) for part in grown._packed[1:]]
-        assert all(large >= 2 * small for large, small in zip(sizes, sizes[1:], strict=False))
+        assert all(large >= 2 * small for large, small in itertools.pairwise(sizes))
     finally:
         names_module._AT_ONCE = before
