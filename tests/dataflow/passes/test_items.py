@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import poolsieve
+from poolsieve.dataflow import Pool
 from poolsieve.dataflow.passes import handed
 from poolsieve.dataflow.passes.items import (
     LEAST_ITEMS,
@@ -18,10 +19,11 @@ from poolsieve.dataflow.passes.items import (
     shards_of,
 )
 from poolsieve.dataflow.passes.plan import prepare
+from poolsieve.dataflow.passes.submit import carry_out
 from poolsieve.dataflow.pools.packed import Shards
 from poolsieve.dataflow.pools.shards import Shard
-from poolsieve.dataflow.store.job import Job
-from poolsieve.filters import Keep, col
+from poolsieve.dataflow.store.job import Job, Options
+from poolsieve.filters import Keep, col, dedup
 from poolsieve.scoring_models.base.errors import PoolsieveError
 from tests.dataflow.passes.small import recipe
 
@@ -85,3 +87,16 @@ def test_what_is_scored_in_groups_is_committed_shard_by_shard(tmp_path: Path, po
         score_item(item, job, {}, stop=None, label="Pass1", top=None)
     assert len(list((tmp_path / "out" / "rows").glob("*.parquet"))) == 2
     assert not list((tmp_path / "out").rglob(".poolsieve-tmp-*"))
+
+
+def test_rounds_are_held_over_a_listed_pool(tmp_path: Path, pool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Homes of a joined value have the numbers that they have in a job that lists its shards itself."""
+    made = Pool.parquet(f"{pool}/*.parquet", uid="uid", text="text") | dedup.minhash()
+    plain = carry_out(prepare(made, str(tmp_path / "plain"), options=Options(at_once=0)))
+    monkeypatch.setattr(
+        "poolsieve.dataflow.passes.pipeline.given_of", lambda job, shards: handed.given_of(job, shards, 1)
+    )
+    listed = carry_out(prepare(made, str(tmp_path / "listed"), options=Options(at_once=0)))
+    names = [sorted(path.name for path in (tmp_path / one / "derived").rglob("*.*")) for one in ("plain", "listed")]
+    assert names[0] == names[1] and any(names[0])
+    assert listed.decision == plain.decision and listed.ledger().equals(plain.ledger())
