@@ -133,19 +133,21 @@ class Finder:
     def __call__(self, place: Place) -> Iterator[Sample]:
         """The rows that stand for the near ones, and pairs below the threshold."""
         for name in names(self.facts):
-            for sample in self.summary.samples.get(f"near/{name}", [])[:PAIRS]:
-                yield from self._leader(place, str(sample_row(sample, Fetched()).scores.get(f"{name}.of")))
+            near = self.summary.samples.get(f"near/{name}", [])[:PAIRS]
+            yield from self._leaders(place, [str(sample_row(row, Fetched()).scores.get(f"{name}.of")) for row in near])
             threshold = threshold_of(self.facts, name)
             if threshold is not None:
                 self.below[name] = below(place, name, threshold)
                 yield from (_plain(key) for pair in self.below[name][0] for key in (pair.first, pair.second))
 
-    def _leader(self, place: Place, of: str) -> Iterator[Sample]:
-        path, _, row = of.rpartition(":")
-        for line in place.lines if row.isdecimal() else ():
-            if line.path == path and line.start <= int(row) < line.start + line.rows:
-                self.leaders[of] = line.name, int(row)
-                yield _plain(self.leaders[of])
+    def _leaders(self, place: Place, asked: Iterable[str]) -> Iterator[Sample]:
+        rows = {of: (path, int(row)) for of in asked for path, _, row in [of.rpartition(":")] if row.isdecimal()}
+        paths = {path for path, _ in rows.values()}
+        for line in (line for line in place.lines() if line.path in paths) if rows else ():
+            for of, (path, row) in rows.items():
+                if line.path == path and line.start <= row < line.start + line.rows:
+                    self.leaders[of] = line.name, row
+                    yield _plain(self.leaders[of])
 
 
 def _plain(key: Key) -> Sample:

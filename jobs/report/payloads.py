@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +25,7 @@ from poolsieve.dataflow.recipes.walk import QUARANTINE
 from poolsieve.dataflow.store.job import uid_source_of
 from poolsieve.dataflow.store.layout import rows_url, scorer_folder
 from poolsieve.dataflow.store.scores import FolderListing
-from poolsieve.dataflow.store.shard_lines import ShardLine, read_shards
+from poolsieve.dataflow.store.shard_lines import ShardLine, shard_lines
 from poolsieve.dataflow.store.summary import Facts, Sample, Summary
 from poolsieve.dataflow.store.tables import read_table
 from poolsieve.jobs.report.thumbnails import brief, picture_uri
@@ -90,15 +90,11 @@ class Place:
     facts: Facts
     files: PoolFiles
     # Not cached properties: in Python 3.11 those of all places have one lock, which storage that hangs would hold.
-    _lines: list[ShardLine] = field(default_factory=list)
     _score_files: list[FolderListing] = field(default_factory=list)
 
-    @property
-    def lines(self) -> list[ShardLine]:
-        """A line for each shard, read once."""
-        if not self._lines:
-            self._lines.extend(read_shards(self.out, self.decision))
-        return self._lines
+    def lines(self) -> Iterator[ShardLine]:
+        """A line for each shard; none is kept, since there may be very many."""
+        return shard_lines(self.out, self.decision)
 
     @property
     def score_files(self) -> list[FolderListing]:
@@ -178,7 +174,8 @@ def _read_all(
 
 
 def _shards(place: Place, wanted: Iterable[str]) -> dict[str, Shard]:
-    there = {line.name: line.shard for line in place.lines}
+    asked = set(wanted)
+    there = {line.name: line.shard for line in place.lines() if line.name in asked}
     return {name: there[name] for name in wanted if name in there}
 
 

@@ -69,7 +69,7 @@ def _first(place: Place, name: str, sketch: str) -> tuple[list[Key], Bytes]:
     """The first rows that stand for themselves, and uint8 (n, 256), their sketches."""
     keys: list[Key] = []
     found = [np.empty((0, BINS), dtype=np.uint8)]
-    for line in place.lines:
+    for line in place.lines():
         for rows, made in _of_shard(place, line, name, sketch):
             keys += [(line.name, int(row)) for row in rows]
             found.append(made)

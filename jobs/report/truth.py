@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.store.manifest import read_ledger
-from poolsieve.dataflow.store.shard_lines import read_shards
+from poolsieve.dataflow.store.shard_lines import shard_lines
 from poolsieve.dataflow.store.summary import Facts
 from poolsieve.scoring_models.base.errors import PlanError
 
@@ -97,7 +97,7 @@ def _stages(facts: Facts) -> dict[str, set[str] | None]:
 
 
 def _ledger(out: str, decision: str) -> Iterator[tuple[pa.ChunkedArray, Mask, pa.ChunkedArray]]:
-    for line in read_shards(out, decision):
+    for line in shard_lines(out, decision):
         table = read_ledger(out, decision, line, ["uid", "keep", "reason"]).combine_chunks()
         keep = np.asarray(table.column("keep").to_numpy(), dtype=bool)
         yield table.column("uid"), keep, table.column("reason")
