@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -14,6 +14,9 @@ from poolsieve.dataflow.store.job import Job
 Given = Sequence[Item] | Sequence[Listed]
 """Items in the pool's order, or the files that list them."""
 
+Inside = Callable[[Sequence[int], Job], Iterable[Any]]
+"""What stands in a file of the list."""
+
 
 def given_of(job: Job, shards: Shards, least: int = LISTED) -> Given:
     """The items of a pool; from `least` shards on files that list them, which are written here."""
@@ -22,29 +25,23 @@ def given_of(job: Job, shards: Shards, least: int = LISTED) -> Given:
 
 def items(pipeline: beam.Pipeline, given: Given, job: Job, name: str, spread: str) -> Any:
     """All items, spread over the workers by steps of these names."""
-    made = pipeline | name >> beam.Create(_plain(given), reshuffle=False)
-    if _in_files(given):
-        made = made | f"{name}/Items" >> beam.FlatMap(_items, job=job)
-    return made | spread >> beam.Reshuffle()
+    return _begun(pipeline, given, given, _items, job, name, spread)
 
 
 def numbered(pipeline: beam.Pipeline, given: Given, job: Job, name: str, spread: str) -> Any:
     """The same, each with its number in the pool's order."""
-    if _in_files(given):
-        made = pipeline | name >> beam.Create(_plain(given), reshuffle=False)
-        made = made | f"{name}/Items" >> beam.FlatMap(items_in, job=job)
-    else:
-        made = pipeline | name >> beam.Create(list(enumerate(given)), reshuffle=False)
+    return _begun(pipeline, given, list(enumerate(given)), items_in, job, name, spread)
+
+
+def _begun(
+    pipeline: beam.Pipeline, given: Given, plain: Sequence[Any], inside: Inside, job: Job, name: str, spread: str
+) -> Any:
+    in_files = bool(given) and isinstance(given[0], Listed)
+    # Beam's coders write tuples without pickling, but not their subclasses.
+    made = pipeline | name >> beam.Create([tuple(one) for one in given] if in_files else plain, reshuffle=False)
+    if in_files:
+        made = made | f"{name}/Items" >> beam.FlatMap(inside, job=job)
     return made | spread >> beam.Reshuffle()
-
-
-def _in_files(given: Given) -> bool:
-    return isinstance(given[0], Listed) if given else False
-
-
-def _plain(given: Given) -> list[tuple[Any, ...]]:
-    """Beam's coders write tuples without pickling, but not their subclasses."""
-    return list(map(tuple, given))
 
 
 def _items(file: Sequence[int], job: Job) -> Iterator[Item]:

@@ -219,9 +219,7 @@ class _Sized:
         memory, machine = self.machine.memory, self.machine
         larger = "larger shards; a submitting machine with more memory"
         made = [
-            self._limit(
-                "job request", self.request, rows, REQUEST_BYTES, "larger shards, so that there are fewer items"
-            ),
+            self._limit("job request", self.request, rows, REQUEST_BYTES, "larger shards"),
             self._limit("driver memory", self.driver, rows, memory, larger),
             self._limit("file names in a worker's memory", self.worker, rows, memory, "larger shards"),
             *([self._limit(WHOLE, self.gathered, rows, memory, FEWER)] if self.growth.gathered else []),
