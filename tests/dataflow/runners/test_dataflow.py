@@ -138,6 +138,12 @@ def test_what_cannot_work_is_refused_before_anything_starts(flags: list[str], sa
         Engine("dataflow", flags=flags)
 
 
+def test_less_than_one_worker_is_refused_for_every_runner() -> None:
+    for runner in RUNNERS:
+        with pytest.raises(PlanError, match="workers=0: a number of at least one worker"):
+            Engine(runner, workers=0, flags=FLAGS)
+
+
 @pytest.mark.skipif(importlib.util.find_spec("gcsfs") is not None, reason="poolsieve[gcp] is installed here")
 def test_without_googles_clients_their_extra_is_named() -> None:
     with pytest.raises(PlanError, match=r"pip install 'poolsieve\[gcp\]'"):
