@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -126,17 +126,22 @@ def rounds_give_the_local_bytes(runner: str, folder: Path) -> None:
 
 @dataclass
 class Work:
-    """A pool, a recipe that waits to be let go, and runs of it as a user starts them."""
+    """A pool, a recipe that waits to be let go, and runs of it as a user starts them.
+
+    `before` is what their command lines begin with, for runs that are to start elsewhere.
+    """
 
     folder: Path
     started: list[subprocess.Popen[str]] = field(default_factory=list)
+    before: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         write_pool(self.folder / "pool", sizes=(60, 50, 40, 30))
         (self.folder / "recipe.py").write_text(RECIPE.format(folder=self.folder))
 
     def start(self, out: str, runner: str, *flags: str, cuts: int = 1) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "poolsieve.jobs.cli", "run", "recipe.py", "--out", out, "--runner", runner]
+        ours = [sys.executable, "-m", "poolsieve.jobs.cli", "run", "recipe.py", "--out", out, "--runner", runner]
+        command = [*self.before, *ours]
         settings = ["-p", "pool=pool/*.parquet", "-p", f"cuts={cuts}", "--no-samples"]
         process = forked.Popen(
             [*command, *settings, "--", *flags],

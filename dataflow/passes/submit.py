@@ -10,6 +10,7 @@ from collections.abc import Callable
 from poolsieve.dataflow import fs, leases, progress
 from poolsieve.dataflow.decisions.facts import facts_of
 from poolsieve.dataflow.passes import again
+from poolsieve.dataflow.passes.artefacts.registered import has_kind
 from poolsieve.dataflow.passes.needs import needs_of
 from poolsieve.dataflow.passes.plan import Plan
 from poolsieve.dataflow.passes.splitting import split_by_workers, split_here
@@ -143,7 +144,7 @@ class _Signs:
 def _make_artefact(job: Job, step: ScoreStep, engine: Engine) -> None:
     from poolsieve.dataflow.passes.artefacts import making
 
-    if making.has_kind(step.scorer):
+    if has_kind(step.scorer):
         making.make(job, step, engine)
     else:
         build(step.scorer, Pins.of(job.pins))

@@ -1,4 +1,4 @@
-"""Google Cloud Dataflow: a small configuration in, Beam's flags and resource hints out. No connection is opened here.
+"""Google Cloud Dataflow: a small configuration in, Beam's flags and resource hints out. A plan opens no connection.
 
 The steps that score with a model get machines of their own ("right fitting"); all others, and the counting and
 deciding after them, run on plain ones. Shard records alone cross between them. Source of the flags and of what does not
@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from poolsieve.dataflow import fs
 from poolsieve.dataflow.runners import given
 from poolsieve.dataflow.runners.base import Setting
 from poolsieve.dataflow.runners.failures import new_log
@@ -138,6 +139,8 @@ class DataflowRunner:
     @contextlib.contextmanager
     def opened(self, setting: Setting) -> Iterator[Place]:
         """Google's service; nobody waits for a job that a Flex Template's launcher only writes down."""
+        for name in ("--temp_location", "--staging_location"):
+            _check_there(setting.flags, name)
         if flag_value(setting.flags, "--template_location"):
             yield Unwaited()
             return
@@ -153,17 +156,7 @@ class DataflowRunner:
                     f"--runner dataflow: its machines can't reach {place}; OUT and the pool must be on a storage that "
                     "they can, as gs://my-bucket/out"
                 )
-        asked = Dataflow.of(setting)
-        must = [name for need in needs.steps for name in need.must_gpu]
-        if must and not (asked.accelerator or asked.everywhere):
-            raise PlanError(
-                f"{', '.join(must)} name a GPU as their device, and Dataflow's machines have none: add {ACCELERATOR}="
-                "nvidia-l4 after --, or give the scorers device='auto'"
-            )
-        if asked.accelerator and not any(need.takes_gpu for need in needs.steps):
-            raise PlanError(
-                f"{ACCELERATOR}={asked.accelerator}: no scorer of this recipe would use a GPU: leave it out"
-            )
+        _check_gpus(Dataflow.of(setting), needs)
 
     def fit(self, setting: Setting, need: Need) -> StepFit:
         """The step's hints, and what they come to."""
@@ -217,6 +210,49 @@ def _check_bucket(flags: Sequence[str], name: str) -> None:
     folder = flag_value(flags, name)
     if folder is not None and not _BUCKET.fullmatch(folder):
         raise PlanError(f"{name}={folder}: a folder in a bucket is wanted, as gs://my-bucket/tmp")
+
+
+def _check_gpus(asked: Dataflow, needs: Needs) -> None:
+    """As many GPUs as scorers name, and none that nobody would use.
+
+    Raises:
+        PlanError: naming the scorers or the flag.
+    """
+    must = [name for need in needs.steps for name in need.must_gpu]
+    if must and not (asked.accelerator or asked.everywhere):
+        raise PlanError(
+            f"{', '.join(must)} name a GPU as their device, and Dataflow's machines have none: add {ACCELERATOR}="
+            "nvidia-l4 after --, or give the scorers device='auto'"
+        )
+    if asked.accelerator and not any(need.takes_gpu for need in needs.steps):
+        raise PlanError(f"{ACCELERATOR}={asked.accelerator}: no scorer of this recipe would use a GPU: leave it out")
+    most = max((need.gpus for need in needs.steps), default=0)
+    if asked.accelerator and most > asked.count:
+        raise PlanError(
+            f"{ACCELERATOR}={asked.accelerator}:{asked.count} is too few GPUs for scorers that name cuda:{most - 1}: "
+            f"write {ACCELERATOR}={asked.accelerator}:{most}, or device='cuda'"
+        )
+
+
+def _check_there(flags: Sequence[str], name: str) -> None:
+    """Refuses a bucket that is not there: Beam's client would try it for hours, and say nothing.
+
+    One that this process may not look at is the job's to tell: it may go by another account.
+
+    Raises:
+        PlanError: naming it.
+    """
+    folder = flag_value(flags, name) or ""
+    bucket = "/".join(folder.split("/")[:3])
+    if not bucket:
+        return
+    system, path = fs.connect(bucket)
+    try:
+        system.info(path)
+    except FileNotFoundError as error:
+        raise PlanError(f"{name}={folder}: there is no bucket {bucket}: make it, or name another") from error
+    except Exception:  # noqa: BLE001  (each client of Google's has its own; the job will say it)
+        return
 
 
 def _check_together(asked: Dataflow, flags: Sequence[str]) -> None:

@@ -60,6 +60,8 @@ class Engine:
     def __post_init__(self) -> None:
         if self.runner not in RUNNERS:
             raise unknown_name(f"there is no runner {self.runner!r}", self.runner, RUNNERS)
+        if type(self.workers) is not int or self.workers < 1:
+            raise PlanError(f"workers={self.workers!r}: a number of at least one worker is needed")
         if not isinstance(self.flags, (list, tuple)) or not all(isinstance(one, str) for one in self.flags):
             raise PlanError(f"beam_flags={self.flags!r}: give a list of texts, as ['--job_endpoint=localhost:8099']")
         if self.flags and not self.flags[0].startswith("-"):

@@ -11,7 +11,6 @@ from typing import Any
 from poolsieve.dataflow import progress
 from poolsieve.dataflow.runners.base import Setting, quiet_threads
 from poolsieve.dataflow.runners.place import Place
-from poolsieve.scoring_models.base.errors import PlanError
 
 
 class LocalRunner:
@@ -21,9 +20,7 @@ class LocalRunner:
     about = "this machine, with --workers threads, or processes where scorers hold Python's lock"
 
     def check(self, setting: Setting) -> None:
-        """At least one worker."""
-        if type(setting.workers) is not int or setting.workers < 1:
-            raise PlanError(f"workers={setting.workers!r}: a number of at least one worker is needed")
+        """Nothing that could be missing here."""
 
     def flags(self, setting: Setting) -> list[str]:
         """Beam's flags for so many threads or processes."""

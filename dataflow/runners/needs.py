@@ -33,6 +33,7 @@ class Need:
         must_gpu: those of them that name a GPU as their device.
         may_gpu: those that take one where there is one.
         memory_mb: of one loaded copy of each model, in megabytes, as the scorers declare it.
+        gpus: that a machine must have, for the devices that they name (`cuda:1`: two).
     """
 
     step: str
@@ -40,6 +41,7 @@ class Need:
     must_gpu: tuple[str, ...] = ()
     may_gpu: tuple[str, ...] = ()
     memory_mb: int = 0
+    gpus: int = 0
 
     @property
     def takes_gpu(self) -> bool:

@@ -89,6 +89,20 @@ def parsed_parameters(given: Sequence[str]) -> dict[str, str]:
     return made
 
 
+def part_option(command: Command) -> Command:
+    """Which parts of the pool; click would take the last of several and say nothing of the others."""
+    text = "Score part I of 0 to N-1 (3,17-19/100: several) and decide nothing; `finish` does. slurm: this task's."
+    return click.option("--part", metavar="I/N", multiple=True, callback=_one_part, help=text)(command)
+
+
+def _one_part(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> str | None:
+    from poolsieve.scoring_models.base.errors import PlanError
+
+    if len(value) > 1:
+        raise PlanError("--part is given twice: write several parts as one, as --part 3,17-19/100")
+    return value[0] if value else None
+
+
 def trust_option(command: Command) -> Command:
     """Whether code that OUT holds may be run."""
     text = "Run the recipe text that OUT holds, whatever its file on this machine says. It is code: do you trust OUT?"

@@ -9,6 +9,7 @@ import click
 from poolsieve.jobs.commands.options import (
     models_option,
     parsed_parameters,
+    part_option,
     recipe_options,
     report_options,
     runner_options,
@@ -32,11 +33,7 @@ if TYPE_CHECKING:
     "--devices", metavar="0,1|all", help="GPUs of this machine: a copy of each model on each. Default: the first."
 )
 @models_option
-@click.option(
-    "--part",
-    metavar="I/N",
-    help="Score part I of 0 to N-1 (3,17-19/100: several) and decide nothing; `finish` does. slurm: this task's.",
-)
+@part_option
 @report_options
 def run(
     recipe: str,

@@ -112,6 +112,10 @@ def _stdout(*arguments: str | Path) -> str:
         (("run", "{recipe}", "--out", "o", "-p", "pool={pool}", "--runner", "spork"), "'spork' is not one of"),
         (("run", "{recipe}", "--out", "o", "-p", "pool={pool}", "-p", "fraction=15"), "fraction=0.15"),
         (("run", "{recipe}", "--out", "o", "-p", "pool={pool}", "--cuts", "no.json"), "no cuts file"),
+        (
+            ("run", "{recipe}", "--out", "o", "-p", "pool={pool}", "--part", "0/2", "--part", "1/2"),
+            "--part is given twice",
+        ),
         (("decide", "--out", "nothing"), "no manifest.json"),
         (("export", "nothing"), "no manifest.json"),
         (("prune", "nothing", "--yes"), "no manifest.json"),

@@ -21,9 +21,7 @@ from apache_beam.pvalue import AsList, TaggedOutput
 
 from poolsieve.dataflow import progress
 from poolsieve.dataflow.passes.artefacts.kinds import Good, Kind, place_bits
-from poolsieve.dataflow.passes.artefacts.lines import Lines
-from poolsieve.dataflow.passes.artefacts.repeats import Repeats
-from poolsieve.dataflow.passes.artefacts.sums import Sums
+from poolsieve.dataflow.passes.artefacts.registered import kind_of
 from poolsieve.dataflow.pools.files import PoolFiles
 from poolsieve.dataflow.pools.hub_commits import Pins
 from poolsieve.dataflow.pools.shards import Batch, Shard
@@ -32,8 +30,6 @@ from poolsieve.dataflow.runners.engine import Engine
 from poolsieve.dataflow.store.artefacts import Part, own_pools, role_of, write_part, write_parts
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.tables import write_table
-
-KINDS: tuple[type[Kind], ...] = (Repeats, Sums, Lines)
 
 _UNREADABLE = "unreadable"
 
@@ -65,16 +61,6 @@ class Making(NamedTuple):
         """How it is made."""
         scorer = self.scorer
         return kind_of(scorer)(scorer, self.bits)
-
-
-def has_kind(scorer: Any) -> bool:
-    """Whether a job makes the artefact of a scorer; others are built in one place."""
-    return any(hasattr(scorer, kind.asked) for kind in KINDS)
-
-
-def kind_of(scorer: Any) -> type[Kind]:
-    """The kind of a scorer's artefact."""
-    return next(kind for kind in KINDS if hasattr(scorer, kind.asked))
 
 
 def make(job: Job, step: ScoreStep, engine: Engine) -> None:

@@ -8,12 +8,14 @@ import os
 import re
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+from poolsieve.dataflow import Pool
 from poolsieve.dataflow.passes.needs import needs_of
 from poolsieve.dataflow.passes.plan import Plan, prepare
 from poolsieve.dataflow.recipes.source import RecipeSource
@@ -21,9 +23,11 @@ from poolsieve.dataflow.runners.base import Setting
 from poolsieve.dataflow.runners.dataflow import Dataflow, DataflowRunner
 from poolsieve.dataflow.runners.engine import RUNNERS, Engine
 from poolsieve.dataflow.runners.needs import Need, Needs, flag_value, flag_values
+from poolsieve.filters import dedup
 from poolsieve.jobs.cli import main
 from poolsieve.scoring_models.base.errors import PlanError
 from tests.cluster import job_service_alone
+from tests.conftest import run
 
 GOLDEN = Path(__file__).with_name("dataflow_job.json")
 IMAGE = "--sdk_container_image=us-docker.pkg.dev/my-project/images/poolsieve:1"
@@ -134,6 +138,12 @@ def test_what_cannot_work_is_refused_before_anything_starts(flags: list[str], sa
         Engine("dataflow", flags=flags)
 
 
+def test_less_than_one_worker_is_refused_for_every_runner() -> None:
+    for runner in RUNNERS:
+        with pytest.raises(PlanError, match="workers=0: a number of at least one worker"):
+            Engine(runner, workers=0, flags=FLAGS)
+
+
 @pytest.mark.skipif(importlib.util.find_spec("gcsfs") is not None, reason="poolsieve[gcp] is installed here")
 def test_without_googles_clients_their_extra_is_named() -> None:
     with pytest.raises(PlanError, match=r"pip install 'poolsieve\[gcp\]'"):
@@ -151,6 +161,10 @@ def test_jobs_that_its_machines_could_not_run_are_refused_with_the_reason() -> N
     with pytest.raises(PlanError, match="no scorer of this recipe would use a GPU"):
         gpu.check_needs(Needs(steps=(PLAIN,), places=PLACES))
     gpu.check_needs(Needs(steps=(MUST, PLAIN), places=PLACES))
+    second = Needs(steps=(PLAIN, replace(MUST, gpus=2)), places=PLACES)
+    with pytest.raises(PlanError, match=r"nvidia-l4:1 is too few GPUs .* cuda:1: write --accelerator=nvidia-l4:2"):
+        gpu.check_needs(second)
+    Engine("dataflow", flags=[*FLAGS, "--accelerator=nvidia-l4:2"]).check_needs(second)
     plain.check_needs(Needs(steps=(MODEL,), places=PLACES))
     everywhere = [*FLAGS, "--dataflow_service_options=worker_accelerator=type:nvidia-l4;count:1"]
     Engine("dataflow", flags=everywhere).check_needs(Needs(steps=(MUST,), places=PLACES))
@@ -184,11 +198,34 @@ def test_what_scorers_declare_is_what_passes_need(plan: Plan) -> None:
         ("Pass1", ("model",), ("model",), 2500),
         ("Pass2", (), (), 0),
     ]
-    assert needs.places == (plan.job.out, *plan.job.pool.all_urls)
+    assert needs.places == (plan.job.out, *plan.job.pool.all_urls) and needs.steps[0].gpus == 0
     assert needs_of(plan.job, score=False).steps == (), "a decision loads no model"
     there = Engine("dataflow", flags=[*FLAGS, *GPU]).describe(Needs(steps=needs.steps, places=PLACES))
     assert there.flags[-2:] == tuple(GPU) and "--experiments=no_use_multiple_sdk_containers" in there.flags
     assert [step.note for step in there.steps] == ["5 GB and a GPU for model", "no model: the plain machines"]
+
+
+def test_a_scorers_second_gpu_is_one_that_machines_must_have(
+    pool: Path, tmp_path: Path, recipe_file: Callable[..., RecipeSource]
+) -> None:
+    for device, gpus in {"cpu": 0, "auto": 0, "cuda": 1, "cuda:0": 1, "cuda:3": 4}.items():
+        made = prepare(recipe_file(RECIPE, pool=f"{pool}/*.parquet", device=device), str(tmp_path / "out"))
+        assert needs_of(made.job).steps[0].gpus == gpus
+
+
+def test_pools_that_workers_read_first_are_places_until_their_file_is_made(
+    pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other").symlink_to(pool)
+    mine = Pool.parquet(f"{pool}/*.parquet", uid="uid", text="text")
+    recipe = mine | dedup.exact(against=Pool.parquet("other/*.parquet", text="text"))
+    made = prepare(recipe, str(tmp_path / "out"))
+    assert needs_of(made.job).places == (made.job.out, *made.job.pool.all_urls, f"{tmp_path}/other/*.parquet")
+    assert needs_of(made.job, score=False).places == (made.job.out,)
+    run(recipe, tmp_path / "out")
+    made = prepare(recipe, str(tmp_path / "out"))
+    assert needs_of(made.job).places == (made.job.out, *made.job.pool.all_urls)
 
 
 def test_a_plan_shows_the_runner_its_flags_and_what_machines_must_have(

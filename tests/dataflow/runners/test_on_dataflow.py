@@ -135,6 +135,18 @@ def test_what_the_service_says_of_a_failure_is_one_line(client: Client, service:
     assert "MemoryError: no room (in the step Pass1/Score" in line and "the whole trace is in " in line
 
 
+@pytest.mark.parametrize("flag", ["--temp_location", "--staging_location"])
+def test_a_bucket_that_is_not_there_is_refused_before_the_job(
+    client: Client, service: DataflowService, flag: str
+) -> None:
+    """Beam's client would try to write there for hours."""
+    process = client.run("--runner", "dataflow", "--", *client.flags(service), f"{flag}=gs://no-such-bucket/tmp")
+    assert process.wait(LIMIT) == 2
+    (line,) = client.said()
+    assert f"{flag}=gs://no-such-bucket/tmp: there is no bucket gs://no-such-bucket" in line
+    assert not service.jobs
+
+
 def test_a_run_is_carried_out_and_decided(client: Client, service: DataflowService, local: dict[str, str]) -> None:
     service.carry_out = carry_out_here
     assert client.run("--runner", "dataflow", "--", *client.flags(service)).wait(LIMIT) == 0, client.said()
