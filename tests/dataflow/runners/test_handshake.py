@@ -21,7 +21,6 @@ from poolsieve.dataflow.runners.preflight import check_pool
 from poolsieve.scoring_models.base.errors import PlanError
 from tests.cluster import free_port, job_service_alone, wait_for
 
-
 HERE = Path(sys.executable).parent
 
 
