@@ -97,6 +97,11 @@ def known_in(text: str) -> BaseException | None:
     return _ours(text) or _known(text)
 
 
+def lacking_in(text: str) -> BaseException | None:
+    """The same, of what a worker has not, however often it is tried."""
+    return _packages(text)
+
+
 def _ours(text: str) -> BaseException | None:
     lines = _OURS.findall(text)
     return PoolsieveError(lines[-1].partition(_RUNNING)[0].strip()) if lines else None

@@ -20,6 +20,7 @@ from poolsieve.dataflow.runners.preflight import (
     check_minor,
     check_pool,
     engine_in,
+    flink_on_one_machine,
     flink_overview,
     pool_here,
 )
@@ -173,7 +174,7 @@ def check_flink(config: FlinkConfig, parallelism: str = "") -> None:
         if not config.home:
             check_jar(config.jar, "flink")
     if config.pool_here:
-        check_pool(config.pool_here)
+        check_pool(config.pool_here, flink_on_one_machine(config.rest) if config.rest else 1)
 
 
 def check_slots(parallelism: str, slots: int) -> None:

@@ -126,9 +126,22 @@ def cancel_dataflow(job: str, flags: list[str]) -> None:
 
 def cancel_flink(url: str, name: str) -> None:
     """Cancels what Flink runs under a name: a job server that ends leaves its job to go on there."""
-    for job in (get_json(f"{url}/jobs/overview") or {}).get("jobs", []):
-        if str(job.get("name", "")).startswith(name) and job.get("state") not in ("FINISHED", "FAILED", "CANCELED"):
+    for job in flink_jobs(url, name):
+        if job.get("state") not in ("FINISHED", "FAILED", "CANCELED"):
             get_json(f"{url}/jobs/{job['jid']}?mode=cancel", method="PATCH")
+
+
+def flink_jobs(url: str, name: str) -> list[dict[str, Any]]:
+    """What Flink says of the jobs of that name; nothing if it does not answer."""
+    jobs = (get_json(f"{url}/jobs/overview") or {}).get("jobs", [])
+    return [job for job in jobs if str(job.get("name", "")).startswith(name)]
+
+
+def flink_failures(url: str, name: str) -> str:
+    """The traces of what made Flink begin the jobs of that name anew, which it tells nobody who does not ask."""
+    said = [get_json(f"{url}/jobs/{job['jid']}/exceptions") or {} for job in flink_jobs(url, name)]
+    entries = [one for each in said for one in each.get("exceptionHistory", {}).get("entries", [])]
+    return "\n".join(str(one.get("stacktrace", "")) for one in entries)
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from poolsieve.dataflow import progress
-from poolsieve.dataflow.runners.clusters.state import gone
-from poolsieve.dataflow.runners.failures import known_in, told
-from poolsieve.dataflow.runners.guard import Guard, cancel_flink
+from poolsieve.dataflow.runners.clusters.state import gone, hopeless
+from poolsieve.dataflow.runners.failures import cause_in, known_in, lacking_in, told
+from poolsieve.dataflow.runners.guard import Guard, cancel_flink, flink_failures
 from poolsieve.dataflow.runners.worker_pool import ask
 from poolsieve.scoring_models.base.errors import PoolsieveError
 
@@ -128,18 +128,30 @@ class Elsewhere(Place):
         moved = looked = time.monotonic()
         while not job.done.wait(_LOOK):
             progress.check()
-            if math.isfinite(self.start_seconds) and time.monotonic() - looked > min(_LOOK_AGAIN, self.start_seconds):
+            if time.monotonic() - looked > min(_LOOK_AGAIN, self.start_seconds):
                 looked = time.monotonic()
-                moved = looked if moves() else moved
+                self._check_hope()
+                moved = looked if not math.isfinite(self.start_seconds) or moves() else moved
                 if looked - moved > self.start_seconds:
                     raise self._nothing_moves()
+
+    def _check_hope(self) -> None:
+        """Raises what an engine that begins a job anew again and again would tell late, or never."""
+        if why := hopeless(self.cluster) if self.cluster else "":
+            raise PoolsieveError(why)
+        traces = flink_failures(self.flink, self.name) if self.flink else ""
+        if lacking_in(traces):
+            raise told([traces], what=f"the job on {self.what}")
 
     def _name(self, job: Submitted) -> None:
         self.guard.watch(endpoint=self.endpoint, job=str(job.id))
 
     def _nothing_moves(self) -> PoolsieveError:
         why = (
-            known_in(_tail(self.guard.log)) or "it may have no free place, or not reach the worker pool or this machine"
+            known_in(_tail(self.guard.log))
+            or (cause_in(flink_failures(self.flink, self.name)) if self.flink else None)
+            or "it may have no free place, not reach the worker pool or this machine, or have executors that share "
+            "a worker pool of Beam's own"
         )
         return PoolsieveError(
             f"no worker at work and nothing done for {self.start_seconds:.0f} s on {self.what}: {why}; "

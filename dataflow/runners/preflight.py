@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import zipfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -34,19 +35,38 @@ def pool_here(address: str, engine: str, *, ours: bool = False) -> str:
     return address if is_loopback(address) and (alone or (there and is_loopback(there))) else ""
 
 
-def check_pool(address: str) -> None:
+def check_pool(address: str, executors: int = 1) -> None:
     """Asks a pool on this machine; one elsewhere is reached by executors, which pass our versions on.
 
+    Args:
+        address: of the pool.
+        executors: of one machine, which would share it, as far as is known.
+
     Raises:
-        PlanError: if nothing answers, or has other versions.
+        PlanError: if nothing answers, or has other versions; if a pool of Beam's has workers without our package, or
+            would be shared.
     """
     check_listens(address, "a worker pool", "start one with `poolsieve pool`")
     said = ask(address)
     if said is None:
         raise PlanError(f"what listens at {address} is no worker pool: start one with `poolsieve pool`")
+    if not said.versions:
+        _check_beams_pool(address, executors)
     wrong = differences(versions(), said.versions, "worker pool")
     if wrong:
         raise PlanError(f"the worker pool at {address} has other versions: {wrong}. Install the same on both sides")
+
+
+def _check_beams_pool(address: str, executors: int) -> None:
+    if executors > 1:
+        raise PlanError(
+            f"the worker pool at {address} is Beam's own, which loses workers where {executors} executors of a machine "
+            "share it: start `poolsieve pool` there instead"
+        )
+    import_beam()
+    from poolsieve.dataflow.runners.handshake import greet
+
+    greet(address)
 
 
 def check_flags(flags: Sequence[str]) -> None:
@@ -173,6 +193,13 @@ def check_minor(what: str, jar: str, cluster: str) -> None:
         raise PlanError(
             f"the job server's jar is for {what} {jar}, and the cluster has {what} {cluster}: take the jar for that"
         )
+
+
+def flink_on_one_machine(url: str) -> int:
+    """The most task managers of a Flink cluster that are on one machine; 1 if it does not say."""
+    said = get_json(f"{url}/taskmanagers") or {}
+    paths = [str(one.get("path", "")) for one in said.get("taskmanagers", [])]  # pekko.tcp://flink@HOST:PORT/...
+    return max(Counter(path.partition("@")[2].rpartition(":")[0] for path in paths).values(), default=1)
 
 
 def flink_overview(url: str) -> tuple[int, int, str]:

@@ -55,6 +55,7 @@ class SparkConfig:
         endpoint: of a job server that the user has; none is started then.
         version, scala: of the cluster's Spark, and of its Scala; "" if not known.
         memory: of an executor; "" for Spark's default.
+        workers: executors of this machine; 0 if not known.
         ours: it is the cluster of this machine.
     """
 
@@ -66,6 +67,7 @@ class SparkConfig:
     version: str = ""
     scala: str = ""
     memory: str = ""
+    workers: int = 0
     ours: bool = False
 
     @classmethod
@@ -84,6 +86,7 @@ class SparkConfig:
             version=here.versions.get("spark", ""),
             scala=here.versions.get("scala", ""),
             memory="768m",
+            workers=here.workers,
             ours=True,
         )
 
@@ -187,7 +190,7 @@ def check_spark(config: SparkConfig) -> None:
         if not config.home:
             check_jar(config.jar, "spark")
     if config.pool_here:
-        check_pool(config.pool_here)
+        check_pool(config.pool_here, max(config.workers, 1))
 
 
 def alive_workers(web: str, master: str) -> int | None:

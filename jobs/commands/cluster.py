@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from poolsieve.dataflow.runners.clusters.state import Cluster
 
 KINDS = ("spark", "flink", "prism")
 
@@ -86,11 +89,18 @@ def status(as_json: bool) -> None:
     if not found:
         click.echo("there is no cluster")
     for one in found:
-        click.echo(f"{one.kind:8} {one.master}, pool {one.pool}" + (f", page {one.web}" if one.web else ""))
-        click.echo(f"         {', '.join(f'{name} {number}' for name, number in one.versions.items())}")
+        _say_where(one)
         for process in one.processes:
             state = "runs" if process.alive else "HAS ENDED"
             click.echo(f"         {process.name} {state}, process {process.pid}, {process.log}")
+
+
+def _say_where(one: Cluster) -> None:
+    if one.rising:
+        click.echo(f"{one.kind:8} is not up yet")
+        return
+    click.echo(f"{one.kind:8} {one.master}, pool {one.pool}" + (f", page {one.web}" if one.web else ""))
+    click.echo(f"         {', '.join(f'{name} {number}' for name, number in one.versions.items())}")
 
 
 def _say(text: str) -> None:

@@ -26,16 +26,19 @@ class Rising:
     Attributes:
         folder: of its logs and working files.
         say: is told each step.
+        note: is given the processes after each one that was started: they outlive an `up` that is killed.
     """
 
     folder: Path
     say: Say
+    note: Callable[[Sequence[Process]], None]
     processes: list[Process] = field(default_factory=list)
 
     def start(self, name: str, command: Sequence[str], env: Mapping[str, str] | None = None) -> Process:
         """One more process."""
         made = start(name, command, self.folder, env)
         self.processes.append(made)
+        self.note(self.processes)
         self.say(f"{name}: process {made.pid}, {made.log}")
         return made
 

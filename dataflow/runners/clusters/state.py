@@ -22,6 +22,7 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
         pool: address of its pool of Python workers.
         workers: shards at a time.
         processes: in the order in which they were started.
+        rising: not all of it is up: `up` is at work, or was killed in the middle.
         jar: of the job server that each run starts; "" for Prism.
         home: folder of the engine, whose jars the job server needs; "" for Prism.
         web: URL of the engine's own page; "" if it has none.
@@ -37,10 +38,17 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     home: str = ""
     web: str = ""
     versions: dict[str, str] = {}
+    rising: bool = False
 
     def dead(self) -> list[Process]:
         """Processes that have ended by themselves."""
         return [one for one in self.processes if not one.alive]
+
+    @property
+    def is_useless(self) -> bool:
+        """Whether nothing of a sort is left, as the pool, or every task manager: no job comes to its end here."""
+        sorts = {one.name.rstrip("-0123456789") for one in self.processes}
+        return sorts != {one.name.rstrip("-0123456789") for one in self.processes if one.alive}
 
 
 def clusters_folder() -> Path:
@@ -77,9 +85,14 @@ def running(kind: str) -> Cluster | None:
     """The cluster of this machine, or None.
 
     Raises:
-        PlanError: if some of its processes have died.
+        PlanError: if some of its processes have died, or not all are up yet.
     """
     found = stored(kind)
+    if found is not None and found.rising:
+        raise PlanError(
+            f"the {kind} cluster of this machine is not up yet; if no `poolsieve cluster up --{kind}` is at work any "
+            f"more, `poolsieve cluster down --{kind}` ends what it has started"
+        )
     if found is not None and found.dead():
         raise PlanError(_lost(found))
     return found
@@ -94,6 +107,12 @@ def gone(kind: str) -> str:
             "and the same command goes on from there"
         )
     return _lost(found) if found.dead() else ""
+
+
+def hopeless(kind: str) -> str:
+    """What to say of a cluster of this machine on which a job would go on for ever; else empty."""
+    found = stored(kind)
+    return gone(kind) if found is None or found.is_useless else ""
 
 
 def _lost(cluster: Cluster) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from poolsieve.dataflow.runners.clusters.artefacts import Say, together
 from poolsieve.dataflow.runners.clusters.base import Kind, Rising
 from poolsieve.dataflow.runners.clusters.flink import FlinkCluster
 from poolsieve.dataflow.runners.clusters.prism import PrismCluster
+from poolsieve.dataflow.runners.clusters.processes import Process
 from poolsieve.dataflow.runners.clusters.spark import SparkCluster
 from poolsieve.dataflow.runners.clusters.state import Cluster, clusters_folder, forget, keep, stored
 from poolsieve.dataflow.runners.engine import Engine
@@ -48,7 +49,7 @@ def up(kind: str, workers: int, say: Say, *, probe: bool = True) -> Cluster:
         if found is not None and len(found.dead()) < len(found.processes):
             raise PlanError(f"there is a {kind} cluster already: `poolsieve cluster down --{kind}` ends it")
         KINDS[kind].fetch(say)
-        rising = Rising(_fresh(kind), say)
+        rising = Rising(_fresh(kind), say, functools.partial(_note, kind, workers))
         try:
             made = KINDS[kind].start(rising, workers)
             keep(made)
@@ -90,6 +91,11 @@ def down(kind: str, say: Say) -> bool:
 def status() -> list[Cluster]:
     """The clusters of this user on this machine, whole or not."""
     return [found for kind in KINDS if (found := stored(kind)) is not None]
+
+
+def _note(kind: str, workers: int, processes: Sequence[Process]) -> None:
+    """What `down` ends if this process is killed before all is up."""
+    keep(Cluster(kind=kind, master="", pool="", workers=workers, processes=tuple(processes), rising=True))
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from typing import Any
 import grpc
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
+from click.testing import CliRunner
 
 from poolsieve.dataflow.leases import started_at
 from poolsieve.dataflow.runners import given, place
@@ -26,6 +27,7 @@ from poolsieve.dataflow.runners.clusters import state
 from poolsieve.dataflow.runners.clusters.artefacts import on_loopback, together
 from poolsieve.dataflow.runners.clusters.artefacts import run as fetched
 from poolsieve.dataflow.runners.clusters.processes import Process, start
+from poolsieve.dataflow.runners.clusters.up import down, up
 from poolsieve.dataflow.runners.engine import RUNNERS, Engine
 from poolsieve.dataflow.runners.failures import cause_in, told
 from poolsieve.dataflow.runners.flink import FlinkConfig, check_flink, check_slots
@@ -37,6 +39,7 @@ from poolsieve.dataflow.runners.prism import PrismConfig
 from poolsieve.dataflow.runners.spark import SparkConfig, check_spark
 from poolsieve.dataflow.runners.versions import differences, versions
 from poolsieve.dataflow.runners.worker_pool import WorkerPool, ask
+from poolsieve.jobs.cli import main
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 from poolsieve.scoring_models.devices.choice import cores
 from tests.cluster import free_port
@@ -425,6 +428,41 @@ def test_a_cluster_that_lost_a_process_is_not_used(tmp_path: Path) -> None:
         Engine("spark")
     state.forget("spark")
     assert state.running("spark") is None and "was ended in the middle of the job" in state.gone("spark")
+
+
+SLOW_CLUSTER = """
+from poolsieve.dataflow.runners.clusters import up
+
+class Slow:
+    def fetch(self, say):
+        pass
+
+    def start(self, rising, workers):
+        rising.start("first", ["sleep", "600"])
+        rising.until("what never comes", lambda: None)
+
+up.KINDS["prism"] = Slow()
+up.up("prism", 1, print)
+"""
+
+
+def test_what_an_up_that_was_killed_has_started_is_ended_by_down() -> None:
+    coming = subprocess.Popen([sys.executable, "-c", SLOW_CLUSTER], stdout=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: state.stored("prism"), "the first process")
+    finally:
+        coming.kill()
+        coming.wait()
+    found = state.stored("prism")
+    assert found is not None and [one.alive for one in found.processes] == [True]
+    with pytest.raises(PlanError, match=r"prism cluster of this machine is not up yet.*cluster down --prism"):
+        Engine("prism")
+    with pytest.raises(PlanError, match="there is a prism cluster already"):
+        up("prism", 1, print)
+    said = CliRunner().invoke(main, ["cluster", "status"]).stdout
+    assert "prism    is not up yet" in said and "first runs, process" in said
+    assert down("prism", print)
+    assert not found.processes[0].alive and state.stored("prism") is None
 
 
 def test_every_runner_says_what_it_is() -> None:
