@@ -102,6 +102,7 @@ class Elsewhere(Place):
             raise
         if job.error is not None:
             self._cancel(job)  # an engine may go on with other branches of a job that has failed
+            self._check_cluster()  # what broke off without it tells less
             texts = [str(job.error), *job.messages(), _tail(self.guard.log), self._engine_said(said)[1]]
             ended = (gone(self.cluster) if self.cluster else "") or self.guard.ended()
             raise told(texts, what=f"the job on {self.what}", ended=ended)
@@ -137,11 +138,14 @@ class Elsewhere(Place):
 
     def _check_hope(self) -> None:
         """Raises what an engine that begins a job anew again and again would tell late, or never."""
-        if why := hopeless(self.cluster) if self.cluster else "":
-            raise PoolsieveError(why)
+        self._check_cluster()
         traces = flink_failures(self.flink, self.name) if self.flink else ""
         if lacking_in(traces):
             raise told([traces], what=f"the job on {self.what}")
+
+    def _check_cluster(self) -> None:
+        if why := hopeless(self.cluster) if self.cluster else "":
+            raise PoolsieveError(why)
 
     def _name(self, job: Submitted) -> None:
         self.guard.watch(endpoint=self.endpoint, job=str(job.id))

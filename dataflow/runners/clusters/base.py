@@ -31,7 +31,7 @@ class Rising:
 
     folder: Path
     say: Say
-    note: Callable[[Sequence[Process]], None]
+    note: Callable[[Sequence[Process]], None] = lambda _: None
     processes: list[Process] = field(default_factory=list)
 
     def start(self, name: str, command: Sequence[str], env: Mapping[str, str] | None = None) -> Process:

@@ -465,6 +465,23 @@ def test_what_an_up_that_was_killed_has_started_is_ended_by_down() -> None:
     assert not found.processes[0].alive and state.stored("prism") is None
 
 
+def test_a_cluster_that_has_lost_all_of_a_sort_is_hopeless(tmp_path: Path) -> None:
+    names = ("head", "worker-1", "worker-2", "pool")
+    made = {name: start(name, ["sleep", "60"], tmp_path) for name in names}
+    state.keep(state.Cluster(kind="prism", master="m", pool="p", workers=2, processes=tuple(made.values())))
+    try:
+        assert not state.hopeless("prism")
+        made["worker-1"].end()
+        assert not state.hopeless("prism"), "another one is there"
+        made["worker-2"].end()
+        assert "has lost worker-1, worker-2" in state.hopeless("prism")
+        with pytest.raises(PoolsieveError, match="has lost worker-1, worker-2"):
+            place.Elsewhere("Prism", "", Guard(tmp_path / "log"), cluster="prism")._check_hope()
+    finally:
+        down("prism", print)
+    assert "was ended" in state.hopeless("prism")
+
+
 def test_every_runner_says_what_it_is() -> None:
     assert all(runner.about and "\n" not in runner.about for runner in RUNNERS.values())
 
