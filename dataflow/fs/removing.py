@@ -1,0 +1,76 @@
+"""What is removed, and what shows that something can be written."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import tempfile
+import uuid
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from poolsieve.dataflow.fs.places import TEMPORARY, connect, join
+from poolsieve.dataflow.fs.writing import write_bytes
+from poolsieve.dataflow.retries import retrying
+from poolsieve.dataflow.storage_errors import explained
+from poolsieve.scoring_models.base.errors import PlanError
+
+
+def remove(url: str) -> None:
+    """Removes a file or a folder; none there is fine."""
+    system, path = connect(url)
+    with contextlib.suppress(FileNotFoundError):
+        _remove(system, path)
+    system.invalidate_cache()
+
+
+@retrying
+def _remove(system: fsspec.AbstractFileSystem, path: str) -> None:
+    system.rm(path, recursive=True)
+
+
+def remove_leftovers(url: str) -> list[str]:
+    """Removes what interrupted writers left below `url`; returns the paths. Only safe while no run is going on."""
+    system, path = connect(url)
+    left = [name for name in system.find(path) if str(name).rsplit("/", 1)[-1].startswith(TEMPORARY)]
+    for name in left:
+        system.rm_file(name)
+    return [str(name) for name in left]
+
+
+_PROBE = re.compile(rf"/{re.escape(TEMPORARY)}[0-9a-f]+")
+
+
+def check_writable(url: str) -> None:
+    """Refuses a folder that can't be written, before work starts; leaves nothing behind.
+
+    Raises:
+        PlanError: saying why and what to do.
+    """
+    system, path = connect(url)
+    try:
+        if isinstance(system, LocalFileSystem):
+            _try_local(path)
+        else:
+            probe = join(url, f"{TEMPORARY}{uuid.uuid4().hex}")
+            write_bytes(probe, b"poolsieve: can this be written?")
+            remove(probe)
+    except (OSError, ValueError) as error:
+        found = explained(error, url)
+        why = getattr(error, "strerror", None) or error
+        text = str(found) if found else f"nothing can be written to {url}: {why}"
+        raise PlanError(_PROBE.sub("", text)) from error
+
+
+def _try_local(path: str) -> None:
+    """Writes a byte into a file without a name, in the folder or where the folder would be made."""
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    if not os.path.isdir(path):
+        raise NotADirectoryError(errno.ENOTDIR, f"{path} is a file, and a folder is needed")
+    with tempfile.TemporaryFile(dir=path) as file:
+        file.write(b"x")
+        file.flush()
