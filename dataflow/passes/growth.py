@@ -87,7 +87,7 @@ def growth_of(job: Job, shards: Sequence[Shard], found: Summary, in_memory: bool
         bare = replace(job, files=replace(job.files, firsts={}))
         made.per_file = (_request(job, shards[:1]) - _request(bare, shards[:1])) / len(job.files.firsts)
     made.driver = _peak(lambda: _driver(many, lines[0])) / len(many)
-    made.worker = _peak(lambda: _names(many)) / len(many)
+    made.worker = _names(many) / len(many)
     return made
 
 
@@ -227,6 +227,6 @@ def _driver(shards: Sequence[Shard], line: ShardLine) -> object:
     return listing, blocks
 
 
-def _names(shards: Sequence[Shard]) -> object:
-    """What a worker holds of the score files of one scorer."""
-    return FolderListing("", [f"{score_prefix(shard)}-{i:016x}.parquet" for i, shard in enumerate(shards)])
+def _names(shards: Sequence[Shard]) -> int:
+    """Bytes that a worker keeps of the names of the score files of one scorer."""
+    return FolderListing("", (f"{score_prefix(shard)}-{i:016x}.parquet" for i, shard in enumerate(shards))).nbytes

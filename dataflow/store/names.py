@@ -32,6 +32,11 @@ class SortedNames:
     def __len__(self) -> int:
         return len(self._names)
 
+    @property
+    def nbytes(self) -> int:
+        """Of memory."""
+        return int(self._names.nbytes)
+
     def __iter__(self) -> Iterator[str]:
         for first in range(0, len(self), _AT_ONCE):
             yield from (
@@ -73,6 +78,11 @@ class GrowingNames:
             made = SortedNames(itertools.chain(self._packed.pop(), made))
         self._packed.append(made)
         self._new = {}
+
+    @property
+    def nbytes(self) -> int:
+        """Of memory, for those that are packed."""
+        return sum(names.nbytes for names in self._packed)
 
     def starting(self, prefix: str) -> Iterator[str]:
         """Those that begin so: listed ones, and those that were added with this very prefix."""

@@ -70,6 +70,11 @@ class FolderListing:
         """One look at a folder; `readings` are the pool's (`PoolFiles.readings`), of the roles that are scored."""
         return cls(folder, fs.bases(folder), readings)
 
+    @property
+    def nbytes(self) -> int:
+        """Of memory that the names take."""
+        return self._names.nbytes
+
     def prefix(self, shard: Shard) -> str:
         """What the names of a shard's files begin with."""
         return score_prefix(shard, self._readings.get(shard.path.partition("/")[0], "") if self._readings else "")
