@@ -129,17 +129,13 @@ def files(url: str) -> Iterator[tuple[str, Stat]]:
     system.invalidate_cache()
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         for entry in entries(system, path):
-            if entry["type"] == "file" and not (name := _name(entry)).startswith(TEMPORARY):
+            if entry["type"] == "file" and not (name := _base(str(entry["name"]))).startswith(TEMPORARY):
                 yield name, stat_of(entry)
 
 
 def stats(url: str) -> dict[str, Stat]:
     """Name -> `stat` of the same files."""
     return dict(files(url))
-
-
-def _name(entry: Mapping[str, Any]) -> str:
-    return str(entry["name"]).rsplit("/", 1)[-1]
 
 
 def sizes(url: str) -> dict[str, int]:

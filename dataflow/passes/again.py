@@ -7,15 +7,14 @@ be the ones that were there when it was closed: by name, size and tag (ETag or m
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
-import os
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.decisions.decide import decision_of
+from poolsieve.dataflow.pools.packed import hash_of, mark_of
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.layout import decision_folder, derived_folder, ledger_folder, rows_folder
@@ -26,6 +25,7 @@ from poolsieve.dataflow.store.scores import FolderListing, prefix_of
 from poolsieve.dataflow.store.summary import Summary, Work
 from poolsieve.filters.dsl.cuts import Table
 from poolsieve.scoring_models.base.errors import PoolsieveError
+from poolsieve.scoring_models.base.groups import in_groups
 
 DECIDED = ("shards.parquet", "cuts.json", "subset.npy")
 """Files of a decision beside its ledger that no closing writes anew."""
@@ -57,21 +57,12 @@ def _state(folder: str, wanted: Iterable[str], known_by: Callable[[str], str] = 
     Neither names nor files are held: of a name 8 bytes stay, and the files' hashes are added up (Bellare and Micciancio
     1997, "A new paradigm for collision-free hashing").
     """
-    marks, total, n = np.sort(np.fromiter(map(_mark, wanted), np.uint64)), 0, 0
-    files = fs.files(folder)
-    for some in iter(lambda: list(itertools.islice(files, _AT_ONCE)), []):
-        known = np.isin(np.fromiter((_mark(known_by(name)) for name, _ in some), np.uint64), marks)
+    marks, total, n = np.sort(np.fromiter(map(mark_of, wanted), np.uint64)), 0, 0
+    for some in in_groups(fs.files(folder), _AT_ONCE):
+        known = np.isin(np.fromiter((mark_of(known_by(name)) for name, _ in some), np.uint64), marks)
         for name, stat in itertools.compress(some, known):
-            total, n = total + _hash(f"{name}\0{stat}", 16), n + 1
+            total, n = total + hash_of(f"{name}\0{stat}", 16), n + 1
     return f"{n} {total % 2**128:032x}"
-
-
-def _mark(name: str) -> int:
-    return _hash(name, 8)
-
-
-def _hash(text: str, nbytes: int) -> int:
-    return int.from_bytes(hashlib.blake2b(os.fsencode(text), digest_size=nbytes).digest(), "little")
 
 
 def unchanged(job: Job, shards: Sequence[Shard]) -> Summary | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import time
 import tracemalloc
 from collections.abc import Callable, Sequence
@@ -30,6 +29,7 @@ from poolsieve.dataflow.store.shard_lines import ShardLine, lines_in, packed
 from poolsieve.dataflow.store.summary import Summary
 from poolsieve.filters.dsl.top import Ranked
 from poolsieve.scoring_models.base.derived import Extent, Gathered, is_gathered, is_joined
+from poolsieve.scoring_models.base.groups import in_groups
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -223,7 +223,7 @@ def _driver(shards: Sequence[Shard], line: ShardLine) -> object:
     listing = Shards.of(iter(shards)).in_order()
     check_names(listing)
     lines = (msgspec.structs.replace(line, **shard.to_dict(), name=shard.name) for shard in listing)
-    blocks = [packed(some) for some in iter(lambda: list(itertools.islice(lines, MOST_SHARDS)), [])]
+    blocks = [packed(some) for some in in_groups(lines, MOST_SHARDS)]
     return listing, blocks
 
 

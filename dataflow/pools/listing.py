@@ -24,6 +24,7 @@ from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.retries import retrying
 from poolsieve.dataflow.storage_errors import StorageForbidden, explained
 from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.base.groups import in_groups
 
 _FEW = 8
 """Up to this many names of one folder are asked for one by one; for more, the folder is listed."""
@@ -203,9 +204,8 @@ def _links_of_pages(system: Any, piece: str) -> dict[str, Info]:
 
 def _one_by_one(system: Any, pieces: Iterable[str]) -> Iterator[tuple[str, Info | None]]:
     """Each name with its entry; a few are asked for at a time."""
-    left = iter(pieces)
     with ThreadPoolExecutor(_THREADS) as threads:
-        for some in iter(lambda: list(itertools.islice(left, _AT_ONCE)), []):
+        for some in in_groups(pieces, _AT_ONCE):
             yield from zip(some, threads.map(lambda piece: _info(system, piece), some), strict=True)
 
 

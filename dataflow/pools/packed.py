@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import itertools
 import operator
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, overload
 
@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.scoring_models.base.errors import PlanError
+from poolsieve.scoring_models.base.groups import in_groups
 
 SHARD_SCHEMA = pa.schema(
     [  # type: ignore[arg-type]  # pyarrow-stubs: pairs with types of one class alone
@@ -49,9 +50,7 @@ class Shards(Sequence[Shard]):
         """The same shards, in their order; of an iterator no more than a few are objects at a time."""
         if isinstance(shards, Shards):
             return shards
-        left = iter(shards)
-        groups = iter(lambda: list(itertools.islice(left, _AT_ONCE)), [])
-        return cls(pa.Table.from_batches(map(_batch, groups), SHARD_SCHEMA))
+        return cls(pa.Table.from_batches(map(_batch, in_groups(shards, _AT_ONCE)), SHARD_SCHEMA))
 
     @classmethod
     def joined(cls, parts: Iterable[Shards]) -> Shards:
@@ -145,13 +144,13 @@ def check_names(shards: Iterable[Shard]) -> None:
     Raises:
         PlanError: naming the two files.
     """
-    marks = np.fromiter((_mark(shard) for shard in shards), np.uint64)
+    marks = np.fromiter((mark_of(shard.name) for shard in shards), np.uint64)
     values, counts = np.unique(marks, return_counts=True)
     if len(values) == len(marks):
         return
     meeting = set(values[counts > 1].tolist())
     seen: dict[str, Shard] = {}
-    for shard in (shard for shard in shards if _mark(shard) in meeting):
+    for shard in (shard for shard in shards if mark_of(shard.name) in meeting):
         other = seen.setdefault(shard.name, shard)
         if other is not shard:
             raise PlanError(
@@ -160,5 +159,11 @@ def check_names(shards: Iterable[Shard]) -> None:
             )
 
 
-def _mark(shard: Shard) -> int:
-    return int.from_bytes(hashlib.blake2b(shard.name.encode(), digest_size=8).digest(), "little")
+def mark_of(name: str) -> int:
+    """What is kept of one name among very many: 64 bits of its hash."""
+    return hash_of(name, 8)
+
+
+def hash_of(text: str, nbytes: int) -> int:
+    """So many bytes of a text's hash, as a number."""
+    return int.from_bytes(hashlib.blake2b(os.fsencode(text), digest_size=nbytes).digest(), "little")

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from poolsieve.scoring_models.base.groups import in_groups
+
 _AT_ONCE = 8192
 """Names that are texts of Python at a time, before they are packed or after."""
 
@@ -22,10 +24,10 @@ class SortedNames:
     """
 
     def __init__(self, names: Iterable[str]) -> None:
-        left = iter(names)
-        groups = iter(lambda: list(itertools.islice(left, _AT_ONCE)), [])
         # A folder may have strangers, of names that are no UTF-8.
-        packed = [pa.array([os.fsencode(name) for name in group], pa.large_binary()) for group in groups]
+        packed = [
+            pa.array([os.fsencode(name) for name in group], pa.large_binary()) for group in in_groups(names, _AT_ONCE)
+        ]
         found = pa.chunked_array(packed, pa.large_binary())
         self._names = found.take(pc.sort_indices(found)).combine_chunks()
 

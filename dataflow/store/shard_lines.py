@@ -19,6 +19,7 @@ from poolsieve.dataflow.store.layout import shards_url
 from poolsieve.dataflow.store.tables import read_batches, write_tables
 from poolsieve.scoring_models.base.config import list_digest
 from poolsieve.scoring_models.base.errors import PoolsieveError
+from poolsieve.scoring_models.base.groups import in_groups
 from poolsieve.scoring_models.base.work import Count
 
 GROUP = 8192
@@ -124,8 +125,7 @@ def lines_in(blocks: Iterable[Block]) -> Iterator[ShardLine]:
 
 def write_shards(out: str, decision: str, blocks: Iterable[Block], repeats: bool) -> None:
     """Writes a decision's `shards.parquet`; `repeats`: whether rows leave more than once."""
-    schema, lines = shards_schema(repeats), lines_in(blocks)
-    groups = iter(lambda: list(itertools.islice(lines, GROUP)), [])
+    schema, groups = shards_schema(repeats), in_groups(lines_in(blocks), GROUP)
     tables = (pa.Table.from_pylist(msgspec.to_builtins(group), schema=schema) for group in groups)
     write_tables(shards_url(out, decision), schema, tables)
 
