@@ -8,11 +8,12 @@ import os
 import re
 import tempfile
 import uuid
+from collections.abc import Iterator
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from poolsieve.dataflow.fs.places import TEMPORARY, connect, join
+from poolsieve.dataflow.fs.places import TEMPORARY, connect, is_local, join
 from poolsieve.dataflow.fs.writing import write_bytes
 from poolsieve.dataflow.retries import retrying
 from poolsieve.dataflow.storage_errors import explained
@@ -32,13 +33,30 @@ def _remove(system: fsspec.AbstractFileSystem, path: str) -> None:
     system.rm(path, recursive=True)
 
 
-def remove_leftovers(url: str) -> list[str]:
-    """Removes what interrupted writers left below `url`; returns the paths. Only safe while no run is going on."""
+def leftovers(url: str) -> Iterator[str]:
+    """Paths below `url` of what is being written, or was when its writer was killed; a local one at a time."""
     system, path = connect(url)
-    left = [name for name in system.find(path) if str(name).rsplit("/", 1)[-1].startswith(TEMPORARY)]
+    found = _below(path) if is_local(system) else map(str, system.find(path))
+    yield from (name for name in found if name.rpartition("/")[2].startswith(TEMPORARY))
+
+
+def _below(folder: str) -> Iterator[str]:
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _below(entry.path)
+            else:
+                yield entry.path
+
+
+def remove_leftovers(url: str) -> list[str]:
+    """Removes what interrupted writers left below `url`; returns the paths. Only safe while nobody else writes."""
+    system, _ = connect(url)
+    left = sorted(leftovers(url))
     for name in left:
-        system.rm_file(name)
-    return [str(name) for name in left]
+        with contextlib.suppress(FileNotFoundError):
+            system.rm_file(name)
+    return left
 
 
 _PROBE = re.compile(rf"/{re.escape(TEMPORARY)}[0-9a-f]+")

@@ -14,7 +14,7 @@ from poolsieve.dataflow.passes.artefacts.registered import has_kind
 from poolsieve.dataflow.passes.needs import needs_of
 from poolsieve.dataflow.passes.plan import Plan
 from poolsieve.dataflow.passes.splitting import split_by_workers, split_here
-from poolsieve.dataflow.passes.working import working
+from poolsieve.dataflow.passes.working import clear, working
 from poolsieve.dataflow.pools.hub_commits import Pins
 from poolsieve.dataflow.recipes.program import ScoreStep
 from poolsieve.dataflow.runners.base import import_beam
@@ -169,18 +169,21 @@ def carry_out(
     what = "poolsieve run" if score else "poolsieve decide"
     if not score:  # a run has tried OUT when it was prepared; a what-if, prepared like a decision, writes nothing
         fs.check_writable(plan.job.out)
-    with ending(plan.job.run_id), progress.of(plan.job.run_id).here(), working(plan, what):
-        if plan.job.options.retry_quarantined:
-            fs.write_new(retried_url(plan.job.out), b"")
-        found = again.unchanged(plan.job, plan.shards)
-        if found is None:
-            found = execute(plan, score=score, engine=engine, watch=watch)
-            found.files = again.files_of(plan.job, plan.shards, found)
-        found.wall_seconds = time.monotonic() - started if done is None else None
-        found.work.add(done or Work())
-        found.facts = facts_of(plan.job, plan.gaps)
-        _close(plan, found, what, before_manifest)
-        return OutFolder(plan.job.out)
+    with ending(plan.job.run_id), progress.of(plan.job.run_id).here():
+        with working(plan, what):
+            if plan.job.options.retry_quarantined:
+                fs.write_new(retried_url(plan.job.out), b"")
+            found = again.unchanged(plan.job, plan.shards)
+            if found is None:
+                found = execute(plan, score=score, engine=engine, watch=watch)
+                found.files = again.files_of(plan.job, plan.shards, found)
+            found.wall_seconds = time.monotonic() - started if done is None else None
+            found.work.add(done or Work())
+            found.facts = facts_of(plan.job, plan.gaps)
+            _close(plan, found, what, before_manifest)
+            made = OutFolder(plan.job.out)
+        clear(plan.job.out, what)
+        return made
 
 
 def score_part(plan: Plan, what: str, *, engine: Engine = Engine(), watch: Watch | None = None) -> Work:

@@ -20,3 +20,14 @@ def working(plan: Plan, what: str, *, read_only: bool = False) -> Iterator[None]
     finally:
         with contextlib.suppress(OSError):  # what can't be removed now, `prune` removes
             fs.remove(run_folder(plan.job.out, plan.job.run_id))
+
+
+def clear(out: str, what: str) -> None:
+    """Removes what workers that were killed left half-written in OUT, unless somebody else is at work there.
+
+    Then the next run does it, or `prune`. Only on local disks: elsewhere a file is seen when it is whole.
+    """
+    with contextlib.suppress(OSError, leases.InUse):
+        if fs.is_local(fs.connect(out)[0]) and any(True for _ in fs.leftovers(out)):
+            with leases.held(leases_folder(out), leases.SOLE, what):
+                fs.remove_leftovers(out)

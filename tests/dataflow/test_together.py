@@ -119,6 +119,24 @@ def test_a_killed_run_holds_nobody_up(tmp_path: Path, gate: Path, pool: Path) ->
     assert OutFolder(str(out)).ledger().num_rows == 1200
 
 
+def test_what_killed_workers_left_goes_with_the_next_whole_run_unless_another_one_is_there(
+    tmp_path: Path, gate: Path, pool: Path
+) -> None:
+    recipe, out = gated(tmp_path, gate, pool), tmp_path / "out"
+    left = [out / "rows" / f"{fs.TEMPORARY}1", out / "scores" / "any" / f"{fs.TEMPORARY}2"]
+    for one in left:
+        one.parent.mkdir(parents=True, exist_ok=True)
+        one.write_bytes(b"half")
+    going = started("run", recipe, "--out", out)
+    wait_for(Path(f"{gate}.asked"), going)
+    other = poolsieve.Pool.parquet(f"{pool}/*.parquet", uid="uid", text="text") | Top("clip", fraction=0.3)
+    run(other, out)
+    assert all(one.exists() for one in left), "the other run may be writing them"
+    gate.touch()
+    ended(going)
+    assert not any(one.exists() for one in left) and not (out / "leases").exists()
+
+
 def test_two_runs_of_one_recipe_at_once_both_end_well(tmp_path: Path, gate: Path, pool: Path) -> None:
     recipe, out = gated(tmp_path, gate, pool), tmp_path / "out"
     going = [started("run", recipe, "--out", out) for _ in range(3)]

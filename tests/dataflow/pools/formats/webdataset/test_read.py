@@ -547,8 +547,8 @@ def test_rows_that_nobody_wants_are_counted_over_a_gap(tmp_path: Path) -> None:
 
 def test_a_gap_behind_every_member_is_read_in_linear_time(tmp_path: Path) -> None:
     piece = tar([("a.txt", b"")])[:512] + bytes(512)
-    start = time.perf_counter()
+    start = time.process_time()
     chunks = read(tmp_path, piece * 8_000, "text", text="txt")
     assert sum(chunk.num_rows for chunk in chunks) == 15_999 and len(errors(chunks)) == 7_999
     # A look at the whole file, or at a megabyte, for each gap would take minutes.
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20
