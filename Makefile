@@ -5,6 +5,9 @@ BIN    := $(VENV)/bin
 DEMO   := demo
 EXTRAS := .[clip,classifiers,text,endpoints,train,labels,numba,suites,hub,dev]
 
+# Where it is set, as in many images, each of the processes that tests start compiles all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Type checkers and editors find `poolsieve.*` by folders, and the four packages stand at the top of the repository: links
 # beside the real `poolsieve/__init__.py` lead to them. Git does not track them; a wheel is made without them.
 LINKS  := $(addprefix poolsieve/,filters scoring_models dataflow jobs)
