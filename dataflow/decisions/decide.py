@@ -30,12 +30,11 @@ from poolsieve.dataflow.recipes.walk import (
 )
 from poolsieve.dataflow.store.job import Job
 from poolsieve.dataflow.store.layout import ledger_url, uids_url
-from poolsieve.dataflow.store.manifest import read_ledger
 from poolsieve.dataflow.store.neighbours import Neighbours, open_neighbours
-from poolsieve.dataflow.store.shard_lines import ShardLine, packed, shard_lines
+from poolsieve.dataflow.store.shard_lines import LedgerHashes, ShardLine, packed, shard_lines
 from poolsieve.dataflow.store.stored import StoredScores, open_stored, require_scored
 from poolsieve.dataflow.store.summary import FunnelLine, cuts_to_json
-from poolsieve.dataflow.store.tables import write_table
+from poolsieve.dataflow.store.tables import read_promised, write_table
 from poolsieve.filters.dsl.cuts import order_keys
 from poolsieve.filters.lists import Pairs, hex_pairs, sort_pairs
 from poolsieve.scoring_models.base.arrow import stands_in_ledger
@@ -121,10 +120,9 @@ def _overlaps(job: Job, source: Neighbours, state: State) -> dict[str, int]:
 
 
 def _overlap(job: Job, shard: Shard, new: Mask) -> dict[str, int]:
-    lines = job.session.once(
-        ("lines", job.compare), lambda: {line.name: line for line in shard_lines(job.out, job.compare)}
-    )
-    table = read_ledger(job.out, job.compare, lines[shard.name], ["keep"])
+    hashes = job.session.once(("ledgers", job.compare), lambda: LedgerHashes(shard_lines(job.out, job.compare)))
+    url = ledger_url(job.out, job.compare, shard.name)
+    table = read_promised(url, ["keep"], sha256=hashes.of(shard.name))
     old = np.asarray(table.column("keep").to_numpy(), dtype=bool)
     return {"both": int((old & new).sum()), "new": int((new & ~old).sum()), "old": int((old & ~new).sum())}
 

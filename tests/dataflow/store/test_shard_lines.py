@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ from poolsieve.dataflow.store import shard_lines as file_of_lines
 from poolsieve.dataflow.store.layout import shards_url
 from poolsieve.dataflow.store.shard_lines import (
     SHARDS_SCHEMA,
+    LedgerHashes,
     ShardLine,
     lines_in,
     packed,
@@ -84,3 +86,18 @@ def test_a_listing_is_hashed_as_it_comes() -> None:
     assert pool_id(shards[::-1], ["m"]) == pool_id_of(iter(shards), ["m"])
     assert pool_id(shards) == digest([shard.identity for shard in shards], 8)
     assert list_digest(iter([])) == digest([]) and list_digest(iter([1, "é", None])) == digest([1, "é", None])
+
+
+def test_hashes_of_ledgers_are_found_by_name_and_take_little(tmp_path: Path) -> None:
+    lines = [
+        msgspec.structs.replace(line, ledger_sha256=hashlib.sha256(line.name.encode()).hexdigest())
+        for line in lines_of(500)
+    ]
+    lines[7] = msgspec.structs.replace(lines[7], ledger_sha256="no hash, of a file that was edited: é")
+    made = LedgerHashes(iter(lines))
+    assert [made.of(line.name) for line in lines] == [line.ledger_sha256 for line in lines]
+    assert made.nbytes == 72 * len(lines)
+    with pytest.raises(KeyError):
+        made.of("another")
+    with pytest.raises(KeyError):
+        LedgerHashes([]).of("any")
