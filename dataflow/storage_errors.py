@@ -343,8 +343,8 @@ def _away(found: list[BaseException], before: BaseException | None, names: set[s
     )
     yield (
         is_away(found[0], before) and passing,
-        "{place} can't be reached{said}. Check the network and the endpoint (AWS_ENDPOINT_URL, or the pool's "
-        "storage_options), then run the same command again",
+        "{place} can't be reached{said}. Check the network and the endpoint (AWS_ENDPOINT_URL, "
+        "STORAGE_EMULATOR_HOST, or the pool's storage_options), then run the same command again",
     )
     yield (
         passing,

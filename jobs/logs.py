@@ -1,4 +1,4 @@
-"""Logging of the command line: warnings and errors on stderr, without Beam's remarks about itself."""
+"""Logging of the command line: warnings and errors on stderr, without what libraries say of errors that they raise."""
 
 from __future__ import annotations
 
@@ -12,4 +12,5 @@ def configure() -> None:
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", force=True)
     if level == "WARNING":
         # Whatever fails comes back as an exception, which the command line prints once and in words.
-        logging.getLogger("apache_beam").setLevel(logging.CRITICAL + 1)  # it has critical ones, too
+        for name in ("apache_beam", "gcsfs"):
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # Beam has critical ones, too

@@ -78,9 +78,14 @@ def check_writable(url: str) -> None:
             remove(probe)
     except (OSError, ValueError) as error:
         found = explained(error, url)
-        why = getattr(error, "strerror", None) or error
-        text = str(found) if found else f"nothing can be written to {url}: {why}"
+        text = str(found) if found else f"nothing can be written to {url}: {_why(system, error)}"
         raise PlanError(_PROBE.sub("", text)) from error
+
+
+def _why(system: fsspec.AbstractFileSystem, error: Exception) -> object:
+    if isinstance(error, FileNotFoundError) and not is_local(system):  # as gcsfs says it: stores have no other folders
+        return "there is no such bucket. Create it, or check its name and the endpoint"
+    return getattr(error, "strerror", None) or error
 
 
 def _try_local(path: str) -> None:

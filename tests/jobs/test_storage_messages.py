@@ -173,3 +173,13 @@ def test_a_limit_on_the_size_of_files(poolsieve: Poolsieve, tmp_path: Path, pool
     done = forked.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "No space left to write" in done.stderr and "(File too large)" in done.stderr
     assert "Traceback" not in done.stderr and len(done.stderr.splitlines()) <= 2, done.stderr
+
+
+def test_what_a_library_logs_of_errors_that_it_raises_is_not_said_twice() -> None:
+    code = (
+        "import logging; from poolsieve.jobs import logs; logs.configure()\n"
+        "for name in ('gcsfs', 'apache_beam.x', 'another'): logging.getLogger(name).error('out of retries')"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "POOLSIEVE_LOG"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stderr == "ERROR another: out of retries\n"

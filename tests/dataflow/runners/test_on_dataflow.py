@@ -147,6 +147,13 @@ def test_a_bucket_that_is_not_there_is_refused_before_the_job(
     assert not service.jobs
 
 
+def test_out_on_a_bucket_that_is_not_there_is_one_line(client: Client) -> None:
+    client.out = "gs://no-such-bucket/out"
+    assert client.run().wait(LIMIT) == 2
+    (line,) = client.said()
+    assert "nothing can be written to gs://no-such-bucket/out: there is no such bucket. Create it" in line
+
+
 def test_a_run_is_carried_out_and_decided(client: Client, service: DataflowService, local: dict[str, str]) -> None:
     service.carry_out = carry_out_here
     assert client.run("--runner", "dataflow", "--", *client.flags(service)).wait(LIMIT) == 0, client.said()
