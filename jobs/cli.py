@@ -78,11 +78,17 @@ def _harmless(message: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in message)
 
 
+_GOES_ON = " What was done is kept: the same command goes on from there."
+_LEAVES_NOTHING = ("plan", "report", "prune", "pool", "cluster")
+"""Commands that begin anew each time."""
+
+
 def _stopped(ctx: click.Context, status: int) -> None:
     """Ends without waiting for a job that did not stop in time: Python would join its threads."""
     from poolsieve.dataflow.runners.supervise import still_at_work
 
-    click.echo("poolsieve: stopped. What was scored is kept: the same command goes on from there.", err=True)
+    goes_on = "" if ctx.invoked_subcommand in _LEAVES_NOTHING else _GOES_ON
+    click.echo(f"poolsieve: stopped.{goes_on}", err=True)
     if still_at_work():
         sys.stdout.flush()
         sys.stderr.flush()

@@ -53,11 +53,16 @@ def place(object_store: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield f"s3://{bucket}"
 
 
-def brought_up(kind: str, workers: int = 2) -> Iterator[Cluster]:
+def fetched(kind: str) -> None:
+    """Skips a test where what such a cluster is made of can't be had."""
     try:
         clusters.KINDS[kind].fetch(print)
     except PlanError as error:
         pytest.skip(str(error))
+
+
+def brought_up(kind: str, workers: int = 2) -> Iterator[Cluster]:
+    fetched(kind)
     made = clusters.up(kind, workers, print)
     try:
         yield made

@@ -13,13 +13,12 @@ import pytest
 
 from poolsieve.dataflow.leases import started_at
 from poolsieve.dataflow.runners.clusters import artefacts
-from poolsieve.dataflow.runners.clusters import up as clusters
 from poolsieve.dataflow.runners.clusters.base import Rising
 from poolsieve.dataflow.runners.clusters.processes import Process
 from poolsieve.dataflow.runners.java import BRIEF, OPENS, JobServer, java
 from poolsieve.dataflow.runners.network import listens
 from poolsieve.dataflow.runners.spark import MAIN, PROPERTIES, alive_workers
-from poolsieve.scoring_models.base.errors import PlanError
+from tests.dataflow.runners.conftest import fetched
 from tests.held_work import LIMIT, Work, wait_until
 from tests.separate_hosts import Host, joined, skip_without_namespaces
 
@@ -39,10 +38,7 @@ def hosts() -> Iterator[list[Host]]:
 @pytest.fixture(scope="module")
 def flags(place: str, hosts: list[Host], tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
     """Beam's flags for a cluster on these hosts, whose job server was started by hand, as docs/clusters.md has it."""
-    try:
-        clusters.KINDS["spark"].fetch(print)
-    except PlanError as error:
-        pytest.skip(str(error))
+    fetched("spark")
     rising = Rising(tmp_path_factory.mktemp("spark"), print)
     home = artefacts.SPARK.fetched(print)
     jar = artefacts.job_server("beam-runners-spark-3", MAIN, print)
