@@ -224,7 +224,6 @@ class _Work:
             raise PoolsieveError(f"{self.made.target.url}/{lost[0]} vanished meanwhile: run the same command again")
         index = _index(self.made, tuple(records[name] for name in names))
         self._still_ours()
-        fs.remove_leftovers(self.made.target.url)  # of writers that were killed; the lease says that nobody else writes
         self.made.target.close(index)
         return index
 

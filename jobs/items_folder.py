@@ -148,5 +148,6 @@ class ItemsTarget(Target):
 
     def close(self, index: ItemsIndex) -> None:
         """Writes the index: from now on the folder is whole."""
+        fs.remove_leftovers_beside(map(self.path, [INDEX, *index.names]))  # the lease says that nobody else writes here
         fs.write_bytes(self.path(INDEX), dumps(index))
         fs.remove(fs.join(self.url, WORK))

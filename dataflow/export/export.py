@@ -176,7 +176,6 @@ class _Work:
         for name, data in also.items():
             fs.write_bytes(target.path(name), data)
         index = self._index(files, tuple(also), inputs)
-        fs.remove_leftovers(target.url)  # of writers that were killed; the lease says that nobody else writes here
         target.finish(index)
         return index
 

@@ -139,6 +139,7 @@ class Target:
 
     def finish(self, index: ExportIndex) -> None:
         """Writes the index: from now on the export is whole."""
+        fs.remove_leftovers_beside(map(self.path, [INDEX, *index.names]))  # the lease says that nobody else writes here
         fs.write_bytes(self.path(INDEX), dumps(index))
         fs.remove(fs.join(self.url, WORK))
 

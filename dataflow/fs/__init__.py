@@ -16,7 +16,7 @@ from poolsieve.dataflow.fs.looking import (
 )
 from poolsieve.dataflow.fs.places import LOCAL, TEMPORARY, StorageOptions, absolute, connect, is_local, join
 from poolsieve.dataflow.fs.reading import download, read_bytes, whole
-from poolsieve.dataflow.fs.removing import check_writable, leftovers, remove, remove_leftovers
+from poolsieve.dataflow.fs.removing import check_writable, leftovers, remove, remove_leftovers, remove_leftovers_beside
 from poolsieve.dataflow.fs.writing import atomic_path, atomic_write, together, write_bytes, write_new
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "read_bytes",
     "remove",
     "remove_leftovers",
+    "remove_leftovers_beside",
     "sizes",
     "stat",
     "stat_of",

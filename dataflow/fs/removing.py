@@ -8,7 +8,7 @@ import os
 import re
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -33,30 +33,47 @@ def _remove(system: fsspec.AbstractFileSystem, path: str) -> None:
     system.rm(path, recursive=True)
 
 
-def leftovers(url: str) -> Iterator[str]:
-    """Paths below `url` of what is being written, or was when its writer was killed; a local one at a time."""
+def leftovers(url: str, *, deep: bool = True) -> Iterator[str]:
+    """Paths of what is being written in a folder, or was when its writer was killed; local ones one at a time.
+
+    Args:
+        url: of the folder.
+        deep: and below it.
+    """
     system, path = connect(url)
-    found = _below(path) if is_local(system) else map(str, system.find(path))
+    found = _files_in(path, deep) if is_local(system) else map(str, system.find(path, maxdepth=None if deep else 1))
     yield from (name for name in found if name.rpartition("/")[2].startswith(TEMPORARY))
 
 
-def _below(folder: str) -> Iterator[str]:
+def _files_in(folder: str, deep: bool) -> Iterator[str]:
     with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                yield from _below(entry.path)
-            else:
+            if not entry.is_dir(follow_symlinks=False):
                 yield entry.path
+            elif deep:
+                yield from _files_in(entry.path, deep)
 
 
 def remove_leftovers(url: str) -> list[str]:
     """Removes what interrupted writers left below `url`; returns the paths. Only safe while nobody else writes."""
-    system, _ = connect(url)
-    left = sorted(leftovers(url))
-    for name in left:
-        with contextlib.suppress(FileNotFoundError):
-            system.rm_file(name)
-    return left
+    return _removed(leftovers(url))
+
+
+def remove_leftovers_beside(urls: Iterable[str]) -> None:
+    """Removes what interrupted writers left in the folders of some files. Only safe while nobody else writes there.
+
+    On local disks alone: elsewhere a file is seen when it is whole.
+    """
+    for folder in {url.rpartition("/")[0] for url in urls}:
+        if is_local(connect(folder)[0]):
+            _removed(leftovers(folder, deep=False))
+
+
+def _removed(urls: Iterable[str]) -> list[str]:
+    found = sorted(urls)
+    for url in found:
+        remove(url)
+    return found
 
 
 _PROBE = re.compile(rf"/{re.escape(TEMPORARY)}[0-9a-f]+")

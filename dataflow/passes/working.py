@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from poolsieve.dataflow import fs, leases
 from poolsieve.dataflow.passes.plan import Plan
-from poolsieve.dataflow.store.layout import leases_folder, run_folder
+from poolsieve.dataflow.store.layout import leases_folder, own_folders, run_folder
 
 
 @contextlib.contextmanager
@@ -28,6 +28,14 @@ def clear(out: str, what: str) -> None:
     Then the next run does it, or `prune`. Only on local disks: elsewhere a file is seen when it is whole.
     """
     with contextlib.suppress(OSError, leases.InUse):
-        if fs.is_local(fs.connect(out)[0]) and any(True for _ in fs.leftovers(out)):
+        if fs.is_local(fs.connect(out)[0]) and any(True for _ in _left(out)):
             with leases.held(leases_folder(out), leases.SOLE, what):
-                fs.remove_leftovers(out)
+                for url in list(_left(out)):
+                    fs.remove(url)
+
+
+def _left(out: str) -> Iterator[str]:
+    """Not in folders of others: a lease of this OUT says nothing of another one that stands in it."""
+    yield from fs.leftovers(out, deep=False)
+    for folder in own_folders(out):
+        yield from fs.leftovers(folder)

@@ -32,8 +32,6 @@ from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 
 _OWN = ("rows", "scores", "splits", "artefacts", "derived", "decisions", "runs", "leases", "parts")
-"""Folders of OUT that hold nothing of anybody else's."""
-
 NEIGHBOURS = 512
 """Names that are remembered: those of the shards that a process works on, each of which is asked for several times."""
 
@@ -60,6 +58,11 @@ def check_pool_url(url: str) -> None:
     """
     if "::" in url or url.partition(":")[0] == "reference":
         raise PoolsieveError(f"{url[:200]!r}, which a file in OUT names as the pool, is no URL of plain files")
+
+
+def own_folders(out: str) -> list[str]:
+    """Folders of OUT that hold nothing of anybody else's; not all of them need be there."""
+    return [fs.join(out, name) for name in _OWN]
 
 
 def manifest_url(out: str) -> str:

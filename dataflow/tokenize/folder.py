@@ -108,6 +108,7 @@ class TokensTarget(Target):
 
     def close(self, index: TokensIndex) -> None:
         """Writes the index: from now on the folder is whole."""
+        fs.remove_leftovers_beside(map(self.path, [INDEX, *index.names]))  # the lease says that nobody else writes here
         fs.write_bytes(self.path(INDEX), dumps(index))
         fs.remove(fs.join(self.url, WORK))
 

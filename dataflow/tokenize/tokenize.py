@@ -196,7 +196,6 @@ class _Work:
         files = tuple(records[file_names(shard)[0]] for shard in made.shards)
         index = _index(made, files)
         self._still_ours()
-        fs.remove_leftovers(target.url)  # of writers that were killed; the lease says that nobody else writes here
         target.close(index)
         return index
 

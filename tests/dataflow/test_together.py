@@ -124,7 +124,8 @@ def test_what_killed_workers_left_goes_with_the_next_whole_run_unless_another_on
 ) -> None:
     recipe, out = gated(tmp_path, gate, pool), tmp_path / "out"
     left = [out / "rows" / f"{fs.TEMPORARY}1", out / "scores" / "any" / f"{fs.TEMPORARY}2"]
-    for one in left:
+    foreign = out / "another run" / "rows" / f"{fs.TEMPORARY}3"
+    for one in (*left, foreign):
         one.parent.mkdir(parents=True, exist_ok=True)
         one.write_bytes(b"half")
     going = started("run", recipe, "--out", out)
@@ -135,6 +136,7 @@ def test_what_killed_workers_left_goes_with_the_next_whole_run_unless_another_on
     gate.touch()
     ended(going)
     assert not any(one.exists() for one in left) and not (out / "leases").exists()
+    assert foreign.exists(), "who works there holds no lease here"
 
 
 def test_two_runs_of_one_recipe_at_once_both_end_well(tmp_path: Path, gate: Path, pool: Path) -> None:

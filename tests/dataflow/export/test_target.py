@@ -169,6 +169,18 @@ def test_killed_at_random_moments_and_resumed(tmp_path: Path) -> None:
     assert found.files == whole.files
 
 
+def test_what_killed_writers_left_beside_the_files_goes_and_no_more(pool: Path, tmp_path: Path) -> None:
+    run(parquet_recipe(pool), tmp_path / "out")
+    target = tmp_path / "kept"
+    left = [target / f"{fs.TEMPORARY}1", target / "data" / f"{fs.TEMPORARY}2"]
+    foreign = target / "another" / f"{fs.TEMPORARY}3"
+    for one in (*left, foreign):
+        one.parent.mkdir(parents=True, exist_ok=True)
+        one.write_bytes(b"half")
+    export(str(tmp_path / "out"), target=str(target))
+    assert foreign.exists() and not any(one.exists() for one in left)
+
+
 def test_a_pool_file_cut_short_while_it_is_exported(
     tars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
