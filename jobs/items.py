@@ -224,7 +224,7 @@ class _Work:
             raise PoolsieveError(f"{self.made.target.url}/{lost[0]} vanished meanwhile: run the same command again")
         index = _index(self.made, tuple(records[name] for name in names))
         self._still_ours()
-        self.made.target.close(index)
+        self.made.target.finish(index)
         return index
 
     def _still_ours(self) -> None:

@@ -11,7 +11,7 @@ import msgspec
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.export.index import INDEX as EXPORT_INDEX
 from poolsieve.dataflow.export.index import read_record
-from poolsieve.dataflow.export.target import WORK, Target
+from poolsieve.dataflow.export.target import Target
 from poolsieve.dataflow.store.summary import dumps
 from poolsieve.dataflow.tokenize.index import INDEX as TOKENS_INDEX
 from poolsieve.scoring_models.base.config import JsonObject
@@ -145,9 +145,3 @@ class ItemsTarget(Target):
     def note(self, record: ItemsFile) -> None:
         """Notes that a file is whole."""
         fs.write_bytes(self.work(f"{record.name.replace('/', '_')}.json"), dumps(record))
-
-    def close(self, index: ItemsIndex) -> None:
-        """Writes the index: from now on the folder is whole."""
-        fs.remove_leftovers_beside(map(self.path, [INDEX, *index.names]))  # the lease says that nobody else writes here
-        fs.write_bytes(self.path(INDEX), dumps(index))
-        fs.remove(fs.join(self.url, WORK))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from poolsieve.dataflow import fs
-from poolsieve.dataflow.export.index import INDEX, ExportIndex, FileRecord, PlanNote, Whole, read_index, read_record
+from poolsieve.dataflow.export.index import INDEX, FileRecord, PlanNote, Whole, read_index, read_record
 from poolsieve.dataflow.export.parts import OutputFile
 from poolsieve.dataflow.pools.formats import FORMATS
 from poolsieve.dataflow.store.summary import dumps
@@ -137,10 +137,11 @@ class Target:
         """Notes that a file is whole."""
         fs.write_bytes(self.work(f"{record.name.replace('/', '_')}.json"), dumps(record))
 
-    def finish(self, index: ExportIndex) -> None:
-        """Writes the index: from now on the export is whole."""
-        fs.remove_leftovers_beside(map(self.path, [INDEX, *index.names]))  # the lease says that nobody else writes here
-        fs.write_bytes(self.path(INDEX), dumps(index))
+    def finish(self, index: Whole) -> None:
+        """Writes the index: from now on what is here is whole."""
+        # The lease says that nobody else writes here.
+        fs.remove_leftovers_beside(map(self.path, [self.index_name, *index.names]))
+        fs.write_bytes(self.path(self.index_name), dumps(index))
         fs.remove(fs.join(self.url, WORK))
 
 

@@ -32,6 +32,8 @@ from poolsieve.scoring_models.base.config import digest
 from poolsieve.scoring_models.base.errors import PlanError, PoolsieveError
 
 _OWN = ("rows", "scores", "splits", "artefacts", "derived", "decisions", "runs", "leases", "parts")
+"""Folders of OUT that hold nothing of anybody else's."""
+
 NEIGHBOURS = 512
 """Names that are remembered: those of the shards that a process works on, each of which is asked for several times."""
 
@@ -61,7 +63,7 @@ def check_pool_url(url: str) -> None:
 
 
 def own_folders(out: str) -> list[str]:
-    """Folders of OUT that hold nothing of anybody else's; not all of them need be there."""
+    """URLs of OUT's own folders; not all of them need be there."""
     return [fs.join(out, name) for name in _OWN]
 
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 from poolsieve.dataflow import fs
 from poolsieve.dataflow.export.index import INDEX as EXPORT_INDEX
 from poolsieve.dataflow.export.index import read_record
-from poolsieve.dataflow.export.target import WORK, Target
+from poolsieve.dataflow.export.target import Target
 from poolsieve.dataflow.pools.shards import Shard
 from poolsieve.dataflow.store.summary import dumps
 from poolsieve.dataflow.tokenize.index import (
@@ -105,12 +105,6 @@ class TokensTarget(Target):
     def note(self, record: TokenFile) -> None:
         """Notes that a token file and its table are whole."""
         fs.write_bytes(self.work(f"{record.name}.json"), dumps(record))
-
-    def close(self, index: TokensIndex) -> None:
-        """Writes the index: from now on the folder is whole."""
-        fs.remove_leftovers_beside(map(self.path, [INDEX, *index.names]))  # the lease says that nobody else writes here
-        fs.write_bytes(self.path(INDEX), dumps(index))
-        fs.remove(fs.join(self.url, WORK))
 
 
 def _files(index: TokensIndex | None, own: str) -> dict[str, TokenFile]:

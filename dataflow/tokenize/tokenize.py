@@ -196,7 +196,7 @@ class _Work:
         files = tuple(records[file_names(shard)[0]] for shard in made.shards)
         index = _index(made, files)
         self._still_ours()
-        target.close(index)
+        target.finish(index)
         return index
 
     def _still_ours(self) -> None:

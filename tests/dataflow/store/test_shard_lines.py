@@ -88,7 +88,7 @@ def test_a_listing_is_hashed_as_it_comes() -> None:
     assert list_digest(iter([])) == digest([]) and list_digest(iter([1, "é", None])) == digest([1, "é", None])
 
 
-def test_hashes_of_ledgers_are_found_by_name_and_take_little(tmp_path: Path) -> None:
+def test_hashes_of_ledgers_are_found_by_name_and_take_little() -> None:
     lines = [
         msgspec.structs.replace(line, ledger_sha256=hashlib.sha256(line.name.encode()).hexdigest())
         for line in lines_of(500)
